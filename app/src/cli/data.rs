@@ -1,0 +1,43 @@
+//! `rondo data`: add, check, profile and compare dataset versions.
+
+pub mod add;
+pub mod check;
+pub mod diff;
+pub mod log;
+pub mod profile;
+pub mod status;
+
+use super::Session;
+use super::failure::Outcome;
+
+/// What to do with data
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// Add a version: fetch, check, profile, store; refused where a check fails
+    Add(add::Args),
+    /// Show each dataset's latest version and whether its source has changed since
+    Status(status::Args),
+    /// Check a dataset version or a file against its expectations
+    Check(check::Args),
+    /// Profile a dataset version or a file, column by column
+    Profile(profile::Args),
+    /// Compare two versions: schema, rows, files, drift by column
+    Diff(diff::Args),
+    /// List a dataset's versions with who, when and why
+    Log(log::Args),
+}
+
+/// Does it.
+///
+/// # Errors
+/// As the verb.
+pub async fn run(verb: Verb, session: &Session) -> Outcome {
+    match verb {
+        Verb::Add(args) => add::run(args, session).await,
+        Verb::Status(args) => status::run(&args, session).await,
+        Verb::Check(args) => check::run(&args, session).await,
+        Verb::Profile(args) => profile::run(&args, session).await,
+        Verb::Diff(args) => diff::run(&args, session).await,
+        Verb::Log(args) => log::run(&args, session).await,
+    }
+}

@@ -1,0 +1,220 @@
+//! `rondo data check`, and how broken checks are shown wherever data are refused.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use rondo_core::Code;
+use rondo_core::journal::Because;
+use rondo_data::check::{FileReport, Suite};
+use rondo_table::checks::{RuleResult, Severity};
+use rondo_table::read::ReadOptions;
+use serde_json::{Value, json};
+
+use super::profile::{Subject, find};
+use crate::cli::Session;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::table;
+use crate::platform::Error;
+
+/// Check a dataset version or a file against its expectations
+#[derive(clap::Args)]
+pub struct Args {
+    /// A dataset of the project, or a file or folder of files
+    what: String,
+    /// The checks, in YAML or JSON, as under `checks:`; of a dataset otherwise the declared ones
+    #[arg(long, value_name = "FILE")]
+    suite: Option<PathBuf>,
+    /// The dataset's version: a number, the beginning of its digest, `latest` or `previous`
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+}
+
+/// Checks it.
+///
+/// # Errors
+/// When a check fails, there is no such dataset or file, or the checks cannot be understood.
+pub async fn run(args: &Args, session: &Session) -> Outcome {
+    let suite = args.suite.as_deref().map(|given| read_suite(session, given)).transpose()?;
+    let subject = find(session, &args.what, args.version.as_deref()).await?;
+    let reports = match &subject {
+        Subject::Version { platform, version } => {
+            let because = Because::new(&session.config().user, "checked by hand");
+            let intake = platform.intake(&version.dataset, because)?;
+            let suite = suite.unwrap_or(intake.suite);
+            platform.datasets().check(version, &suite, &intake.options).await?
+        }
+        Subject::Path { given, path } => {
+            let suite = suite.ok_or_else(|| no_suite(given))?;
+            vec![suite.check_path(path, &ReadOptions::default())?]
+        }
+    };
+    let passed = reports.iter().all(FileReport::passed);
+    let value = json!({
+        "schema": 1, "what": args.what, "version": subject.version(), "passed": passed, "reports": reports,
+    });
+    let text = format!("{}: {}\n{}", subject.title(), verdict(&reports), page(&reports));
+    if passed {
+        session.printer().result(&value, &text);
+        return Ok(());
+    }
+    let message = format!("accept `{}`: {}", args.what, verdict(&reports));
+    if !session.printer().json() {
+        session.printer().out(&text);
+    }
+    let shown = format!("error: {message}\n");
+    Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))
+}
+
+fn read_suite(session: &Session, given: &Path) -> Outcome<Suite> {
+    let path = session.existing("suite", given)?;
+    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    Ok(Suite::read(&format!("`{}`", given.display()), &text)?)
+}
+
+fn no_suite(given: &str) -> Failure {
+    Failure::hinted(
+        Code::Usage,
+        format!("check `{given}`: it is no dataset of a project, so its checks have to be named"),
+        format!("rondo data check {given} --suite checks.yaml"),
+    )
+}
+
+/// The text for people and the report for programs of an error that is the data stage's refusal of data
+/// that break their checks; nothing for any other.
+pub fn refusal(error: &Error) -> Option<(String, Value)> {
+    let (dataset, reports) = match error.stage::<rondo_data::Error>()? {
+        rondo_data::Error::ChecksFailed { dataset, reports } => (dataset, reports),
+        _ => return None,
+    };
+    let text = format!(
+        "error: add dataset `{dataset}`: {}; nothing has changed\n{}",
+        verdict(reports),
+        page(reports)
+    );
+    Some((text, json!({ "dataset": dataset, "passed": false, "reports": reports })))
+}
+
+/// How many checks there are and how many fail, in a few words.
+fn verdict(reports: &[FileReport]) -> String {
+    let rules = || reports.iter().flat_map(|file| &file.report.rules);
+    let broken = |severity| rules().filter(|rule| !rule.passed && rule.severity == severity).count();
+    let (all, failed, warned) = (rules().count(), broken(Severity::Error), broken(Severity::Warning));
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let files = match reports.len() {
+        0 | 1 => String::new(),
+        count => format!(" on {count} files"),
+    };
+    let mut text = match (all, failed) {
+        (0, _) => "it has no checks".to_owned(),
+        (_, 0) if warned == 0 => format!("{all} check{} pass{files}", plural(all)),
+        (_, 0) => format!("no check of {all} fails{files}"),
+        (_, failed) => {
+            let verb = if failed == 1 { "fails" } else { "fail" };
+            format!("{failed} of {all} check{} {verb}{files}", plural(all))
+        }
+    };
+    if warned > 0 {
+        let _ = write!(text, ", {warned} warning{}", plural(warned));
+    }
+    text
+}
+
+/// The rules of one file, or of several the broken ones, and under them sample rows of each broken one.
+fn page(reports: &[FileReport]) -> String {
+    let several = reports.len() > 1;
+    let mut rows: Vec<Vec<String>> =
+        vec![["check", "result", "unexpected", "%", "found"].map(String::from).to_vec()];
+    let mut samples = String::new();
+    for file in reports {
+        for rule in file.report.rules.iter().filter(|rule| !(several && rule.passed)) {
+            let mut cells = row(rule);
+            if several {
+                cells.insert(0, file.file.clone());
+            }
+            rows.push(cells);
+            if !rule.passed && !rule.sample.is_empty() {
+                let place = if several { format!(" in {}", file.file) } else { String::new() };
+                let _ = writeln!(samples, "\n{}{place}", rule.rule);
+                for sample in &rule.sample {
+                    let _ = writeln!(samples, "  row {:<8} {}", sample.row, sample.value);
+                }
+            }
+        }
+    }
+    if rows.len() == 1 {
+        return String::new();
+    }
+    if let (true, Some(head)) = (several, rows.first_mut()) {
+        head.insert(0, "file".to_owned());
+    }
+    format!("{}{samples}", table(&rows))
+}
+
+fn row(rule: &RuleResult) -> Vec<String> {
+    let result = match (rule.passed, rule.severity) {
+        (true, _) => "passed",
+        (false, Severity::Error) => "failed",
+        (false, Severity::Warning) => "warning",
+    };
+    let (count, percent) = match rule.unexpected_count {
+        0 => (String::new(), String::new()),
+        count => (format!("{count} of {}", rule.rows), format!("{:.2}", rule.unexpected_percent)),
+    };
+    let observed = rule.observed.as_ref();
+    let observed = observed.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let found: Vec<String> = observed.into_iter().chain(rule.note.clone()).collect();
+    vec![rule.rule.clone(), result.to_owned(), count, percent, found.join("; ")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str, rules: &Value) -> FileReport {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, text).unwrap();
+        let suite = Suite::parse("t", rules.as_array().unwrap()).unwrap();
+        suite.check_path(&path, &ReadOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn a_broken_check_is_shown_with_counts_and_sample_rows() {
+        let rules = json!([{ "column": "a", "in_set": ["x"] }, { "rows": { "min": 2 } }]);
+        let report = checked("a\nx\ny\nx\n", &rules);
+        let text = page(std::slice::from_ref(&report));
+        assert_eq!(verdict(std::slice::from_ref(&report)), "1 of 2 checks fails");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[1].contains("failed") && lines[1].contains("1 of 3") && lines[1].contains("33.33"),
+            "{text}"
+        );
+        assert!(lines[2].contains("passed") && lines[2].ends_with('3'), "{text}");
+        assert!(lines.contains(&"  row 2        \"y\""), "{text}");
+    }
+
+    #[test]
+    fn of_several_files_only_what_is_broken_is_shown_with_its_file() {
+        let rules = json!([{ "column": "a", "in_set": ["x"], "severity": "warning" }]);
+        let reports = [checked("a\nx\n", &rules), checked("a\nz\n", &rules)];
+        assert_eq!(verdict(&reports), "no check of 2 fails on 2 files, 1 warning");
+        let text = page(&reports);
+        assert!(text.starts_with("file") && text.contains("t.csv  a: in_set x  warning"), "{text}");
+        assert_eq!(page(&[checked("a\nx\n", &rules), checked("a\nx\n", &rules)]), "");
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_other_errors() {
+        let report = checked("a\ny\n", &json!([{ "column": "a", "in_set": ["x"] }]));
+        let refused = rondo_data::Error::ChecksFailed { dataset: "t".to_owned(), reports: vec![report] };
+        let (text, value) = refusal(&Error::from(refused)).unwrap();
+        assert!(
+            text.starts_with("error: add dataset `t`: 1 of 1 check fails; nothing has changed\n"),
+            "{text}"
+        );
+        assert!(text.contains("  row 1        \"y\""), "{text}");
+        assert_eq!(value["reports"][0]["rules"][0]["sample"][0]["row"], 1);
+        assert!(refusal(&Error::from(rondo_data::Error::Stopped)).is_none());
+        assert!(refusal(&Error::not_found("dataset", "t", Code::DatasetNotFound)).is_none());
+    }
+}

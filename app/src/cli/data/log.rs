@@ -1,0 +1,43 @@
+//! `rondo data log`.
+
+use serde_json::json;
+
+use crate::cli::Session;
+use crate::cli::failure::Outcome;
+use crate::cli::output::table;
+
+/// List a dataset's versions with who, when and why
+#[derive(clap::Args)]
+pub struct Args {
+    /// The dataset
+    dataset: String,
+    /// How many lines
+    #[arg(short = 'n', long, default_value_t = 30, value_name = "N")]
+    limit: u32,
+}
+
+/// Lists them.
+///
+/// # Errors
+/// When there is no such dataset.
+pub async fn run(args: &Args, session: &Session) -> Outcome {
+    let platform = session.platform().await?;
+    let log = platform.datasets().log(&args.dataset, i64::from(args.limit)).await?;
+    let mut rows: Vec<Vec<String>> =
+        vec![["version", "digest", "files", "rows", "at", "by", "why"].map(String::from).to_vec()];
+    for line in &log {
+        let version = line.version.as_ref();
+        let text = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
+        rows.push(vec![
+            text(line.number.map(|number| number.to_string())),
+            text(version.map(|version| version.digest.short())),
+            text(version.map(|version| version.files.to_string())),
+            text(version.and_then(|version| version.rows).map(|rows| rows.to_string())),
+            line.entry.at.rfc3339(),
+            line.entry.because.actor.clone(),
+            line.entry.because.why.clone(),
+        ]);
+    }
+    session.printer().result(&json!({ "schema": 1, "dataset": args.dataset, "log": log }), &table(&rows));
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! `rondo data status`.
+
+use rondo_core::journal::Because;
+use rondo_data::status::{DatasetStatus, SourceState};
+use serde_json::json;
+
+use crate::cli::Session;
+use crate::cli::failure::Outcome;
+use crate::cli::output::table;
+
+/// Show each dataset's latest version and whether its source has changed since
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this dataset
+    dataset: Option<String>,
+}
+
+/// Shows it.
+///
+/// # Errors
+/// When there is no such dataset, or its source on this machine cannot be read.
+pub async fn run(args: &Args, session: &Session) -> Outcome {
+    let platform = session.platform().await?;
+    let names: Vec<String> = match &args.dataset {
+        Some(name) => vec![name.clone()],
+        None => platform.project().data.names().map(str::to_owned).collect(),
+    };
+    let mut statuses = Vec::new();
+    for name in &names {
+        let intake = platform.intake(name, Because::new(&session.config().user, "looked at"))?;
+        statuses.push(platform.datasets().status(&intake, platform.root()).await?);
+    }
+    let text = if statuses.is_empty() {
+        "no datasets are declared\n".to_owned()
+    } else {
+        let head = ["dataset", "versions", "latest", "rows", "files", "size", "added", "checks", "source"];
+        let mut rows: Vec<Vec<String>> = vec![head.map(String::from).to_vec()];
+        rows.extend(statuses.iter().map(row));
+        table(&rows)
+    };
+    session.printer().result(&json!({ "schema": 1, "datasets": statuses }), &text);
+    for status in statuses.iter().filter(|status| can_be_added(&status.source_state)) {
+        session.printer().note(&format!("hint: rondo data add {}", status.dataset));
+    }
+    if statuses.is_empty() {
+        session.printer().note("hint: rondo data add data/my-file.csv");
+    }
+    Ok(())
+}
+
+fn row(status: &DatasetStatus) -> Vec<String> {
+    let latest = status.latest.as_ref();
+    let text = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
+    vec![
+        status.dataset.clone(),
+        status.versions.to_string(),
+        text(latest.map(|version| version.digest.short())),
+        text(latest.and_then(|version| version.rows).map(|rows| rows.to_string())),
+        text(latest.map(|version| version.files.to_string())),
+        text(latest.map(|version| size(version.size))),
+        text(latest.map(|version| version.added.rfc3339())),
+        status.checks.to_string(),
+        state(&status.source_state),
+    ]
+}
+
+fn state(state: &SourceState) -> String {
+    match state {
+        SourceState::Unchanged => "unchanged".to_owned(),
+        SourceState::Changed { files } => format!("changed: {}", files.join(", ")),
+        SourceState::Missing => "missing".to_owned(),
+        SourceState::Another => "another source is declared".to_owned(),
+        SourceState::Remote => "elsewhere, not asked".to_owned(),
+        SourceState::New => "not added yet".to_owned(),
+    }
+}
+
+const fn can_be_added(state: &SourceState) -> bool {
+    match state {
+        SourceState::Changed { .. } | SourceState::Another | SourceState::New => true,
+        SourceState::Unchanged | SourceState::Missing | SourceState::Remote => false,
+    }
+}
+
+/// Bytes in the unit that fits.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB")];
+    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_in_the_unit_that_fits() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1500), "1.5 kB");
+        assert_eq!(size(31_053_850), "31.1 MB");
+    }
+
+    #[test]
+    fn a_source_that_has_moved_on_can_be_added_again() {
+        let changed = SourceState::Changed { files: vec!["a.csv".to_owned(), "b.csv".to_owned()] };
+        assert_eq!(state(&changed), "changed: a.csv, b.csv");
+        assert!(can_be_added(&changed) && !can_be_added(&SourceState::Unchanged));
+    }
+}

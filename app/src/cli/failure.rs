@@ -1,0 +1,130 @@
+//! A failed command: the error as people and programs see it.
+
+use std::process::ExitCode;
+
+use rondo_core::ports::PortError;
+use rondo_core::{Code, Explain};
+use serde_json::{Value, json};
+
+/// What a command gives back when it fails: any error of any crate, rendered once, here.
+pub struct Failure {
+    error: PortError,
+    /// Shown instead of `error: …` where it is more than a line (the faults of a project file).
+    rendered: Option<String>,
+    data: Value,
+}
+
+/// The result of a command.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl<E: Explain + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: Box::new(error), rendered: None, data: Value::Null }
+    }
+}
+
+impl Failure {
+    /// An error from the other side of a port.
+    pub fn boxed(error: PortError) -> Self {
+        Self { error, rendered: None, data: Value::Null }
+    }
+
+    /// An error of the command itself.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Said { code, message: message.into(), hints: Vec::new() }.into()
+    }
+
+    /// An error of the command itself, with a hint.
+    pub fn hinted(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Said { code, message: message.into(), hints: vec![hint.into()] }.into()
+    }
+
+    /// The same, shown so to people and with this data to programs.
+    pub fn shown(mut self, rendered: String, data: Value) -> Self {
+        self.rendered = Some(rendered);
+        self.data = data;
+        self
+    }
+
+    /// Its line in the table of codes.
+    pub fn code(&self) -> Code {
+        self.error.code()
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> ExitCode {
+        ExitCode::from(self.code().kind().exit_code())
+    }
+
+    /// For people: `error:`, `caused by:`, `hint:`.
+    pub fn text(&self) -> String {
+        let mut text = match &self.rendered {
+            Some(rendered) => rendered.clone(),
+            None => format!("error: {}\n", self.error),
+        };
+        for cause in self.causes() {
+            text.push_str(&format!("  caused by: {cause}\n"));
+        }
+        for hint in self.error.hints() {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        text
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let mut error = json!({
+            "code": self.code().text(),
+            "message": self.error.to_string(),
+            "causes": self.causes(),
+            "hints": self.error.hints(),
+        });
+        if !self.data.is_null() {
+            error["data"] = self.data.clone();
+        }
+        json!({ "schema": 1, "error": error })
+    }
+
+    fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut next = self.error.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if causes.last() != Some(&text) {
+                causes.push(text);
+            }
+            next = cause.source();
+        }
+        causes
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Said {
+    code: Code,
+    message: String,
+    hints: Vec<String>,
+}
+
+impl Explain for Said {
+    fn code(&self) -> Code {
+        self.code
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.hints.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_error_then_hint() {
+        let failure = Failure::hinted(Code::DatasetNotFound, "find dataset `flihgts`", "rondo data status");
+        assert_eq!(failure.text(), "error: find dataset `flihgts`\nhint: rondo data status\n");
+        assert_eq!(failure.json()["error"]["code"], "dataset-not-found");
+    }
+}

@@ -1,0 +1,31 @@
+//! `rondo notebook`: notebooks as they are, in a project or without one.
+
+pub mod html;
+pub mod inspect;
+pub mod run;
+
+use super::Session;
+use super::failure::Outcome;
+
+/// What to do with a notebook
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// Run a notebook with parameters and keep an executed copy
+    Run(run::Args),
+    /// Show the parameters that a notebook takes
+    Inspect(inspect::Args),
+    /// Write a notebook as one page that needs nothing else
+    Html(html::Args),
+}
+
+/// Does it.
+///
+/// # Errors
+/// As the verb.
+pub async fn run(verb: Verb, session: &Session) -> Outcome {
+    match verb {
+        Verb::Run(args) => run::run(args, session).await,
+        Verb::Inspect(args) => inspect::run(&args, session),
+        Verb::Html(args) => html::run(&args, session),
+    }
+}

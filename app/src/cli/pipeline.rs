@@ -1,0 +1,23 @@
+//! `rondo pipeline`: its steps and their state.
+
+pub mod show;
+
+use super::Session;
+use super::failure::Outcome;
+
+/// What to do with the pipeline
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// Show the steps, what each waits for and whether it would run
+    Show(show::Args),
+}
+
+/// Does it.
+///
+/// # Errors
+/// As the verb.
+pub async fn run(verb: Verb, session: &Session) -> Outcome {
+    match verb {
+        Verb::Show(args) => show::run(&args, session).await,
+    }
+}

@@ -1,0 +1,27 @@
+//! `rondo runs`: what was done, with which result.
+
+pub mod list;
+pub mod show;
+
+use super::Session;
+use super::failure::Outcome;
+
+/// What to do with runs
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// List runs, newest first
+    List(list::Args),
+    /// Show a run: parameters, metrics, inputs, outputs, how it ended
+    Show(show::Args),
+}
+
+/// Does it.
+///
+/// # Errors
+/// As the verb.
+pub async fn run(verb: Verb, session: &Session) -> Outcome {
+    match verb {
+        Verb::List(args) => list::run(&args, session).await,
+        Verb::Show(args) => show::run(&args, session).await,
+    }
+}

@@ -1,0 +1,52 @@
+//! `rondo server`: the tracking server and registry alone, for MLflow clients.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rondo_core::Timestamp;
+use rondo_core::ports::Clock;
+use rondo_store::Store;
+use serde_json::json;
+
+use super::Session;
+use super::failure::Outcome;
+use crate::http::mlflow::{self, MlflowState, Mode};
+use crate::http::server::Server;
+use crate::platform::WallClock;
+
+/// Run the tracking server and registry alone, for MLflow clients
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
+    listen: String,
+
+    /// The folder of the store; of a project its `.rondo`
+    #[arg(long, value_name = "DIR", default_value = ".rondo")]
+    data: PathBuf,
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// When the store cannot be opened or the address cannot be listened on.
+pub async fn run(args: Args, session: &Session) -> Outcome {
+    let store = Store::open(&args.data).await?;
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    store.meta().ensure_default_experiment(now(&clock)).await?;
+    let state = MlflowState::new(store.clone(), clock, Mode::Open);
+    let server = Server::start(&args.listen, mlflow::router(state)).await?;
+    let url = server.url();
+    session.printer().result(
+        &json!({ "schema": 1, "listen": url, "data": store.root() }),
+        &format!("listening on {url}\n"),
+    );
+    super::up::stopped().await;
+    server.stop().await;
+    store.close().await;
+    Ok(())
+}
+
+fn now(clock: &Arc<dyn Clock>) -> Timestamp {
+    clock.now()
+}

@@ -1,0 +1,171 @@
+//! `rondo status`: the loop, each stage's state at a glance.
+
+use rondo_core::handoff::RequestState;
+use rondo_core::run::RunKind;
+use serde_json::{Value, json};
+
+use super::Session;
+use super::failure::Outcome;
+use crate::platform::{Error, Platform};
+
+/// Show the loop: each stage's state at a glance
+#[derive(clap::Args)]
+pub struct Args {}
+
+/// Shows it.
+///
+/// # Errors
+/// When there is no project, it has faults, or its store cannot be read.
+pub async fn run(_: &Args, session: &Session) -> Outcome {
+    let platform = session.platform().await?;
+    let stages = [
+        ("problem", problem(&platform)),
+        ("data", data(&platform).await?),
+        ("pipeline", pipeline(&platform).await?),
+        ("registry", registry(&platform).await?),
+        ("serving", serving(&platform).await?),
+        ("monitoring", monitoring(&platform).await?),
+        ("retraining", retraining(&platform).await?),
+    ];
+    let mut text = format!("{}\n", platform.project().name);
+    let mut value = json!({ "schema": 1, "project": platform.project().name });
+    for (stage, lines) in &stages {
+        for (index, line) in lines.iter().enumerate() {
+            let title = if index == 0 { stage } else { "" };
+            text.push_str(&format!("  {title:<11} {}\n", line.text));
+        }
+        value[*stage] = lines.iter().map(|line| line.value.clone()).collect();
+    }
+    session.printer().result(&value, &text);
+    Ok(())
+}
+
+struct Line {
+    text: String,
+    value: Value,
+}
+
+fn line(text: impl Into<String>, value: Value) -> Line {
+    Line { text: text.into(), value }
+}
+
+fn problem(platform: &Platform) -> Vec<Line> {
+    let canvas = &platform.project().canvas;
+    let objectives: Vec<String> = canvas.objectives.iter().map(|objective| objective.text()).collect();
+    let mut lines = Vec::new();
+    if let Some(value) = &canvas.value {
+        lines.push(line(value, json!({ "value": value })));
+    }
+    let text = if objectives.is_empty() { "no objectives yet".to_owned() } else { objectives.join(" · ") };
+    lines.push(line(text, json!({ "objectives": objectives })));
+    lines
+}
+
+async fn data(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let mut lines = Vec::new();
+    for name in platform.project().data.names() {
+        let versions = platform.store().meta().dataset_versions(name).await?;
+        lines.push(match versions.last() {
+            None => line(
+                format!("{name}: no version yet (rondo data add {name})"),
+                json!({ "dataset": name, "versions": 0 }),
+            ),
+            Some(latest) => {
+                let rows = latest.rows.map_or_else(String::new, |rows| format!(", {rows} rows"));
+                line(
+                    format!("{name}: {} versions, latest {}{rows}", versions.len(), latest.digest.short()),
+                    json!({
+                        "dataset": name, "versions": versions.len(), "latest": latest.digest,
+                        "rows": latest.rows, "files": latest.files, "size": latest.size,
+                    }),
+                )
+            }
+        });
+    }
+    Ok(lines)
+}
+
+async fn pipeline(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let steps = platform.project().steps.len();
+    let last = platform.store().meta().runs_of_kind(RunKind::Pipeline, None, 1).await?.into_iter().next();
+    Ok(vec![match last {
+        None => line(format!("{steps} steps, never run (rondo run)"), json!({ "steps": steps })),
+        Some(run) => line(
+            format!(
+                "{steps} steps, last run {} {} at {}",
+                run.id.short(),
+                run.state.status().to_lowercase(),
+                run.started
+            ),
+            json!({ "steps": steps, "last_run": run.id, "state": run.state, "started": run.started }),
+        ),
+    }])
+}
+
+async fn registry(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let meta = platform.store().meta();
+    let mut lines = Vec::new();
+    for name in platform.project().models.names() {
+        let versions = meta.model_versions(name).await?.len();
+        let champion = meta.aliased_version(name, "champion").await?.map(|(_, version)| version.version);
+        let text = match champion {
+            Some(version) => format!("{name}: version {version} is champion, of {versions}"),
+            None => format!("{name}: {versions} versions, no champion"),
+        };
+        lines.push(line(text, json!({ "model": name, "versions": versions, "champion": champion })));
+    }
+    Ok(lines)
+}
+
+async fn serving(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let mut lines = Vec::new();
+    for name in platform.project().serve.names() {
+        let live = platform.live_deployment(name).await?;
+        let text = match &live {
+            Some(live) => format!("{name}: version {} since {}", live.version, live.since),
+            None => format!("{name}: not up yet (rondo up)"),
+        };
+        lines.push(line(text, json!({ "endpoint": name, "live": live })));
+    }
+    Ok(lines)
+}
+
+async fn monitoring(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let meta = platform.store().meta();
+    let mut lines = Vec::new();
+    for (name, monitor) in platform.project().monitor.iter() {
+        let windows = meta.windows(name).await?.len();
+        let alerts = meta.alerts(&monitor.model).await?;
+        let newest = alerts.last().map_or_else(String::new, |alert| {
+            format!(", newest {} at {}", alert.name, alert.event_time.day())
+        });
+        lines.push(line(
+            format!("{name}: {windows} windows of {}, {} alerts{newest}", monitor.window, alerts.len()),
+            json!({ "monitor": name, "windows": windows, "alerts": alerts.len() }),
+        ));
+    }
+    Ok(lines)
+}
+
+async fn retraining(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let mut lines = Vec::new();
+    for name in platform.project().models.names() {
+        let requests = platform.store().meta().requests(name).await?;
+        if requests.is_empty() {
+            continue;
+        }
+        let count = |state| requests.iter().filter(|request| request.state == state).count();
+        let (promoted, kept) = (count(RequestState::Promoted), count(RequestState::Kept));
+        let open = count(RequestState::Open) + count(RequestState::Running);
+        lines.push(line(
+            format!("{name}: {} requests, {promoted} promoted, {kept} kept, {open} open", requests.len()),
+            json!({
+                "model": name, "requests": requests.len(), "promoted": promoted, "kept": kept, "open": open,
+            }),
+        ));
+    }
+    if lines.is_empty() {
+        lines.push(line("nothing yet", Value::Null));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,88 @@
+//! `rondo up`: the project in production on this machine, until Ctrl-C.
+
+use std::time::Duration;
+
+use rondo_core::ports::Event;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Session;
+use super::failure::Outcome;
+use crate::http::server::Server;
+use crate::http::{AppState, router};
+use crate::worker::Worker;
+
+/// How often aliases and windows are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Bring the project up: server, endpoints, monitors, triggers, until Ctrl-C
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    listen: String,
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// When another process serves this project, or the address cannot be listened on.
+pub async fn run(args: Args, session: &Session) -> Outcome {
+    let platform = session.platform().await?;
+    let deployments = platform.open_serving().await?;
+    let live = platform.deploy(&deployments).await?;
+    let state = AppState { platform: platform.clone(), deployments: deployments.clone() };
+    let server = Server::start(&args.listen, router(state)).await?;
+    let worker = Worker::start(platform.clone(), deployments.clone());
+    let url = server.url();
+    let mut text = format!("listening on {url}\n");
+    for deployment in &live {
+        text.push_str(&format!(
+            "  {} version {}: POST {url}/api/v1/endpoints/{}/predict\n",
+            deployment.model, deployment.version, deployment.name
+        ));
+    }
+    text.push_str(&format!("  the loop's report: {url}/report\n"));
+    session.printer().result(&json!({ "schema": 1, "listen": url, "deployments": live }), &text);
+    let stop = stopped();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let looked = async {
+            platform.deploy(&deployments).await?;
+            for name in platform.project().monitor.names() {
+                if let Some(watermark) = deployments.log().watermark(name) {
+                    platform.observe(name, watermark).await?;
+                }
+            }
+            Ok::<(), crate::platform::Error>(())
+        };
+        if let Err(error) = looked.await {
+            let message = format!("goes on after an error: {error}");
+            platform.progress().report(Event::Note { subject: "up".to_owned(), message });
+        }
+    }
+    worker.stop().await;
+    server.stop().await;
+    deployments.log().sync()?;
+    platform.store().close().await;
+    Ok(())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn stopped() {
+    let interrupted = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminated) => {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+        }
+        // Without that handler Ctrl-C has to do.
+        Err(_) => drop(interrupted.await),
+    }
+}

@@ -1,0 +1,132 @@
+//! `logged-models/*`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use rondo_store::meta::search::Scope;
+use rondo_tracking::artifacts::Place;
+use rondo_tracking::logged_models::{NewModel, ScopedOrder};
+use rondo_tracking::tracking::Search;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::MlflowState;
+use super::args::{Args, wrong};
+use super::artifacts::{Listing, listing};
+use super::refusal::Answer;
+use super::show::LoggedShown;
+
+#[derive(Serialize)]
+pub(super) struct One {
+    model: LoggedShown,
+}
+
+pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    let new = NewModel {
+        experiment: args.required("experiment_id")?,
+        name: args.text("name")?,
+        model_type: args.text("model_type")?.unwrap_or_default(),
+        run: args.text("source_run_id")?.filter(|run| !run.is_empty()),
+        params: args.pairs("params")?,
+        tags: args.pairs("tags")?,
+    };
+    Ok(Json(One { model: state.tracking.create_logged_model(new).await?.into() }))
+}
+
+pub(super) async fn get(State(state): State<MlflowState>, Path(id): Path<String>) -> Answer<Json<One>> {
+    Ok(Json(One { model: state.tracking.logged_model(&id).await?.into() }))
+}
+
+pub(super) async fn finalize(
+    State(state): State<MlflowState>,
+    Path(id): Path<String>,
+    args: Args,
+) -> Answer<Json<One>> {
+    let status = args.required("status")?;
+    let word = match status.as_str() {
+        "LOGGED_MODEL_PENDING" => "PENDING",
+        "LOGGED_MODEL_READY" => "READY",
+        "LOGGED_MODEL_UPLOAD_FAILED" => "UPLOAD_FAILED",
+        _ => return Err(wrong("status", &Value::String(status))),
+    };
+    Ok(Json(One { model: state.tracking.finish_logged_model(&id, word).await?.into() }))
+}
+
+pub(super) async fn delete(State(state): State<MlflowState>, Path(id): Path<String>) -> Answer<Json<Value>> {
+    state.tracking.delete_logged_model(&id).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn set_tags(
+    State(state): State<MlflowState>,
+    Path(id): Path<String>,
+    args: Args,
+) -> Answer<Json<One>> {
+    Ok(Json(One { model: state.tracking.tag_logged_model(&id, args.pairs("tags")?).await?.into() }))
+}
+
+pub(super) async fn delete_tag(
+    State(state): State<MlflowState>,
+    Path((id, key)): Path<(String, String)>,
+) -> Answer<Json<Value>> {
+    state.tracking.untag_logged_model(&id, &key).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn log_params(
+    State(state): State<MlflowState>,
+    Path(id): Path<String>,
+    args: Args,
+) -> Answer<Json<Value>> {
+    state.tracking.log_model_params(&id, args.pairs("params")?).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn list_artifacts(
+    State(state): State<MlflowState>,
+    Path(id): Path<String>,
+    args: Args,
+) -> Answer<Json<Listing>> {
+    let model = state.tracking.logged_model(&id).await?;
+    let path = args.text("artifact_directory_path")?.unwrap_or_default();
+    let place = Place { owner: model.row.id, path: rondo_tracking::artifacts::clean(&path)? };
+    Ok(Json(listing(&state, &place, Some(model.artifact_uri), false).await?))
+}
+
+#[derive(Serialize)]
+pub(super) struct Many {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    models: Vec<LoggedShown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+    let mut order = Vec::new();
+    for key in args.objects("order_by")? {
+        order.push(ScopedOrder {
+            field: key.required("field_name")?,
+            ascending: key.flag("ascending")?.unwrap_or(true),
+            scope: scope(&key)?,
+        });
+    }
+    let mut scopes = Vec::new();
+    for dataset in args.objects("datasets")? {
+        scopes.extend(scope(&dataset)?);
+    }
+    let search = Search {
+        filter: args.text("filter")?.unwrap_or_default(),
+        max_results: args.int("max_results")?,
+        page_token: args.text("page_token")?.unwrap_or_default(),
+        ..Search::default()
+    };
+    let experiments = args.texts("experiment_ids")?;
+    let found = state.tracking.search_logged_models(&experiments, &search, &order, &scopes).await?;
+    let models = found.items.into_iter().map(Into::into).collect();
+    Ok(Json(Many { models, next_page_token: found.next_page_token }))
+}
+
+fn scope(args: &Args) -> Answer<Option<Scope>> {
+    let digest = args.text("dataset_digest")?.filter(|digest| !digest.is_empty());
+    let name = args.text("dataset_name")?.filter(|name| !name.is_empty());
+    Ok(name.map(|name| Scope { name, digest }))
+}

@@ -1,0 +1,226 @@
+//! `model-versions/*`
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use rondo_store::meta::registered::{ClientVersion, Tagged, Version};
+use rondo_store::meta::search::{Query, Room};
+use rondo_tracking::{artifacts, filter, page};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::MlflowState;
+use super::access::Caller;
+use super::args::{Args, wrong};
+use super::refusal::{Answer, Refusal};
+use super::registered_models::{because, check_tag, named, tags};
+use super::show_registry::{VersionShown, version};
+
+const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
+
+#[derive(Serialize)]
+pub(super) struct One {
+    model_version: VersionShown,
+}
+
+async fn one(state: &MlflowState, name: &str, number: i64) -> Answer<Json<One>> {
+    let found = find(state, name, number).await?;
+    let aliases = state.tracking.meta().model_aliases(name).await?;
+    Ok(Json(One { model_version: version(state, found, &aliases).await? }))
+}
+
+/// A version's number.
+pub(super) fn number(args: &Args) -> Answer<i64> {
+    if let Ok(Some(number)) = args.int("version") {
+        return Ok(number);
+    }
+    let text = args.required("version")?;
+    Err(Refusal::invalid(format!("Parameter 'version' must be an integer, got '{text}'")))
+}
+
+/// A version that exists.
+pub(super) async fn find(state: &MlflowState, name: &str, number: i64) -> Answer<Version> {
+    match state.tracking.meta().version(name, number).await {
+        Err(rondo_store::Error::NotFound { .. }) => {
+            Err(Refusal::missing(format!("Model Version (name={name}, version={number}) not found")))
+        }
+        found => Ok(found?),
+    }
+}
+
+pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    let (name, source) = (args.required("name")?, args.required("source")?);
+    let given = |field: &str| Ok::<_, Refusal>(args.text(field)?.filter(|text| !text.is_empty()));
+    let (tags, now) = (tags(&args)?, state.tracking.now());
+    let prompt = tags.iter().any(|(key, value)| key == filter::PROMPT && value == "true");
+    let (mut run, mut model_id) = (given("run_id")?, given("model_id")?);
+    if let Some(run) = &run {
+        state.tracking.run_row(run).await?;
+    }
+    if !prompt {
+        let of = owner(&state, &source).await?;
+        model_id = model_id.or(of);
+    } else if source.contains(['/', '\\', ':']) {
+        return Err(bad_source(&source));
+    }
+    if let Some(model) = &model_id {
+        let logged = state.tracking.logged_model(model).await?;
+        run = run.or(logged.row.run);
+    }
+    let said = ClientVersion { source, run, model_id, run_link: given("run_link")?, user: None };
+    let description = args.text("description")?.unwrap_or_default();
+    let made = state.tracking.meta().create_client_version(&name, said, &description, tags, now).await;
+    one(&state, &name, made.map_err(|error| named(error, &name))?).await
+}
+
+fn bad_source(source: &str) -> Refusal {
+    let short: String = source.chars().take(200).collect();
+    Refusal::invalid(format!(
+        "Invalid model version source: '{short}'. It must be among the artifacts of a run or logged model of this server: \
+         mlflow-artifacts:/…, models:/m-<id> or models:/<name>/<version>"
+    ))
+}
+
+/// Checks that a version's source is something of this server; the logged model that it is, where it is one.
+async fn owner(state: &MlflowState, source: &str) -> Answer<Option<String>> {
+    if let Some(model) = source.strip_prefix("models:/") {
+        let model = model.trim_start_matches('/');
+        if model.starts_with("m-") {
+            state.tracking.logged_model(model).await?;
+            return Ok(Some(model.to_owned()));
+        }
+        let (name, number) = model.split_once('/').ok_or_else(|| bad_source(source))?;
+        find(state, name, number.parse().map_err(|_| bad_source(source))?).await?;
+        return Ok(None);
+    }
+    if source.contains(['?', '#', ';']) {
+        return Err(bad_source(source));
+    }
+    let place = artifacts::uri(source).map_err(|_| bad_source(source))?.ok_or_else(|| bad_source(source))?;
+    if !state.tracking.owns_artifacts(&place.owner).await? {
+        return Err(bad_source(source));
+    }
+    let is_model = place.owner.starts_with("m-") && place.path.is_empty();
+    Ok(is_model.then_some(place.owner))
+}
+
+/// Where the files of a version are.
+pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answer<String> {
+    let missing = || Refusal::missing(format!("Model Version (name={name}, version={number}) not found"));
+    let mut at = (name.to_owned(), number.parse().map_err(|_| missing())?);
+    // A version may be a copy of another, and that one too; never so often that it is a circle.
+    for _ in 0..16 {
+        let found = find(state, &at.0, at.1).await?;
+        let Some(said) = found.of_client() else {
+            return super::show_registry::root_of_run(state, &found.run.unwrap_or_default()).await;
+        };
+        let Some(model) = said.source.strip_prefix("models:/") else { return Ok(said.source) };
+        let model = model.trim_start_matches('/');
+        if model.starts_with("m-") {
+            return Ok(state.tracking.logged_model(model).await?.artifact_uri);
+        }
+        let (name, number) = model.split_once('/').ok_or_else(missing)?;
+        at = (name.to_owned(), number.parse().map_err(|_| missing())?);
+    }
+    Err(missing())
+}
+
+pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    one(&state, &args.required("name")?, number(&args)?).await
+}
+
+pub(super) async fn download_uri(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+    let (name, number) = (args.required("name")?, number(&args)?);
+    let root = root(&state, &name, &number.to_string()).await?;
+    Ok(Json(json!({ "artifact_uri": root })))
+}
+
+pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    let (name, number) = (args.required("name")?, number(&args)?);
+    find(&state, &name, number).await?;
+    let (description, now) = (args.text("description")?.unwrap_or_default(), state.tracking.now());
+    state.tracking.meta().note_version(&name, number, Some(description), None, false, now).await?;
+    one(&state, &name, number).await
+}
+
+pub(super) async fn transition(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    let (name, number, asked) = (args.required("name")?, number(&args)?, args.required("stage")?);
+    let stage = STAGES.iter().find(|stage| stage.eq_ignore_ascii_case(&asked));
+    let stage = *stage.ok_or_else(|| wrong("stage", &Value::String(asked.clone())))?;
+    let archive = args.flag("archive_existing_versions")?.unwrap_or(false);
+    if archive && !matches!(stage, "Staging" | "Production") {
+        return Err(Refusal::invalid(format!(
+            "Model version transition cannot archive existing model versions because '{stage}' is not an Active stage. \
+             Valid stages are Staging, Production"
+        )));
+    }
+    find(&state, &name, number).await?;
+    let now = state.tracking.now();
+    state.tracking.meta().note_version(&name, number, None, Some(stage.to_owned()), archive, now).await?;
+    one(&state, &name, number).await
+}
+
+pub(super) async fn delete(
+    State(state): State<MlflowState>,
+    Extension(caller): Extension<Caller>,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let (name, number) = (args.required("name")?, number(&args)?);
+    let found = find(&state, &name, number).await?;
+    if found.of_client().is_none() {
+        return Err(Refusal::invalid(format!(
+            "Model Version (name={name}, version={number}) cannot be deleted: a pipeline registered it, and the lineage \
+             of its predictions refers to it"
+        )));
+    }
+    let because = because(&caller, "model version deleted");
+    state.tracking.meta().delete_version(&name, number, because, state.tracking.now()).await?;
+    Ok(Json(json!({})))
+}
+
+#[derive(Serialize)]
+pub(super) struct Many {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    model_versions: Vec<VersionShown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+    let query = Query {
+        filter: filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?,
+        order: filter::order(Room::Versions, &args.texts("order_by")?)?,
+        after: page::place(&args.text("page_token")?.unwrap_or_default())?,
+        ..Query::all(Room::Versions, page::size(args.int("max_results")?, 10_000, 200_000)?)
+    };
+    let found = state.tracking.meta().search_versions(&query).await?.ok_or_else(page::foreign)?;
+    let mut aliases = std::collections::HashMap::new();
+    let mut model_versions = Vec::with_capacity(found.items.len());
+    for item in found.items {
+        let of = match aliases.entry(item.model.clone()) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(state.tracking.meta().model_aliases(&item.model).await?)
+            }
+        };
+        model_versions.push(version(&state, item, of).await?);
+    }
+    Ok(Json(Many { model_versions, next_page_token: found.next.as_deref().map(page::token) }))
+}
+
+pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+    let (name, number) = (args.required("name")?, number(&args)?);
+    let (key, value) = (args.required("key")?, args.present("value")?);
+    check_tag(&key, &value)?;
+    find(&state, &name, number).await?;
+    let what = Tagged::Version(name, number);
+    state.tracking.meta().tag_registered(what, &key, Some(&value), state.tracking.now()).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+    let (name, number, key) = (args.required("name")?, number(&args)?, args.required("key")?);
+    find(&state, &name, number).await?;
+    let what = Tagged::Version(name, number);
+    state.tracking.meta().tag_registered(what, &key, None, state.tracking.now()).await?;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,145 @@
+//! A refused request, in the form and with the codes that MLflow's clients know.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rondo_core::{Code, Explain, Kind};
+use rondo_tracking::Error;
+use serde_json::json;
+
+/// What a handler answers.
+pub(super) type Answer<T> = Result<T, Refusal>;
+
+/// A refused request.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+pub(super) const INVALID: &str = "INVALID_PARAMETER_VALUE";
+const MISSING: &str = "RESOURCE_DOES_NOT_EXIST";
+
+impl Refusal {
+    /// The request itself is at fault.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code: INVALID, message: message.into() }
+    }
+
+    /// What was named is not there.
+    pub(super) fn missing(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, code: MISSING, message: message.into() }
+    }
+
+    /// What should be made is there. MLflow answers 400 and not 409.
+    pub(super) fn exists(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code: "RESOURCE_ALREADY_EXISTS", message: message.into() }
+    }
+
+    /// The caller has not shown who it is.
+    pub(super) fn unauthenticated() -> Self {
+        let message = "this server takes requests from the steps of a running pipeline only";
+        Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHENTICATED", message: message.into() }
+    }
+
+    /// The token is nobody's: a step that has ended has none.
+    pub(super) fn unknown_token() -> Self {
+        let message = "the token is unknown: it was of a step that has ended, or of another server";
+        Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHENTICATED", message: message.into() }
+    }
+
+    /// A fault that is not the client's. Its cause is for the log, not for the wire.
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL_ERROR", message: message.into() }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "error_code": self.code, "message": self.message });
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(error) => error.into(),
+            Error::ExperimentNotFound { id } => Self::missing(format!("No Experiment with id={id} exists")),
+            Error::ExperimentNameNotFound { name } => {
+                Self::missing(format!("Could not find experiment with name '{name}'"))
+            }
+            Error::ExperimentExists { name, deleted: false } => {
+                Self::exists(format!("Experiment(name={name}) already exists."))
+            }
+            Error::ExperimentExists { name, deleted: true } => Self::exists(format!(
+                "Experiment(name={name}) already exists in deleted state. You can restore the experiment, or \
+                 choose another name."
+            )),
+            Error::ExperimentDeleted { id } => Self::invalid(format!(
+                "The experiment {id} must be in the 'active' state. Current state is deleted."
+            )),
+            Error::RunNotFound { id } => Self::missing(format!("Run with id={id} not found")),
+            Error::RunDeleted { id } => Self::invalid(format!(
+                "The run {id} must be in the 'active' state. Current state is deleted."
+            )),
+            Error::TagNotFound { key, owner } => Self::missing(format!("No tag with name: {key} on {owner}")),
+            Error::LoggedModelNotFound { id } => {
+                Self::missing(format!("Logged model with ID '{id}' not found."))
+            }
+            Error::Invalid { what: "max_results", value, reason } => {
+                let message = format!(
+                    "Invalid value {value} for parameter 'max_results' supplied: {reason}, but got value {value}"
+                );
+                Self::invalid(message)
+            }
+            Error::Invalid { what, value, reason } => {
+                Self::invalid(format!("Invalid {what}: '{value}': {reason}"))
+            }
+            Error::TooMany { what, found, limit } => Self::invalid(format!(
+                "A batch logging request can contain at most {limit} {what}. Got {found} {what}. Please split up {what} \
+                 across multiple requests and try again."
+            )),
+            Error::PageToken { reason } => Self::invalid(format!("Invalid page token, {reason}")),
+            Error::Path { path } => Self::invalid(format!("Invalid path: {path}")),
+            Error::ArtifactNotFound { path } => Self::missing(format!("No such artifact: '{path}'")),
+            Error::StepRun { .. } | Error::Filter { .. } => Self::invalid(capitalised(&error.to_string())),
+        }
+    }
+}
+
+impl From<rondo_store::Error> for Refusal {
+    fn from(error: rondo_store::Error) -> Self {
+        if let rondo_store::Error::ParameterChanged { run, key, old, new } = &error {
+            return Self::invalid(format!(
+                "Changing param values is not allowed. Param with key='{key}' was already logged with value='{old}' \
+                 for run ID='{run}'. Attempted logging new value '{new}'."
+            ));
+        }
+        let message = capitalised(&error.to_string());
+        match error.code() {
+            Code::ExperimentExists | Code::ModelExists => return Self::exists(message),
+            _ => {}
+        }
+        match error.code().kind() {
+            Kind::NotFound => Self::missing(message),
+            Kind::Invalid | Kind::Verdict | Kind::StepFailed => Self::invalid(message),
+            Kind::Conflict => Self { status: StatusCode::CONFLICT, code: "ABORTED", message },
+            Kind::Denied => Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message },
+            Kind::Unavailable | Kind::Interrupted => {
+                Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "TEMPORARILY_UNAVAILABLE", message }
+            }
+            Kind::Internal => Self::internal(message),
+        }
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

@@ -1,0 +1,255 @@
+//! `registered-models/*`
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use rondo_core::journal::Because;
+use rondo_core::reference;
+use rondo_store::meta::journal::Expect;
+use rondo_store::meta::registered::Tagged;
+use rondo_store::meta::search::{Comparison, Condition, Field, Query, Room, Scalar, Test};
+use rondo_tracking::{filter, limits, page};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::MlflowState;
+use super::access::Caller;
+use super::args::Args;
+use super::model_versions::number;
+use super::refusal::{Answer, Refusal};
+use super::show_registry::{ModelShown, VersionShown, model, newest, version};
+
+#[derive(Serialize)]
+pub(super) struct One {
+    registered_model: ModelShown,
+}
+
+async fn one(state: &MlflowState, name: &str) -> Answer<Json<One>> {
+    let found = state.tracking.meta().registered_model(name).await.map_err(|error| named(error, name))?;
+    Ok(Json(One { registered_model: model(state, found).await? }))
+}
+
+/// An error of the store in the words that clients look for.
+pub(super) fn named(error: rondo_store::Error, name: &str) -> Refusal {
+    match error {
+        rondo_store::Error::NotFound { code: rondo_core::Code::ModelNotFound, .. } => {
+            Refusal::missing(format!("Registered Model with name={name} not found"))
+        }
+        rondo_store::Error::Exists { code: rondo_core::Code::ModelExists, name, .. } => {
+            Refusal::exists(format!("Registered Model (name={name}) already exists."))
+        }
+        other => other.into(),
+    }
+}
+
+/// Who moves an alias, for the journal.
+pub(super) fn because(caller: &Caller, why: &str) -> Because {
+    let because = Because::new("mlflow client", why);
+    match caller.step() {
+        Some(step) => because.by_run(step.run()),
+        None => because,
+    }
+}
+
+fn check_name(name: &str) -> Answer<()> {
+    if name.contains(['/', ':']) || name.trim().is_empty() || name.chars().any(char::is_control) {
+        return Err(Refusal::invalid(format!(
+            "Invalid value {name:?} for parameter 'name' supplied: Registered model name cannot be empty or contain / or :"
+        )));
+    }
+    Ok(limits::length("registered model name", name, limits::KEY)?)
+}
+
+/// The tags of a model or version.
+pub(super) fn tags(args: &Args) -> Answer<Vec<(String, String)>> {
+    let tags = args.pairs("tags")?;
+    for (key, value) in &tags {
+        check_tag(key, value)?;
+    }
+    Ok(tags)
+}
+
+/// Refuses a tag that is out of bounds.
+pub(super) fn check_tag(key: &str, value: &str) -> Answer<()> {
+    limits::key("tag name", key)?;
+    Ok(limits::length("tag value", value, limits::MODEL_TAG_VALUE)?)
+}
+
+pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    let (name, description) = (args.required("name")?, args.text("description")?.unwrap_or_default());
+    check_name(&name)?;
+    let (tags, now) = (tags(&args)?, state.tracking.now());
+    let made = state.tracking.meta().create_model(&name, &description, tags, now).await;
+    made.map_err(|error| named(error, &name))?;
+    one(&state, &name).await
+}
+
+pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    one(&state, &args.required("name")?).await
+}
+
+pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+    let (name, description) = (args.required("name")?, args.text("description")?.unwrap_or_default());
+    let updated = state.tracking.meta().describe_model(&name, &description, state.tracking.now()).await;
+    updated.map_err(|error| named(error, &name))?;
+    one(&state, &name).await
+}
+
+/// Refuses to take away what a pipeline registered: predictions and lineage refer to it by name.
+async fn is_clients(state: &MlflowState, name: &str, action: &str) -> Answer<()> {
+    if state.tracking.meta().model_versions(name).await?.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!(
+        "Registered Model with name={name} cannot be {action}: a pipeline registers its versions, and their lineage \
+         refers to it"
+    )))
+}
+
+pub(super) async fn rename(
+    State(state): State<MlflowState>,
+    Extension(caller): Extension<Caller>,
+    args: Args,
+) -> Answer<Json<One>> {
+    let (name, to) = (args.required("name")?, args.required("new_name")?);
+    check_name(&to)?;
+    is_clients(&state, &name, "renamed").await?;
+    let because = because(&caller, "registered model renamed");
+    let renamed = state.tracking.meta().rename_model(&name, &to, because, state.tracking.now()).await;
+    renamed.map_err(|error| named(error, &name))?;
+    one(&state, &to).await
+}
+
+pub(super) async fn delete(
+    State(state): State<MlflowState>,
+    Extension(caller): Extension<Caller>,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let name = args.required("name")?;
+    is_clients(&state, &name, "deleted").await?;
+    let because = because(&caller, "registered model deleted");
+    let deleted = state.tracking.meta().delete_model(&name, because, state.tracking.now()).await;
+    deleted.map_err(|error| named(error, &name))?;
+    Ok(Json(json!({})))
+}
+
+#[derive(Serialize)]
+pub(super) struct Many {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    registered_models: Vec<ModelShown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+    let text = args.text("filter")?.unwrap_or_default();
+    let mut condition = filter::parse(Room::Models, &text)?;
+    if !text.contains(filter::PROMPT) {
+        let yes = Test::Compare(Comparison::Equal, Scalar::Text("true".to_owned()));
+        let prompt = Condition::Test(Field::Tag(filter::PROMPT.to_owned()), yes);
+        condition = Condition::All(vec![condition, Condition::Not(Box::new(prompt))]);
+    }
+    let query = Query {
+        filter: condition,
+        order: filter::order(Room::Models, &args.texts("order_by")?)?,
+        after: page::place(&args.text("page_token")?.unwrap_or_default())?,
+        ..Query::all(Room::Models, page::size(args.int("max_results")?, 100, 1000)?)
+    };
+    let found = state.tracking.meta().search_models(&query).await?.ok_or_else(page::foreign)?;
+    let mut registered_models = Vec::with_capacity(found.items.len());
+    for item in found.items {
+        registered_models.push(model(&state, item).await?);
+    }
+    Ok(Json(Many { registered_models, next_page_token: found.next.as_deref().map(page::token) }))
+}
+
+#[derive(Serialize)]
+pub(super) struct Latest {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    model_versions: Vec<VersionShown>,
+}
+
+pub(super) async fn latest(State(state): State<MlflowState>, args: Args) -> Answer<Json<Latest>> {
+    let name = args.required("name")?;
+    let found = state.tracking.meta().registered_model(&name).await.map_err(|error| named(error, &name))?;
+    let stages = args.texts("stages")?;
+    let mut model_versions = Vec::new();
+    for newest in newest(state.tracking.meta().versions(&name).await?) {
+        if stages.is_empty() || stages.iter().any(|stage| stage.eq_ignore_ascii_case(&newest.stage)) {
+            model_versions.push(version(&state, newest, &found.aliases).await?);
+        }
+    }
+    Ok(Json(Latest { model_versions }))
+}
+
+#[derive(Serialize)]
+pub(super) struct Aliased {
+    model_version: VersionShown,
+}
+
+pub(super) async fn get_alias(State(state): State<MlflowState>, args: Args) -> Answer<Json<Aliased>> {
+    let (name, alias) = (args.required("name")?, args.required("alias")?);
+    let meta = state.tracking.meta();
+    let found = meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
+    let missing = || Refusal::invalid(format!("Registered model alias {alias} not found."));
+    let target = *found.aliases.get(&alias).ok_or_else(missing)?;
+    let versions = meta.versions(&name).await?;
+    let aliased = versions.into_iter().find(|version| version.digest == target).ok_or_else(missing)?;
+    Ok(Json(Aliased { model_version: version(&state, aliased, &found.aliases).await? }))
+}
+
+/// Moves an alias, with its line in the journal. One that a pipeline's version has is served from: it goes
+/// to no version that no pipeline made.
+pub(super) async fn set_alias(
+    State(state): State<MlflowState>,
+    Extension(caller): Extension<Caller>,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let (name, alias, number) = (args.required("name")?, args.required("alias")?, number(&args)?);
+    limits::alias(&alias)?;
+    let meta = state.tracking.meta();
+    let found = meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
+    let to = super::model_versions::find(&state, &name, number).await?;
+    if to.of_client().is_some()
+        && found.aliases.contains_key(&alias)
+        && meta.aliased_version(&name, &alias).await?.is_some()
+    {
+        return Err(Refusal::invalid(format!(
+            "Alias '{alias}' of Registered Model with name={name} points to a version that a pipeline registered: it \
+             cannot be moved to version {number}, which has no gate's verdict"
+        )));
+    }
+    let (at, because) = (state.tracking.now(), because(&caller, "alias set by a client of the MLflow API"));
+    meta.move_ref(&reference::alias(&name, &alias), Expect::Anything, Some(to.digest), because, at).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn delete_alias(
+    State(state): State<MlflowState>,
+    Extension(caller): Extension<Caller>,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let (name, alias) = (args.required("name")?, args.required("alias")?);
+    let meta = state.tracking.meta();
+    meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
+    let (at, because) =
+        (state.tracking.now(), because(&caller, "alias deleted by a client of the MLflow API"));
+    meta.move_ref(&reference::alias(&name, &alias), Expect::Anything, None, because, at).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+    let (name, key, value) = (args.required("name")?, args.required("key")?, args.present("value")?);
+    check_tag(&key, &value)?;
+    let what = Tagged::Model(name.clone());
+    let tagged = state.tracking.meta().tag_registered(what, &key, Some(&value), state.tracking.now()).await;
+    tagged.map_err(|error| named(error, &name))?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+    let (name, key) = (args.required("name")?, args.required("key")?);
+    let meta = state.tracking.meta();
+    meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
+    meta.tag_registered(Tagged::Model(name), &key, None, state.tracking.now()).await?;
+    Ok(Json(json!({})))
+}

@@ -1,0 +1,66 @@
+//! An error as an HTTP answer: the same code and hints as on the command line.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use rondo_core::ports::PortError;
+use rondo_core::{Code, Explain};
+use serde_json::json;
+
+/// A failed request.
+pub struct Problem(PortError);
+
+/// The result of a handler.
+pub type Answer<T> = Result<T, Problem>;
+
+impl<E: Explain + Send + Sync + 'static> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl Problem {
+    /// A fault of the request itself.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Plain { code, message: message.into() }.into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = self.0.code().kind();
+        let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut causes = Vec::new();
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        let body = json!({
+            "code": self.0.code().text(),
+            "message": self.0.to_string(),
+            "causes": causes,
+            "hints": self.0.hints(),
+        });
+        let mut response = (status, Json(body)).into_response();
+        if kind.retryable() {
+            response
+                .headers_mut()
+                .insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Plain {
+    code: Code,
+    message: String,
+}
+
+impl Explain for Plain {
+    fn code(&self) -> Code {
+        self.code
+    }
+}

@@ -1,0 +1,14 @@
+//! The one binary: the only crate that knows every stage, the terminal, HTTP servers, environment
+//! variables and the home directory.
+//!
+//! [`platform`] composes the stages once. [`cli`] and [`http`] hold a platform and never reach past it,
+//! so that a command and a route that do the same thing are the same call. [`worker`] closes the loop.
+
+pub mod platform;
+
+pub mod cli;
+pub mod http;
+pub mod worker;
+
+pub mod config;
+pub mod report;

@@ -1,0 +1,136 @@
+//! The platform: the stages of one project, composed once.
+//!
+//! A command and a route that do the same thing call the same method here. What the stages cannot know of
+//! each other meets in this folder and nowhere else.
+
+pub mod builtins;
+pub mod data;
+pub mod error;
+pub mod models;
+pub mod monitor;
+pub mod pipeline;
+pub mod retrain;
+pub mod serving;
+pub mod trace;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rondo_core::Timestamp;
+use rondo_core::ports::{Clock, Progress};
+use rondo_project::check::check;
+use rondo_project::fault::Fault;
+use rondo_project::files::Folder;
+use rondo_project::project::Project;
+use rondo_store::Store;
+
+use crate::config::Config;
+pub use error::Error;
+
+/// The name of the project file.
+pub const PROJECT_FILE: &str = "rondo.yaml";
+
+/// One project with its store.
+pub struct Platform {
+    root: PathBuf,
+    project: Arc<Project>,
+    store: Store,
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<dyn Progress>,
+    /// Up to which part each dataset was looked for: a part arrives once.
+    arrived: Mutex<BTreeMap<String, String>>,
+}
+
+/// A project file that was read.
+pub enum Opened {
+    /// It has no faults.
+    Platform(Platform),
+    /// It has.
+    Faults {
+        /// The file's name.
+        file: String,
+        /// Its text.
+        source: String,
+        /// All of them.
+        faults: Vec<Fault>,
+    },
+}
+
+impl Platform {
+    /// Reads and checks the project in a folder and opens its store.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the store cannot be opened.
+    pub async fn open(
+        root: &Path,
+        config: Arc<Config>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Opened, Error> {
+        let file = root.join(PROJECT_FILE);
+        let source = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+        let root = root.canonicalize().map_err(Error::io("open", root))?;
+        let project = match check(&source, PROJECT_FILE, &Folder::new(&root), &builtins::known()) {
+            Ok(project) => Arc::new(project),
+            Err(faults) => {
+                return Ok(Opened::Faults { file: PROJECT_FILE.to_owned(), source, faults });
+            }
+        };
+        let store = Store::open(&root.join(".rondo")).await?;
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        store.meta().ensure_default_experiment(clock.now()).await?;
+        let arrived = Mutex::default();
+        Ok(Opened::Platform(Self { root, project, store, config, clock, progress, arrived }))
+    }
+
+    /// The project's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The checked project.
+    pub const fn project(&self) -> &Arc<Project> {
+        &self.project
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What the environment says.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The wall clock.
+    pub const fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    fn arrived(&self, dataset: &str) -> Option<String> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).get(dataset).cloned()
+    }
+
+    fn note_arrival(&self, dataset: &str, part: String) {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(dataset.to_owned(), part);
+    }
+
+    /// Who watches.
+    pub const fn progress(&self) -> &Arc<dyn Progress> {
+        &self.progress
+    }
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}

@@ -1,0 +1,179 @@
+//! Data meets the project: declared datasets are brought in, and `rondo.lock` pins what a user's run reads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rondo_core::journal::Because;
+use rondo_core::{Code, Digest, Timestamp, suggest};
+use rondo_data::fetch::Fetcher;
+use rondo_data::ingest::{Added, Intake};
+use rondo_data::versions::Datasets;
+use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset};
+use rondo_project::project::Reference;
+
+use super::{Error, Platform};
+
+impl Platform {
+    /// The datasets of the project's store.
+    pub fn datasets(&self) -> Datasets {
+        Datasets::new(self.store().clone(), self.clock().clone(), self.progress().clone())
+    }
+
+    /// What fetches sources; downloads are shared between projects.
+    pub fn fetcher(&self) -> Fetcher {
+        let cache = self.config().cache.join("sources");
+        Fetcher::new(&cache, self.config().environment.clone(), self.progress().clone())
+    }
+
+    /// A declared dataset as something to take in.
+    ///
+    /// # Errors
+    /// When it is not declared, or its source or checks cannot be understood.
+    pub fn intake(&self, name: &str, because: Because) -> Result<Intake, Error> {
+        let Some(dataset) = self.project().data.get(name) else {
+            let near = suggest::nearest(name, self.project().data.names());
+            return Err(Error::NotFound {
+                kind: "dataset",
+                name: name.to_owned(),
+                code: Code::DatasetNotFound,
+                hint: near.map(|near| format!("did you mean `{near}`?")),
+            });
+        };
+        Ok(Intake::declared(name, dataset, because)?)
+    }
+
+    /// Brings a declared dataset in, of one in parts those that end by `until`, and pins the result in
+    /// `rondo.lock`.
+    ///
+    /// # Errors
+    /// When it cannot be fetched or its checks fail; then nothing has changed.
+    pub async fn add_dataset(&self, name: &str, until: Option<Timestamp>) -> Result<Vec<Added>, Error> {
+        let because = Because::new(&self.config().user, "added by hand");
+        let added = self.bring(name, until, because).await?;
+        if let Some(last) = added.last() {
+            self.pin(name, last)?;
+        }
+        Ok(added)
+    }
+
+    /// Brings a declared dataset in without touching `rondo.lock`: for what arrives while the loop runs.
+    ///
+    /// # Errors
+    /// As [`Platform::add_dataset`].
+    pub async fn bring(
+        &self,
+        name: &str,
+        until: Option<Timestamp>,
+        because: Because,
+    ) -> Result<Vec<Added>, Error> {
+        let intake = self.intake(name, because)?;
+        let root = self.root().to_owned();
+        Ok(self.datasets().bring(&self.fetcher(), &intake, &root, until).await?)
+    }
+
+    /// Sees to it that every dataset the targets read has the version that `rondo.lock` pins, or some
+    /// version where it pins none; the pins that a run should use.
+    ///
+    /// # Errors
+    /// When a dataset cannot be brought in.
+    pub async fn ensure_datasets(&self, targets: &[String]) -> Result<BTreeMap<String, Digest>, Error> {
+        let lock = self.read_lock()?;
+        let mut pins = BTreeMap::new();
+        for name in self.datasets_of(targets) {
+            let pinned = lock.datasets.get(&name).map(|locked| locked.digest);
+            if let Some(version) = self.pinned_version(&name, pinned).await? {
+                pins.insert(name, version);
+                continue;
+            }
+            let because = Because::new(&self.config().user, "first needed by a run");
+            match pinned {
+                Some(pinned) => self.bring_until(&name, pinned, because).await?,
+                None => drop(self.bring(&name, None, because).await?),
+            }
+            let wanted = match pinned {
+                Some(_) => self.pinned_version(&name, pinned).await?,
+                None => None,
+            };
+            if let Some(digest) =
+                wanted.or(self.datasets().latest(&name).await?.map(|version| version.digest))
+            {
+                pins.insert(name, digest);
+            }
+        }
+        Ok(pins)
+    }
+
+    /// The datasets that the targets (or all steps) read.
+    fn datasets_of(&self, targets: &[String]) -> Vec<String> {
+        let project = self.project();
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let mut names: Vec<String> = Vec::new();
+        for step in project.order(&targets) {
+            for reference in project.steps.get(step).into_iter().flat_map(|step| step.inputs.values()) {
+                if let Reference::Data { dataset } = reference
+                    && !names.contains(dataset)
+                {
+                    names.push(dataset.clone());
+                }
+            }
+        }
+        names
+    }
+
+    async fn pinned_version(&self, name: &str, pinned: Option<Digest>) -> Result<Option<Digest>, Error> {
+        let Some(pinned) = pinned else {
+            return Ok(self.datasets().latest(name).await?.map(|version| version.digest));
+        };
+        let version = self.store().meta().dataset_version(name, pinned).await?;
+        Ok(version.filter(|v| self.store().objects().holds(v.digest, v.folder)).map(|version| version.digest))
+    }
+
+    /// Brings in the version of this digest: of a dataset in parts, part by part until it is there.
+    async fn bring_until(&self, name: &str, pinned: Digest, because: Because) -> Result<(), Error> {
+        let intake = self.intake(name, because.clone())?;
+        if intake.parts.is_none() {
+            self.bring(name, None, because).await?;
+            return Ok(());
+        }
+        let root = self.root().to_owned();
+        for part in self.datasets().parts(&self.fetcher(), &intake, &root).await? {
+            let added = self.bring(name, Some(part.until), because.clone()).await?;
+            if added.iter().any(|added| added.version.digest == pinned) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// `rondo.lock`, empty where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub fn read_lock(&self) -> Result<Lock, Error> {
+        let path = self.lock_path();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Lock::parse(&text)
+                .map_err(|error| Error::Invalid { code: Code::ProjectInvalid, message: error.to_string() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    fn pin(&self, name: &str, added: &Added) -> Result<(), Error> {
+        let mut lock = self.read_lock()?;
+        let version = &added.version;
+        let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
+        if lock.datasets.get(name) == Some(&locked) {
+            return Ok(());
+        }
+        lock.datasets.insert(name.to_owned(), locked);
+        let path = self.lock_path();
+        let fresh = path.with_extension("lock.new");
+        std::fs::write(&fresh, lock.text()).map_err(Error::io("write", &fresh))?;
+        std::fs::rename(&fresh, &path).map_err(Error::io("write", &path))
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.root().join(LOCK_FILE)
+    }
+}

@@ -1,0 +1,130 @@
+//! What can go wrong where the stages meet: mostly what went wrong in a stage.
+
+use std::path::{Path, PathBuf};
+
+use rondo_core::ports::PortError;
+use rondo_core::{Code, Explain};
+
+/// An error of the platform.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An error of a stage, as it is.
+    #[error("{0}")]
+    Stage(#[source] Inner),
+    /// A file cannot be read or written.
+    #[error("{action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Something that was named does not exist.
+    #[error("find {kind} `{name}`")]
+    NotFound {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Its line in the table of codes.
+        code: Code,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// Something is not as it has to be.
+    #[error("{message}")]
+    Invalid {
+        /// Its line in the table of codes.
+        code: Code,
+        /// What is the matter.
+        message: String,
+    },
+}
+
+/// An error of a stage, behind its port.
+#[derive(Debug)]
+pub struct Inner(PortError);
+
+impl std::fmt::Display for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Inner {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Error {
+    /// An error with a file or folder.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An error from the other side of a port.
+    pub fn port(error: PortError) -> Self {
+        Self::Stage(Inner(error))
+    }
+
+    /// The error of a stage itself, where it is of this type.
+    pub fn stage<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Stage(Inner(error)) => {
+                let error: &(dyn std::error::Error + 'static) = &**error;
+                error.downcast_ref()
+            }
+            Self::Io { .. } | Self::NotFound { .. } | Self::Invalid { .. } => None,
+        }
+    }
+
+    /// A thing that does not exist.
+    pub fn not_found(kind: &'static str, name: &str, code: Code) -> Self {
+        Self::NotFound { kind, name: name.to_owned(), code, hint: None }
+    }
+}
+
+macro_rules! from_stage {
+    ($($stage:ty),* $(,)?) => {
+        $(impl From<$stage> for Error {
+            fn from(error: $stage) -> Self {
+                Self::port(Box::new(error))
+            }
+        })*
+    };
+}
+
+from_stage!(
+    rondo_store::Error,
+    rondo_table::TableError,
+    rondo_data::Error,
+    rondo_pipeline::Error,
+    rondo_notebook::Error,
+    rondo_tracking::Error,
+    rondo_registry::Error,
+    rondo_serving::Error,
+    rondo_monitoring::Error,
+    crate::http::server::ListenError,
+);
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Stage(Inner(error)) => error.code(),
+            Self::Io { .. } => Code::Io,
+            Self::NotFound { code, .. } | Self::Invalid { code, .. } => *code,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Stage(Inner(error)) => error.hints(),
+            Self::NotFound { hint, .. } => hint.clone().into_iter().collect(),
+            Self::Io { .. } | Self::Invalid { .. } => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Models meet their runs: a finished pipeline's model becomes a candidate, is judged beside the champion
+//! on the same rows, registered, and promoted where that was asked for.
+
+use std::path::PathBuf;
+
+use rondo_core::evaluation::{Evaluation, Metric};
+use rondo_core::handoff::{ModelCandidate, ModelVersion};
+use rondo_core::journal::Because;
+use rondo_core::run::Link;
+use rondo_core::signature::Signature;
+use rondo_core::{Code, Digest, Timestamp, suggest};
+use rondo_monitoring::reference::Reference;
+use rondo_pipeline::RunReport;
+use rondo_project::project::{Model, Reference as Output};
+use rondo_registry::evaluate::{Spec, evaluate};
+use rondo_registry::gate;
+use rondo_registry::promote::{CHALLENGER, CHAMPION, promote};
+use rondo_registry::register::register;
+use rondo_serving::engine::{self, Batch, Engine, LoadOptions};
+use rondo_store::meta::journal::Expect;
+use rondo_table::columns;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Error, Platform};
+
+/// How many single rows a new model is asked for its latency.
+const PROBES: usize = 200;
+
+/// What became of a model after a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Registered {
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: u32,
+    /// Whether the version is the champion now.
+    pub promoted: bool,
+    /// What came of it, in one sentence.
+    pub outcome: String,
+}
+
+/// When a version that passes its gate becomes the champion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromotionRule {
+    /// Where there is no champion yet: for what a person runs.
+    First,
+    /// Whenever it passes: for a trigger that says `then: promote`.
+    Passing,
+    /// Never.
+    Never,
+}
+
+/// A promotion by hand.
+#[derive(Debug, Clone)]
+pub struct Promotion {
+    /// The model.
+    pub model: String,
+    /// The version.
+    pub version: u32,
+    /// The alias that moves.
+    pub alias: String,
+    /// Who and why.
+    pub because: Because,
+    /// Move it although an objective was missed at its gate.
+    pub force: bool,
+    /// Change nothing.
+    pub dry_run: bool,
+}
+
+impl Platform {
+    /// Registers what a run's steps have made of the declared models, judged, and promotes by the rule.
+    ///
+    /// # Errors
+    /// When a model cannot be loaded or scored, or the store refuses.
+    pub async fn register_models(
+        &self,
+        report: &RunReport,
+        rule: PromotionRule,
+        because: &Because,
+    ) -> Result<Vec<Registered>, Error> {
+        let mut registered = Vec::new();
+        let project = self.project().clone();
+        for (name, model) in project.models.iter() {
+            let Some(made) = Made::find(model, report) else { continue };
+            let known = self.store().meta().model_versions(name).await?;
+            if rule != PromotionRule::Passing && known.iter().any(|version| version.run == made.run) {
+                continue;
+            }
+            registered.push(self.register_model(name, model, made, report, rule, because).await?);
+        }
+        Ok(registered)
+    }
+
+    async fn register_model(
+        &self,
+        name: &str,
+        model: &Model,
+        made: Made,
+        report: &RunReport,
+        rule: PromotionRule,
+        because: &Because,
+    ) -> Result<Registered, Error> {
+        let champion = self.store().meta().aliased_version(name, CHAMPION).await?;
+        if let Some((_, version)) = champion.as_ref().filter(|(_, version)| version.run == made.run) {
+            // This very run was promoted before, and the process killed before it could say so.
+            return Ok(Registered {
+                model: name.to_owned(),
+                version: version.version,
+                promoted: true,
+                outcome: format!("version {} is champion", version.version),
+            });
+        }
+        let objectives = &self.project().canvas.objectives;
+        let spec = Spec::of_model(model, objectives);
+        let test = self.table(&made.test)?;
+        let scorer = self.scorer();
+        let engine = self.load_engine(made.file.digest, model, None)?;
+        let scores = scorer.score(made.file.digest, &test).await.map_err(Error::port)?;
+        let mut evaluation = evaluate(&test, &scores, &spec)?;
+        evaluation.model = Some(made.file.digest);
+        evaluation.data = Some(made.test.digest);
+        let champions = match &champion {
+            Some((_, version)) => Some(self.score_version(version, &made.test, &spec).await?),
+            None => None,
+        };
+        let mut judged = evaluation.clone();
+        judged.metrics.push(probe(engine.as_ref()));
+        let metric =
+            model.metric.as_deref().or_else(|| objectives.first().map(|first| first.metric.as_str()));
+        let gate = gate::judge(&model.gate, objectives, metric, &judged, champions.as_ref());
+        let training = self.table(&made.training)?;
+        let features: Vec<&str> =
+            engine.signature().inputs.iter().map(|column| column.name.as_str()).collect();
+        let reference = Reference::build(&training, &features, &scores)?;
+        let candidate = ModelCandidate {
+            model: name.to_owned(),
+            file: made.file.clone(),
+            run: made.run,
+            pipeline_run: report.run,
+            task: model.task,
+            target: model.target.clone(),
+            threshold: model.threshold,
+            signature: nullable_by(engine.signature(), &training)?,
+            evaluation,
+            champion: champions,
+            reference: Some(self.put_json(&reference)?),
+            trained_until: latest(&training, model.time.as_deref())?,
+        };
+        let (_, version) = register(self.store(), candidate, &gate, self.clock().now()).await?;
+        let why = gate.reason();
+        let wanted = match rule {
+            PromotionRule::First => champion.is_none(),
+            PromotionRule::Passing => true,
+            PromotionRule::Never => false,
+        };
+        let promoted = gate.passed && wanted;
+        let (alias, expect) = if promoted {
+            (CHAMPION, champion.map_or(Expect::Absent, |(address, _)| Expect::At(address)))
+        } else {
+            (CHALLENGER, Expect::Anything)
+        };
+        let because = because.clone().by_run(report.run).with_evidence(json!({ "gate": gate, "why": why }));
+        promote(self.store(), name, version.version, alias, expect, because, self.clock().now()).await?;
+        let outcome = match (promoted, gate.passed) {
+            (true, _) => format!("version {} is champion now: {why}", version.version),
+            (false, true) => format!("version {} passes its gate and waits: {why}", version.version),
+            (false, false) => format!("version {} does not pass its gate: {why}", version.version),
+        };
+        Ok(Registered { model: name.to_owned(), version: version.version, promoted, outcome })
+    }
+
+    /// Scores a registered version on a table and evaluates it.
+    async fn score_version(
+        &self,
+        version: &ModelVersion,
+        rows: &Link,
+        spec: &Spec,
+    ) -> Result<Evaluation, Error> {
+        let table = self.table(rows)?;
+        let scores = self.scorer().score(version.file, &table).await.map_err(Error::port)?;
+        let mut evaluation = evaluate(&table, &scores, spec)?;
+        evaluation.model = Some(version.file);
+        evaluation.data = Some(rows.digest);
+        Ok(evaluation)
+    }
+
+    /// Loads a model's file with the engine that can run it.
+    ///
+    /// # Errors
+    /// When it is not in the store or no engine can run it.
+    pub fn load_engine(
+        &self,
+        file: Digest,
+        model: &Model,
+        signature: Option<&Signature>,
+    ) -> Result<Box<dyn Engine>, Error> {
+        let bytes = self.store().objects().read(file)?;
+        let columns = signature
+            .map(|signature| signature.inputs.iter().map(|column| column.name.clone()).collect())
+            .unwrap_or_default();
+        Ok(engine::load(&bytes, &LoadOptions { columns, positive: super::serving::positive(model) })?)
+    }
+
+    /// Moves an alias by hand; whether it moves.
+    ///
+    /// # Errors
+    /// When there is no such version, an objective was missed at its gate and it is not forced, or the
+    /// store refuses.
+    pub async fn promote(&self, promotion: Promotion) -> Result<bool, Error> {
+        let Promotion { model, version: number, alias, because, force, dry_run } = promotion;
+        let (record, version) = self.store().meta().model_version(&model, number).await?;
+        let missed = version.verdicts.iter().find(|verdict| !verdict.passed);
+        if let Some(missed) = missed.filter(|_| !force) {
+            return Err(rondo_registry::Error::Refused {
+                model,
+                version: number,
+                reason: format!("`{}` was missed by {:.4}", missed.text, missed.miss),
+            }
+            .into());
+        }
+        let name = rondo_core::reference::alias(&model, &alias);
+        let now = self.store().meta().target(&name).await?;
+        if dry_run || now == Some(record) {
+            return Ok(now != Some(record));
+        }
+        let expect = now.map_or(Expect::Absent, Expect::At);
+        Ok(promote(self.store(), &model, number, &alias, expect, because, self.clock().now()).await?)
+    }
+
+    /// A version by its number or alias (`3`, `champion`, `@champion`).
+    ///
+    /// # Errors
+    /// When there is no such model or version.
+    pub async fn find_version(&self, model: &str, wanted: &str) -> Result<ModelVersion, Error> {
+        let meta = self.store().meta();
+        let wanted = wanted.trim_start_matches('@');
+        if let Ok(number) = wanted.parse::<u32>() {
+            return Ok(meta.model_version(model, number).await?.1);
+        }
+        if let Some((_, version)) = meta.aliased_version(model, wanted).await? {
+            return Ok(version);
+        }
+        let models = meta.models().await?;
+        let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
+        let known = names.contains(&model);
+        let hint = if known {
+            format!("rondo models show {model}")
+        } else {
+            suggest::nearest(model, names)
+                .map_or_else(|| "rondo models list".to_owned(), |near| format!("did you mean `{near}`?"))
+        };
+        Err(Error::NotFound {
+            kind: if known { "alias" } else { "model" },
+            name: if known { format!("{model}@{wanted}") } else { model.to_owned() },
+            code: if known { Code::AliasNotFound } else { Code::ModelNotFound },
+            hint: Some(hint),
+        })
+    }
+
+    /// Stores a record as an object of JSON text.
+    fn put_json<T: Serialize>(&self, record: &T) -> Result<Digest, Error> {
+        let text = rondo_core::canonical::to_string(record)
+            .map_err(|error| Error::Invalid { code: Code::Internal, message: error.to_string() })?;
+        Ok(self.store().objects().put_bytes(text.as_bytes())?.digest)
+    }
+
+    /// The path of a stored table; readers go by its content, since an object's name has no ending.
+    fn table(&self, link: &Link) -> Result<PathBuf, Error> {
+        Ok(self.store().objects().require(link.digest)?)
+    }
+}
+
+/// What a run's steps have made of a declared model.
+struct Made {
+    file: Link,
+    run: rondo_core::RunId,
+    /// The table that the training step read.
+    training: Link,
+    /// The table that the evaluation step read.
+    test: Link,
+}
+
+impl Made {
+    /// Finds it in a report; nothing where the training or evaluation step did not end well.
+    fn find(model: &Model, report: &RunReport) -> Option<Self> {
+        let Output::Output { step, output } = &model.from else { return None };
+        let train = report.step(step).filter(|step| step.outcome.is_good())?;
+        let evaluation = report.step(model.evaluation.as_deref()?).filter(|step| step.outcome.is_good())?;
+        let file = train.output(output)?.clone();
+        let own = model.from.to_string();
+        let test = evaluation.inputs.iter().find(|link| link.reference != own)?.clone();
+        Some(Self { file, run: train.run?, training: train.inputs.first()?.clone(), test })
+    }
+}
+
+/// The 99th percentile of the time that the engine takes for one row.
+fn probe(engine: &dyn Engine) -> Metric {
+    const NAME: &str = "latency_p99_ms";
+    let batch = Batch::example(engine.signature(), 1);
+    let mut taken: Vec<f64> = Vec::with_capacity(PROBES);
+    for _ in 0..PROBES {
+        let start = std::time::Instant::now();
+        if engine.predict(&batch).is_err() {
+            return Metric::undefined(NAME, "the model could not be probed");
+        }
+        taken.push(start.elapsed().as_secs_f64() * 1000.0);
+    }
+    taken.sort_by(f64::total_cmp);
+    taken
+        .get(PROBES * 99 / 100)
+        .map_or_else(|| Metric::undefined(NAME, "nothing measured"), |p99| Metric::plain(NAME, *p99))
+}
+
+/// The engine's signature, with what the training rows say of missing values.
+fn nullable_by(signature: &Signature, training: &std::path::Path) -> Result<Signature, Error> {
+    let known = columns::describe(training)?;
+    let mut signature = signature.clone();
+    for column in &mut signature.inputs {
+        if let Some(described) = known.iter().find(|described| described.name == column.name) {
+            column.nullable = described.nullable;
+        }
+    }
+    Ok(signature)
+}
+
+fn latest(training: &std::path::Path, time: Option<&str>) -> Result<Option<Timestamp>, Error> {
+    let Some(time) = time else { return Ok(None) };
+    Ok(columns::timestamps(training, time)?.into_iter().flatten().max().map(Timestamp))
+}

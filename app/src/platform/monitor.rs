@@ -1,0 +1,250 @@
+//! Monitoring meets traffic: windows that are due are assessed, alerts raised, retraining requested.
+
+use std::collections::BTreeMap;
+
+use rondo_core::handoff::{Observation, RetrainRequest};
+use rondo_core::journal::Because;
+use rondo_core::{Code, Span, Timestamp};
+use rondo_data::parts::bounds;
+use rondo_monitoring::alert::{Alert, alerts};
+use rondo_monitoring::assess::{Row, Scoring, assess};
+use rondo_monitoring::reference::Reference;
+use rondo_monitoring::retrain::{self, History};
+use rondo_monitoring::window::{Due, Stage, Window, due};
+use rondo_project::project::{Model, Monitor};
+use rondo_registry::evaluate::Spec;
+use rondo_serving::log::reader::{LogReader, Query};
+use rondo_store::meta::monitors::{AlertRow, WindowRow};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Error, Platform};
+
+/// What a look at the traffic has found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Observed {
+    /// How many windows were assessed.
+    pub windows: usize,
+    /// What was found in them.
+    pub alerts: Vec<Alert>,
+    /// The request that was written, where one was.
+    pub request: Option<RetrainRequest>,
+}
+
+impl Platform {
+    /// Reads the prediction log, also while another process writes it.
+    pub fn log_reader(&self) -> LogReader {
+        LogReader::new(&self.store().root().join("predictions"))
+    }
+
+    /// A prediction by its id.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn find_prediction(&self, id: &str) -> Result<Option<Observation>, Error> {
+        let (reader, id) = (self.log_reader(), id.to_owned());
+        blocking(move || Ok(reader.find(&id)?)).await
+    }
+
+    /// Event time has come this far: assesses every window of an endpoint's monitor that is due, in the
+    /// order in which they became due, until one of them leads to a retraining request.
+    ///
+    /// # Errors
+    /// When the log or store cannot be read or written.
+    pub async fn observe(&self, name: &str, watermark: Timestamp) -> Result<Observed, Error> {
+        let project = self.project().clone();
+        let Some(monitor) = project.monitor.get(name) else { return Ok(Observed::default()) };
+        let Some(first) = self.first_observation(name).await? else { return Ok(Observed::default()) };
+        let model = project
+            .models
+            .get(&monitor.model)
+            .ok_or_else(|| Error::not_found("model", &monitor.model, Code::ModelNotFound))?;
+        let known = self.store().meta().windows(name).await?;
+        let done = |window: Window, stage: Stage| {
+            known.iter().any(|row| {
+                row.start == window.start && row.end == window.end && (row.last || stage == Stage::Closed)
+            })
+        };
+        let list = due(first, watermark, monitor.window, first, monitor.max_delay, done);
+        let mut observed = Observed::default();
+        for due in list {
+            let (found, request) = self.assess_due(name, monitor, model, due).await?;
+            observed.windows += 1;
+            observed.alerts.extend(found);
+            if request.is_some() {
+                // What comes later is looked at when the request has been answered: it may be another
+                // model's traffic then.
+                observed.request = request;
+                break;
+            }
+        }
+        Ok(observed)
+    }
+
+    async fn assess_due(
+        &self,
+        name: &str,
+        monitor: &Monitor,
+        model: &Model,
+        due: Due,
+    ) -> Result<(Vec<Alert>, Option<RetrainRequest>), Error> {
+        let endpoint = monitor.endpoint.clone().unwrap_or_else(|| name.to_owned());
+        let rows = self.rows(&endpoint, due.window, due.at).await?;
+        let mut versions: BTreeMap<u32, u64> = BTreeMap::new();
+        for row in &rows {
+            *versions.entry(row.observation.version).or_default() += 1;
+        }
+        let most =
+            versions.iter().max_by_key(|(version, rows)| (**rows, **version)).map(|(version, _)| *version);
+        let reference = match most {
+            Some(version) => {
+                self.reference(&monitor.model, version).await?.map(|reference| (version, reference))
+            }
+            None => None,
+        };
+        let scoring = scoring(model, monitor);
+        let (watched, window, stage) = (monitor.clone(), due.window, due.stage);
+        let report = blocking(move || {
+            let reference = reference.as_ref().map(|(version, reference)| (*version, reference));
+            Ok(assess(window, stage, &watched, &scoring, &rows, reference)?)
+        })
+        .await?;
+        let found = alerts(&report, due.stage, due.at);
+        // The window is kept last: were the process killed in between, it is assessed again, and alerts and
+        // requests that stand are not made twice.
+        for alert in &found {
+            self.store()
+                .meta()
+                .raise_alert(AlertRow {
+                    id: alert.id.clone(),
+                    name: alert.name.clone(),
+                    model: alert.model.clone(),
+                    event_time: alert.event_time,
+                    at: self.clock().now(),
+                    record: json!(alert),
+                })
+                .await?;
+        }
+        let request = self.request_for(monitor, &found, due).await?;
+        let row = WindowRow {
+            deployment: name.to_owned(),
+            start: due.window.start,
+            end: due.window.end,
+            last: due.stage == Stage::Settled,
+            record: json!(report),
+        };
+        self.store().meta().put_window(row).await?;
+        Ok((found, request))
+    }
+
+    async fn request_for(
+        &self,
+        monitor: &Monitor,
+        found: &[Alert],
+        due: Due,
+    ) -> Result<Option<RetrainRequest>, Error> {
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let meta = self.store().meta();
+        let requests = meta.requests(&monitor.model).await?;
+        let history = History { requests: &requests };
+        let triggers = &self.project().triggers;
+        let now = self.clock().now();
+        let Some(request) = retrain::request(&monitor.model, triggers, found, history, due.at, now) else {
+            return Ok(None);
+        };
+        meta.request_retraining(&request).await?;
+        Ok(Some(request))
+    }
+
+    /// The rows of a window, with the ground truth that was known at a moment.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn rows(&self, endpoint: &str, window: Window, known_by: Timestamp) -> Result<Vec<Row>, Error> {
+        let reader = self.log_reader();
+        let query = Query::new(endpoint, window.start, window.end);
+        blocking(move || {
+            let joined = reader.joined(&query, known_by)?;
+            Ok(joined
+                .into_iter()
+                .map(|joined| Row { observation: joined.observation, label: joined.label })
+                .collect())
+        })
+        .await
+    }
+
+    async fn reference(&self, model: &str, version: u32) -> Result<Option<Reference>, Error> {
+        let (_, record) = self.store().meta().model_version(model, version).await?;
+        let Some(digest) = record.reference else { return Ok(None) };
+        let bytes = self.store().objects().read(digest)?;
+        let reference = serde_json::from_slice(&bytes).map_err(|source| {
+            rondo_monitoring::Error::Reference { model: model.to_owned(), version, source }
+        })?;
+        Ok(Some(reference))
+    }
+
+    /// The day of an endpoint's first observation: where its windows begin. Found once and remembered.
+    async fn first_observation(&self, name: &str) -> Result<Option<Timestamp>, Error> {
+        let key = format!("monitor/{name}/first");
+        if let Some(text) = self.store().meta().setting(&key).await? {
+            return Ok(text.parse().ok());
+        }
+        let (reader, query) = (self.log_reader(), Query::all(name));
+        let first = blocking(move || {
+            Ok(reader.observations(&query)?.into_iter().map(|observation| observation.event_time).min())
+        })
+        .await?;
+        let Some(first) = first.map(|first| first.floor_to(Span::days(1))) else { return Ok(None) };
+        self.store().meta().set_setting(&key, &first.rfc3339()).await?;
+        Ok(Some(first))
+    }
+
+    /// The parts of datasets that have arrived by a moment of event time are brought in: those whose
+    /// ground truth has had its time.
+    ///
+    /// # Errors
+    /// When a dataset cannot be fetched. A part that breaks its checks is refused and noted, and the loop
+    /// goes on with what it has.
+    pub async fn arrive(&self, watermark: Timestamp) -> Result<usize, Error> {
+        let delay = self.project().monitor.values().filter_map(|monitor| monitor.max_delay).max();
+        let until = watermark - delay.unwrap_or_default();
+        let mut count = 0;
+        let project = self.project().clone();
+        for (name, dataset) in project.data.iter() {
+            let Some(parts) = &dataset.parts else { continue };
+            let Some((current, ..)) = bounds(until, parts.by) else { continue };
+            if self.arrived(name).as_ref() == Some(&current) {
+                continue;
+            }
+            let because = Because::new("rondo", &format!("arrived by {}", until.day()));
+            let added = self.bring(name, Some(until), because).await?;
+            count += added.iter().filter(|one| one.outcome == rondo_data::ingest::Outcome::Added).count();
+            self.note_arrival(name, current);
+        }
+        Ok(count)
+    }
+}
+
+/// How rows with ground truth are scored: as at the gate.
+pub fn scoring(model: &Model, monitor: &Monitor) -> Scoring {
+    let spec = Spec::of_model(model, &monitor.objectives);
+    Scoring {
+        task: spec.task,
+        threshold: spec.threshold,
+        slices: spec.slices,
+        fairness: spec.fairness,
+        pooling: spec.pooling,
+    }
+}
+
+/// Runs blocking work beside the async tasks.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Invalid {
+        code: Code::Internal,
+        message: format!("a background task failed: {error}"),
+    })?
+}

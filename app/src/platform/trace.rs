@@ -1,0 +1,245 @@
+//! Tracing: from any thing back to where it came from, as far as the business problem.
+
+use rondo_core::handoff::{ModelVersion, Observation};
+use rondo_core::run::{Link, RunRow};
+use rondo_core::{Code, reference};
+use serde::Serialize;
+
+use super::{Error, Platform};
+use crate::report::lineage::Graph;
+
+/// One link of the chain.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hop {
+    /// How far from the beginning: what a thing was made from stands one further.
+    pub depth: usize,
+    /// `prediction`, `deployment`, `model version`, `run`, `code`, `environment`, `parameters`, `dataset
+    /// version`, `commit`, `objective`.
+    pub kind: String,
+    /// What it is called.
+    pub title: String,
+    /// Its whole digest or id, and what else there is to say.
+    pub detail: String,
+}
+
+/// A chain from a thing to its origins.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Chain {
+    /// The links, nearest first.
+    pub hops: Vec<Hop>,
+}
+
+impl Chain {
+    fn push(&mut self, depth: usize, kind: &str, title: impl Into<String>, detail: impl Into<String>) {
+        self.hops.push(Hop { depth, kind: kind.to_owned(), title: title.into(), detail: detail.into() });
+    }
+
+    /// As an indented list.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for hop in &self.hops {
+            let indent = "  ".repeat(hop.depth);
+            text.push_str(&format!("{indent}{:<16} {}", hop.kind, hop.title));
+            if !hop.detail.is_empty() {
+                text.push_str(&format!("  {}", hop.detail));
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl Platform {
+    /// Traces a prediction's id, a model version (`delay@champion`, `delay/3`), a dataset version
+    /// (`flights@latest`, or the beginning of its digest) or a run (the beginning of its id).
+    ///
+    /// # Errors
+    /// When it is none of these, or the store cannot be read.
+    pub async fn trace(&self, thing: &str) -> Result<Chain, Error> {
+        let mut chain = Chain::default();
+        if let Some(observation) = self.find_prediction(thing).await? {
+            self.trace_prediction(&mut chain, &observation).await?;
+            return Ok(chain);
+        }
+        if let Some((name, rest)) = thing.split_once('@').or_else(|| thing.split_once('/')) {
+            if self.project().models.contains(name) {
+                let version = self.find_version(name, rest).await?;
+                self.trace_version(&mut chain, 0, &version).await?;
+                return Ok(chain);
+            }
+            if self.project().data.contains(name) {
+                self.trace_dataset(&mut chain, 0, name, None).await?;
+                return Ok(chain);
+            }
+        }
+        for name in self.project().data.names() {
+            let versions = self.store().meta().dataset_versions(name).await?;
+            let wanted = |version: &&rondo_core::handoff::DatasetVersion| {
+                thing.len() >= 4 && version.digest.hex().starts_with(thing)
+            };
+            if let Some(version) = versions.iter().find(wanted) {
+                let digest = version.digest;
+                self.trace_dataset(&mut chain, 0, name, Some(digest)).await?;
+                return Ok(chain);
+            }
+        }
+        if thing.len() >= 4 && thing.chars().all(|c| c.is_ascii_hexdigit()) {
+            if let Ok(run) = self.find_run(thing).await {
+                self.trace_run(&mut chain, 0, &run).await?;
+                return Ok(chain);
+            }
+        }
+        Err(Error::NotFound {
+            kind: "prediction, model version, dataset version or run",
+            name: thing.to_owned(),
+            code: Code::PredictionNotFound,
+            hint: Some("rondo trace MODEL@champion".to_owned()),
+        })
+    }
+
+    async fn trace_prediction(&self, chain: &mut Chain, observation: &Observation) -> Result<(), Error> {
+        chain.push(
+            0,
+            "prediction",
+            &observation.prediction_id,
+            format!("score {:.6} for {}", observation.score, observation.event_time),
+        );
+        let entry = self
+            .store()
+            .meta()
+            .journal(&reference::deployment(&observation.deployment), i64::MAX)
+            .await?
+            .into_iter()
+            .find(|entry| entry.at <= observation.received);
+        let since =
+            entry.map_or_else(String::new, |entry| format!("since {}: {}", entry.at, entry.because.why));
+        chain.push(1, "deployment", &observation.deployment, since);
+        let version = self.find_version(&observation.model, &observation.version.to_string()).await?;
+        self.trace_version(chain, 2, &version).await
+    }
+
+    async fn trace_version(
+        &self,
+        chain: &mut Chain,
+        depth: usize,
+        version: &ModelVersion,
+    ) -> Result<(), Error> {
+        let name = format!("{} {}", version.model, version.version);
+        chain.push(depth, "model version", name, format!("file {}", version.file));
+        let run = self.store().meta().require_run(version.run).await?;
+        self.trace_run(chain, depth + 1, &run).await?;
+        for link in &version.lineage.datasets {
+            let name = link.reference.trim_start_matches("data.");
+            self.trace_dataset(chain, depth + 2, name, Some(link.digest)).await?;
+        }
+        for verdict in &version.verdicts {
+            let mark = if verdict.passed { "holds" } else { "missed" };
+            let slice = verdict.slice.as_ref().map_or_else(String::new, |slice| format!(" [{slice}]"));
+            let value = verdict.value.map_or_else(|| "not judged".to_owned(), |value| format!("{value:.4}"));
+            chain.push(
+                depth + 1,
+                "objective",
+                format!("{}{slice}", verdict.text),
+                format!("{mark}: {value}"),
+            );
+        }
+        Ok(())
+    }
+
+    async fn trace_run(&self, chain: &mut Chain, depth: usize, run: &RunRow) -> Result<(), Error> {
+        chain.push(depth, "run", &run.name, run.id.hex());
+        for (path, digest) in &run.detail.code.files {
+            let kind = if path.ends_with(".ipynb") { "notebook" } else { "code" };
+            chain.push(depth + 1, kind, path, digest.hex());
+        }
+        let params: Vec<String> =
+            run.detail.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !params.is_empty() {
+            chain.push(depth + 1, "parameters", params.join(" "), "");
+        }
+        if let Some((name, lock)) = &run.detail.environment {
+            chain.push(depth + 1, "environment lock", name, lock.hex());
+        }
+        for link in &run.detail.inputs {
+            chain.push(depth + 1, "input", &link.reference, link.digest.hex());
+        }
+        if let Some(commit) = &run.detail.code.commit {
+            let dirty = if run.detail.code.dirty { "with uncommitted changes" } else { "" };
+            chain.push(depth + 1, "git commit", commit, dirty);
+        }
+        Ok(())
+    }
+
+    async fn trace_dataset(
+        &self,
+        chain: &mut Chain,
+        depth: usize,
+        name: &str,
+        digest: Option<rondo_core::Digest>,
+    ) -> Result<(), Error> {
+        let versions = self.store().meta().dataset_versions(name).await?;
+        let version = match digest {
+            Some(digest) => versions.iter().find(|version| version.digest == digest),
+            None => versions.last(),
+        };
+        let Some(version) = version else {
+            chain.push(depth, "dataset version", name, digest.map_or_else(String::new, |d| d.hex()));
+            return Ok(());
+        };
+        let rows = version.rows.map_or_else(String::new, |rows| format!(", {rows} rows"));
+        let detail = format!("{}{rows}, from {}", version.digest, version.source);
+        chain.push(depth, "dataset version", name, detail);
+        Ok(())
+    }
+
+    /// The lineage of a version as a picture's graph.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn lineage(&self, version: &ModelVersion, deployment: &str) -> Result<Graph, Error> {
+        let mut graph = Graph::default();
+        let pipeline = self.store().meta().require_run(version.pipeline_run).await?;
+        let mut open = vec![version.run];
+        let mut seen = Vec::new();
+        while let Some(id) = open.pop() {
+            if seen.contains(&id) {
+                continue;
+            }
+            seen.push(id);
+            let Some(run) = self.store().meta().run(id).await? else { continue };
+            let step = run.step.clone().unwrap_or_else(|| run.name.clone());
+            for link in &run.detail.inputs {
+                let from = link_id(link);
+                let kind = if link.reference.starts_with("data.") { "dataset" } else { "file" };
+                graph.node(&from, kind, &link.reference, &link.digest.short());
+                graph.edge(&from, &step);
+                if let Some((made_by, _)) = link.reference.split_once('.').filter(|(name, _)| *name != "data")
+                {
+                    graph.edge(made_by, &from);
+                    open.extend(pipeline.detail.steps.get(made_by).and_then(|outcome| outcome.run));
+                }
+            }
+            for (path, digest) in &run.detail.code.files {
+                graph.node(path, "code", path, &digest.short());
+                graph.edge(path, &step);
+            }
+            if let Some((name, lock)) = &run.detail.environment {
+                let id = format!("environment {name}");
+                graph.node(&id, "environment", name, &lock.short());
+                graph.edge(&id, &step);
+            }
+            graph.node(&step, "run", &step, &run.id.short());
+        }
+        let own = format!("{} {}", version.model, version.version);
+        let step = self.store().meta().require_run(version.run).await?;
+        graph.node(&own, "version", &own, &version.file.short());
+        graph.edge(&step.step.unwrap_or(step.name), &own);
+        graph.node("deployment", "deployment", deployment, "");
+        graph.edge(&own, "deployment");
+        Ok(graph)
+    }
+}
+
+fn link_id(link: &Link) -> String {
+    format!("{} {}", link.reference, link.digest.short())
+}

@@ -1,0 +1,239 @@
+//! The one table of error codes.
+//!
+//! Every error of every crate has a [`Code`]; a code has a [`Kind`]; and the kind alone decides the exit
+//! code, the HTTP status and whether trying again makes sense. Nothing is classified by its text.
+
+use std::error::Error as StdError;
+
+/// What sort of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A fault of Rondo, or of the machine under it.
+    Internal,
+    /// What was asked for, or a file that was given, is not valid.
+    Invalid,
+    /// A thing that was named does not exist.
+    NotFound,
+    /// The thing exists already, or somebody else is changing it.
+    Conflict,
+    /// Not allowed.
+    Denied,
+    /// The work was done and its verdict is negative: a check, gate, drift test or reproduction.
+    Verdict,
+    /// A step's own command failed.
+    StepFailed,
+    /// Something that is needed cannot be reached just now.
+    Unavailable,
+    /// Stopped by the user.
+    Interrupted,
+}
+
+impl Kind {
+    /// The exit code of the process: a documented promise.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Invalid => 2,
+            Self::NotFound => 3,
+            Self::Conflict => 4,
+            Self::Denied => 5,
+            Self::Verdict => 6,
+            Self::StepFailed => 7,
+            Self::Unavailable => 8,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The HTTP status of the answer.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Internal => 500,
+            Self::Invalid => 400,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::Denied => 403,
+            Self::Verdict | Self::StepFailed => 422,
+            Self::Unavailable => 503,
+            Self::Interrupted => 499,
+        }
+    }
+
+    /// Whether the same call may succeed later without a change by the caller.
+    pub const fn retryable(self) -> bool {
+        match self {
+            Self::Unavailable => true,
+            Self::Internal
+            | Self::Invalid
+            | Self::NotFound
+            | Self::Conflict
+            | Self::Denied
+            | Self::Verdict
+            | Self::StepFailed
+            | Self::Interrupted => false,
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $kind:ident;)*) => {
+        /// The name of an error, the same on the command line, over HTTP and in the docs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The stable text, such as `dataset-not-found`; also the anchor in the reference.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What sort of error it is.
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A fault of Rondo itself.
+    Internal = "internal", Internal;
+    /// Reading or writing a file failed.
+    Io = "io", Internal;
+    /// The metadata database failed.
+    Database = "database", Internal;
+    /// Stored bytes are not what their digest says.
+    Corrupt = "corrupt", Internal;
+    /// The disk is full.
+    DiskFull = "disk-full", Unavailable;
+    /// The command line cannot be understood.
+    Usage = "usage", Invalid;
+    /// The project file has faults.
+    ProjectInvalid = "project-invalid", Invalid;
+    /// No project file here or above.
+    ProjectNotFound = "project-not-found", NotFound;
+    /// A value is out of its range or of the wrong form.
+    ValueInvalid = "value-invalid", Invalid;
+    /// A table cannot be read.
+    TableInvalid = "table-invalid", Invalid;
+    /// A column that was named is not in the table.
+    ColumnNotFound = "column-not-found", NotFound;
+    /// A source cannot be understood.
+    SourceInvalid = "source-invalid", Invalid;
+    /// A source cannot be reached.
+    SourceUnavailable = "source-unavailable", Unavailable;
+    /// A source has no such file.
+    SourceNotFound = "source-not-found", NotFound;
+    /// No such dataset or version.
+    DatasetNotFound = "dataset-not-found", NotFound;
+    /// The data break their checks.
+    ChecksFailed = "checks-failed", Verdict;
+    /// No such object.
+    ObjectNotFound = "object-not-found", NotFound;
+    /// No such ref.
+    RefNotFound = "ref-not-found", NotFound;
+    /// A ref was moved by somebody else.
+    RefMoved = "ref-moved", Conflict;
+    /// No such step, or one that cannot be run.
+    StepNotFound = "step-not-found", NotFound;
+    /// A step's command failed or left out a declared output.
+    StepFailed = "step-failed", StepFailed;
+    /// An environment cannot be made.
+    EnvironmentFailed = "environment-failed", Unavailable;
+    /// The lock file does not agree and `--locked` was given.
+    LockChanged = "lock-changed", Conflict;
+    /// A package cannot be used as it stands.
+    PackageInvalid = "package-invalid", Invalid;
+    /// A notebook cannot be read.
+    NotebookInvalid = "notebook-invalid", Invalid;
+    /// A notebook's parameter is unknown or of the wrong type.
+    NotebookParameter = "notebook-parameter", Invalid;
+    /// A cell of a notebook raised an error.
+    NotebookFailed = "notebook-failed", StepFailed;
+    /// The kernel died or did not start.
+    KernelDied = "kernel-died", StepFailed;
+    /// No such experiment.
+    ExperimentNotFound = "experiment-not-found", NotFound;
+    /// An experiment of that name exists.
+    ExperimentExists = "experiment-exists", Conflict;
+    /// No such run.
+    RunNotFound = "run-not-found", NotFound;
+    /// A parameter that was logged before with another value.
+    ParameterChanged = "parameter-changed", Invalid;
+    /// A search filter cannot be understood.
+    FilterInvalid = "filter-invalid", Invalid;
+    /// No such model.
+    ModelNotFound = "model-not-found", NotFound;
+    /// A model of that name exists.
+    ModelExists = "model-exists", Conflict;
+    /// No such model version.
+    VersionNotFound = "version-not-found", NotFound;
+    /// No such alias.
+    AliasNotFound = "alias-not-found", NotFound;
+    /// A gate refused a promotion.
+    GateRefused = "gate-refused", Verdict;
+    /// A model file cannot be run by any engine.
+    ModelInvalid = "model-invalid", Invalid;
+    /// A request does not fit the model's signature.
+    RequestInvalid = "request-invalid", Invalid;
+    /// No such deployment.
+    DeploymentNotFound = "deployment-not-found", NotFound;
+    /// More requests than can be held.
+    Overloaded = "overloaded", Unavailable;
+    /// Requests to an endpoint were not answered.
+    EndpointFailed = "endpoint-failed", Unavailable;
+    /// No such prediction.
+    PredictionNotFound = "prediction-not-found", NotFound;
+    /// Two different truths or predictions for one id.
+    PredictionConflict = "prediction-conflict", Conflict;
+    /// Drift or an objective crossed.
+    DriftFound = "drift-found", Verdict;
+    /// A run made again gave other digests.
+    NotReproduced = "not-reproduced", Verdict;
+    /// Another process holds what is needed.
+    Busy = "busy", Unavailable;
+    /// Not allowed.
+    Denied = "denied", Denied;
+    /// Stopped by the user.
+    Interrupted = "interrupted", Interrupted;
+    /// A port or address cannot be listened on.
+    ListenFailed = "listen-failed", Unavailable;
+}
+
+/// What every error of Rondo can say of itself beside its message.
+pub trait Explain: StdError {
+    /// Its line in the table of codes.
+    fn code(&self) -> Code;
+
+    /// What to do about it, each something that can be pasted or looked up; empty where nothing is known.
+    fn hints(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let mut seen = HashSet::new();
+        for code in Code::ALL {
+            let text = code.text();
+            assert!(seen.insert(text), "{text} stands twice");
+            assert!(text.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{text}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        assert_eq!(Code::Usage.kind().exit_code(), 2);
+        assert_eq!(Code::ChecksFailed.kind().exit_code(), 6);
+        assert_eq!(Code::StepFailed.kind().exit_code(), 7);
+        assert_eq!(Code::Interrupted.kind().exit_code(), 130);
+    }
+}

@@ -1,0 +1,157 @@
+//! Where a stage must call rather than hand over: the traits; `app` passes what implements them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::error::Explain;
+use crate::handoff::StepInputs;
+use crate::{Digest, RunId, Timestamp};
+
+/// An error from the other side of a port.
+pub type PortError = Box<dyn Explain + Send + Sync>;
+
+/// The wall clock.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// What is going on, for whoever watches: a terminal, a server's event stream, a test.
+///
+/// Library code reports; it never prints.
+pub trait Progress: Send + Sync {
+    /// Something began, ended or moved on.
+    fn report(&self, event: Event);
+}
+
+/// One thing worth showing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A piece of work began.
+    Started {
+        /// Whose work, such as a step's name.
+        subject: String,
+        /// What, in a few words.
+        message: String,
+    },
+    /// A piece of work moved on.
+    Advanced {
+        /// Whose work.
+        subject: String,
+        /// How much is done.
+        done: u64,
+        /// How much there is, where it is known.
+        total: Option<u64>,
+        /// What, in a few words.
+        message: String,
+    },
+    /// A line of output of a step's process.
+    Output {
+        /// Whose.
+        subject: String,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A piece of work ended.
+    Ended {
+        /// Whose work.
+        subject: String,
+        /// Whether it ended well.
+        ok: bool,
+        /// What came of it.
+        message: String,
+    },
+    /// Something to know that is neither.
+    Note {
+        /// Whose.
+        subject: String,
+        /// What.
+        message: String,
+    },
+}
+
+/// Watches nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl Progress for Unwatched {
+    fn report(&self, _event: Event) {}
+}
+
+/// A pipeline's way to the tracking server that its steps speak to.
+pub trait TrackingAccess: Send + Sync {
+    /// Opens the server to one step: the environment variables that its process gets
+    /// (`MLFLOW_TRACKING_URI`, `MLFLOW_TRACKING_TOKEN`, `MLFLOW_RUN_ID`, `MLFLOW_EXPERIMENT_NAME`).
+    fn admit(&self, run: RunId, experiment: &str) -> BTreeMap<String, String>;
+
+    /// Closes it again: the step's token is worth nothing from now on.
+    fn dismiss(&self, run: RunId);
+}
+
+/// What a package that is built into the binary gets.
+#[derive(Clone)]
+pub struct BuiltinCall {
+    /// Inputs, outputs, parameters, run.
+    pub step: StepInputs,
+    /// The checked `with:` block, references substituted.
+    pub with: BTreeMap<String, Value>,
+    /// The project's folder.
+    pub root: PathBuf,
+    /// A folder of the step's own for what it needs on the way.
+    pub scratch: PathBuf,
+    /// The bin folder of the step's environment comes first in its `PATH`; its variables otherwise.
+    pub environment: BTreeMap<String, String>,
+    /// The environment's Python interpreter, where it has one.
+    pub python: Option<PathBuf>,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// What came of a built-in package.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BuiltinResult {
+    /// Metrics to put on the step's run.
+    pub metrics: BTreeMap<String, f64>,
+    /// Files to keep as the run's artifacts, by their path among the artifacts.
+    pub artifacts: BTreeMap<String, PathBuf>,
+}
+
+/// A package that is built into the binary: `papermill`, `evaluate`.
+#[async_trait]
+pub trait Builtin: Send + Sync {
+    /// The name after `uses:`.
+    fn name(&self) -> &'static str;
+
+    /// Something that changes whenever its results may: part of the step's key.
+    fn version(&self) -> &'static str;
+
+    /// The names allowed in its `with:` block.
+    fn parameters(&self) -> &'static [&'static str];
+
+    /// Files named in the `with:` block that are code: part of the step's key.
+    fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf>;
+
+    /// Faults of a `with:` block that can be told before anything runs.
+    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String>;
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// When the step has failed; outputs that exist by then are not taken.
+    async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError>;
+}
+
+/// Scores rows with a model's file: what evaluation and the registry ask of serving.
+#[async_trait]
+pub trait Scorer: Send + Sync {
+    /// The score of each row of a Parquet file, in its order: of a binary task the probability of the
+    /// positive class.
+    ///
+    /// # Errors
+    /// When no engine can run the model, or the columns do not fit it.
+    async fn score(&self, model: Digest, rows: &Path) -> Result<Vec<f64>, PortError>;
+}

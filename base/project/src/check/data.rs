@@ -1,0 +1,83 @@
+//! Datasets.
+
+use rondo_core::suggest::nearest;
+
+use super::context::Context;
+use super::read;
+use crate::fault::Fault;
+use crate::ordered::Ordered;
+use crate::project::{Dataset, Parts, Period};
+use crate::yaml::{Entry, Node, join};
+
+/// The kinds of addresses that a source may have.
+const SCHEMES: &[&str] =
+    &["http", "https", "s3", "gs", "az", "abfs", "file", "postgres", "postgresql", "pypi", "zip"];
+
+pub(super) fn datasets(context: &mut Context<'_>) -> Ordered<Dataset> {
+    let entries = context.section("data");
+    entries.iter().filter_map(|entry| Some((entry.key.clone(), dataset(context, entry)?))).collect()
+}
+
+fn dataset(context: &mut Context<'_>, entry: &Entry) -> Option<Dataset> {
+    let node = &entry.value;
+    let path = join("data", &entry.key);
+    if let Some(source) = node.get("source") {
+        address(context, source, &join(&path, "source"));
+    }
+    Some(Dataset {
+        source: read::text(node, "source")?,
+        format: read::text(node, "format"),
+        time: read::text(node, "time"),
+        parts: node.get("parts").and_then(parts),
+        checks: checks(context, node, &path),
+        description: read::text(node, "description"),
+    })
+}
+
+/// What can be told of a source without asking for it: its scheme, or that it stays in the project.
+fn address(context: &mut Context<'_>, node: &Node, path: &str) {
+    let Some(text) = node.text() else { return };
+    if text.contains("${{") {
+        let fault = Fault::new(path, node.place, "a source cannot hold an expression");
+        return context
+            .fault(fault.hint("a dataset is the same whatever the parameters are; filter in a step"));
+    }
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| {
+        scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+' || c == '-')
+    });
+    if let Some(scheme) = scheme.filter(|scheme| !SCHEMES.contains(scheme)) {
+        let fault = Fault::new(path, node.place, format!("sources of the kind `{scheme}:` are not known"));
+        let expected = format!("a path, glob or folder, or an address: {}", crate::shape::any_of(SCHEMES));
+        let fault = fault.expected(expected);
+        context.fault(match nearest(scheme, SCHEMES.iter().copied()) {
+            Some(near) => fault.hint(format!("did you mean `{near}:`?")),
+            None => fault,
+        });
+    }
+}
+
+fn parts(node: &Node) -> Option<Parts> {
+    let by = node.get("by").unwrap_or(node);
+    let by = match by.text()? {
+        "day" => Period::Day,
+        "week" => Period::Week,
+        "month" => Period::Month,
+        "year" => Period::Year,
+        _ => return None,
+    };
+    Some(Parts { by, column: read::text(node, "column") })
+}
+
+fn checks(context: &mut Context<'_>, node: &Node, path: &str) -> Vec<serde_json::Value> {
+    let items = node.get("checks").and_then(Node::list).unwrap_or_default();
+    let judge = context.builtins.data_check;
+    let mut checks = Vec::new();
+    for (index, item) in items.iter().enumerate().filter(|(_, item)| item.map().is_some()) {
+        let check = item.json();
+        if let Some(Err(why)) = judge.map(|judge| judge(&check)) {
+            context.fault(Fault::new(format!("{path}.checks[{index}]"), item.place, why));
+        }
+        checks.push(check);
+    }
+    checks
+}

@@ -1,0 +1,219 @@
+//! References between steps and data, and cycles among them.
+
+use rondo_core::suggest::nearest;
+
+use super::context::{Context, one_of};
+use crate::fault::Fault;
+use crate::ordered::Ordered;
+use crate::place::Place;
+use crate::project::Reference;
+use crate::yaml::{Node, Value, join};
+
+/// The inputs of a step or app.
+pub(super) struct Inputs {
+    /// Those that lead somewhere, by local name.
+    pub resolved: Ordered<Reference>,
+    /// All local names, also of those that lead nowhere: using them is no second fault.
+    pub locals: Vec<String>,
+    /// The steps that are waited for, and where that is said.
+    pub needs: Vec<(String, Place)>,
+}
+
+pub(super) fn inputs(context: &mut Context<'_>, node: &Node, path: &str) -> Inputs {
+    let mut inputs = Inputs { resolved: Ordered::new(), locals: Vec::new(), needs: Vec::new() };
+    let Some(value) = node.get("inputs") else { return inputs };
+    let path = join(path, "inputs");
+    let mut seen: Vec<(String, Place)> = Vec::new();
+    match &value.value {
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let Some(text) = item.text() else { continue };
+                let local = text.rsplit('.').next().unwrap_or(text).to_owned();
+                let path = format!("{path}[{index}]");
+                if let Some((_, first)) = seen.iter().find(|(name, _)| *name == local) {
+                    let message = format!("two inputs have the local name `{local}`");
+                    let fault = Fault::new(&path, item.place, message).related(*first, "the other one");
+                    context.fault(
+                        fault
+                            .expected("local names that differ; an item's is its last part")
+                            .hint(format!("write a mapping: `inputs: {{ {local}: …, other: {text} }}`")),
+                    );
+                    continue;
+                }
+                seen.push((local.clone(), item.place));
+                input(context, &mut inputs, local, item, &path);
+            }
+        }
+        Value::Map(entries) => {
+            for entry in entries {
+                input(context, &mut inputs, entry.key.clone(), &entry.value, &join(&path, &entry.key));
+            }
+        }
+        _ => {}
+    }
+    inputs
+}
+
+fn input(context: &mut Context<'_>, inputs: &mut Inputs, local: String, node: &Node, path: &str) {
+    if let Some(reference) = resolve(context, node, path) {
+        if let Some(step) = reference.step() {
+            inputs.needs.push((step.to_owned(), node.place));
+        }
+        inputs.resolved.insert(local.clone(), reference);
+    }
+    inputs.locals.push(local);
+}
+
+/// Looks a reference up; says what is wrong with it.
+pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Option<Reference> {
+    let text = node.text()?;
+    let parts: Vec<&str> = text.split('.').collect();
+    let (datasets, steps) = (context.names("data"), context.names("steps"));
+    let all = every(context);
+    let (message, expected, hint) = match parts.as_slice() {
+        ["data", dataset] if datasets.contains(dataset) => {
+            return Some(Reference::Data { dataset: (*dataset).to_owned() });
+        }
+        ["data", dataset] => {
+            let near = nearest(dataset, datasets.iter().copied()).map(|near| format!("data.{near}"));
+            let expected = if datasets.is_empty() {
+                "a dataset declared under `data:`".into()
+            } else {
+                one_of(&datasets)
+            };
+            (format!("no dataset is called `{dataset}`"), expected, near)
+        }
+        [step, output] if steps.contains(step) => {
+            let outputs = context.outputs(step);
+            if outputs.contains(output) {
+                return Some(Reference::Output { step: (*step).to_owned(), output: (*output).to_owned() });
+            }
+            let near = nearest(output, outputs.iter().copied()).map(|near| format!("{step}.{near}"));
+            let expected =
+                if outputs.is_empty() { "an output; it declares none".into() } else { one_of(&outputs) };
+            (format!("step `{step}` has no output `{output}`"), expected, near)
+        }
+        [step, output] => {
+            let near = nearest(step, steps.iter().copied()).and_then(|step| {
+                let output = nearest(output, context.outputs(step))?;
+                Some(format!("{step}.{output}"))
+            });
+            let same =
+                || all.iter().find(|known| known.split_once('.').is_some_and(|(_, known)| known == *output));
+            let expected = format!("`data.NAME` or an output of {}", one_of(&steps));
+            (format!("no step is called `{step}`"), expected, near.or_else(|| same().cloned()))
+        }
+        _ => {
+            let last = parts.last().copied().unwrap_or(text);
+            let same = all.iter().find(|known| {
+                known.strip_prefix("data.") == Some(text)
+                    || known.split_once('.').is_some_and(|(step, _)| step == text)
+                    || known.ends_with(&format!(".{last}"))
+                        && parts.len() > 2
+                        && text.ends_with(known.as_str())
+            });
+            let near = || nearest(text, all.iter().map(String::as_str)).map(str::to_owned);
+            let hint = same.cloned().or_else(near);
+            (
+                format!("`{}` is no reference", super::structure::short(text)),
+                "`data.NAME` or `STEP.OUTPUT`".into(),
+                hint,
+            )
+        }
+    };
+    let mut fault = Fault::new(path, node.place, message).expected(expected);
+    fault.hint = hint.map(|near| format!("did you mean `{near}`?"));
+    context.fault(fault);
+    None
+}
+
+/// Every reference that leads somewhere.
+fn every(context: &Context<'_>) -> Vec<String> {
+    let data = context.names("data").into_iter().map(|name| format!("data.{name}"));
+    let outputs = context.section("steps").iter().flat_map(|step| {
+        let outputs = step.value.get("outputs").and_then(Node::map).unwrap_or_default();
+        outputs.iter().map(|output| format!("{}.{}", step.key, output.key))
+    });
+    data.chain(outputs).collect()
+}
+
+/// Reports each cycle among the steps once, with every place that is part of it.
+pub(super) fn cycles(context: &mut Context<'_>, steps: &[(String, super::steps::Located)]) {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Open,
+        Done,
+    }
+    let index = |name: &str| steps.iter().position(|(known, _)| known == name);
+    let needs: Vec<Vec<(usize, Place)>> = steps
+        .iter()
+        .map(|(_, step)| step.needs.iter().filter_map(|(name, place)| Some((index(name)?, *place))).collect())
+        .collect();
+    let mut marks = vec![Mark::New; steps.len()];
+    for start in 0..steps.len() {
+        // A stack of (step, next need) instead of recursion: chains may be long.
+        let mut stack = vec![(start, 0_usize)];
+        if marks.get(start) != Some(&Mark::New) {
+            continue;
+        }
+        while let Some((step, next)) = stack.last_mut() {
+            let step = *step;
+            let Some((need, _)) = needs.get(step).and_then(|needs| needs.get(*next)).copied() else {
+                set(&mut marks, step, Mark::Done);
+                stack.pop();
+                continue;
+            };
+            if *next == 0 {
+                set(&mut marks, step, Mark::Open);
+            }
+            *next += 1;
+            match marks.get(need) {
+                Some(Mark::New) => stack.push((need, 0)),
+                Some(Mark::Open) => {
+                    let from = stack.iter().position(|(step, _)| *step == need).unwrap_or(0);
+                    let ring: Vec<(usize, usize)> = stack.iter().skip(from).copied().collect();
+                    cycle(context, steps, &needs, &ring);
+                }
+                Some(Mark::Done) | None => {}
+            }
+        }
+    }
+    fn set(marks: &mut [Mark], step: usize, mark: Mark) {
+        if let Some(slot) = marks.get_mut(step) {
+            *slot = mark;
+        }
+    }
+}
+
+/// `ring`: the steps of a cycle, each with the number of its need after the one that leads on.
+fn cycle(
+    context: &mut Context<'_>,
+    steps: &[(String, super::steps::Located)],
+    needs: &[Vec<(usize, Place)>],
+    ring: &[(usize, usize)],
+) {
+    let links: Vec<(&str, Place)> = ring
+        .iter()
+        .filter_map(|(step, next)| {
+            let (name, _) = steps.get(*step)?;
+            let (_, place) = needs.get(*step)?.get(next.checked_sub(1)?)?;
+            Some((name.as_str(), *place))
+        })
+        .collect();
+    let Some((first, place)) = links.first() else { return };
+    let names: Vec<String> =
+        links.iter().map(|(name, _)| format!("`{name}`")).chain([format!("`{first}`")]).collect();
+    let message = match links.len() {
+        1 => format!("step {} needs its own output", names.join(" → ")),
+        _ => format!("steps need each other in a cycle: {}", names.join(" → ")),
+    };
+    let mut fault = Fault::new(format!("steps.{first}.inputs"), *place, message)
+        .expected("steps that can be put in an order")
+        .hint("remove one of these inputs");
+    for (index, (name, place)) in links.iter().enumerate().skip(1) {
+        let next = links.get(index + 1).or(links.first()).map_or("", |(name, _)| name);
+        fault = fault.related(*place, format!("`{name}` needs `{next}`"));
+    }
+    context.fault(fault);
+}

@@ -1,0 +1,247 @@
+//! Parameters and steps.
+
+use serde_json::Value;
+
+use super::context::Context;
+use super::expressions::{self, Known};
+use super::{environments, packages, read, references, sweep};
+use crate::fault::Fault;
+use crate::ordered::Ordered;
+use crate::place::Place;
+use crate::project::{Resources, SqlSource, Step, Work};
+use crate::yaml::{Entry, Node, join};
+
+/// A step, and where it says what it waits for.
+pub(super) struct Located {
+    pub step: Step,
+    pub needs: Vec<(String, Place)>,
+}
+
+pub(super) fn params(context: &mut Context<'_>) -> Ordered<Value> {
+    let entries = context.section("params");
+    variables(context, entries, "params", "parameters");
+    entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect()
+}
+
+/// Names become parts of environment variables: `a-b` and `A_b` would be the same one.
+fn variables(context: &mut Context<'_>, entries: &[Entry], path: &str, what: &str) {
+    let variable = |name: &str| name.to_uppercase().replace('-', "_");
+    let mut seen: Vec<(String, &Entry)> = Vec::new();
+    for entry in entries {
+        let own = variable(&entry.key);
+        match seen.iter().find(|(known, _)| *known == own) {
+            Some((_, first)) => {
+                let message = format!(
+                    "the {what} `{}` and `{}` would be one environment variable",
+                    first.key, entry.key
+                );
+                let fault = Fault::new(join(path, &entry.key), entry.place, message);
+                context.fault(
+                    fault
+                        .related(first.place, "the other one")
+                        .expected("names that differ by more than case, `-` and `_`"),
+                );
+            }
+            None => seen.push((own, entry)),
+        }
+    }
+}
+
+pub(super) fn steps(context: &mut Context<'_>) -> Vec<(String, Located)> {
+    let entries = context.section("steps");
+    for entry in entries.iter().filter(|entry| entry.key == "data") {
+        let fault = Fault::new("steps.data", entry.place, "a step cannot be called `data`");
+        context.fault(fault.hint("`data.NAME` means a dataset; give the step another name"));
+    }
+    entries.iter().map(|entry| (entry.key.clone(), step(context, entry))).collect()
+}
+
+fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
+    let node = &entry.value;
+    let path = join("steps", &entry.key);
+    let inputs = references::inputs(context, node, &path);
+    for (key, what) in [("inputs", "inputs"), ("outputs", "outputs")] {
+        let entries = node.get(key).and_then(Node::map).unwrap_or_default();
+        variables(context, entries, &join(&path, key), what);
+    }
+    let mut code = code(context, node, &path);
+    let declared = declared_params(context, node, &path);
+    let mut known = Known::of(context, entry, inputs.locals);
+    let work = work(context, node, &path, &mut known, &mut code);
+    let mut params: Vec<String> = known.used.into_iter().chain(declared).collect();
+    params.sort();
+    params.dedup();
+    let step = Step {
+        work,
+        inputs: inputs.resolved,
+        outputs: outputs(context, node),
+        params,
+        environment: environments::named(context, node, &path),
+        metrics: context.path_at(node, "metrics"),
+        sweep: sweep::sweep(context, node, &path),
+        retries: read::small(node, "retries").unwrap_or(0),
+        timeout: read::span(node, "timeout"),
+        when: read::written(node, "when"),
+        matrix: matrix(context, node, &path),
+        resources: resources(node),
+        cache: read::bool(node, "cache").unwrap_or(true),
+        code,
+        deterministic: read::bool(node, "deterministic"),
+        description: read::text(node, "description"),
+    };
+    Located { step, needs: inputs.needs }
+}
+
+fn work(
+    context: &mut Context<'_>,
+    node: &Node,
+    path: &str,
+    known: &mut Known<'_>,
+    code: &mut Vec<String>,
+) -> Work {
+    if let Some(run) = node.get("run") {
+        let path = join(path, "run");
+        expressions::below(context, run, &path, known);
+        for script in scripts(&run.raw) {
+            let written = context.source.get(run.place.start..run.place.end).unwrap_or("");
+            let place = written.find(&script).map_or(run.place, |at| {
+                context.lines.place(run.place.start + at, run.place.start + at + script.len())
+            });
+            context.file(&path, place, &script);
+            code.extend(
+                super::files::normal(&script)
+                    .ok()
+                    .filter(|script| !code.contains(script) && context.files.exists(script)),
+            );
+        }
+        return Work::Run { command: run.raw.clone() };
+    }
+    if let Some(sql) = node.get("sql") {
+        return Work::Sql { source: self::sql(context, sql, &join(path, "sql"), known) };
+    }
+    let (package, with) = packages::uses(context, node, path, false, known).unwrap_or_default();
+    Work::Uses { package, with }
+}
+
+fn sql(context: &mut Context<'_>, node: &Node, path: &str, known: &mut Known<'_>) -> SqlSource {
+    let text = node.raw.trim();
+    if text.contains(char::is_whitespace) || !text.ends_with(".sql") {
+        expressions::below(context, node, path, known);
+        return SqlSource::Text(node.raw.clone());
+    }
+    match super::files::normal(text) {
+        Err(why) => {
+            let fault = Fault::new(path, node.place, format!("`{text}` {why}"));
+            context.fault(fault.expected("a path relative to the project that stays inside it"));
+            SqlSource::File(text.to_owned())
+        }
+        Ok(file) => {
+            context.file(path, node.place, &file);
+            if let Some(sql) = context.files.text(&file) {
+                expressions::file(context, node, path, &file, &sql, known);
+            }
+            SqlSource::File(file)
+        }
+    }
+}
+
+/// The scripts that a command surely means: its first word when that begins with `./`, and what follows an
+/// interpreter's name when it looks like a script. A word that the shell would change is left alone.
+fn scripts(command: &str) -> Vec<String> {
+    const INTERPRETERS: &[&str] = &["python", "python3", "Rscript", "julia", "sh", "bash", "node", "perl"];
+    const ENDINGS: &[&str] = &[".py", ".R", ".r", ".jl", ".sh", ".js", ".pl"];
+    let mut scripts = Vec::new();
+    for command in command.lines().flat_map(|line| line.split([';', '|', '&'])) {
+        let mut words = command.split_whitespace().filter(|word| !is_assignment(word));
+        let Some(first) = words.next() else { continue };
+        let script = if INTERPRETERS.contains(&first) {
+            words.next().filter(|word| ENDINGS.iter().any(|ending| word.ends_with(ending)))
+        } else {
+            Some(first).filter(|word| word.starts_with("./"))
+        };
+        let plain = |word: &&str| {
+            word.chars().all(|c| c.is_alphanumeric() || "./_-".contains(c)) && !word.starts_with('/')
+        };
+        scripts.extend(script.filter(plain).map(str::to_owned));
+    }
+    scripts
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+fn code(context: &mut Context<'_>, node: &Node, path: &str) -> Vec<String> {
+    let Some(value) = node.get("code") else { return Vec::new() };
+    let single = value.list().is_none();
+    let mut code = Vec::new();
+    for (index, item) in read::one_or_more(value).into_iter().enumerate() {
+        let Some(file) = item.text() else { continue };
+        let path = if single { join(path, "code") } else { format!("{path}.code[{index}]") };
+        context.file(&path, item.place, file);
+        code.extend(super::files::normal(file));
+    }
+    code
+}
+
+fn declared_params(context: &mut Context<'_>, node: &Node, path: &str) -> Vec<String> {
+    let known = context.names("params");
+    let mut declared = Vec::new();
+    for (index, item) in node.get("params").and_then(Node::list).unwrap_or_default().iter().enumerate() {
+        let Some(name) = item.text() else { continue };
+        if !known.contains(&name) && rondo_core::id::is_name(name) {
+            context.unknown(&format!("{path}.params[{index}]"), item.place, "parameter", name, &known);
+        }
+        declared.push(name.to_owned());
+    }
+    declared
+}
+
+fn outputs(context: &Context<'_>, node: &Node) -> Ordered<String> {
+    let Some(outputs) = node.get("outputs") else { return Ordered::new() };
+    let entries = outputs.map().unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|entry| Some((entry.key.clone(), context.path_at(outputs, &entry.key)?)))
+        .collect()
+}
+
+fn matrix(context: &mut Context<'_>, node: &Node, path: &str) -> Ordered<Vec<Value>> {
+    let mut matrix = Ordered::new();
+    for entry in node.get("matrix").and_then(Node::map).unwrap_or_default() {
+        let Some(items) = entry.value.list() else { continue };
+        if items.is_empty() {
+            let path = format!("{path}.matrix.{}", entry.key);
+            context.fault(
+                Fault::new(path, entry.value.place, "an empty list gives no run at all")
+                    .expected("at least one value"),
+            );
+        }
+        matrix.insert(entry.key.clone(), items.iter().map(Node::json).collect());
+    }
+    matrix
+}
+
+fn resources(node: &Node) -> Resources {
+    let Some(node) = node.get("resources") else { return Resources::default() };
+    Resources {
+        cpus: read::float(node, "cpus"),
+        memory: node.get("memory").and_then(read::bytes),
+        gpus: read::small(node, "gpus"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scripts;
+
+    #[test]
+    fn scripts_are_found_where_they_are_sure() {
+        assert_eq!(scripts("./fetch.sh --x ${{ params.x }}"), ["./fetch.sh"]);
+        assert_eq!(
+            scripts("SEED=1 python src/train.py && Rscript fit.R; ./a.sh | sort"),
+            ["src/train.py", "fit.R", "./a.sh"]
+        );
+        assert!(scripts("python -m x; echo ./no.sh; python $X.py; /bin/x.sh; bash /abs/x.sh").is_empty());
+    }
+}

@@ -1,0 +1,195 @@
+//! What people see: whole files, right and wrong, checked against a real folder.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::builtins::{Field, FieldKind, Package};
+use crate::files::Folder;
+
+const NOTEBOOK: &str = r##"{
+ "cells": [
+  {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "outputs": [], "execution_count": null,
+   "source": ["max_depth = 6  # how deep a tree grows\n", "learning_rate = 0.1\n", "seed = 1\n", "name = \"gb\"\n"]}
+ ],
+ "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}},
+ "nbformat": 4, "nbformat_minor": 5
+}"##;
+
+fn builtins() -> Builtins {
+    let papermill = Package {
+        name: "papermill".into(),
+        app: false,
+        with: vec![
+            Field::required("notebook", FieldKind::Notebook, "The notebook to run."),
+            Field::optional("parameters", FieldKind::Parameters, "What its tagged cell is overridden with."),
+            Field::optional("timeout", FieldKind::Span, "How long one cell may take."),
+        ],
+    };
+    let evaluate = Package {
+        name: "evaluate".into(),
+        app: false,
+        with: vec![
+            Field::required("target", FieldKind::Column, "The label's column."),
+            Field::optional("slices", FieldKind::Texts, "The columns to evaluate by."),
+            Field {
+                allowed: vec![json!("fast"), json!("full")],
+                ..Field::optional("mode", FieldKind::Text, "How much.")
+            },
+        ],
+    };
+    let streamlit = Package {
+        name: "streamlit".into(),
+        app: true,
+        with: vec![Field::required("script", FieldKind::File, "The app's script.")],
+    };
+    fn data_check(check: &serde_json::Value) -> Result<(), String> {
+        let known = ["column", "not_null", "in_set", "rows"];
+        let unknown =
+            check.as_object().and_then(|check| check.keys().find(|key| !known.contains(&key.as_str())));
+        unknown.map_or(Ok(()), |key| Err(format!("no check is called `{key}`")))
+    }
+    Builtins { packages: vec![papermill, evaluate, streamlit], data_check: Some(data_check) }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("train.ipynb", NOTEBOOK),
+        (
+            "plain.ipynb",
+            r#"{"cells": [{"cell_type": "code", "metadata": {}, "source": "x = 1"}], "metadata": {}}"#,
+        ),
+        ("requirements.txt", "scikit-learn\n"),
+        ("prepare.sql", "SELECT * FROM flights\nWHERE month IN (SELECT unnest(${{ params.months }}))"),
+        ("fetch.sh", "#!/bin/sh\n"),
+        ("app.py", "import streamlit\n"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// What a person sees of a file's faults; empty where it has none.
+fn shown(source: &str) -> String {
+    let folder = folder();
+    match check(source, PROJECT_FILE, &Folder::new(folder.path()), &builtins()) {
+        Ok(_) => String::new(),
+        Err(faults) => fault::render(PROJECT_FILE, source, &faults),
+    }
+}
+
+/// The messages alone.
+fn messages(source: &str) -> Vec<String> {
+    let folder = folder();
+    match check(source, PROJECT_FILE, &Folder::new(folder.path()), &builtins()) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.into_iter().map(|fault| fault.message).collect(),
+    }
+}
+
+const WHOLE: &str = include_str!("tests/whole.yaml");
+
+#[test]
+fn a_whole_project_is_read() {
+    assert_eq!(shown(WHOLE), "");
+    let folder = folder();
+    let project = check(WHOLE, PROJECT_FILE, &Folder::new(folder.path()), &builtins()).unwrap();
+    assert_eq!(project.order(&["evaluate"]), ["prepare", "train", "evaluate"]);
+    assert_eq!(project.order(&[]), ["fetch", "prepare", "train", "evaluate"]);
+    assert_eq!(project.needs("evaluate"), ["train", "prepare"]);
+    assert_eq!(project.steps["train"].params, ["seed"]);
+    assert_eq!(project.steps["prepare"].params, ["months"]);
+    assert_eq!(project.steps["fetch"].code, ["fetch.sh"]);
+    insta::assert_json_snapshot!(project);
+}
+
+#[test]
+fn every_fault_of_a_file_is_shown_in_one_go() {
+    insta::assert_snapshot!(shown(include_str!("tests/mistakes.yaml")));
+}
+
+#[test]
+fn bad_yaml_is_located_and_hides_no_unknown_key() {
+    insta::assert_snapshot!(shown(include_str!("tests/bad.yaml")));
+}
+
+#[test]
+fn more_mistakes_are_told_apart() {
+    insta::assert_snapshot!(shown(include_str!("tests/more.yaml")));
+}
+
+#[test]
+fn objectives_that_make_no_sense_are_refused() {
+    insta::assert_snapshot!(shown(include_str!("tests/objectives.yaml")));
+}
+
+#[test]
+fn an_empty_file_says_how_to_begin() {
+    insta::assert_snapshot!(shown("# nothing yet\n"));
+    assert_eq!(messages("- a\n"), ["the file cannot be a list"]);
+    assert_eq!(messages("project: p\n"), Vec::<String>::new());
+    assert_eq!(messages("steps: {}\n"), ["a project lacks the key `project`"]);
+}
+
+#[test]
+fn a_fault_is_reported_once_and_not_through_its_consequences() {
+    // `prepare` is faulty, but it is there: what refers to it is right.
+    let source = "project: p\nsteps:\n  prepare: { sql: prepare.sqll, outputs: { train: 7 } }\n  \
+                  train: { run: \"cat ${{ inputs.train }} ${{ inputs.x }}\", inputs: [prepare.train, prepare.x] }\n";
+    assert_eq!(messages(source), ["`train` cannot be `7`", "step `prepare` has no output `x`"]);
+}
+
+#[test]
+fn a_gate_is_never_open_by_oversight() {
+    use crate::project::Gate::{BeatsChampion, Improves, Objectives};
+    let gate = |line: &str| {
+        let source = format!(
+            "project: p\ncanvas: {{ objectives: [{{ metric: roc_auc, min: 0.6 }}] }}\nsteps:\n  t: {{ run: x, \
+             outputs: {{ m: m.onnx }} }}\nmodels:\n  d: {{ from: t.m, task: binary, target: y{line} }}\n"
+        );
+        let project = check(&source, PROJECT_FILE, &Folder::new("/nonexistent"), &builtins()).unwrap();
+        project.models["d"].gate.clone()
+    };
+    assert_eq!(gate(""), [Objectives, BeatsChampion]);
+    assert_eq!(gate(", gate: improves"), [Objectives, Improves]);
+    assert_eq!(gate(", gate: []"), []);
+}
+
+#[test]
+fn long_chains_are_no_trouble() {
+    let mut source = "project: p\nsteps:\n  s0: { run: x, outputs: { o: f0 } }\n".to_owned();
+    for i in 1..1500 {
+        source.push_str(&format!("  s{i}: {{ run: x, inputs: [s{}.o], outputs: {{ o: f{i} }} }}\n", i - 1));
+    }
+    let files = Folder::new("/nonexistent");
+    let project = check(&source, PROJECT_FILE, &files, &Builtins::default()).unwrap();
+    assert_eq!(project.order(&["s1499"]).len(), 1500);
+    let closed = source.replace("s0: { run: x,", "s0: { run: x, inputs: [s1499.o],");
+    assert_eq!(check(&closed, PROJECT_FILE, &files, &Builtins::default()).unwrap_err().len(), 1);
+}
+
+#[test]
+fn load_says_when_there_is_no_project() {
+    let folder = folder();
+    let files = Folder::new(folder.path());
+    assert_eq!(load(&files, &builtins()).unwrap_err().to_string(), "no `rondo.yaml` here");
+    std::fs::write(folder.path().join(PROJECT_FILE), "project: 9\n").unwrap();
+    let error = load(&files, &builtins()).unwrap_err();
+    assert_eq!(error.to_string(), "`rondo.yaml` has a fault");
+    assert!(error.report().contains("--> rondo.yaml:1:10"));
+    assert_eq!(rondo_core::Explain::code(&error), rondo_core::Code::ProjectInvalid);
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic(cut in 0..WHOLE.len(), size in 0..40_usize, text in "[-a-z:{}\\[\\]$ \\n\"'0-9.é]{0,20}") {
+        let boundary = |mut at: usize| { while !WHOLE.is_char_boundary(at) { at -= 1; } at };
+        let (from, to) = (boundary(cut), boundary((cut + size).min(WHOLE.len())));
+        let source = format!("{}{text}{}", &WHOLE[..from], &WHOLE[to..]);
+        if let Err(faults) = check(&source, PROJECT_FILE, &Folder::new("/nonexistent"), &builtins()) {
+            prop_assert!(!faults.is_empty());
+            fault::render(PROJECT_FILE, &source, &faults);
+        }
+    }
+}

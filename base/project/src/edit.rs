@@ -1,0 +1,237 @@
+//! Adding to the text of `rondo.yaml` without touching what people wrote: comments, order and layout stay.
+
+use rondo_core::id::is_name;
+
+use crate::error::Error;
+use crate::place::Lines;
+use crate::shape::ROOT;
+use crate::yaml::{self, Entry, Node, Value};
+
+const DATA: &str = "data";
+
+/// The text with a dataset added at the end of `data:`, which is made where it is absent.
+///
+/// # Errors
+/// When the text is no YAML, the name cannot be one or is taken, or `data:` is written in a way that
+/// nothing can be added to.
+pub fn add_dataset(source: &str, name: &str, from: &str) -> Result<String, Error> {
+    if !is_name(name) {
+        return Err(Error::BadName { name: name.to_owned() });
+    }
+    let parsed = yaml::parse(source);
+    if !parsed.faults.is_empty() {
+        let file = crate::check::PROJECT_FILE.to_owned();
+        return Err(Error::Invalid { file, source_text: source.to_owned(), faults: parsed.faults });
+    }
+    let stuck = || Error::NotEditable { section: DATA.to_owned() };
+    let root = parsed.root.as_ref();
+    if root.is_some_and(|root| root.get(DATA).is_some_and(|data| data.get(name).is_some())) {
+        return Err(Error::NameTaken { section: DATA.to_owned(), name: name.to_owned() });
+    }
+    let entry = Dataset { name, source: scalar(from) };
+    let lines = Lines::new(source);
+    let edited = match root {
+        None => Some(insert(source, source.len(), &format!("{DATA}:\n{}", entry.block("  ")))),
+        Some(root)
+            if root.map().is_none()
+                || source.get(root.place.start..).is_some_and(|text| text.starts_with('{')) =>
+        {
+            None
+        }
+        Some(root) => match root.entry(DATA) {
+            None => Some(new_section(source, &lines, root, &entry)),
+            Some(data) => existing_section(source, &lines, root, data, &entry),
+        },
+    }
+    .ok_or_else(stuck)?;
+    // The edit must have done what it was meant to do, and nothing else.
+    let before = root.map_or_else(|| serde_json::json!({}), Node::json);
+    let after = yaml::parse(&edited);
+    let wanted = with_dataset(before, name, from);
+    match after.root.as_ref().map(Node::json) {
+        Some(json) if after.faults.is_empty() && json == wanted => Ok(edited),
+        _ => Err(stuck()),
+    }
+}
+
+struct Dataset<'a> {
+    name: &'a str,
+    source: String,
+}
+
+impl Dataset<'_> {
+    fn block(&self, indent: &str) -> String {
+        format!("{indent}{}:\n{indent}{indent}source: {}\n", self.name, self.source)
+    }
+
+    fn flow(&self) -> String {
+        // Inside brackets more characters mean something: always quoted there.
+        let source = if self.source.starts_with('"') { self.source.clone() } else { quoted(&self.source) };
+        format!("{}: {{ source: {source} }}", self.name)
+    }
+}
+
+fn with_dataset(mut project: serde_json::Value, name: &str, from: &str) -> serde_json::Value {
+    if let Some(project) = project.as_object_mut() {
+        let data = project.entry(DATA).or_insert_with(|| serde_json::json!({}));
+        if data.is_null() {
+            *data = serde_json::json!({});
+        }
+        if let Some(data) = data.as_object_mut() {
+            data.insert(name.to_owned(), serde_json::json!({ "source": from }));
+        }
+    }
+    project
+}
+
+/// A text as a YAML scalar: plain where that reads back as the same text.
+fn scalar(text: &str) -> String {
+    let plain = yaml::parse(&format!("x: {text}\n"));
+    let same = plain.faults.is_empty()
+        && plain.root.as_ref().and_then(|root| root.get("x")).is_some_and(|node| node.text() == Some(text))
+        && !text.contains('\n');
+    if same { text.to_owned() } else { quoted(text) }
+}
+
+/// A text in double quotes: what JSON writes is YAML too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// Puts text in at a byte, on a line of its own.
+fn insert(source: &str, at: usize, text: &str) -> String {
+    let (before, after) = source.split_at_checked(at).unwrap_or((source, ""));
+    let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+    format!("{before}{gap}{text}{after}")
+}
+
+/// Where the next section begins, the comment lines right above it included.
+fn before_section(lines: &Lines<'_>, section: &Entry) -> usize {
+    let mut line = section.place.line;
+    while line > 1 && lines.line(line - 1).starts_with('#') {
+        line -= 1;
+    }
+    lines.start(line)
+}
+
+/// `data:` where there is none: before the first section that comes later in the lifecycle.
+fn new_section(source: &str, lines: &Lines<'_>, root: &Node, entry: &Dataset<'_>) -> String {
+    let rank = |name: &str| ROOT.keys.iter().position(|key| key.name == name);
+    let later = root.map().unwrap_or_default().iter().find(|section| rank(&section.key) > rank(DATA));
+    let text = format!("{DATA}:\n{}", entry.block("  "));
+    match later {
+        Some(section) => insert(source, before_section(lines, section), &format!("{text}\n")),
+        None => {
+            let gap = if source.trim_end().is_empty() { "" } else { "\n" };
+            insert(source, source.len(), &format!("{gap}{text}"))
+        }
+    }
+}
+
+fn existing_section(
+    source: &str,
+    lines: &Lines<'_>,
+    root: &Node,
+    data: &Entry,
+    entry: &Dataset<'_>,
+) -> Option<String> {
+    if data.value.is_null() {
+        // `data:` alone, perhaps with a comment behind it.
+        return Some(insert(source, lines.start(data.place.line + 1), &entry.block("  ")));
+    }
+    let Value::Map(datasets) = &data.value.value else { return None };
+    let written = source.get(data.value.place.start..data.value.place.end)?;
+    if let Some(inside) = written.strip_prefix('{') {
+        let at = data.value.place.end.checked_sub(1)?;
+        let inside = inside.strip_suffix('}')?;
+        let text = match (datasets.is_empty(), inside.ends_with(' ')) {
+            (true, false) => format!(" {} ", entry.flow()),
+            (true, true) => format!("{} ", entry.flow()),
+            (false, false) => format!(", {}", entry.flow()),
+            (false, true) => {
+                let at = at.checked_sub(inside.len() - inside.trim_end().len())?;
+                let (before, after) = source.split_at_checked(at)?;
+                return Some(format!("{before}, {}{after}", entry.flow()));
+            }
+        };
+        let (before, after) = source.split_at_checked(at)?;
+        return Some(format!("{before}{text}{after}"));
+    }
+    // A block: behind its last line, which is the last indented one before the next section.
+    let first = datasets.first()?.place;
+    let indent: String = lines.line(first.line).chars().take(first.column.checked_sub(1)?).collect();
+    if indent.is_empty() || !indent.chars().all(|c| c == ' ') {
+        return None;
+    }
+    let next = root.map().unwrap_or_default().iter().find(|section| section.place > data.place);
+    let end = next.map_or(lines.count() + 1, |section| section.place.line);
+    let last = (data.place.line..end)
+        .rev()
+        .find(|line| lines.line(*line).starts_with(' ') && !lines.line(*line).trim().is_empty())?;
+    Some(insert(source, lines.start(last + 1), &entry.block(&indent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_added_with_everything_else_kept() {
+        let source = "project: p  # mine\n\ndata:\n    a:            # first\n        source: a.csv\n        checks:\n            - { rows: { min: 1 } }\n    # a note\n\n# the pipeline\nsteps: {}\n";
+        assert_eq!(
+            add_dataset(source, "b", "data/b 1.csv").unwrap(),
+            "project: p  # mine\n\ndata:\n    a:            # first\n        source: a.csv\n        checks:\n            - { rows: { min: 1 } }\n    # a note\n    b:\n        source: data/b 1.csv\n\n# the pipeline\nsteps: {}\n"
+        );
+    }
+
+    #[test]
+    fn the_section_is_made_where_it_belongs() {
+        assert_eq!(
+            add_dataset("project: p\n\n# what we do\nsteps: {}\n", "a", "https://x.org/a.csv").unwrap(),
+            "project: p\n\ndata:\n  a:\n    source: https://x.org/a.csv\n\n# what we do\nsteps: {}\n"
+        );
+        assert_eq!(
+            add_dataset("project: p", "a", "a.csv").unwrap(),
+            "project: p\n\ndata:\n  a:\n    source: a.csv\n"
+        );
+        assert_eq!(add_dataset("", "a", "a: b").unwrap(), "data:\n  a:\n    source: \"a: b\"\n");
+        assert_eq!(
+            add_dataset("data:   # none\nsteps: {}\n", "a", "7").unwrap(),
+            "data:   # none\n  a:\n    source: \"7\"\nsteps: {}\n"
+        );
+    }
+
+    #[test]
+    fn sections_in_brackets_stay_in_brackets() {
+        assert_eq!(add_dataset("data: {}\n", "a", "a.csv").unwrap(), "data: { a: { source: \"a.csv\" } }\n");
+        assert_eq!(
+            add_dataset("data: { a: { source: x } } # c\n", "b", "y,z").unwrap(),
+            "data: { a: { source: x }, b: { source: \"y,z\" } } # c\n"
+        );
+        assert_eq!(
+            add_dataset("data: {a: {source: x}}", "b", "y").unwrap(),
+            "data: {a: {source: x}, b: { source: \"y\" }}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_added_says_why() {
+        let taken = add_dataset("data:\n  a: { source: x }\n", "a", "y").unwrap_err();
+        assert_eq!(taken, Error::NameTaken { section: "data".into(), name: "a".into() });
+        assert!(matches!(add_dataset("data: [a]\n", "b", "y"), Err(Error::NotEditable { .. })));
+        assert!(matches!(add_dataset("{ project: p }\n", "b", "y"), Err(Error::NotEditable { .. })));
+        assert!(matches!(add_dataset("a: [\n", "b", "y"), Err(Error::Invalid { .. })));
+        assert!(matches!(add_dataset("a: 1\n", "b c", "y"), Err(Error::BadName { .. })));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_edit_adds_the_dataset_or_refuses(from in "[ -~é\\n]{1,20}", source in "(project: p\n)?(#c\n)?(data:(\n  [a-c]: \\{ source: x \\}\n)?\n?)?( *steps: \\{\\}\n)?") {
+            if let Ok(edited) = add_dataset(&source, "new", &from) {
+                let root = yaml::parse(&edited).root.unwrap();
+                let found = root.get("data").and_then(|data| data.get("new")?.get("source")?.text());
+                proptest::prop_assert_eq!(found, Some(from.as_str()));
+            }
+        }
+    }
+}

@@ -1,0 +1,581 @@
+//! The checked project: what the rest of Rondo works with.
+//!
+//! Every name in it has been looked up, every reference leads somewhere, every number is in its range:
+//! [`crate::check::check`] makes a `Project` only from a file without faults. The text itself, with its
+//! places, is another type ([`crate::yaml::Node`]); nothing here remembers lines or columns.
+//!
+//! The types serialise (declaration order kept, absent things left out), so that a step's canonical JSON
+//! can be part of its cache key.
+
+use std::fmt;
+
+use rondo_core::Span;
+use rondo_core::evaluation::Task;
+use rondo_core::objective::Objective;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::ordered::Ordered;
+
+/// A whole project, in the order of the lifecycle.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Project {
+    /// Its name: also the experiment's.
+    pub name: String,
+    /// The business problem.
+    pub canvas: Canvas,
+    /// Datasets by name.
+    pub data: Ordered<Dataset>,
+    /// Environments by name.
+    pub environments: Ordered<Environment>,
+    /// Parameters: scalars, or lists of scalars.
+    pub params: Ordered<Value>,
+    /// Steps by name. They make no cycle.
+    pub steps: Ordered<Step>,
+    /// Models by name.
+    pub models: Ordered<Model>,
+    /// Endpoints by name.
+    pub serve: Ordered<Endpoint>,
+    /// Monitors by name.
+    pub monitor: Ordered<Monitor>,
+    /// What starts runs by itself.
+    pub triggers: Vec<Trigger>,
+    /// Apps by name.
+    pub apps: Ordered<App>,
+}
+
+/// The business problem: the fields of an ML canvas, and its numbers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Canvas {
+    /// What it is worth, to whom.
+    pub value: Option<String>,
+    /// The decision that a prediction leads to.
+    pub decision: Option<String>,
+    /// What is predicted.
+    pub prediction: Option<String>,
+    /// Who is concerned.
+    pub stakeholders: Vec<String>,
+    /// What is known when a prediction is asked for.
+    pub inputs: Vec<String>,
+    /// What comes out.
+    pub output: Option<String>,
+    /// How it is used, step by step.
+    pub process: Vec<String>,
+    /// Where the data come from.
+    pub data_sources: Vec<String>,
+    /// What may go wrong for whom.
+    pub harms: Vec<String>,
+    /// The numbers: gates of promotions and alarms of monitors.
+    pub objectives: Vec<Objective>,
+}
+
+/// A dataset: where it comes from and what it must satisfy.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Dataset {
+    /// A path, glob, folder (`flights/`) or address (`https:`, `s3:`, `pypi:` and the like), as written.
+    pub source: String,
+    /// The format, where the source's name does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The column of the event time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// How the rows arrive over time, where they do: one part after another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Parts>,
+    /// The expectations, each a mapping as written; the data stage gives them their meaning.
+    pub checks: Vec<Value>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// A dataset that arrives in parts: one file a month in a folder, say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Parts {
+    /// How long a part is.
+    pub by: Period,
+    /// The column whose time decides which part a row belongs to; of a folder, the files' names do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+}
+
+/// The length of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Period {
+    /// A calendar day.
+    Day,
+    /// A week from Monday.
+    Week,
+    /// A calendar month.
+    Month,
+    /// A calendar year.
+    Year,
+}
+
+/// What a step's process finds around it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Python with packages, provisioned and locked with uv.
+    Python {
+        /// The version wanted, such as `>=3.10`.
+        python: String,
+        /// What is installed.
+        requirements: Requirements,
+    },
+    /// R with packages.
+    R {
+        /// The version wanted, such as `4`.
+        r: String,
+        /// What is installed.
+        packages: Vec<String>,
+    },
+    /// A container image.
+    Image {
+        /// Its name with registry and tag or digest.
+        image: String,
+    },
+}
+
+/// Python packages.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requirements {
+    /// Named in a file of pip's form, relative to the project.
+    File(String),
+    /// Named in `rondo.yaml` itself, each as pip would take it; may be empty.
+    List(Vec<String>),
+}
+
+/// One step of the pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// What it does.
+    pub work: Work,
+    /// What goes in, by local name.
+    pub inputs: Ordered<Reference>,
+    /// What comes out: name to path, relative to the project; a folder's path ends in `/`.
+    pub outputs: Ordered<String>,
+    /// The parameters that reach it: those it declares and those its expressions name, sorted.
+    pub params: Vec<String>,
+    /// Its environment; absent: the one Rondo itself was started in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// A JSON file of metrics that is read into the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+    /// A search over parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
+    /// How long it may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// A condition; the step is skipped where it does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Runs once for each combination of these values.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub matrix: Ordered<Vec<Value>>,
+    /// What it needs of the machine.
+    pub resources: Resources,
+    /// Whether an earlier run with the same key may stand for it.
+    pub cache: bool,
+    /// Files and folders that are code and part of its key: the declared ones, and the scripts of the
+    /// project that its command surely runs. A file of SQL and a notebook are named in `work`.
+    pub code: Vec<String>,
+    /// Whether equal keys give equal outputs, where that is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deterministic: Option<bool>,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// A command for the shell; may hold expressions.
+    Run {
+        /// The text.
+        command: String,
+    },
+    /// SQL for the `sql` package.
+    Sql {
+        /// Where the text is.
+        source: SqlSource,
+    },
+    /// A package.
+    Uses {
+        /// Its name, or the path of its folder.
+        package: String,
+        /// What it is given; may hold expressions at any depth.
+        with: Ordered<Value>,
+    },
+}
+
+/// Where SQL text is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SqlSource {
+    /// In a file, relative to the project.
+    File(String),
+    /// In `rondo.yaml` itself.
+    Text(String),
+}
+
+/// What an input refers to, written `data.flights` or `prepare.train`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reference {
+    /// A dataset.
+    Data {
+        /// Its name.
+        dataset: String,
+    },
+    /// An output of a step.
+    Output {
+        /// The step.
+        step: String,
+        /// The output's name.
+        output: String,
+    },
+}
+
+impl Reference {
+    /// The step that has to run first, where there is one.
+    pub fn step(&self) -> Option<&str> {
+        match self {
+            Self::Data { .. } => None,
+            Self::Output { step, .. } => Some(step),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data { dataset } => write!(f, "data.{dataset}"),
+            Self::Output { step, output } => write!(f, "{step}.{output}"),
+        }
+    }
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a step needs of the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Resources {
+    /// Processor cores; may be a fraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Memory in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Graphics cards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
+}
+
+/// A search over parameters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sweep {
+    /// How the next trial is chosen.
+    pub strategy: Strategy,
+    /// How many trials; absent for a grid: all combinations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trials: Option<u32>,
+    /// What is searched, by parameter.
+    pub over: Ordered<Range>,
+    /// The metric that decides.
+    pub metric: String,
+    /// Whether more of it is better.
+    pub maximize: bool,
+    /// The seed of the choices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// How a sweep chooses its next trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// Every combination.
+    Grid,
+    /// At random.
+    Random,
+    /// Tree-structured Parzen estimator.
+    Tpe,
+}
+
+/// The values a swept parameter may take.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Range {
+    /// Whole numbers, both ends included.
+    Int {
+        /// The least.
+        low: i64,
+        /// The greatest.
+        high: i64,
+        /// Whether to search on a logarithmic scale.
+        log: bool,
+    },
+    /// Real numbers, both ends included.
+    Float {
+        /// The least.
+        low: f64,
+        /// The greatest.
+        high: f64,
+        /// Whether to search on a logarithmic scale.
+        log: bool,
+    },
+    /// One of these.
+    Choice(Vec<Value>),
+}
+
+/// A model: declared once, used by evaluation, gate, serving and monitoring alike.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Model {
+    /// The output that holds its file.
+    pub from: Reference,
+    /// What it predicts.
+    pub task: Task,
+    /// The label's column.
+    pub target: String,
+    /// The label's value that counts as positive (binary tasks); absent: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive: Option<Value>,
+    /// Score at or above which the positive class is predicted; 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// The column of the event time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// The column that names a row: joins predictions with their ground truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The columns it is evaluated by.
+    pub slices: Vec<String>,
+    /// The step whose evaluation the gate judges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<String>,
+    /// The metric that challenger and champion are compared by; absent: that of the first objective.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// What a promotion has to pass; where the file does not say, `objectives` and `beats_champion` (nothing
+    /// where the canvas has no objectives).
+    pub gate: Vec<Gate>,
+    /// Whether the promoted version is refitted on everything.
+    pub refit: bool,
+    /// For people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// One rule of a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// Every objective holds.
+    Objectives,
+    /// It is better than the champion, where there is one.
+    BeatsChampion,
+    /// An objective may be missed if the champion misses it by more; always beside [`Gate::Objectives`].
+    Improves,
+}
+
+/// A model behind an alias: `delay@champion`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelAlias {
+    /// The model.
+    pub model: String,
+    /// The alias.
+    pub alias: String,
+}
+
+impl fmt::Display for ModelAlias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.model, self.alias)
+    }
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Endpoint {
+    /// What answers.
+    pub model: ModelAlias,
+    /// What is asked too without its answer being given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ModelAlias>,
+    /// What is kept of each prediction.
+    pub log: PredictionLog,
+}
+
+/// What is kept of predictions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PredictionLog {
+    /// The share that is logged, 0 to 1.
+    pub sample: f64,
+    /// Whether each is on disk before it is answered.
+    pub durable: bool,
+}
+
+impl Default for PredictionLog {
+    fn default() -> Self {
+        Self { sample: 1.0, durable: false }
+    }
+}
+
+/// A monitor of a model's live traffic.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Monitor {
+    /// The model it watches: that of the endpoint of its name, or the model of its name.
+    pub model: String,
+    /// The endpoint it watches, where its name is an endpoint's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The length of a window in event time.
+    pub window: Span,
+    /// How drift is looked for.
+    pub drift: Drift,
+    /// How late ground truth may come, in event time; absent: performance is not monitored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<Span>,
+    /// What a window is compared with; absent: the profile of the answering version's training data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// The objectives looked at: its own, or those of the canvas that a monitor looks at.
+    pub objectives: Vec<Objective>,
+    /// Fewer rows in a window than this: it is not judged.
+    pub min_rows: u64,
+    /// How long after an alert the same alert stays silent, in event time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cool_down: Option<Span>,
+}
+
+/// How drift is looked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Drift {
+    /// `auto`, `off`, or a method's name.
+    pub method: String,
+    /// The value at which it is an alert; absent: the method's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// The columns looked at; empty: all.
+    pub columns: Vec<String>,
+    /// The columns left out.
+    pub ignore: Vec<String>,
+}
+
+/// What starts a run by itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trigger {
+    /// The cause.
+    pub cause: Cause,
+    /// The targets; what they need runs with them.
+    pub run: Vec<String>,
+    /// What follows a run that ended well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub then: Option<Then>,
+    /// How long after one run the next may start; of an alert in event time.
+    pub cool_down: Span,
+    /// Parameters that differ from the project's.
+    pub params: Ordered<Value>,
+}
+
+/// The cause of a triggered run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// A cron line of five fields, UTC.
+    Schedule(String),
+    /// The beginning of an alert's name, such as `delay.drift`.
+    Alert(String),
+}
+
+impl Cause {
+    /// Whether an alert of this name is meant.
+    pub fn matches_alert(&self, name: &str) -> bool {
+        match self {
+            Self::Schedule(_) => false,
+            Self::Alert(prefix) => name
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.')),
+        }
+    }
+}
+
+/// What follows a triggered run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Then {
+    /// The new model is registered.
+    Register,
+    /// The new model is registered and, if it passes its gate, promoted.
+    Promote,
+}
+
+/// An app: a step that runs until it is stopped.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct App {
+    /// The package, where it uses one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uses: Option<String>,
+    /// What the package is given.
+    pub with: Ordered<Value>,
+    /// A command, where it uses no package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What goes in, by local name.
+    pub inputs: Ordered<Reference>,
+    /// Its environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+}
+
+impl Project {
+    /// The steps that a step waits for, each once, in the order of its inputs.
+    pub fn needs<'a>(&'a self, step: &str) -> Vec<&'a str> {
+        let mut needs: Vec<&str> = Vec::new();
+        for reference in self.steps.get(step).into_iter().flat_map(|step| step.inputs.values()) {
+            if let Some(name) = reference.step().filter(|name| !needs.contains(name)) {
+                needs.push(name);
+            }
+        }
+        needs
+    }
+
+    /// The targets and all that they need, each after what it needs; all steps when none is named.
+    /// Names that are no step are left out.
+    pub fn order<'a>(&'a self, targets: &[&str]) -> Vec<&'a str> {
+        let mut order: Vec<&str> = Vec::new();
+        // A list of (step, whether its needs are done) instead of recursion: chains may be long.
+        let mut open: Vec<(&str, bool)> = self
+            .steps
+            .names()
+            .filter(|name| targets.is_empty() || targets.contains(name))
+            .map(|name| (name, false))
+            .collect();
+        open.reverse();
+        while let Some((name, ready)) = open.pop() {
+            if order.contains(&name) {
+                continue;
+            }
+            if ready {
+                order.push(name);
+                continue;
+            }
+            open.push((name, true));
+            open.extend(self.needs(name).into_iter().rev().map(|need| (need, false)));
+        }
+        order
+    }
+}

@@ -1,0 +1,160 @@
+//! The JSON Schema of `rondo.yaml` (draft 2020-12), for editors: completion, help, early warnings.
+//!
+//! It is generated from [`crate::shape`], the table that the checker walks, and from the packages' own
+//! fields. It says less than the checker: references, files and numbers' sense are beyond a schema.
+
+use serde_json::{Map, Value, json};
+
+use crate::builtins::{Builtins, Field, FieldKind, Package};
+use crate::shape::{Form, ROOT, Rule, Shape};
+
+/// What a name looks like.
+const NAME: &str = "^[A-Za-z][A-Za-z0-9_-]{0,99}$";
+const SPAN: &str = "^\\s*[0-9]+\\s*(ms|s|m|h|d|w)\\s*$";
+const BYTES: &str = "^\\s*[0-9.]+\\s*(B|[kKMGT]B?|[KMGT]iB?)\\s*$";
+
+/// The schema, with the `with:` blocks of these packages.
+pub fn schema(builtins: &Builtins) -> Value {
+    let mut schema = object(&ROOT);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
+        schema.insert("title".into(), json!("rondo.yaml"));
+    }
+    for (section, app) in [("steps", false), ("apps", true)] {
+        let blocks: Vec<Value> =
+            builtins.packages.iter().filter(|package| package.app == app).map(block).collect();
+        let entry = schema.pointer_mut(&format!("/properties/{section}/additionalProperties"));
+        if let Some(entry) = entry.and_then(Value::as_object_mut).filter(|_| !blocks.is_empty()) {
+            entry.insert("allOf".into(), Value::Array(blocks));
+        }
+    }
+    schema
+}
+
+fn object(shape: &Shape) -> Value {
+    let mut properties = Map::new();
+    for key in shape.keys {
+        let mut property = form(&key.form);
+        if let Some(property) = property.as_object_mut() {
+            property.insert("description".into(), json!(key.doc));
+        }
+        properties.insert(key.name.into(), property);
+    }
+    let required: Vec<&str> = shape.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let mut schema = json!({ "type": "object", "additionalProperties": false, "properties": properties });
+    let Some(entries) = schema.as_object_mut() else { return schema };
+    if !required.is_empty() {
+        entries.insert("required".into(), json!(required));
+    }
+    let requires = |keys: &[&str]| keys.iter().map(|key| json!({ "required": [key] })).collect::<Vec<_>>();
+    for rule in shape.rules {
+        match rule {
+            Rule::One(keys) => entries.insert("oneOf".into(), json!(requires(keys))),
+            Rule::Some(keys) => entries.insert("anyOf".into(), json!(requires(keys))),
+            Rule::Beside(key, keys) => {
+                let slot = entries.entry("dependentSchemas").or_insert_with(|| json!({}));
+                slot.as_object_mut()
+                    .and_then(|slot| slot.insert((*key).into(), json!({ "anyOf": requires(keys) })))
+            }
+        };
+    }
+    schema
+}
+
+fn form(form: &Form) -> Value {
+    match form {
+        Form::Text | Form::Path => json!({ "type": "string", "minLength": 1 }),
+        Form::Version => json!({ "type": ["string", "number"] }),
+        Form::Name => json!({ "type": "string", "pattern": NAME }),
+        Form::Span => json!({ "type": "string", "pattern": SPAN }),
+        Form::Bytes => {
+            json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": BYTES }] })
+        }
+        Form::Bool => json!({ "type": "boolean" }),
+        Form::Int(low, high) => {
+            let bound = |bound: i64| (bound != i64::MIN && bound != i64::MAX).then_some(Value::from(bound));
+            number("integer", bound(*low), bound(*high))
+        }
+        Form::Float(low, high) => {
+            let bound = |bound: f64| bound.is_finite().then_some(Value::from(bound));
+            number("number", bound(*low), bound(*high))
+        }
+        Form::Choice(words) => json!({ "enum": words }),
+        Form::Scalar => json!({ "type": ["string", "number", "boolean"] }),
+        Form::Any => json!({}),
+        Form::List(item) => json!({ "type": "array", "items": self::form(item) }),
+        Form::OneOrMore(item) => {
+            let one = self::form(item);
+            json!({ "anyOf": [one, { "type": "array", "items": one }] })
+        }
+        Form::Map(Form::Any) => json!({ "type": "object" }),
+        Form::Map(value) => json!({
+            "type": "object", "propertyNames": { "pattern": NAME }, "additionalProperties": self::form(value)
+        }),
+        Form::Object(shape) => object(shape),
+        Form::Either(forms) => json!({ "anyOf": forms.iter().map(self::form).collect::<Vec<_>>() }),
+    }
+}
+
+fn number(kind: &str, low: Option<Value>, high: Option<Value>) -> Value {
+    let mut schema = Map::from_iter([("type".to_owned(), json!(kind))]);
+    schema.extend(low.map(|low| ("minimum".to_owned(), low)));
+    schema.extend(high.map(|high| ("maximum".to_owned(), high)));
+    Value::Object(schema)
+}
+
+/// What `with:` may hold beside `uses: PACKAGE`.
+fn block(package: &Package) -> Value {
+    let properties: Map<String, Value> =
+        package.with.iter().map(|item| (item.name.clone(), field(item))).collect();
+    let required: Vec<&str> =
+        package.with.iter().filter(|item| item.required).map(|item| item.name.as_str()).collect();
+    let mut then = json!({
+        "properties": { "with": { "additionalProperties": false, "properties": properties, "required": required } }
+    });
+    if let Some(then) = then.as_object_mut().filter(|_| !required.is_empty()) {
+        then.insert("required".into(), json!(["with"]));
+    }
+    json!({ "if": { "properties": { "uses": { "const": package.name } }, "required": ["uses"] }, "then": then })
+}
+
+fn field(field: &Field) -> Value {
+    let kind = match field.kind {
+        FieldKind::Text | FieldKind::File | FieldKind::Notebook | FieldKind::Column => {
+            json!({ "type": "string" })
+        }
+        FieldKind::Int => json!({ "type": "integer" }),
+        FieldKind::Float => json!({ "type": "number" }),
+        FieldKind::Bool => json!({ "type": "boolean" }),
+        FieldKind::Span => json!({ "type": "string", "pattern": SPAN }),
+        FieldKind::Parameters => json!({ "type": "object" }),
+        FieldKind::Texts => form(&Form::OneOrMore(&Form::Text)),
+        FieldKind::Any => json!({}),
+    };
+    let kind = if field.allowed.is_empty() { kind } else { json!({ "enum": field.allowed }) };
+    // An expression may stand for any value.
+    let mut schema = match field.kind {
+        FieldKind::Int | FieldKind::Float | FieldKind::Bool | FieldKind::Span => {
+            json!({ "anyOf": [kind, { "type": "string", "pattern": "\\$\\{\\{" }] })
+        }
+        _ => kind,
+    };
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("description".into(), json!(field.doc));
+        schema.extend(field.default.clone().map(|default| ("default".to_owned(), default)));
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_table_is_in_the_schema() {
+        let field = Field::required("notebook", FieldKind::Notebook, "The notebook.");
+        let package = Package { name: "papermill".into(), app: false, with: vec![field] };
+        let schema = schema(&Builtins { packages: vec![package], data_check: None });
+        insta::assert_json_snapshot!(schema);
+    }
+}

@@ -1,0 +1,100 @@
+//! The shapes of environments, steps and sweeps.
+
+use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OPEN, Rule, Shape, key};
+
+pub(super) static ENVIRONMENT: Shape = Shape {
+    noun: "an environment",
+    keys: &[
+        key("python", Form::Version, "The Python version wanted, such as `\">=3.10\"`."),
+        key(
+            "requirements",
+            Form::Either(&[Form::Path, Form::List(&Form::Text)]),
+            "A file of pip's form, or a list.",
+        )
+        .elsewhere(&["dependencies", "pip"]),
+        key("r", Form::Version, "The R version wanted, such as `\"4\"`."),
+        key("packages", Form::List(&Form::Text), "R packages."),
+        key("image", Form::Text, "A container image."),
+    ],
+    rules: &[
+        Rule::One(&["python", "r", "image"]),
+        Rule::Beside("requirements", &["python"]),
+        Rule::Beside("packages", &["r"]),
+    ],
+};
+
+pub(super) const RUN: Key =
+    key("run", Form::Text, "A command for the shell.").elsewhere(&["cmd", "command", "script"]);
+pub(super) const USES: Key =
+    key("uses", Form::Text, "A package: built in, a folder `./packages/x`, or a Git address.");
+pub(super) const WITH: Key =
+    key("with", OPEN, "What the package is given.").elsewhere(&["args", "arguments"]);
+
+pub(super) static STEP: Shape = Shape {
+    noun: "a step",
+    keys: &[
+        RUN,
+        key("sql", Form::Text, "A file ending in `.sql`, or the SQL itself."),
+        USES,
+        WITH,
+        key("environment", Form::Name, "Its environment.").elsewhere(&["env", "image", "container"]),
+        key("inputs", INPUTS, "References, `data.NAME` or `STEP.OUTPUT`: a list, or local names to them.")
+            .elsewhere(&["deps", "needs", "depends_on", "dependencies", "in"]),
+        key("outputs", Form::Map(&Form::Path), "Names to paths; a folder's ends in `/`.")
+            .elsewhere(&["outs", "out"]),
+        key("params", Form::List(&Form::Name), "Parameters it reads beside those its expressions name."),
+        key("code", Form::OneOrMore(&Form::Path), "Files and folders that are code: a change runs it again."),
+        key("metrics", Form::Path, "A JSON file of metrics to read into the run."),
+        key("sweep", Form::Object(&SWEEP), "A search over parameters."),
+        key("matrix", Form::Map(&Form::List(&Form::Scalar)), "Run once for each combination."),
+        key("when", Form::Scalar, "A condition; skipped where it does not hold.").elsewhere(&["if"]),
+        key("retries", Form::Int(0, 100), "How often it is tried again.").elsewhere(&["retry"]),
+        key("timeout", Form::Span, "How long it may take.").elsewhere(&["timeout_minutes", "time_limit"]),
+        key("resources", Form::Object(&RESOURCES), "What it needs of the machine."),
+        key("cache", Form::Bool, "Whether an earlier run with the same key may stand for it."),
+        key("deterministic", Form::Bool, "Whether equal keys give equal outputs."),
+        DESCRIPTION,
+    ],
+    rules: &[Rule::One(&["run", "sql", "uses"]), Rule::Beside("with", &["uses"])],
+};
+
+static RESOURCES: Shape = Shape {
+    noun: "a mapping of resources",
+    keys: &[
+        key("cpus", Form::Float(0.0, 100_000.0), "Processor cores.").elsewhere(&["cpu", "cores"]),
+        key("memory", Form::Bytes, "Memory, such as `4GB`.").elsewhere(&["mem", "ram"]),
+        key("gpus", Form::Int(0, 100_000), "Graphics cards.").elsewhere(&["gpu"]),
+    ],
+    rules: &[],
+};
+
+static SWEEP: Shape = Shape {
+    noun: "a sweep",
+    keys: &[
+        key("strategy", Form::Choice(STRATEGIES), "How the next trial is chosen; `grid` where absent.")
+            .elsewhere(&["method", "algorithm"]),
+        key("trials", Form::Int(1, 1_000_000), "How many trials.").elsewhere(&["max_trials", "n_trials"]),
+        key("over", Form::Map(&RANGE), "The parameters and their ranges.")
+            .required()
+            .elsewhere(&["space", "parameters"]),
+        key("maximize", Form::Text, "The metric to make great."),
+        key("minimize", Form::Text, "The metric to make small."),
+        key("seed", COUNT, "The seed of the choices."),
+    ],
+    rules: &[Rule::One(&["maximize", "minimize"])],
+};
+
+pub(crate) const STRATEGIES: &[&str] = &["grid", "random", "tpe"];
+
+const RANGE: Form = Form::Either(&[Form::List(&Form::Scalar), Form::Object(&RANGES)]);
+
+static RANGES: Shape = Shape {
+    noun: "a range",
+    keys: &[
+        key("int", Form::List(&Form::Int(i64::MIN, i64::MAX)), "Whole numbers: `[least, greatest]`."),
+        key("float", Form::List(&NUMBER), "Numbers: `[least, greatest]`."),
+        key("choice", Form::List(&Form::Scalar), "One of these."),
+        key("log", Form::Bool, "Whether to search on a logarithmic scale."),
+    ],
+    rules: &[Rule::One(&["int", "float", "choice"]), Rule::Beside("log", &["int", "float"])],
+};

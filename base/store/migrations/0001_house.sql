@@ -1,0 +1,213 @@
+-- The metadata of one store. Times are milliseconds since the epoch, digests and run ids lower-case hex.
+-- Records that only Rust code looks into are JSON text beside the columns that are searched.
+
+-- tracking -----------------------------------------------------------------------------------------
+CREATE TABLE experiment (
+    id                INTEGER PRIMARY KEY,
+    name              TEXT NOT NULL UNIQUE,
+    artifact_location TEXT NOT NULL,
+    deleted           INTEGER NOT NULL DEFAULT 0,
+    created           BIGINT NOT NULL,
+    updated           BIGINT NOT NULL
+);
+CREATE TABLE experiment_tag (
+    experiment INTEGER NOT NULL REFERENCES experiment(id),
+    key        TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    PRIMARY KEY (experiment, key)
+);
+
+CREATE TABLE run (
+    id         TEXT PRIMARY KEY,
+    experiment INTEGER NOT NULL REFERENCES experiment(id),
+    kind       TEXT NOT NULL,
+    parent     TEXT,
+    name       TEXT NOT NULL,
+    step       TEXT,
+    state      TEXT NOT NULL,
+    user_name  TEXT NOT NULL,
+    started    BIGINT NOT NULL,
+    ended      BIGINT,
+    deleted    INTEGER NOT NULL DEFAULT 0,
+    detail     TEXT NOT NULL
+);
+CREATE INDEX run_by_experiment ON run (experiment, started DESC, id);
+CREATE INDEX run_by_parent ON run (parent);
+CREATE INDEX run_by_state ON run (state) WHERE state IN ('RUNNING', 'SCHEDULED');
+
+CREATE TABLE run_param (
+    run   TEXT NOT NULL REFERENCES run(id),
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (run, key)
+);
+CREATE TABLE run_tag (
+    run   TEXT NOT NULL REFERENCES run(id),
+    key   TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (run, key)
+);
+
+-- The newest value of each metric stands apart from its series, so that neither a search nor a listing
+-- ever reads a series. A series is a tail of rows and, once that is long, packed chunks.
+CREATE TABLE metric_latest (
+    run       TEXT NOT NULL REFERENCES run(id),
+    key       TEXT NOT NULL,
+    value     DOUBLE PRECISION NOT NULL,
+    is_nan    INTEGER NOT NULL DEFAULT 0,
+    timestamp BIGINT NOT NULL,
+    step      BIGINT NOT NULL,
+    points    BIGINT NOT NULL,
+    tail      BIGINT NOT NULL,
+    PRIMARY KEY (run, key)
+);
+CREATE TABLE metric_tail (
+    run       TEXT NOT NULL,
+    key       TEXT NOT NULL,
+    seq       BIGINT NOT NULL,
+    timestamp BIGINT NOT NULL,
+    step      BIGINT NOT NULL,
+    value     DOUBLE PRECISION NOT NULL,
+    is_nan    INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (run, key, seq)
+);
+CREATE TABLE metric_chunk (
+    run    TEXT NOT NULL,
+    key    TEXT NOT NULL,
+    seq    BIGINT NOT NULL,
+    points BLOB NOT NULL,
+    PRIMARY KEY (run, key, seq)
+);
+
+-- An overwritten artifact is a new row; the newest counts.
+CREATE TABLE run_artifact (
+    seq    INTEGER PRIMARY KEY,
+    owner  TEXT NOT NULL,
+    path   TEXT NOT NULL,
+    digest TEXT,
+    size   BIGINT NOT NULL,
+    at     BIGINT NOT NULL
+);
+CREATE INDEX run_artifact_by_path ON run_artifact (owner, path, seq);
+
+CREATE TABLE run_input (
+    run    TEXT NOT NULL REFERENCES run(id),
+    kind   TEXT NOT NULL,
+    key    TEXT NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (run, kind, key)
+);
+
+CREATE TABLE logged_model (
+    id         TEXT PRIMARY KEY,
+    experiment INTEGER NOT NULL REFERENCES experiment(id),
+    run        TEXT,
+    name       TEXT NOT NULL,
+    status     TEXT NOT NULL,
+    created    BIGINT NOT NULL,
+    updated    BIGINT NOT NULL,
+    deleted    INTEGER NOT NULL DEFAULT 0,
+    record     TEXT NOT NULL
+);
+CREATE INDEX logged_model_by_experiment ON logged_model (experiment, created DESC);
+
+-- objects, refs, journal ---------------------------------------------------------------------------
+CREATE TABLE record (
+    digest TEXT PRIMARY KEY,
+    kind   TEXT NOT NULL,
+    body   TEXT NOT NULL
+);
+CREATE TABLE ref (
+    name   TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    moved  BIGINT NOT NULL
+);
+CREATE TABLE journal (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at          BIGINT NOT NULL,
+    name        TEXT NOT NULL,
+    from_target TEXT,
+    to_target   TEXT,
+    actor       TEXT NOT NULL,
+    why         TEXT NOT NULL,
+    run         TEXT,
+    evidence    TEXT NOT NULL
+);
+CREATE INDEX journal_by_name ON journal (name, seq);
+
+-- data ---------------------------------------------------------------------------------------------
+CREATE TABLE dataset_version (
+    dataset TEXT NOT NULL,
+    seq     BIGINT NOT NULL,
+    digest  TEXT NOT NULL,
+    record  TEXT NOT NULL,
+    PRIMARY KEY (dataset, seq)
+);
+CREATE UNIQUE INDEX dataset_version_by_digest ON dataset_version (dataset, digest);
+
+-- pipeline -----------------------------------------------------------------------------------------
+CREATE TABLE step_cache (
+    key     TEXT PRIMARY KEY,
+    step    TEXT NOT NULL,
+    run     TEXT NOT NULL,
+    outputs TEXT NOT NULL,
+    created BIGINT NOT NULL
+);
+
+-- registry -----------------------------------------------------------------------------------------
+CREATE TABLE model (
+    name    TEXT PRIMARY KEY,
+    created BIGINT NOT NULL,
+    updated BIGINT NOT NULL,
+    record  TEXT NOT NULL
+);
+CREATE TABLE model_version (
+    model   TEXT NOT NULL REFERENCES model(name) ON UPDATE CASCADE,
+    version BIGINT NOT NULL,
+    digest  TEXT NOT NULL,
+    run     TEXT,
+    created BIGINT NOT NULL,
+    updated BIGINT NOT NULL,
+    record  TEXT NOT NULL,
+    PRIMARY KEY (model, version)
+);
+CREATE INDEX model_version_by_run ON model_version (run);
+
+-- monitoring ---------------------------------------------------------------------------------------
+CREATE TABLE monitor_window (
+    deployment TEXT NOT NULL,
+    start_at   BIGINT NOT NULL,
+    end_at     BIGINT NOT NULL,
+    final      INTEGER NOT NULL,
+    record     TEXT NOT NULL,
+    PRIMARY KEY (deployment, start_at, end_at)
+);
+CREATE TABLE alert (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    model      TEXT NOT NULL,
+    event_time BIGINT NOT NULL,
+    at         BIGINT NOT NULL,
+    record     TEXT NOT NULL
+);
+CREATE INDEX alert_by_model ON alert (model, event_time);
+CREATE TABLE retrain_request (
+    id      TEXT PRIMARY KEY,
+    model   TEXT NOT NULL,
+    state   TEXT NOT NULL,
+    until   BIGINT NOT NULL,
+    created BIGINT NOT NULL,
+    record  TEXT NOT NULL
+);
+CREATE INDEX retrain_request_by_model ON retrain_request (model, until);
+
+-- what processes share -----------------------------------------------------------------------------
+CREATE TABLE lease (
+    name   TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until  BIGINT NOT NULL
+);
+CREATE TABLE setting (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);

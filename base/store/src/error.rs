@@ -1,0 +1,177 @@
+//! What can go wrong with the store.
+
+use std::path::PathBuf;
+
+use rondo_core::tree::TreeError;
+use rondo_core::{Code, Digest, Explain};
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be read or written.
+    #[error("{action} `{}`", path.display())]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The metadata database refused.
+    #[error("use the metadata database")]
+    Database(#[from] sqlx::Error),
+    /// The metadata database was written by a newer Rondo.
+    #[error("the store in `{}` was written by a newer version of rondo (format {found}, this one knows {known})", path.display())]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest this version reads.
+        known: i64,
+    },
+    /// A record in the database cannot be read.
+    #[error("the stored {kind} `{name}` cannot be read")]
+    Record {
+        /// What it should be.
+        kind: &'static str,
+        /// Its key.
+        name: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// An object's bytes are not what its digest says.
+    #[error("object {digest} is corrupt: its bytes have digest {found}")]
+    Corrupt {
+        /// The address.
+        digest: Digest,
+        /// What its bytes give.
+        found: Digest,
+    },
+    /// A folder listing cannot be read.
+    #[error("object {digest} is no folder")]
+    NotAFolder {
+        /// The address.
+        digest: Digest,
+        /// Why not.
+        source: TreeError,
+    },
+    /// A folder cannot be stored.
+    #[error("`{}` cannot be stored", path.display())]
+    Tree {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: TreeError,
+    },
+    /// A file changed while it was being read.
+    #[error("`{}` changed while it was being read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is there is neither a file nor a folder, or a link that leads in a circle.
+    #[error("`{}` is neither a file nor a folder", path.display())]
+    Special {
+        /// The path.
+        path: PathBuf,
+    },
+    /// No such object.
+    #[error("object {0} is not in the store")]
+    ObjectNotFound(Digest),
+    /// A named thing does not exist.
+    #[error("{kind} `{name}` does not exist")]
+    NotFound {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Its line in the table of codes.
+        code: Code,
+    },
+    /// A named thing exists already.
+    #[error("{kind} `{name}` exists already")]
+    Exists {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Its line in the table of codes.
+        code: Code,
+    },
+    /// A ref was moved by somebody else in the meantime.
+    #[error("ref `{name}` has moved: it points to {found}, not to {expected}")]
+    RefMoved {
+        /// The ref.
+        name: String,
+        /// What the caller took it to be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A parameter was logged before with another value.
+    #[error("parameter `{key}` of run {run} was logged as `{old}`, not as `{new}`")]
+    ParameterChanged {
+        /// The run.
+        run: String,
+        /// The parameter.
+        key: String,
+        /// The value that stands.
+        old: String,
+        /// The value that was refused.
+        new: String,
+    },
+    /// The process that writes for everybody has gone.
+    #[error("the store is shutting down")]
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                _ => Code::Io,
+            },
+            Self::Database(_) => Code::Database,
+            Self::Newer { .. } => Code::Database,
+            Self::Record { .. } => Code::Corrupt,
+            Self::Corrupt { .. } | Self::NotAFolder { .. } => Code::Corrupt,
+            Self::Tree { .. } | Self::Special { .. } => Code::ValueInvalid,
+            Self::Changed { .. } => Code::Busy,
+            Self::ObjectNotFound(_) => Code::ObjectNotFound,
+            Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
+            Self::RefMoved { .. } => Code::RefMoved,
+            Self::ParameterChanged { .. } => Code::ParameterChanged,
+            Self::Closed => Code::Interrupted,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
+            Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
+            Self::Corrupt { .. } => vec!["rondo data verify".to_owned()],
+            Self::Io { .. }
+            | Self::Database(_)
+            | Self::Record { .. }
+            | Self::NotAFolder { .. }
+            | Self::Tree { .. }
+            | Self::Special { .. }
+            | Self::ObjectNotFound(_)
+            | Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::RefMoved { .. }
+            | Self::ParameterChanged { .. }
+            | Self::Closed => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The metadata: one database, many rooms.
+//!
+//! Reads go to a pool of connections and see the last commit. Writes of this process queue up for one
+//! writer (see [`writer`]), which commits what has gathered in one transaction and only then answers, so
+//! that many small writes share one sync of the disk. Writers of several processes wait for each other.
+
+pub mod cache;
+pub mod datasets;
+pub mod experiments;
+pub mod facts;
+pub mod journal;
+pub mod leases;
+pub mod logged_models;
+pub mod metrics;
+pub mod models;
+pub mod monitors;
+pub mod registered;
+pub mod runs;
+pub mod search;
+mod writer;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection, Row, SqliteConnection};
+
+use crate::Error;
+pub use writer::Work;
+use writer::Writer;
+
+/// The migrations, in order; a database's format is how many of them it has seen.
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_house.sql"), include_str!("../migrations/0002_models.sql")];
+
+/// How long a writer of this process waits for one of another process.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// The metadata of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Meta {
+    readers: SqlitePool,
+    writer: Writer,
+}
+
+impl Meta {
+    /// Opens the database in a store's folder, making or upgrading it as needed.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or a newer version of Rondo wrote it.
+    pub async fn open(root: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(root.join("metadata.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(WAIT)
+            .foreign_keys(true)
+            .statement_cache_capacity(256);
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        migrate(&mut connection, root).await?;
+        let readers = SqlitePoolOptions::new()
+            .min_connections(0)
+            .max_connections(4)
+            .connect_lazy_with(options.pragma("query_only", "ON"));
+        Ok(Self { readers, writer: Writer::start(connection) })
+    }
+
+    /// Does a piece of work in a transaction and answers when it is on the disk.
+    ///
+    /// # Errors
+    /// What the work gives, and then nothing of it stands; or what the database gives.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
+    {
+        self.writer.run(work).await
+    }
+
+    /// The pool that reads.
+    pub(crate) const fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+async fn migrate(connection: &mut SqliteConnection, root: &Path) -> Result<(), Error> {
+    let known = MIGRATIONS.len() as i64;
+    let format: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await?.get(0);
+    if format == known {
+        return Ok(());
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let format: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut *transaction).await?.get(0);
+    if format > known {
+        return Err(Error::Newer { path: root.to_owned(), found: format, known });
+    }
+    for migration in MIGRATIONS.iter().skip(format as usize) {
+        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
+    }
+    // Its argument is a number that this program made.
+    let set = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {known}"));
+    sqlx::raw_sql(set).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The JSON text of a record.
+pub(crate) fn encode<T: Serialize>(kind: &'static str, name: &str, record: &T) -> Result<String, Error> {
+    serde_json::to_string(record).map_err(|source| Error::Record { kind, name: name.to_owned(), source })
+}
+
+/// A record from its JSON text.
+pub(crate) fn decode<T: DeserializeOwned>(kind: &'static str, name: &str, text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|source| Error::Record { kind, name: name.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests;

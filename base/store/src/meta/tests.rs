@@ -1,0 +1,170 @@
+//! What the metadata promise, whatever the database under them.
+
+use rondo_core::journal::Because;
+use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
+use rondo_core::{Digest, RunId, Span, Timestamp};
+
+use super::journal::Expect;
+use super::metrics::{Batch, Point};
+use super::runs::RunChange;
+use crate::{Error, Store};
+
+async fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    store.meta().ensure_default_experiment(Timestamp(1)).await.unwrap();
+    (folder, store)
+}
+
+fn run(id: RunId) -> RunRow {
+    RunRow {
+        id,
+        experiment: 0,
+        kind: RunKind::Step,
+        parent: None,
+        name: "train".into(),
+        step: Some("train".into()),
+        state: RunState::Running,
+        user: "ada".into(),
+        started: Timestamp(10),
+        ended: None,
+        deleted: false,
+        detail: RunDetail::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_ref_moves_with_its_line_in_the_journal_or_not_at_all() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+    let why = || Because::new("ada", "because");
+    let name = "model/delay@champion";
+    assert!(meta.move_ref(name, Expect::Absent, Some(a), why(), Timestamp(1)).await.unwrap().changed);
+    assert!(!meta.move_ref(name, Expect::Anything, Some(a), why(), Timestamp(2)).await.unwrap().changed);
+    let lost = meta.move_ref(name, Expect::At(b), Some(b), why(), Timestamp(3)).await;
+    assert!(matches!(lost, Err(Error::RefMoved { .. })));
+    assert_eq!(meta.move_ref(name, Expect::At(a), Some(b), why(), Timestamp(4)).await.unwrap().from, Some(a));
+    let journal = meta.journal("model/delay", 10).await.unwrap();
+    assert_eq!(
+        journal.iter().map(|e| (e.from, e.to)).collect::<Vec<_>>(),
+        [(Some(a), Some(b)), (None, Some(a))]
+    );
+    assert_eq!(meta.target(name).await.unwrap(), Some(b));
+}
+
+#[tokio::test]
+async fn many_writers_share_commits_and_a_failing_one_undoes_only_itself() {
+    let (_folder, store) = store().await;
+    let id = RunId::random();
+    store.meta().create_run(&run(id)).await.unwrap();
+    store.meta().log_params(id, vec![("taken".into(), "1".into())]).await.unwrap();
+    let writes = (0..200).map(|i| {
+        let meta = store.meta().clone();
+        async move {
+            let bad = i % 10 == 0;
+            let params = vec![
+                (format!("p{i}"), "x".to_owned()),
+                (if bad { "taken".to_owned() } else { format!("q{i}") }, "2".to_owned()),
+            ];
+            meta.log_params(id, params).await.is_ok()
+        }
+    });
+    let written = futures::future::join_all(writes).await;
+    assert_eq!(written.iter().filter(|ok| **ok).count(), 180);
+    let params = store.meta().run_params(id).await.unwrap();
+    assert_eq!(params.len(), 1 + 2 * 180);
+    assert!(!params.contains_key("p0"));
+}
+
+#[tokio::test]
+async fn a_parameter_is_written_once() {
+    let (_folder, store) = store().await;
+    let id = RunId::random();
+    store.meta().create_run(&run(id)).await.unwrap();
+    let log = |value: &str| store.meta().log_params(id, vec![("depth".into(), value.into())]);
+    log("6").await.unwrap();
+    log("6").await.unwrap();
+    assert!(matches!(log("7").await, Err(Error::ParameterChanged { .. })));
+}
+
+#[tokio::test]
+async fn a_long_series_comes_back_whole_and_in_order() {
+    let (_folder, store) = store().await;
+    let id = RunId::random();
+    store.meta().create_run(&run(id)).await.unwrap();
+    for part in 0..5i64 {
+        let metrics = (0..700)
+            .map(|i| {
+                let step = part * 700 + i;
+                let value = if step == 3 { f64::NAN } else { step as f64 / 7.0 };
+                ("loss".to_owned(), Point { timestamp: 1000 + step, step, value })
+            })
+            .collect();
+        store.meta().log_batch(id, Batch { metrics, ..Batch::default() }).await.unwrap();
+    }
+    let series = store.meta().metric_history(id, "loss").await.unwrap();
+    assert_eq!(series.len(), 3500);
+    assert!(series.windows(2).all(|pair| pair[0].step < pair[1].step));
+    assert!(series[3].value.is_nan());
+    let latest = store.meta().latest_metrics(id).await.unwrap();
+    assert_eq!((latest.len(), latest[0].point.step), (1, 3499));
+}
+
+#[tokio::test]
+async fn logging_on_a_run_that_is_not_there_is_not_found() {
+    let (_folder, store) = store().await;
+    let point = Point { timestamp: 0, step: 0, value: 1.0 };
+    let batch = Batch { metrics: vec![("m".into(), point)], ..Batch::default() };
+    let lost = store.meta().log_batch(RunId::random(), batch).await;
+    assert!(matches!(lost, Err(Error::NotFound { .. })), "{lost:?}");
+}
+
+#[tokio::test]
+async fn a_run_grows_and_is_frozen_by_its_end() {
+    let (_folder, store) = store().await;
+    let id = RunId::random();
+    store.meta().create_run(&run(id)).await.unwrap();
+    let change =
+        RunChange { state: Some(RunState::Finished), ended: Some(Timestamp(99)), ..RunChange::default() };
+    store.meta().update_run(id, change).await.unwrap();
+    let row = store.meta().require_run(id).await.unwrap();
+    assert_eq!((row.state, row.ended, row.name.as_str()), (RunState::Finished, Some(Timestamp(99)), "train"));
+    assert!(store.meta().live_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn experiments_have_one_name_each() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let id = meta.ensure_experiment("flights", Timestamp(5)).await.unwrap();
+    assert_eq!(id, 1);
+    assert_eq!(meta.ensure_experiment("flights", Timestamp(6)).await.unwrap(), id);
+    let again = meta.create_experiment("flights", None, Default::default(), Timestamp(7)).await;
+    assert!(matches!(again, Err(Error::Exists { .. })));
+    assert_eq!(meta.experiment(id).await.unwrap().unwrap().artifact_location, "mlflow-artifacts:/1");
+}
+
+#[tokio::test]
+async fn a_lease_is_held_by_one_until_it_runs_out() {
+    let (_folder, store) = store().await;
+    let lease = |holder: &'static str, now| store.meta().lease("worker", holder, Timestamp(now), Span(100));
+    assert!(lease("a", 0).await.unwrap());
+    assert!(lease("a", 50).await.unwrap());
+    assert!(!lease("b", 100).await.unwrap());
+    assert!(lease("b", 150).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_store_is_opened_again() {
+    let (folder, store) = store().await;
+    let id = RunId::random();
+    store.meta().create_run(&run(id)).await.unwrap();
+    // A second process's view while the first is still open.
+    let second = Store::open(folder.path()).await.unwrap();
+    assert!(second.meta().run(id).await.unwrap().is_some());
+    store.close().await;
+    second.close().await;
+    let third = Store::open(folder.path()).await.unwrap();
+    assert!(third.meta().run(id).await.unwrap().is_some());
+}

@@ -1,0 +1,447 @@
+//! Objects: immutable files and folders, addressed by digest.
+//!
+//! A file lies whole under its digest, write-protected. A folder is its canonical listing, an object like
+//! any other, whose entries are objects. Bytes are hashed as they come in and are synced before they get
+//! their name, so that a name never stands for half of a file. This is no cache and no transfer format:
+//! chunks and packs belong to remotes.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondo_core::Digest;
+use rondo_core::tree::{Entry, Mode, Tree};
+
+use crate::Error;
+
+const MAX_DEPTH: usize = 200;
+
+/// The objects of a store, in a local folder. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects {
+    root: Arc<PathBuf>,
+}
+
+/// What was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its address.
+    pub digest: Digest,
+    /// Bytes; of a folder, of all that it holds.
+    pub size: u64,
+    /// Files; 1 for a file.
+    pub files: u64,
+    /// Whether it is a folder.
+    pub folder: bool,
+}
+
+/// How a file was put into its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    /// Shares its blocks with the object until one of them is written.
+    Reflink,
+    /// Is the object, under another name and write-protected.
+    HardLink,
+    /// A copy.
+    Copy,
+}
+
+impl Linked {
+    /// The words for people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Reflink => "reflink",
+            Self::HardLink => "hard link",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// Whether a file that is stored may be taken away from where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// It stays: the object is a reflink or a copy of it.
+    Keep,
+    /// It is moved into the store (a step's output in its scratch folder).
+    Move,
+}
+
+impl Objects {
+    /// Opens the objects in a folder, making it where it is missing.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let incoming = root.join("incoming");
+        fs::create_dir_all(&incoming).map_err(Error::io("make", &incoming))?;
+        Ok(Self { root: Arc::new(root.to_owned()) })
+    }
+
+    fn place(&self, digest: Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// The file of an object, where it is here: read it, never write to it.
+    pub fn path(&self, digest: Digest) -> Option<PathBuf> {
+        let place = self.place(digest);
+        place.is_file().then_some(place)
+    }
+
+    /// The file of an object.
+    ///
+    /// # Errors
+    /// When it is not in the store.
+    pub fn require(&self, digest: Digest) -> Result<PathBuf, Error> {
+        self.path(digest).ok_or(Error::ObjectNotFound(digest))
+    }
+
+    /// Whether an object and, of a folder, all that it holds are here.
+    pub fn holds(&self, digest: Digest, folder: bool) -> bool {
+        if !folder {
+            return self.path(digest).is_some();
+        }
+        self.tree(digest).is_ok_and(|tree| {
+            tree.entries().iter().all(|entry| self.holds(entry.digest, entry.mode == Mode::Folder))
+        })
+    }
+
+    /// Stores bytes.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Stored, Error> {
+        let digest = Digest::of(bytes);
+        let stored = Stored { digest, size: bytes.len() as u64, files: 1, folder: false };
+        if self.path(digest).is_some() {
+            return Ok(stored);
+        }
+        let mut incoming = self.incoming()?;
+        incoming.write_all(bytes).map_err(Error::io("write", incoming.path()))?;
+        self.keep(incoming, digest)?;
+        Ok(stored)
+    }
+
+    /// Stores what a reader gives, in constant memory.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn put_reader(&self, mut reader: impl Read) -> Result<Stored, Error> {
+        let mut incoming = self.incoming()?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 17];
+        let mut size = 0;
+        loop {
+            let count = reader.read(&mut buffer).map_err(Error::io("read into", incoming.path()))?;
+            if count == 0 {
+                break;
+            }
+            let part = &buffer[..count];
+            hasher.update(part);
+            incoming.write_all(part).map_err(Error::io("write", incoming.path()))?;
+            size += count as u64;
+        }
+        let digest = Digest::from(hasher.finalize());
+        if self.path(digest).is_none() {
+            self.keep(incoming, digest)?;
+        }
+        Ok(Stored { digest, size, files: 1, folder: false })
+    }
+
+    /// Starts an upload whose parts are written as they come.
+    ///
+    /// # Errors
+    /// When no file can be made.
+    pub fn upload(&self) -> Result<Upload, Error> {
+        Ok(Upload { file: self.incoming()?, hasher: blake3::Hasher::new(), size: 0, objects: self.clone() })
+    }
+
+    /// Stores a file or a folder with all that it holds. Symbolic links are resolved.
+    ///
+    /// # Errors
+    /// When something in it cannot be read, is neither file nor folder, has a name that is not UTF-8, or
+    /// changes while it is read. Nothing that was there before is touched.
+    pub fn put_path(&self, path: &Path, take: Take) -> Result<Stored, Error> {
+        walk(path, 0, &|file| self.put_file(file, take), &|tree| {
+            self.put_bytes(&tree.encode()).map(|listing| listing.digest)
+        })
+    }
+
+    fn put_file(&self, path: &Path, take: Take) -> Result<Stored, Error> {
+        let before = fs::metadata(path).map_err(Error::io("read", path))?;
+        let digest = hash_file(path)?;
+        let stored = Stored { digest, size: before.len(), files: 1, folder: false };
+        if self.path(digest).is_some() {
+            return Ok(stored);
+        }
+        let incoming = self.incoming()?;
+        match take {
+            Take::Move if before.permissions().mode() & 0o111 == 0 => {
+                fs::rename(path, incoming.path()).or_else(|_| copy(path, incoming.path()))?;
+            }
+            Take::Move | Take::Keep => copy(path, incoming.path())?,
+        }
+        let after = hash_file(incoming.path())?;
+        if after != digest {
+            return Err(Error::Changed { path: path.to_owned() });
+        }
+        self.keep(incoming, digest)?;
+        Ok(stored)
+    }
+
+    /// The digest that a file or folder would have, without storing it.
+    ///
+    /// # Errors
+    /// As [`Objects::put_path`].
+    pub fn digest_path(path: &Path) -> Result<Stored, Error> {
+        let hash = |file: &Path| {
+            let size = fs::metadata(file).map_err(Error::io("read", file))?.len();
+            Ok(Stored { digest: hash_file(file)?, size, files: 1, folder: false })
+        };
+        walk(path, 0, &hash, &|tree| Ok(tree.digest()))
+    }
+
+    /// The listing of a folder.
+    ///
+    /// # Errors
+    /// When it is not in the store or is no folder.
+    pub fn tree(&self, digest: Digest) -> Result<Tree, Error> {
+        let bytes = self.read(digest)?;
+        Tree::decode(&bytes).map_err(|source| Error::NotAFolder { digest, source })
+    }
+
+    /// All bytes of a file's object, verified.
+    ///
+    /// # Errors
+    /// When it is not in the store, cannot be read, or is corrupt.
+    pub fn read(&self, digest: Digest) -> Result<Vec<u8>, Error> {
+        let path = self.require(digest)?;
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let found = Digest::of(&bytes);
+        if found == digest { Ok(bytes) } else { Err(Error::Corrupt { digest, found }) }
+    }
+
+    /// Puts an object into the work tree, in place of whatever lies there: by reflink, else by hard link
+    /// (write-protected; not as root, who could write through it), else as a copy.
+    ///
+    /// # Errors
+    /// When the object is not in the store or the place cannot be written.
+    pub fn check_out(&self, digest: Digest, folder: bool, place: &Path) -> Result<Linked, Error> {
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
+        }
+        if !folder {
+            return self.check_out_file(digest, Mode::File, place);
+        }
+        let tree = self.tree(digest)?;
+        let fresh = sibling(place, "new");
+        remove(&fresh)?;
+        fs::create_dir_all(&fresh).map_err(Error::io("make", &fresh))?;
+        let mut linked = Linked::Reflink;
+        for entry in tree.entries() {
+            let inner = fresh.join(&entry.name);
+            linked = match entry.mode {
+                Mode::Folder => self.check_out(entry.digest, true, &inner)?,
+                Mode::File | Mode::Executable => self.check_out_file(entry.digest, entry.mode, &inner)?,
+            };
+        }
+        remove(place)?;
+        fs::rename(&fresh, place).map_err(Error::io("make", place))?;
+        Ok(linked)
+    }
+
+    fn check_out_file(&self, digest: Digest, mode: Mode, place: &Path) -> Result<Linked, Error> {
+        let object = self.require(digest)?;
+        let fresh = sibling(place, "new");
+        remove(&fresh)?;
+        let linked = if reflink_copy::reflink(&object, &fresh).is_ok() {
+            Linked::Reflink
+        } else if mode == Mode::File && !is_root() && fs::hard_link(&object, &fresh).is_ok() {
+            Linked::HardLink
+        } else {
+            fs::copy(&object, &fresh).map_err(Error::io("write", &fresh))?;
+            Linked::Copy
+        };
+        if linked != Linked::HardLink {
+            let bits = if mode == Mode::Executable { 0o755 } else { 0o644 };
+            fs::set_permissions(&fresh, fs::Permissions::from_mode(bits))
+                .map_err(Error::io("write", &fresh))?;
+        }
+        if place.is_dir() {
+            remove(place)?;
+        }
+        fs::rename(&fresh, place).map_err(Error::io("make", place))?;
+        Ok(linked)
+    }
+
+    /// How a file would be put into a work tree on this file system: tried out beside the objects.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn probe_links(&self) -> Result<Linked, Error> {
+        let stored = self.put_bytes(b"rondo")?;
+        let folder = tempfile::tempdir_in(self.root.join("incoming"))
+            .map_err(Error::io("write in", &self.root.join("incoming")))?;
+        self.check_out_file(stored.digest, Mode::File, &folder.path().join("probe"))
+    }
+
+    /// Makes an object readable under a name, for a step that only reads it: a symbolic link to it, or of
+    /// a folder a folder of such links.
+    ///
+    /// # Errors
+    /// When the object is not in the store or the place cannot be written.
+    pub fn expose(&self, digest: Digest, folder: bool, place: &Path) -> Result<(), Error> {
+        remove(place)?;
+        if !folder {
+            let object = self.require(digest)?;
+            return std::os::unix::fs::symlink(&object, place).map_err(Error::io("make", place));
+        }
+        fs::create_dir_all(place).map_err(Error::io("make", place))?;
+        for entry in self.tree(digest)?.entries() {
+            self.expose(entry.digest, entry.mode == Mode::Folder, &place.join(&entry.name))?;
+        }
+        Ok(())
+    }
+
+    fn incoming(&self) -> Result<tempfile::NamedTempFile, Error> {
+        let folder = self.root.join("incoming");
+        tempfile::NamedTempFile::new_in(&folder).map_err(Error::io("write in", &folder))
+    }
+
+    fn keep(&self, incoming: tempfile::NamedTempFile, digest: Digest) -> Result<(), Error> {
+        let place = self.place(digest);
+        let folder = place.parent().unwrap_or(&self.root).to_owned();
+        let new_folder = !folder.exists();
+        fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+        let path = incoming.into_temp_path();
+        // Opened anew: a file that was moved here is not the one that the temporary file's handle holds.
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).map_err(Error::io("protect", &path))?;
+        file.sync_all().map_err(Error::io("sync", &path))?;
+        path.persist(&place).map_err(|error| Error::io("write", &place)(error.error))?;
+        sync_folder(&folder)?;
+        if new_folder { sync_folder(&self.root) } else { Ok(()) }
+    }
+}
+
+/// An object that is being written.
+pub struct Upload {
+    file: tempfile::NamedTempFile,
+    hasher: blake3::Hasher,
+    size: u64,
+    objects: Objects,
+}
+
+impl Upload {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        self.file.write_all(bytes).map_err(Error::io("write", self.file.path()))
+    }
+
+    /// Gives the object its name; only now it exists.
+    ///
+    /// # Errors
+    /// When it cannot be synced or named.
+    pub fn finish(self) -> Result<Stored, Error> {
+        let digest = Digest::from(self.hasher.finalize());
+        if self.objects.path(digest).is_none() {
+            self.objects.keep(self.file, digest)?;
+        }
+        Ok(Stored { digest, size: self.size, files: 1, folder: false })
+    }
+}
+
+/// Goes through a file or folder: `file` says what a file is, `listing` what a folder's listing is.
+fn walk(
+    path: &Path,
+    depth: usize,
+    file: &dyn Fn(&Path) -> Result<Stored, Error>,
+    listing: &dyn Fn(&Tree) -> Result<Digest, Error>,
+) -> Result<Stored, Error> {
+    let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+    if metadata.is_file() {
+        return file(path);
+    }
+    if !metadata.is_dir() || depth > MAX_DEPTH {
+        return Err(Error::Special { path: path.to_owned() });
+    }
+    let mut entries = Vec::new();
+    let mut files = 0;
+    for name in names(path)? {
+        let inner = path.join(&name);
+        let stored = walk(&inner, depth + 1, file, listing)?;
+        files += stored.files;
+        let mode = if stored.folder { Mode::Folder } else { file_mode(&inner) };
+        entries.push(Entry { mode, size: stored.size, digest: stored.digest, name });
+    }
+    let tree = Tree::new(entries).map_err(|source| Error::Tree { path: path.to_owned(), source })?;
+    Ok(Stored { digest: listing(&tree)?, size: tree.size(), files, folder: true })
+}
+
+fn hash_file(path: &Path) -> Result<Digest, Error> {
+    let mut hasher = blake3::Hasher::new();
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    hasher.update_reader(file).map_err(Error::io("read", path))?;
+    Ok(hasher.finalize().into())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    remove(to)?;
+    if reflink_copy::reflink(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).map_err(Error::io("copy", from)).map(drop)
+}
+
+fn file_mode(path: &Path) -> Mode {
+    // A file that is gone was moved into the store, and executable ones are never moved.
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o100 != 0 => Mode::Executable,
+        Ok(_) | Err(_) => Mode::File,
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let name = entry.file_name().into_string().map_err(|_| Error::Special { path: entry.path() })?;
+        names.push(name);
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    removed.map_err(Error::io("remove", path))
+}
+
+fn sibling(place: &Path, suffix: &str) -> PathBuf {
+    let name = place.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    place.with_file_name(format!(".{name}.{}.{suffix}", std::process::id()))
+}
+
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))
+}
+
+fn is_root() -> bool {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[cfg(test)]
+mod tests;

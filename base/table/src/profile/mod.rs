@@ -1,0 +1,429 @@
+//! Profiles: what a table looks like, column by column, in constant space.
+//!
+//! A profile is made in one pass, kept as JSON, and two profiles merge into that of both tables: daily
+//! increments, monitoring windows and parts of a folder are profiled by themselves and added up. The
+//! same rows in the same order give the same bytes whatever the batches were, so that a profile has a
+//! stable digest. [`crate::drift`] compares two of them without the data; [`summary`] is what people
+//! look at.
+//!
+//! It is not a correlation analysis and keeps no rows: what needs two columns at once is not in it.
+
+mod category;
+mod encode;
+mod hash;
+mod histogram;
+mod moments;
+mod numeric;
+mod sketch;
+pub mod summary;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+use rayon::prelude::*;
+use rondo_core::signature::{Column, ColumnType};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, TableError};
+use crate::read::{self, TableReader};
+
+pub use category::{CategoryProfile, Lengths};
+pub use moments::Moments;
+pub use numeric::NumericProfile;
+
+use category::CategoryBuilder;
+use numeric::NumericBuilder;
+
+/// Up to so many different values of a column are counted exactly.
+pub const EXACT_VALUES: usize = 10_000;
+
+const FORMAT: u32 = 1;
+
+/// How many values differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distinct {
+    /// The number.
+    pub count: u64,
+    /// Whether it is exact, or an estimate with a standard error of 1.6 %.
+    pub exact: bool,
+}
+
+/// The profile of a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Profile {
+    /// The version of this form.
+    format: u32,
+    /// How many rows.
+    pub rows: u64,
+    /// The columns in the table's order.
+    pub columns: Vec<ColumnProfile>,
+}
+
+/// The profile of a column.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ColumnProfile {
+    /// The name.
+    pub name: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+    /// How many rows have a value.
+    pub count: u64,
+    /// How many have none; NaN counts as none.
+    pub nulls: u64,
+    /// Of integers, numbers and moments (as milliseconds): the numbers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub numeric: Option<NumericProfile>,
+    /// Of texts and truth values: the values.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub category: Option<CategoryProfile>,
+}
+
+impl Profile {
+    /// The profile of all that a reader still has.
+    ///
+    /// # Errors
+    /// When the table cannot be read to its end.
+    pub fn of(reader: TableReader) -> Result<Self> {
+        let mut profiler = Profiler::new(reader.columns());
+        for batch in reader {
+            profiler.update(&batch?)?;
+        }
+        profiler.finish()
+    }
+
+    /// The profile of a file or folder.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_path(path: &std::path::Path) -> Result<Self> {
+        Self::of(read::open(path)?)
+    }
+
+    /// Adds the rows of one more batch. For many batches a [`Profiler`] does less work.
+    ///
+    /// # Errors
+    /// When the batch lacks a column or has one of another type.
+    pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
+        let columns: Vec<Column> = self
+            .columns
+            .iter()
+            .map(|column| Column {
+                name: column.name.clone(),
+                column_type: column.column_type,
+                nullable: true,
+            })
+            .collect();
+        let mut profiler = Profiler::new(&columns);
+        profiler.update(batch)?;
+        *self = self.merge(&profiler.finish()?)?;
+        Ok(())
+    }
+
+    /// The profile of both tables together, the rows of `other` after those of `self`.
+    ///
+    /// # Errors
+    /// When they do not have the same columns.
+    pub fn merge(&self, other: &Self) -> Result<Self> {
+        let mismatch = |reason: String| TableError::ProfileMismatch { reason };
+        if let Some(extra) = other.columns.iter().find(|column| self.column(&column.name).is_none()) {
+            return Err(mismatch(format!("only the second has the column `{}`", extra.name)));
+        }
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let Some(second) = other.column(&column.name) else {
+                return Err(mismatch(format!("only the first has the column `{}`", column.name)));
+            };
+            columns.push(column.merge(second)?);
+        }
+        let rows =
+            self.rows.checked_add(other.rows).ok_or_else(|| mismatch("there are too many rows".into()))?;
+        Ok(Self { format: FORMAT, rows, columns })
+    }
+
+    /// A column by name.
+    pub fn column(&self, name: &str) -> Option<&ColumnProfile> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The canonical JSON text.
+    ///
+    /// # Errors
+    /// When the profile has no JSON form, which a profile of this crate always has.
+    pub fn to_json(&self) -> Result<String> {
+        rondo_core::canonical::to_string(self)
+            .map_err(|error| TableError::Profile { reason: error.to_string() })
+    }
+
+    /// Reads what [`Profile::to_json`] wrote.
+    ///
+    /// # Errors
+    /// When the text is anything else, or its parts do not agree.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let refuse = |reason: String| TableError::Profile { reason };
+        let profile: Self = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        if profile.format != FORMAT {
+            return Err(refuse(format!("its format is {}, this version reads {FORMAT}", profile.format)));
+        }
+        for column in &profile.columns {
+            let counted = column
+                .numeric
+                .as_ref()
+                .map(|numeric| numeric.moments.count.saturating_add(numeric.infinite))
+                .or_else(|| column.category.as_ref().map(|category| category.count));
+            let rows = column.count.checked_add(column.nulls);
+            if rows != Some(profile.rows) || counted.is_some_and(|counted| counted != column.count) {
+                return Err(refuse(format!("the counts of `{}` do not agree", column.name)));
+            }
+        }
+        Ok(profile)
+    }
+}
+
+impl ColumnProfile {
+    /// The share of rows without a value; 0 of no rows.
+    pub fn null_share(&self) -> f64 {
+        let rows = self.count + self.nulls;
+        if rows == 0 { 0.0 } else { self.nulls as f64 / rows as f64 }
+    }
+
+    /// How many values differ; nothing for a column that is only carried.
+    pub fn distinct(&self) -> Option<Distinct> {
+        match (&self.numeric, &self.category) {
+            (Some(numeric), _) => Some(numeric.distinct()),
+            (None, Some(category)) => Some(category.distinct()),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether all rows have the same value (or none at all).
+    pub fn is_constant(&self) -> bool {
+        match self.distinct() {
+            Some(distinct) => distinct.count == 0 || distinct.count == 1 && self.nulls == 0,
+            None => false,
+        }
+    }
+
+    /// Whether it looks like a key: texts of which more than half differ, or whole numbers that all
+    /// differ and leave few gaps (row numbers) or are named as a key. At least 100 values are needed to tell.
+    pub fn is_id_like(&self) -> bool {
+        let Some(distinct) = self.distinct().filter(|_| self.count >= 100) else { return false };
+        match (self.column_type, &self.numeric) {
+            (ColumnType::String, _) => distinct.count * 2 > self.count,
+            (ColumnType::Integer, Some(numeric)) => {
+                // An estimate may be off by five standard errors.
+                let slack = if distinct.exact { 0.0 } else { 0.08 };
+                let all_differ = distinct.count as f64 >= self.count as f64 * (1.0 - slack);
+                let span = numeric.moments.max - numeric.moments.min + 1.0;
+                let name = self.name.to_lowercase();
+                let named = name == "id" || name.ends_with("_id") || name == "index" || name == "key";
+                all_differ && (named || span <= 2.0 * self.count as f64)
+            }
+            _ => false,
+        }
+    }
+
+    fn merge(&self, other: &Self) -> Result<Self> {
+        let mismatch = |reason: String| TableError::ProfileMismatch { reason };
+        let column_type = match (self.column_type, other.column_type) {
+            (a, b) if a == b => a,
+            (a, b) if a.is_numeric() && b.is_numeric() => ColumnType::Number,
+            // A column without a value was taken for text.
+            (a, _) if other.count == 0 => a,
+            (_, b) if self.count == 0 => b,
+            (a, b) => {
+                let reason = format!("`{}` is {} in one and {} in the other", self.name, a.text(), b.text());
+                return Err(mismatch(reason));
+            }
+        };
+        let numeric = both(self.numeric.as_ref(), other.numeric.as_ref(), NumericProfile::merge);
+        let category = both(self.category.as_ref(), other.category.as_ref(), CategoryProfile::merge);
+        let is_text = matches!(column_type, ColumnType::String | ColumnType::Boolean);
+        Ok(Self {
+            name: self.name.clone(),
+            column_type,
+            count: self.count.saturating_add(other.count),
+            nulls: self.nulls.saturating_add(other.nulls),
+            numeric: numeric.transpose().map_err(mismatch)?.filter(|_| !is_text),
+            category: category.transpose().map_err(mismatch)?.filter(|_| is_text),
+        })
+    }
+}
+
+/// Of two that may be missing: the one there is, or both joined.
+fn both<T: Clone>(
+    a: Option<&T>,
+    b: Option<&T>,
+    join: impl Fn(&T, &T) -> Result<T, String>,
+) -> Option<Result<T, String>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(join(a, b)),
+        (Some(one), None) | (None, Some(one)) => Some(Ok(one.clone())),
+        (None, None) => None,
+    }
+}
+
+/// Takes a table batch by batch and gives its profile in the end.
+#[derive(Debug)]
+pub struct Profiler {
+    rows: u64,
+    columns: Vec<ColumnProfiler>,
+}
+
+#[derive(Debug)]
+struct ColumnProfiler {
+    column: Column,
+    count: u64,
+    nulls: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Numeric(NumericBuilder),
+    Category(CategoryBuilder),
+    Carried,
+}
+
+impl Profiler {
+    /// For tables of these columns.
+    pub fn new(columns: &[Column]) -> Self {
+        let columns = columns.iter().map(|column| ColumnProfiler::new(column.clone())).collect();
+        Self { rows: 0, columns }
+    }
+
+    /// Adds the rows of a batch; columns that it has beside those known are left out.
+    ///
+    /// # Errors
+    /// When the batch lacks a column or has one of another type.
+    pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
+        let batch = read::canonical(batch)?;
+        let update = |column: &mut ColumnProfiler| {
+            let name = &column.column.name;
+            let array = batch.column_by_name(name).ok_or_else(|| {
+                let schema = batch.schema();
+                let known = schema.fields().iter().map(|field| field.name().as_str());
+                TableError::no_column(name, "the batch".into(), known)
+            })?;
+            column.update(array)
+        };
+        if batch.num_rows() >= 4096 {
+            // By column, never by rows: the order of a column's values stays what it is.
+            self.columns.par_iter_mut().try_for_each(update)?;
+        } else {
+            self.columns.iter_mut().try_for_each(update)?;
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// How many rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The profile of all that came.
+    ///
+    /// # Errors
+    /// When a sketch cannot be made.
+    pub fn finish(self) -> Result<Profile> {
+        let columns = self.columns.into_iter().map(ColumnProfiler::finish).collect::<Result<_>>()?;
+        Ok(Profile { format: FORMAT, rows: self.rows, columns })
+    }
+}
+
+impl ColumnProfiler {
+    fn new(column: Column) -> Self {
+        let state = match column.column_type {
+            ColumnType::Integer | ColumnType::Number | ColumnType::Timestamp => {
+                State::Numeric(NumericBuilder::new())
+            }
+            ColumnType::String | ColumnType::Boolean => State::Category(CategoryBuilder::new()),
+            ColumnType::Other => State::Carried,
+        };
+        Self { column, count: 0, nulls: 0, state }
+    }
+
+    fn update(&mut self, array: &ArrayRef) -> Result<()> {
+        let nulls = array.null_count();
+        let mut nan = 0;
+        let sketch = |reason: String| TableError::Profile { reason };
+        match (&mut self.state, array.data_type()) {
+            (State::Numeric(builder), DataType::Float64) => {
+                let array = array.as_primitive::<Float64Type>();
+                nan = if nulls == 0 {
+                    let nan = array.values().iter().filter(|value| value.is_nan()).count();
+                    builder
+                        .extend(array.values().iter().copied().filter(|value| !value.is_nan()))
+                        .map_err(sketch)?;
+                    nan
+                } else {
+                    let nan = array.iter().flatten().filter(|value| value.is_nan()).count();
+                    builder.extend(array.iter().flatten().filter(|value| !value.is_nan())).map_err(sketch)?;
+                    nan
+                };
+            }
+            (State::Numeric(builder), DataType::Int64) => {
+                let array = array.as_primitive::<Int64Type>();
+                if nulls == 0 {
+                    builder.extend(array.values().iter().map(|value| *value as f64)).map_err(sketch)?;
+                } else {
+                    builder.extend(array.iter().flatten().map(|value| value as f64)).map_err(sketch)?;
+                }
+            }
+            (State::Numeric(builder), DataType::Timestamp(_, _)) => {
+                let array = array.as_primitive::<TimestampMillisecondType>();
+                builder.extend(array.iter().flatten().map(|value| value as f64)).map_err(sketch)?;
+            }
+            (State::Category(builder), DataType::Utf8) => {
+                for value in array.as_string::<i32>().iter().flatten() {
+                    builder.add(value).map_err(sketch)?;
+                }
+            }
+            (State::Category(builder), DataType::Boolean) => {
+                let array = array.as_boolean();
+                builder.add_many("true", array.true_count() as u64).map_err(sketch)?;
+                builder.add_many("false", array.false_count() as u64).map_err(sketch)?;
+            }
+            (State::Carried, _) => {}
+            // A batch without any value may have any type.
+            (State::Numeric(_) | State::Category(_), _) if nulls == array.len() => {}
+            (State::Numeric(_) | State::Category(_), other) => {
+                return Err(TableError::ProfileMismatch {
+                    reason: format!(
+                        "column `{}` is {other} in the batch, not {}",
+                        self.column.name,
+                        self.column.column_type.text()
+                    ),
+                });
+            }
+        }
+        let missing = (nulls + nan) as u64;
+        self.nulls += missing;
+        self.count += array.len() as u64 - missing;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<ColumnProfile> {
+        let (numeric, category) = match self.state {
+            State::Numeric(builder) => {
+                let numeric = builder.finish().map_err(|reason| TableError::Profile { reason })?;
+                (Some(numeric), None)
+            }
+            State::Category(builder) => (None, Some(builder.finish())),
+            State::Carried => (None, None),
+        };
+        Ok(ColumnProfile {
+            name: self.column.name,
+            column_type: self.column.column_type,
+            count: self.count,
+            nulls: self.nulls,
+            numeric,
+            category,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

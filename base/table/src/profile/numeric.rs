@@ -1,0 +1,456 @@
+//! The profile of a column of numbers (and of moments, as milliseconds).
+//!
+//! Up to [`EXACT_VALUES`] different values are kept with their counts, so that a small or discrete column
+//! has an exact profile: quantiles, histograms and drift have no error at all. Beyond that the counts
+//! are poured into three summaries of constant size: distinct values, quantiles, histogram.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::encode;
+use super::hash::FastMap;
+use super::histogram::Histogram;
+use super::moments::Moments;
+use super::sketch::{DistinctSketch, QuantileBuilder, QuantileSketch};
+use super::{Distinct, EXACT_VALUES};
+
+/// Values are looked at in runs of this length whatever the batches are, so that the same values in the
+/// same order give the same profile to the last bit.
+const CHUNK: usize = 4096;
+
+/// The profile of a column's finite numbers.
+#[derive(Debug, Clone)]
+pub struct NumericProfile {
+    /// Count, sum, extremes, mean and central moments.
+    pub moments: Moments,
+    /// Infinite values: counted here and in nothing else.
+    pub infinite: u64,
+    /// How many are zero.
+    pub zeros: u64,
+    values: Values,
+}
+
+/// What is known of the distribution.
+#[derive(Debug, Clone)]
+enum Values {
+    /// Every value with its count, in order.
+    Exact(Vec<(f64, u64)>),
+    /// Three summaries.
+    Sketched(Box<Sketched>),
+}
+
+#[derive(Debug, Clone)]
+struct Sketched {
+    distinct: DistinctSketch,
+    quantiles: QuantileSketch,
+    histogram: Histogram,
+}
+
+impl Sketched {
+    fn of(values: &[(f64, u64)]) -> Result<Self, String> {
+        let live = Live::pour(values.iter().copied())?;
+        Ok(Self { distinct: live.distinct, quantiles: live.quantiles.finish(), histogram: live.histogram })
+    }
+}
+
+impl NumericProfile {
+    /// How many values differ.
+    pub fn distinct(&self) -> Distinct {
+        match &self.values {
+            Values::Exact(values) => Distinct { count: values.len() as u64, exact: true },
+            Values::Sketched(sketched) => {
+                let estimate = sketched.distinct.estimate().clamp(EXACT_VALUES as u64, self.moments.count);
+                Distinct { count: estimate, exact: false }
+            }
+        }
+    }
+
+    /// Every value with its count, in order, while there are few enough to know them all.
+    pub fn exact_values(&self) -> Option<&[(f64, u64)]> {
+        match &self.values {
+            Values::Exact(values) => Some(values),
+            Values::Sketched(_) => None,
+        }
+    }
+
+    /// The value below which a share of all values lies, interpolated linearly between two values as
+    /// numpy does by default; exact or from the t-digest. Nothing when there are no values.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let values = match &self.values {
+            Values::Exact(values) => values,
+            Values::Sketched(sketched) => return sketched.quantiles.quantile(share),
+        };
+        let position = share.clamp(0.0, 1.0) * self.moments.count.checked_sub(1)? as f64;
+        let (low, high) = (position.floor() as u64, position.ceil() as u64);
+        let mut seen = 0;
+        let mut below = None;
+        for (value, count) in values {
+            seen += count;
+            if below.is_none() && low < seen {
+                below = Some(*value);
+            }
+            if high < seen {
+                let below = below?;
+                let part = position - low as f64;
+                return Some(if part > 0.0 { below + (value - below) * part } else { below });
+            }
+        }
+        None
+    }
+
+    /// How many values lie in each of the half-open bins between ascending edges (the last bin includes
+    /// its upper edge); exact or interpolated. One entry fewer than there are edges.
+    pub fn bin(&self, edges: &[f64]) -> Vec<f64> {
+        let bins = edges.len().saturating_sub(1);
+        let mut counts = vec![0.0; bins];
+        let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return counts };
+        match &self.values {
+            Values::Exact(values) => {
+                for (value, count) in values {
+                    if value < first || value > last {
+                        continue;
+                    }
+                    let at = edges.partition_point(|edge| edge <= value).saturating_sub(1);
+                    if let Some(slot) = counts.get_mut(at.min(bins.saturating_sub(1))) {
+                        *slot += *count as f64;
+                    }
+                }
+            }
+            Values::Sketched(sketched) => {
+                let up_to = |edge: f64| self.below(&sketched.histogram, edge);
+                for (slot, edge) in counts.iter_mut().zip(edges.windows(2)) {
+                    if let [low, high] = edge {
+                        let high = if high == last {
+                            self.up_to_last(&sketched.histogram, *high)
+                        } else {
+                            up_to(*high)
+                        };
+                        *slot = (high - up_to(*low)).max(0.0);
+                    }
+                }
+            }
+        }
+        counts
+    }
+
+    fn below(&self, histogram: &Histogram, edge: f64) -> f64 {
+        if edge <= self.moments.min {
+            0.0
+        } else if edge > self.moments.max {
+            self.moments.count as f64
+        } else {
+            histogram.below(edge)
+        }
+    }
+
+    fn up_to_last(&self, histogram: &Histogram, edge: f64) -> f64 {
+        if edge >= self.moments.max { self.moments.count as f64 } else { self.below(histogram, edge) }
+    }
+
+    /// The share of values no greater than `x`; exact or from the t-digest.
+    pub fn share_up_to(&self, x: f64) -> f64 {
+        if self.moments.count == 0 || x < self.moments.min {
+            return 0.0;
+        }
+        if x >= self.moments.max {
+            return 1.0;
+        }
+        match &self.values {
+            Values::Exact(values) => {
+                let counted: u64 =
+                    values.iter().take_while(|(value, _)| *value <= x).map(|(_, count)| count).sum();
+                counted as f64 / self.moments.count as f64
+            }
+            Values::Sketched(sketched) => sketched.quantiles.share_up_to(x),
+        }
+    }
+
+    /// Ascending points between which the distribution is known no better: all values, or a thousand
+    /// quantiles.
+    pub fn support(&self) -> Vec<f64> {
+        match &self.values {
+            Values::Exact(values) => values.iter().map(|(value, _)| *value).collect(),
+            Values::Sketched(_) => {
+                let mut points: Vec<f64> =
+                    (0..=1000).filter_map(|step| self.quantile(f64::from(step) / 1000.0)).collect();
+                points.dedup();
+                points
+            }
+        }
+    }
+
+    /// The profile of both columns together.
+    pub(super) fn merge(&self, other: &Self) -> Result<Self, String> {
+        let moments = self.moments.merge(&other.moments);
+        if self.moments.count.checked_add(other.moments.count).is_none() {
+            return Err("too many values".into());
+        }
+        let values = match (&self.values, &other.values) {
+            (Values::Exact(a), Values::Exact(b)) => {
+                let merged = merge_counts(a, b);
+                if merged.len() > EXACT_VALUES {
+                    Values::Sketched(Box::new(Sketched::of(&merged)?))
+                } else {
+                    Values::Exact(merged)
+                }
+            }
+            (Values::Sketched(_), Values::Exact(few)) if few.is_empty() => self.values.clone(),
+            (Values::Exact(few), Values::Sketched(_)) if few.is_empty() => other.values.clone(),
+            (Values::Sketched(a), Values::Exact(b)) => merge_sketched(a, &Sketched::of(b)?, &moments)?,
+            (Values::Exact(a), Values::Sketched(b)) => merge_sketched(&Sketched::of(a)?, b, &moments)?,
+            (Values::Sketched(a), Values::Sketched(b)) => merge_sketched(a, b, &moments)?,
+        };
+        Ok(Self {
+            moments,
+            infinite: self.infinite + other.infinite,
+            zeros: self.zeros + other.zeros,
+            values,
+        })
+    }
+}
+
+fn merge_sketched(a: &Sketched, b: &Sketched, moments: &Moments) -> Result<Values, String> {
+    Ok(Values::Sketched(Box::new(Sketched {
+        distinct: a.distinct.merge(&b.distinct)?,
+        quantiles: a.quantiles.merge(&b.quantiles)?,
+        histogram: a.histogram.merge(&b.histogram, moments.min, moments.max),
+    })))
+}
+
+fn merge_counts(a: &[(f64, u64)], b: &[(f64, u64)]) -> Vec<(f64, u64)> {
+    let mut merged: Vec<(f64, u64)> = a.iter().chain(b).copied().collect();
+    merged.sort_by(|x, y| x.0.total_cmp(&y.0));
+    merged.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
+    merged
+}
+
+/// Takes a column's values as they come.
+#[derive(Debug)]
+pub(super) struct NumericBuilder {
+    pending: Vec<f64>,
+    moments: Moments,
+    infinite: u64,
+    zeros: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Exact(FastMap<u64, u64>),
+    Live(Box<Live>),
+}
+
+#[derive(Debug)]
+struct Live {
+    distinct: DistinctSketch,
+    quantiles: QuantileBuilder,
+    histogram: Histogram,
+}
+
+impl Live {
+    /// The summaries of ascending values with their counts.
+    fn pour(values: impl Iterator<Item = (f64, u64)> + Clone) -> Result<Self, String> {
+        let min = values.clone().next().map_or(0.0, |(value, _)| value);
+        let max = values.clone().last().map_or(0.0, |(value, _)| value);
+        let mut live = Self {
+            distinct: DistinctSketch::new()?,
+            quantiles: QuantileBuilder::new()?,
+            histogram: Histogram::new(min, max),
+        };
+        for (value, count) in values {
+            live.distinct.add_number(value);
+            live.quantiles.add_many(value, count);
+            live.histogram.add_many(value, count);
+        }
+        Ok(live)
+    }
+}
+
+impl NumericBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            pending: Vec::with_capacity(CHUNK),
+            moments: Moments::default(),
+            infinite: 0,
+            zeros: 0,
+            state: State::Exact(FastMap::default()),
+        }
+    }
+
+    /// Takes values; none of them is NaN.
+    pub(super) fn extend(&mut self, values: impl Iterator<Item = f64>) -> Result<(), String> {
+        for value in values {
+            if value.is_infinite() {
+                self.infinite += 1;
+                continue;
+            }
+            // Negative zero is zero.
+            self.pending.push(value + 0.0);
+            if self.pending.len() == CHUNK {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        let mut chunk = std::mem::take(&mut self.pending);
+        self.moments = self.moments.merge(&Moments::of(&chunk));
+        self.zeros += chunk.iter().filter(|value| **value == 0.0).count() as u64;
+        match &mut self.state {
+            State::Exact(counts) => {
+                for value in &chunk {
+                    *counts.entry(value.to_bits()).or_insert(0) += 1;
+                }
+                if counts.len() > EXACT_VALUES {
+                    self.state = State::Live(Box::new(Live::pour(sorted(counts).into_iter())?));
+                }
+            }
+            State::Live(live) => {
+                live.histogram.add(&chunk, self.moments.min, self.moments.max);
+                sort(&mut chunk);
+                // A t-digest sorts what it takes, for which sorted runs are much less work.
+                live.quantiles.add(&chunk);
+                let mut last = f64::NAN;
+                for value in &chunk {
+                    if *value != last {
+                        live.distinct.add_number(*value);
+                        last = *value;
+                    }
+                }
+            }
+        }
+        self.pending = chunk;
+        self.pending.clear();
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<NumericProfile, String> {
+        self.flush()?;
+        let values = match self.state {
+            State::Exact(counts) => Values::Exact(sorted(&counts)),
+            State::Live(live) => Values::Sketched(Box::new(Sketched {
+                distinct: live.distinct,
+                quantiles: live.quantiles.finish(),
+                histogram: live.histogram,
+            })),
+        };
+        Ok(NumericProfile { moments: self.moments, infinite: self.infinite, zeros: self.zeros, values })
+    }
+}
+
+/// Sorts finite numbers through integers of the same order, which compare faster.
+fn sort(values: &mut [f64]) {
+    let mut keys: Vec<u64> = values
+        .iter()
+        .map(|value| {
+            let bits = value.to_bits();
+            if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
+        })
+        .collect();
+    keys.sort_unstable();
+    for (value, key) in values.iter_mut().zip(keys) {
+        *value = f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key });
+    }
+}
+
+fn sorted(counts: &FastMap<u64, u64>) -> Vec<(f64, u64)> {
+    let mut values: Vec<(f64, u64)> =
+        counts.iter().map(|(bits, count)| (f64::from_bits(*bits), *count)).collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    values
+}
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(flatten)]
+    moments: Moments,
+    infinite: u64,
+    zeros: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    exact: Option<StoredExact>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    sketches: Option<StoredSketches>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredExact {
+    values: String,
+    counts: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSketches {
+    hll: String,
+    tdigest: String,
+    histogram: Histogram,
+}
+
+impl Serialize for NumericProfile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (exact, sketches) = match &self.values {
+            Values::Exact(values) => {
+                let exact = StoredExact {
+                    values: encode::numbers(values.iter().map(|(value, _)| *value)),
+                    counts: encode::counts(values.iter().map(|(_, count)| *count)),
+                };
+                (Some(exact), None)
+            }
+            Values::Sketched(sketched) => {
+                let sketches = StoredSketches {
+                    hll: sketched.distinct.text(),
+                    tdigest: sketched.quantiles.text(),
+                    histogram: sketched.histogram.clone(),
+                };
+                (None, Some(sketches))
+            }
+        };
+        Stored { moments: self.moments, infinite: self.infinite, zeros: self.zeros, exact, sketches }
+            .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for NumericProfile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Stored::deserialize(deserializer)?;
+        let moments = stored.moments;
+        let values = match (stored.exact, stored.sketches) {
+            (Some(exact), None) => Values::Exact(read_exact(&exact, &moments).map_err(D::Error::custom)?),
+            (None, Some(sketches)) => {
+                Values::Sketched(Box::new(read_sketches(&sketches, &moments).map_err(D::Error::custom)?))
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(D::Error::custom("a numeric profile has either exact values or sketches"));
+            }
+        };
+        Ok(Self { moments, infinite: stored.infinite, zeros: stored.zeros, values })
+    }
+}
+
+fn read_exact(stored: &StoredExact, moments: &Moments) -> Result<Vec<(f64, u64)>, String> {
+    let values = encode::read_numbers(&stored.values)?;
+    let counts = encode::read_counts(&stored.counts)?;
+    let ascending = values.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+    let finite = values.iter().all(|value| value.is_finite());
+    let total = counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+    if values.len() != counts.len() || !ascending || !finite || total != Some(moments.count) {
+        return Err("the exact values do not agree with the count".into());
+    }
+    Ok(values.into_iter().zip(counts).collect())
+}
+
+fn read_sketches(stored: &StoredSketches, moments: &Moments) -> Result<Sketched, String> {
+    let quantiles = QuantileSketch::read(&stored.tdigest)?;
+    if quantiles.weight() != moments.count || !stored.histogram.is_sound(moments.count) {
+        return Err("the sketches do not agree with the count".into());
+    }
+    let distinct = DistinctSketch::read(&stored.hll)?;
+    Ok(Sketched { distinct, quantiles, histogram: stored.histogram.clone() })
+}

@@ -1,0 +1,111 @@
+//! The type of a text column: the narrowest that all its values have.
+
+use rondo_core::signature::ColumnType;
+
+use crate::moment;
+
+/// What is known of a column's type so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inferred {
+    /// No value yet.
+    Empty,
+    /// All values have this type.
+    Known(ColumnType),
+}
+
+impl Inferred {
+    /// The type, when there is nothing more to see; a column without a value is text.
+    pub(super) fn column_type(self) -> ColumnType {
+        match self {
+            Self::Empty => ColumnType::String,
+            Self::Known(column_type) => column_type,
+        }
+    }
+
+    /// The narrowest type that holds both: integers are numbers, everything else is text.
+    pub(super) fn widen(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Empty, known) | (known, Self::Empty) => known,
+            (Self::Known(a), Self::Known(b)) if a == b => self,
+            (Self::Known(a), Self::Known(b)) if a.is_numeric() && b.is_numeric() => {
+                Self::Known(ColumnType::Number)
+            }
+            (Self::Known(_), Self::Known(_)) => Self::Known(ColumnType::String),
+        }
+    }
+
+    /// Takes one more value into account; `text` is not one of the null words.
+    pub(super) fn observe(self, text: &str) -> Self {
+        // The common cases test one type only: the one that held so far.
+        match self {
+            Self::Known(ColumnType::String | ColumnType::Other) => self,
+            Self::Known(known) if fits(text, known) => self,
+            Self::Empty | Self::Known(_) => self.widen(Self::Known(narrowest(text))),
+        }
+    }
+}
+
+fn narrowest(text: &str) -> ColumnType {
+    [ColumnType::Integer, ColumnType::Number, ColumnType::Boolean, ColumnType::Timestamp]
+        .into_iter()
+        .find(|column_type| fits(text, *column_type))
+        .unwrap_or(ColumnType::String)
+}
+
+fn fits(text: &str, column_type: ColumnType) -> bool {
+    match column_type {
+        ColumnType::Integer => integer(text).is_some(),
+        ColumnType::Number => number(text).is_some(),
+        ColumnType::Boolean => boolean(text).is_some(),
+        ColumnType::Timestamp => moment::parse_millis(text.trim()).is_some(),
+        ColumnType::String | ColumnType::Other => true,
+    }
+}
+
+/// A whole number of 64 bits.
+pub(super) fn integer(text: &str) -> Option<i64> {
+    text.trim().parse().ok()
+}
+
+/// A decimal number, or an infinity by name; `nan` is a null word and no number.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    if plain || text.trim_start_matches(['+', '-']).to_ascii_lowercase().starts_with("inf") {
+        return text.parse().ok();
+    }
+    None
+}
+
+/// `true` and `false` in three ways of writing.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.trim() {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&str]) -> ColumnType {
+        values.iter().fold(Inferred::Empty, |inferred, value| inferred.observe(value)).column_type()
+    }
+
+    #[test]
+    fn types_widen_only_as_far_as_needed() {
+        assert_eq!(of(&["1", "-2", " 3"]), ColumnType::Integer);
+        assert_eq!(of(&["1", "2.5"]), ColumnType::Number);
+        assert_eq!(of(&["1e5", "inf"]), ColumnType::Number);
+        assert_eq!(of(&["99999999999999999999", "1"]), ColumnType::Number);
+        assert_eq!(of(&["true", "FALSE"]), ColumnType::Boolean);
+        assert_eq!(of(&["2013-01-01", "2013-01-01 05:00:00"]), ColumnType::Timestamp);
+        assert_eq!(of(&["1", "x"]), ColumnType::String);
+        assert_eq!(of(&["true", "1"]), ColumnType::String);
+        assert_eq!(of(&["2013-01-01", "soon"]), ColumnType::String);
+        assert_eq!(of(&["Infinite", "e"]), ColumnType::String);
+        assert_eq!(of(&[]), ColumnType::String);
+    }
+}

@@ -1,0 +1,250 @@
+//! JSON records: one object a line, or one array of objects.
+//!
+//! A key that an object lacks is null there; a nested value is kept as its JSON text; a column whose
+//! values are of different kinds is text.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema, SchemaRef};
+use rondo_core::signature::{Column, ColumnType};
+use serde_json::{Map, Value};
+
+use super::canonical::arrow_type;
+use super::csv::ColumnBuilder;
+use super::infer::Inferred;
+use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn};
+use crate::error::{Result, TableError};
+use crate::moment;
+
+/// One object may not be longer: an unclosed brace would otherwise take the whole file into memory.
+const MAX_OBJECT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Reads the whole file once: names, types, rows, and every fault of its form.
+pub(super) fn scan(path: &Path) -> Result<Part> {
+    let mut objects = Objects::open(path)?;
+    let mut index: HashMap<String, usize> = HashMap::new();
+    let mut columns: Vec<(PartColumn, u64)> = Vec::new();
+    let mut rows = 0;
+    while let Some((_, object)) = objects.next_object()? {
+        rows += 1;
+        for (key, value) in object {
+            let at = *index.entry(key.clone()).or_insert_with(|| {
+                let column =
+                    PartColumn { name: key, inferred: Inferred::Empty, carried: None, nullable: false };
+                columns.push((column, 0));
+                columns.len() - 1
+            });
+            // Invariant: every index that is handed out is that of an entry just pushed or found.
+            if let Some((column, values)) = columns.get_mut(at)
+                && !value.is_null()
+            {
+                *values += 1;
+                column.inferred = column.inferred.widen(Inferred::Known(type_of(&value)));
+            }
+        }
+    }
+    if rows == 0 {
+        return Err(TableError::EmptyFile { path: path.to_owned() });
+    }
+    let columns = columns
+        .into_iter()
+        .map(|(column, values)| PartColumn { nullable: values < rows, ..column })
+        .collect();
+    Ok(Part { path: path.to_owned(), layout: Layout::Json, columns, rows })
+}
+
+fn type_of(value: &Value) -> ColumnType {
+    match value {
+        Value::Bool(_) => ColumnType::Boolean,
+        Value::Number(number) if number.is_i64() => ColumnType::Integer,
+        Value::Number(_) => ColumnType::Number,
+        Value::String(text) if moment::parse_millis(text).is_some() => ColumnType::Timestamp,
+        Value::String(_) | Value::Array(_) | Value::Object(_) | Value::Null => ColumnType::String,
+    }
+}
+
+/// The batches of the wanted columns, with the types that the table has settled on.
+pub(super) fn batches(path: &Path, wanted: &[Column]) -> Result<Batches> {
+    let fields: Vec<Field> =
+        wanted.iter().map(|column| Field::new(&column.name, arrow_type(column.column_type), true)).collect();
+    Ok(Box::new(JsonBatches {
+        objects: Objects::open(path)?,
+        columns: wanted.to_vec(),
+        schema: Arc::new(Schema::new(fields)),
+        ended: false,
+    }))
+}
+
+struct JsonBatches {
+    objects: Objects,
+    columns: Vec<Column>,
+    schema: SchemaRef,
+    ended: bool,
+}
+
+impl JsonBatches {
+    fn read_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut builders: Vec<ColumnBuilder> =
+            self.columns.iter().map(|column| ColumnBuilder::new(column.column_type)).collect();
+        let mut rows = 0;
+        while rows < BATCH_ROWS {
+            let Some((line, object)) = self.objects.next_object()? else {
+                self.ended = true;
+                break;
+            };
+            for (column, builder) in self.columns.iter().zip(&mut builders) {
+                if !push(builder, object.get(&column.name)) {
+                    let reason = format!(
+                        "the value of `{}` is no {}: the file changed while it was read",
+                        column.name,
+                        column.column_type.text()
+                    );
+                    return Err(TableError::line(&self.objects.path, line, reason));
+                }
+            }
+            rows += 1;
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        let arrays = builders.iter_mut().map(ColumnBuilder::finish).collect();
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
+            .map(Some)
+            .map_err(|error| TableError::Batch { what: "join the columns", reason: error.to_string() })
+    }
+}
+
+impl Iterator for JsonBatches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let result = self.read_batch();
+        self.ended |= result.is_err();
+        result.transpose()
+    }
+}
+
+fn push(builder: &mut ColumnBuilder, value: Option<&Value>) -> bool {
+    match (builder, value) {
+        (builder, None | Some(Value::Null)) => {
+            builder.push_null();
+            true
+        }
+        (ColumnBuilder::Integer(builder), Some(value)) => {
+            value.as_i64().map(|value| builder.append_value(value)).is_some()
+        }
+        (ColumnBuilder::Number(builder), Some(value)) => {
+            value.as_f64().map(|value| builder.append_value(value)).is_some()
+        }
+        (ColumnBuilder::Boolean(builder), Some(value)) => {
+            value.as_bool().map(|value| builder.append_value(value)).is_some()
+        }
+        (builder, Some(Value::String(text))) => builder.push(text),
+        (ColumnBuilder::Text(builder), Some(value)) => {
+            builder.append_value(value.to_string());
+            true
+        }
+        (ColumnBuilder::Moment(_), Some(_)) => false,
+    }
+}
+
+/// The top-level objects of a file, cut out by their braces, whatever stands between them of commas,
+/// brackets and white space.
+struct Objects {
+    path: PathBuf,
+    reader: BufReader<File>,
+    line: u64,
+    buffer: Vec<u8>,
+}
+
+impl Objects {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| TableError::io(path, error))?;
+        Ok(Self { path: path.to_owned(), reader: BufReader::new(file), line: 1, buffer: Vec::new() })
+    }
+
+    /// The next object with the line where it begins.
+    fn next_object(&mut self) -> Result<Option<(u64, Map<String, Value>)>> {
+        let Some(line) = self.cut()? else { return Ok(None) };
+        let text = std::str::from_utf8(&self.buffer)
+            .map_err(|_| TableError::line(&self.path, line, "the record is not UTF-8"))?;
+        match serde_json::from_str(text) {
+            Ok(object) => Ok(Some((line, object))),
+            Err(error) => {
+                Err(TableError::line(&self.path, line, format!("the record is not valid JSON: {error}")))
+            }
+        }
+    }
+
+    /// Fills the buffer with the next object; the line where it begins, or nothing at the end.
+    fn cut(&mut self) -> Result<Option<u64>> {
+        self.buffer.clear();
+        let mut begins = None;
+        let (mut depth, mut in_text, mut escaped) = (0_u32, false, false);
+        loop {
+            let chunk = self.reader.fill_buf().map_err(|error| TableError::io(&self.path, error))?;
+            if chunk.is_empty() {
+                return match begins {
+                    None => Ok(None),
+                    Some(line) => Err(TableError::line(&self.path, line, "the record does not end")),
+                };
+            }
+            let mut used = 0;
+            let mut complete = false;
+            for byte in chunk {
+                used += 1;
+                if *byte == b'\n' {
+                    self.line += 1;
+                }
+                if begins.is_none() {
+                    match byte {
+                        b'{' => {
+                            begins = Some(self.line);
+                            depth = 1;
+                            self.buffer.push(*byte);
+                        }
+                        b' ' | b'\t' | b'\r' | b'\n' | b',' | b'[' | b']' | 0xef | 0xbb | 0xbf => {}
+                        _ => {
+                            return Err(TableError::line(
+                                &self.path,
+                                self.line,
+                                "expected a JSON object, such as {\"column\": 1}",
+                            ));
+                        }
+                    }
+                    continue;
+                }
+                self.buffer.push(*byte);
+                match byte {
+                    _ if escaped => escaped = false,
+                    b'\\' if in_text => escaped = true,
+                    b'"' => in_text = !in_text,
+                    b'{' if !in_text => depth += 1,
+                    b'}' if !in_text => depth -= 1,
+                    _ => {}
+                }
+                if depth == 0 {
+                    complete = true;
+                    break;
+                }
+            }
+            self.reader.consume(used);
+            if complete {
+                return Ok(begins);
+            }
+            if self.buffer.len() > MAX_OBJECT_BYTES {
+                let line = begins.unwrap_or(self.line);
+                return Err(TableError::line(&self.path, line, "the record is longer than 64 MB"));
+            }
+        }
+    }
+}

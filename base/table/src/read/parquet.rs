@@ -1,0 +1,93 @@
+//! Parquet: the footer tells columns and rows; batches are decoded as they are asked for.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use rondo_core::signature::ColumnType;
+
+use super::canonical::{self, column_type};
+use super::infer::Inferred;
+use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn};
+use crate::error::{Result, TableError};
+
+/// Reads the footer.
+pub(super) fn scan(path: &Path) -> Result<Part> {
+    let builder = builder(path)?;
+    let rows = builder.metadata().file_metadata().num_rows();
+    let columns = builder
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let column_type = column_type(field.data_type());
+            let empty = field.data_type() == &arrow_schema::DataType::Null;
+            PartColumn {
+                name: field.name().clone(),
+                inferred: if empty { Inferred::Empty } else { Inferred::Known(column_type) },
+                carried: (column_type == ColumnType::Other).then(|| field.data_type().clone()),
+                nullable: field.is_nullable(),
+            }
+        })
+        .collect();
+    let rows = u64::try_from(rows).map_err(|_| broken(path, "the row count is negative"))?;
+    Ok(Part { path: path.to_owned(), layout: Layout::Parquet, columns, rows })
+}
+
+/// The batches of a file, of the wanted columns only.
+pub(super) fn batches(path: &Path, wanted: &[&str]) -> Result<Batches> {
+    let builder = builder(path)?;
+    let roots: Vec<usize> = builder
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| wanted.contains(&field.name().as_str()))
+        .map(|(index, _)| index)
+        .collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let reader = guarded(path, || builder.with_projection(mask).with_batch_size(BATCH_ROWS).build())?;
+    Ok(Box::new(ParquetBatches { path: path.to_owned(), reader: Some(reader) }))
+}
+
+struct ParquetBatches {
+    path: PathBuf,
+    /// Gone after the first error.
+    reader: Option<ParquetRecordBatchReader>,
+}
+
+impl Iterator for ParquetBatches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let reader = self.reader.as_mut()?;
+        let result = guarded(&self.path, || reader.next().transpose())
+            .and_then(|batch| batch.map(|batch| canonical::batch(&batch, &self.path)).transpose());
+        if result.is_err() {
+            self.reader = None;
+        }
+        result.transpose()
+    }
+}
+
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).map_err(|error| TableError::io(path, error))?;
+    guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file))
+}
+
+/// Runs the decoder; one that panics on damaged bytes is an error like any other.
+fn guarded<T, E: std::fmt::Display>(path: &Path, decode: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    // The reader is dropped after a panic, so that no half-changed state is looked at again.
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(broken(path, &error.to_string())),
+        Err(_) => Err(broken(path, "its pages are damaged")),
+    }
+}
+
+fn broken(path: &Path, reason: &str) -> TableError {
+    TableError::Parquet { path: path.to_owned(), reason: reason.to_owned() }
+}

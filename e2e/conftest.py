@@ -1,0 +1,61 @@
+"""What the end-to-end tests share: the binary, and a project that has been run once."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RONDO = os.environ.get("RONDO", "rondo")
+
+
+class Rondo:
+    """The binary in a project's folder."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def __call__(self, *args, code=0, timeout=600):
+        done = subprocess.run(
+            [RONDO, *args], cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == code, f"rondo {args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *args, code=0):
+        out = self(*args, "--json", code=code).stdout
+        return json.loads(out)
+
+
+def git(folder, *args):
+    subprocess.run(
+        ["git", "-c", "user.name=e2e", "-c", "user.email=e2e@localhost", *args],
+        cwd=folder, check=True, capture_output=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """A new project, committed and run once."""
+    folder = tmp_path_factory.mktemp("projects")
+    Rondo(folder)("new", "flowers")
+    flowers = folder / "flowers"
+    git(flowers, "init", "-q")
+    git(flowers, "add", "-A")
+    git(flowers, "commit", "-q", "-m", "new project")
+    rondo = Rondo(flowers)
+    rondo("run")
+    git(flowers, "add", "-A")
+    git(flowers, "commit", "-q", "-m", "first run")
+    return rondo
+
+
+@pytest.fixture
+def copy(project, tmp_path):
+    """A copy of the project with its store, to be changed at will."""
+    folder = tmp_path / "flowers"
+    shutil.copytree(project.folder, folder, symlinks=True)
+    return Rondo(folder)

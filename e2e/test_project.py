@@ -1,0 +1,80 @@
+"""A new project, from its first run to its lineage, as a user meets it."""
+
+import resource
+import subprocess
+
+from conftest import RONDO, Rondo, git
+
+
+def outcomes(report):
+    return {step["name"]: step["outcome"] for step in report["steps"]}
+
+
+def test_the_first_run_makes_a_champion(project):
+    shown = project.json("models", "show", "iris")
+    assert shown["aliases"] == {"champion": 1}
+    version = shown["versions"][0]
+    assert all(verdict["passed"] for verdict in version["verdicts"])
+    assert version["lineage"]["code"]["commit"]
+
+
+def test_nothing_changed_runs_nothing_and_costs_nothing(project):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    report = project.json("run")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert set(outcomes(report).values()) == {"cached"}
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"no-op run: {cpu:.3f} CPU s")
+
+
+def test_a_changed_parameter_runs_only_what_depends_on_it(copy):
+    text = (copy.folder / "rondo.yaml").read_text()
+    (copy.folder / "rondo.yaml").write_text(text.replace("max_depth: 5", "max_depth: 4"))
+    why = copy("why", "train").stdout
+    assert "max_depth" in why
+    assert outcomes(copy.json("run")) == {"prepare": "cached", "train": "ran", "evaluate": "ran"}
+
+
+def test_a_clone_elsewhere_gives_the_same_digests(project, tmp_path):
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(project.folder), str(clone))
+    before = (clone / "rondo.lock").read_text()
+    Rondo(clone)("run")
+    assert (clone / "rondo.lock").read_text() == before
+
+
+def test_trace_leads_from_the_champion_to_data_code_and_objective(project):
+    hops = project.json("trace", "iris@champion")["hops"]
+    kinds = {hop["kind"] for hop in hops}
+    assert {"model version", "run", "notebook", "environment lock", "dataset version", "git commit",
+            "objective"} <= kinds
+
+
+def test_every_reading_command_prints_only_json_when_asked(project):
+    for args in [("status",), ("runs", "list"), ("models", "list"), ("doctor",), ("why", "train"),
+                 ("data", "status"), ("data", "log", "iris"), ("pipeline", "show")]:
+        project.json(*args)
+
+
+def test_bad_input_is_an_error_with_its_exit_code(project, tmp_path):
+    assert "hint:" in Rondo(tmp_path)("status", code=3).stderr
+    assert project.json("models", "show", "irsi", code=3)["error"]["code"] == "model-not-found"
+    project("run", "trian", code=3)
+    project("no-such-verb", code=2)
+
+
+def test_a_bad_dataset_is_refused_and_nothing_changes(copy):
+    before = copy.json("data", "log", "iris")
+    path = copy.folder / "data" / "iris.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:60] + ["151,1.0,1.0,99.0,1.0,rose"]) + "\n")
+    done = copy("data", "add", "iris", code=6)
+    assert "petal_length" in done.stderr and "rose" in done.stderr
+    assert copy.json("data", "log", "iris") == before
+
+
+def test_help_reads_as_the_lifecycle():
+    text = subprocess.run([RONDO, "--help"], capture_output=True, text=True, check=True).stdout
+    order = ["new", "data", "run", "notebook", "runs", "models", "serve", "monitor"]
+    places = [text.index(f"\n  {command} ") for command in order]
+    assert places == sorted(places)

@@ -1,0 +1,300 @@
+//! What has changed between two versions of a dataset, or between any two tables: columns, rows, bytes,
+//! files, and how far each column's distribution has moved. It is told from the listings and the stored
+//! profiles; no data are read again.
+
+use std::collections::BTreeMap;
+
+use rondo_core::handoff::DatasetVersion;
+use rondo_core::signature::{Column, ColumnType};
+use rondo_core::{Digest, Timestamp};
+use rondo_table::drift::{self, DriftReport};
+use rondo_table::profile::Profile;
+use serde::Serialize;
+
+use crate::listing::{Leaf, Listing};
+use crate::versions::Datasets;
+use crate::{Error, table};
+
+/// One of the two sides.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Side {
+    /// The content.
+    pub digest: Digest,
+    /// When it was added.
+    pub added: Timestamp,
+    /// Bytes.
+    pub size: u64,
+    /// Files.
+    pub files: u64,
+    /// Rows, where it is a table.
+    pub rows: Option<u64>,
+}
+
+/// A change of the columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum SchemaChange {
+    /// A column has come.
+    Added {
+        /// The column.
+        column: String,
+        /// Its type.
+        #[serde(rename = "type")]
+        column_type: ColumnType,
+    },
+    /// A column has gone.
+    Removed {
+        /// The column.
+        column: String,
+        /// Its type.
+        #[serde(rename = "type")]
+        column_type: ColumnType,
+    },
+    /// A column has another type.
+    Type {
+        /// The column.
+        column: String,
+        /// The type before.
+        from: ColumnType,
+        /// The type now.
+        to: ColumnType,
+    },
+    /// A column has missing values and had none, or the other way round.
+    Nullable {
+        /// The column.
+        column: String,
+        /// Whether it has missing values now.
+        now: bool,
+    },
+}
+
+/// Changes of files, by path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FileChanges {
+    /// Only in the second.
+    pub added: Vec<String>,
+    /// Only in the first.
+    pub removed: Vec<String>,
+    /// In both, with other content.
+    pub changed: Vec<String>,
+    /// How many are the same.
+    pub same: usize,
+}
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diff {
+    /// The dataset.
+    pub dataset: String,
+    /// Before.
+    pub from: Side,
+    /// After.
+    pub to: Side,
+    /// Of the columns.
+    pub schema: Vec<SchemaChange>,
+    /// Of the files.
+    pub files: FileChanges,
+    /// How far each column that both have has moved; absent where one of them is no table.
+    pub drift: Option<DriftReport>,
+    /// What the drift is between.
+    pub compared: Compared,
+}
+
+/// What is compared for drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compared {
+    /// All rows before and all rows after.
+    Wholes,
+    /// Where files have only come: all rows before and the rows of the new files. So one new month shows
+    /// even beside many old ones.
+    NewFiles,
+}
+
+impl Diff {
+    /// Whether both are the same.
+    pub fn is_empty(&self) -> bool {
+        self.from.digest == self.to.digest
+    }
+}
+
+impl Datasets {
+    /// What has changed from one version of a dataset to another, both as [`Datasets::version`] calls
+    /// them; `None`: from the one before the latest, to the latest.
+    ///
+    /// # Errors
+    /// When there is no such version, or it cannot be read.
+    pub async fn diff(&self, dataset: &str, from: Option<&str>, to: Option<&str>) -> Result<Diff, Error> {
+        let to = self.version(dataset, to.unwrap_or("latest")).await?;
+        let from = match (from, to.parent) {
+            (Some(called), _) => self.version(dataset, called).await?,
+            (None, Some(parent)) => self.version(dataset, &parent.hex()).await?,
+            (None, None) => {
+                return Err(Error::VersionNotFound {
+                    dataset: dataset.to_owned(),
+                    version: "previous".to_owned(),
+                });
+            }
+        };
+        self.diff_versions(&from, &to).await
+    }
+
+    /// What has changed from one version to another.
+    ///
+    /// # Errors
+    /// When a listing or profile cannot be read.
+    pub async fn diff_versions(&self, from: &DatasetVersion, to: &DatasetVersion) -> Result<Diff, Error> {
+        let files = file_changes(&self.files_of(from)?, &self.files_of(to)?);
+        let (after, compared) = match self.new_files(to, &files).await? {
+            Some(profile) => (Some(profile), Compared::NewFiles),
+            None => (self.profile_of(to).await?, Compared::Wholes),
+        };
+        let drift = match (self.profile_of(from).await?, after) {
+            (Some(before), Some(after)) => Some(compare(&before, &after)),
+            (_, _) => None,
+        };
+        Ok(Diff {
+            dataset: to.dataset.clone(),
+            from: side(from),
+            to: side(to),
+            schema: schema_changes(&from.columns, &to.columns),
+            files,
+            drift,
+            compared,
+        })
+    }
+
+    /// The profile of the files that have come, where files have only come and theirs are remembered.
+    async fn new_files(&self, to: &DatasetVersion, changes: &FileChanges) -> Result<Option<Profile>, Error> {
+        if changes.added.is_empty() || changes.same == 0 {
+            return Ok(None);
+        }
+        if !changes.removed.is_empty() || !changes.changed.is_empty() {
+            return Ok(None);
+        }
+        let files = self.files_of(to)?;
+        let options = table::options(None)?;
+        let mut merged: Option<Profile> = None;
+        for name in changes.added.iter().filter(|name| table::is_table(name, &options)) {
+            let Some(leaf) = files.get(name) else { return Ok(None) };
+            let key = table::profile_key(name, leaf.digest, &options);
+            let Some(digest) = self.store.meta().setting(&key).await?.and_then(|text| text.parse().ok())
+            else {
+                return Ok(None);
+            };
+            let profile = self.stored_profile(digest).await?;
+            merged = Some(match merged {
+                Some(merged) => merged.merge(&profile)?,
+                None => profile,
+            });
+        }
+        Ok(merged)
+    }
+
+    /// The files of a version by path; a single file by the dataset's name.
+    ///
+    /// # Errors
+    /// When its listing is not in the store.
+    pub fn files_of(&self, version: &DatasetVersion) -> Result<BTreeMap<String, Leaf>, Error> {
+        if version.folder {
+            return Ok(Listing::read(self.store.objects(), version.digest)?.files().clone());
+        }
+        let mode = rondo_core::tree::Mode::File;
+        let leaf = Leaf { mode, size: version.size, digest: version.digest };
+        Ok(BTreeMap::from([(version.dataset.clone(), leaf)]))
+    }
+}
+
+/// How far the columns that both profiles have, with one type, have moved.
+pub fn compare(before: &Profile, after: &Profile) -> DriftReport {
+    drift::compare(before, after, &drift::DriftOptions::default())
+}
+
+fn side(version: &DatasetVersion) -> Side {
+    Side {
+        digest: version.digest,
+        added: version.added,
+        size: version.size,
+        files: version.files,
+        rows: version.rows,
+    }
+}
+
+/// The changes from one list of columns to another: of the first's columns in their order, then what has
+/// come.
+pub fn schema_changes(from: &[Column], to: &[Column]) -> Vec<SchemaChange> {
+    let mut changes = Vec::new();
+    for before in from {
+        let column = before.name.clone();
+        match to.iter().find(|after| after.name == before.name) {
+            None => changes.push(SchemaChange::Removed { column, column_type: before.column_type }),
+            Some(after) if after.column_type != before.column_type => {
+                changes.push(SchemaChange::Type { column, from: before.column_type, to: after.column_type });
+            }
+            Some(after) if after.nullable != before.nullable => {
+                changes.push(SchemaChange::Nullable { column, now: after.nullable });
+            }
+            Some(_) => {}
+        }
+    }
+    for after in to.iter().filter(|after| !from.iter().any(|before| before.name == after.name)) {
+        changes.push(SchemaChange::Added { column: after.name.clone(), column_type: after.column_type });
+    }
+    changes
+}
+
+/// The changes from one folder to another.
+pub fn file_changes(from: &BTreeMap<String, Leaf>, to: &BTreeMap<String, Leaf>) -> FileChanges {
+    let mut changes = FileChanges::default();
+    for (path, before) in from {
+        match to.get(path) {
+            None => changes.removed.push(path.clone()),
+            Some(after) if after.digest != before.digest => changes.changed.push(path.clone()),
+            Some(_) => changes.same += 1,
+        }
+    }
+    changes.added = to.keys().filter(|path| !from.contains_key(*path)).cloned().collect();
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, column_type: ColumnType, nullable: bool) -> Column {
+        Column { name: name.to_owned(), column_type, nullable }
+    }
+
+    #[test]
+    fn columns_that_come_go_and_change_are_told() {
+        use ColumnType::{Integer, Number, String};
+        let from = [column("a", Integer, false), column("b", String, false), column("c", Number, false)];
+        let to = [column("c", Number, true), column("a", Number, false), column("d", String, false)];
+        assert_eq!(
+            schema_changes(&from, &to),
+            [
+                SchemaChange::Type { column: "a".into(), from: Integer, to: Number },
+                SchemaChange::Removed { column: "b".into(), column_type: String },
+                SchemaChange::Nullable { column: "c".into(), now: true },
+                SchemaChange::Added { column: "d".into(), column_type: String },
+            ]
+        );
+        assert!(schema_changes(&from, &from).is_empty());
+    }
+
+    #[test]
+    fn files_that_come_go_and_change_are_told() {
+        let leaf = |bytes: &[u8]| Leaf {
+            mode: rondo_core::tree::Mode::File,
+            size: bytes.len() as u64,
+            digest: Digest::of(bytes),
+        };
+        let from =
+            BTreeMap::from([("a".into(), leaf(b"1")), ("b".into(), leaf(b"2")), ("c".into(), leaf(b"3"))]);
+        let to =
+            BTreeMap::from([("a".into(), leaf(b"1")), ("b".into(), leaf(b"x")), ("d".into(), leaf(b"4"))]);
+        let changes = file_changes(&from, &to);
+        assert_eq!((changes.added, changes.removed), (vec!["d".to_owned()], vec!["c".to_owned()]));
+        assert_eq!((changes.changed, changes.same), (vec!["b".to_owned()], 1));
+    }
+}

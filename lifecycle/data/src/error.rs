@@ -1,0 +1,237 @@
+//! What can go wrong with data.
+
+use std::path::PathBuf;
+
+use rondo_core::{Code, Explain};
+use rondo_table::TableError;
+
+use crate::check::FileReport;
+
+/// An error of the data stage.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source that cannot be understood.
+    #[error("source `{text}` is not valid: {reason}")]
+    SourceInvalid {
+        /// The source, without credentials.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What could stand there instead.
+        hint: Option<String>,
+    },
+    /// A source that cannot be reached just now.
+    #[error("`{what}` cannot be reached: {reason}")]
+    SourceUnavailable {
+        /// The address or program, without credentials.
+        what: String,
+        /// Why not.
+        reason: String,
+        /// What to try.
+        hint: Option<String>,
+    },
+    /// A source that has no such file.
+    #[error("there is no `{what}`")]
+    SourceNotFound {
+        /// What was looked for, without credentials.
+        what: String,
+        /// What is there under a similar name.
+        near: Option<String>,
+    },
+    /// Fetched bytes that are not those that were promised.
+    #[error("`{what}` has SHA-256 {found}, expected {expected}")]
+    Checksum {
+        /// The address, without credentials.
+        what: String,
+        /// What was promised.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// An archive that cannot be unpacked, or had better not be.
+    #[error("archive `{}` cannot be unpacked: {reason}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A table whose rows cannot be told apart by time.
+    #[error("`{what}` cannot be split by time: {reason}")]
+    Split {
+        /// The file.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A name that no dataset or part can have.
+    #[error("`{name}` cannot be the name of a {kind}")]
+    Name {
+        /// `dataset` or `part`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A format that no table is read in.
+    #[error("`{format}` is not a format that is read: expected csv, tsv, parquet or json")]
+    Format {
+        /// What was written.
+        format: String,
+    },
+    /// No such dataset.
+    #[error("there is no dataset `{name}`")]
+    DatasetNotFound {
+        /// The name.
+        name: String,
+        /// One with a similar name.
+        near: Option<String>,
+    },
+    /// No such version of a dataset.
+    #[error("dataset `{dataset}` has no version `{version}`")]
+    VersionNotFound {
+        /// The dataset.
+        dataset: String,
+        /// What was asked for.
+        version: String,
+    },
+    /// A dataset that is one thing and was taken for another.
+    #[error("dataset `{dataset}` is {found}, not {expected}")]
+    Shape {
+        /// The dataset.
+        dataset: String,
+        /// What it is.
+        found: &'static str,
+        /// What it was taken to be.
+        expected: &'static str,
+    },
+    /// Checks on a dataset in which no file is a table.
+    #[error("dataset `{dataset}` has checks, but no file of it is a table")]
+    NoTable {
+        /// The dataset.
+        dataset: String,
+    },
+    /// A suite of checks that cannot be understood.
+    #[error("the checks of {what} are not valid: {}", faults.join("; "))]
+    Suite {
+        /// Whose checks.
+        what: String,
+        /// Every fault.
+        faults: Vec<String>,
+    },
+    /// Data that break their checks. Nothing was changed.
+    #[error("dataset `{dataset}` breaks its checks: {}", broken_checks(reports))]
+    ChecksFailed {
+        /// The dataset.
+        dataset: String,
+        /// The files that break a check, with sample rows of the failing ones.
+        reports: Vec<FileReport>,
+    },
+    /// A file that changed while it was being read.
+    #[error("`{}` changed while it was being read", path.display())]
+    Changed {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A file that cannot be read or written.
+    #[error("{action} `{}`", path.display())]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A record that cannot be read or made.
+    #[error("the {what} cannot be read")]
+    Record {
+        /// What it should be.
+        what: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// A table that cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] rondo_store::Error),
+    /// The work was given up because the program is ending.
+    #[error("stopped before the end")]
+    Stopped,
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// The same with something that could stand in its place.
+    pub(crate) fn with_hint(mut self, text: &str) -> Self {
+        if let Self::SourceInvalid { hint, .. } | Self::SourceUnavailable { hint, .. } = &mut self {
+            *hint = Some(text.to_owned());
+        }
+        self
+    }
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::SourceInvalid { .. } | Self::Archive { .. } => Code::SourceInvalid,
+            Self::SourceUnavailable { .. } => Code::SourceUnavailable,
+            Self::SourceNotFound { .. } => Code::SourceNotFound,
+            Self::Checksum { .. } | Self::Record { .. } => Code::Corrupt,
+            Self::Split { .. } | Self::NoTable { .. } => Code::TableInvalid,
+            Self::Name { .. } | Self::Format { .. } | Self::Shape { .. } | Self::Suite { .. } => {
+                Code::ValueInvalid
+            }
+            Self::DatasetNotFound { .. } | Self::VersionNotFound { .. } => Code::DatasetNotFound,
+            Self::ChecksFailed { .. } => Code::ChecksFailed,
+            Self::Changed { .. } => Code::Busy,
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                _ => Code::Io,
+            },
+            Self::Table(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Stopped => Code::Interrupted,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::SourceInvalid { hint, .. } | Self::SourceUnavailable { hint, .. } => {
+                hint.iter().cloned().collect()
+            }
+            Self::SourceNotFound { near, .. } | Self::DatasetNotFound { near, .. } => {
+                near.iter().map(|near| format!("did you mean `{near}`?")).collect()
+            }
+            Self::VersionNotFound { dataset, .. } => vec![format!("rondo data log {dataset}")],
+            Self::Shape { .. } => vec!["give it another name".to_owned()],
+            Self::NoTable { .. } => {
+                vec!["say `format: csv` beside the source, if they are tables".to_owned()]
+            }
+            Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
+            Self::Table(error) => error.hints(),
+            Self::Store(error) => error.hints(),
+            Self::Checksum { .. }
+            | Self::Archive { .. }
+            | Self::Split { .. }
+            | Self::Name { .. }
+            | Self::Format { .. }
+            | Self::Suite { .. }
+            | Self::ChecksFailed { .. }
+            | Self::Io { .. }
+            | Self::Record { .. }
+            | Self::Stopped => Vec::new(),
+        }
+    }
+}
+
+/// The first broken check of each file, in a line.
+fn broken_checks(reports: &[FileReport]) -> String {
+    let lines: Vec<String> = reports.iter().map(FileReport::headline).collect();
+    lines.join("; ")
+}

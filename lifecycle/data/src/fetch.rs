@@ -1,0 +1,200 @@
+//! Bringing a source to this machine: from a [`Source`] to files that can be read.
+//!
+//! What comes over the network lands in a cache folder that the caller names, under its final name only
+//! when it is whole, and is asked for again only when it may have changed. An archive at the end of a
+//! path is opened: its only file is what was meant. Nothing is judged here (that is [`crate::check`]) and
+//! nothing is remembered as a version (that is [`crate::ingest`]).
+
+pub mod archive;
+mod download;
+mod index;
+mod local;
+pub(crate) mod unpack;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rondo_core::ports::{Event, Progress};
+use tokio::sync::OnceCell;
+
+use crate::{Error, Source};
+pub use archive::Limits;
+pub use local::{glob_files, local_files};
+pub(crate) use unpack::write_whole;
+
+/// Fetches sources.
+pub struct Fetcher {
+    cache: PathBuf,
+    environment: BTreeMap<String, String>,
+    progress: Arc<dyn Progress>,
+    limits: Limits,
+    patience: Patience,
+    client: OnceLock<reqwest::Client>,
+    package_index: OnceCell<reqwest::Url>,
+}
+
+/// How often a server that fails is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Requests in all, the first included.
+    pub attempts: u32,
+    /// The pause after the first; each further one is twice as long.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    /// Five requests within about eight seconds.
+    fn default() -> Self {
+        Self { attempts: 5, pause: Duration::from_millis(500) }
+    }
+}
+
+/// What was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The files.
+    pub content: Content,
+    /// The source as it may be shown: without passwords and tokens.
+    pub source: String,
+}
+
+/// One file, or a folder of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// One file.
+    File(PathBuf),
+    /// Files by their paths in the folder, sorted.
+    Folder(Vec<(String, PathBuf)>),
+}
+
+impl Fetched {
+    /// A file on this machine.
+    pub fn file(path: &Path) -> Self {
+        Self { content: Content::File(path.to_owned()), source: path.display().to_string() }
+    }
+
+    /// All files, each with its path in the folder or its name.
+    pub fn files(&self) -> Vec<(String, PathBuf)> {
+        match &self.content {
+            Content::File(path) => vec![(local::file_name(path), path.clone())],
+            Content::Folder(files) => files.clone(),
+        }
+    }
+}
+
+impl Fetcher {
+    /// A fetcher with its cache in a folder. `environment` has the variables of the process; read are
+    /// `UV_DEFAULT_INDEX`, `UV_INDEX_URL` and `PIP_INDEX_URL`.
+    pub fn new(cache: &Path, environment: BTreeMap<String, String>, progress: Arc<dyn Progress>) -> Self {
+        Self {
+            cache: cache.to_owned(),
+            environment,
+            progress,
+            limits: Limits::default(),
+            patience: Patience::default(),
+            client: OnceLock::new(),
+            package_index: OnceCell::new(),
+        }
+    }
+
+    /// The same with other bounds on what archives may unpack to.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The same with other patience.
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The folder of the cache.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    /// Fetches a source; local paths are taken relative to `root`.
+    ///
+    /// # Errors
+    /// When it does not exist, cannot be reached, has another checksum than promised, or is an archive
+    /// that cannot be unpacked.
+    pub async fn fetch(&self, source: &Source, root: &Path) -> Result<Fetched, Error> {
+        let shown = source.to_string();
+        let content = match source {
+            Source::Path(text) => self.local(root, text).await?,
+            Source::Glob(pattern) => {
+                let (root, pattern) = (root.to_owned(), pattern.clone());
+                Content::Folder(blocking(move || glob_files(&root, &pattern)).await?)
+            }
+            Source::Http { url, sha256 } => {
+                let file = self.watched(&shown, self.download_http(&shown, url, sha256.as_deref())).await?;
+                Content::File(self.unpacked(file, None).await?)
+            }
+            Source::PyPi { package, version, path } => {
+                let work = self.package_file(&shown, package, version, path);
+                Content::File(self.watched(&shown, work).await?)
+            }
+        };
+        Ok(Fetched { content, source: shown })
+    }
+
+    async fn local(&self, root: &Path, text: &str) -> Result<Content, Error> {
+        let (root, text) = (root.to_owned(), text.to_owned());
+        match blocking(move || local::find(&root, &text)).await? {
+            local::Found::Folder(files) => Ok(Content::Folder(files)),
+            local::Found::File { path, inside } => Ok(Content::File(self.unpacked(path, inside).await?)),
+        }
+    }
+
+    /// The file itself, or, of an archive, the file in it.
+    async fn unpacked(&self, file: PathBuf, inside: Option<String>) -> Result<PathBuf, Error> {
+        let (cache, limits) = (self.cache.join("unpacked"), self.limits);
+        blocking(move || unpack::unpack(&cache, file, inside, limits)).await
+    }
+
+    async fn watched<T>(
+        &self,
+        subject: &str,
+        work: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        let subject = subject.to_owned();
+        self.progress.report(Event::Started { subject: subject.clone(), message: "fetching".to_owned() });
+        let result = work.await;
+        let message = result.as_ref().map_or_else(ToString::to_string, |_| "fetched".to_owned());
+        self.progress.report(Event::Ended { subject, ok: result.is_ok(), message });
+        result
+    }
+
+    /// The client; made when it is first needed, since that reads the machine's certificates.
+    fn client(&self) -> Result<reqwest::Client, Error> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        // Fails when the process has a provider already, which then serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("rondo/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(20))
+            .read_timeout(Duration::from_secs(60))
+            .build()
+            .map_err(|error| Error::SourceUnavailable {
+                what: "the network".to_owned(),
+                reason: download::cause(&error),
+                hint: None,
+            })?;
+        Ok(self.client.get_or_init(|| client).clone())
+    }
+}
+
+/// Runs work that reads or writes files where it does not hold up other tasks.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)?
+}
+
+#[cfg(test)]
+mod tests;

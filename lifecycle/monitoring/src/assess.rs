@@ -1,0 +1,322 @@
+//! Assessment: one window's traffic beside the reference and the objectives.
+
+use std::collections::BTreeMap;
+
+use rondo_core::evaluation::{Evaluation, Metric, Task};
+use rondo_core::handoff::Observation;
+use rondo_project::project::Monitor;
+use rondo_table::drift::{self, DriftOptions};
+use rondo_table::metrics::{Pooling, evaluate_binary, evaluate_regression};
+use rondo_table::profile::{Profile, Profiler};
+use rondo_table::rows;
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::reference::{Reference, score_column, score_row};
+use crate::window::{ColumnDrift, Stage, Window, WindowReport};
+
+/// A prediction and, where it is known, its ground truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The prediction.
+    pub observation: Observation,
+    /// The label.
+    pub label: Option<f64>,
+}
+
+/// How rows with ground truth are scored: what the model declares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scoring {
+    /// What the model predicts.
+    pub task: Task,
+    /// Score at or above which the positive class is predicted.
+    pub threshold: f64,
+    /// The columns to slice by.
+    pub slices: Vec<String>,
+    /// Those of them whose groups are compared.
+    pub fairness: Vec<String>,
+    /// Which slices are too small to stand alone.
+    pub pooling: Pooling,
+}
+
+/// Assesses a window.
+///
+/// `reference` is that of the version that answered most; without one there is no drift to speak of.
+/// A window with fewer rows than the monitor asks for is not compared with it.
+///
+/// # Errors
+/// When the rows cannot be profiled or scored.
+pub fn assess(
+    window: Window,
+    stage: Stage,
+    monitor: &Monitor,
+    scoring: &Scoring,
+    rows: &[Row],
+    reference: Option<(u32, &Reference)>,
+) -> Result<WindowReport, Error> {
+    let mut versions: BTreeMap<u32, u64> = BTreeMap::new();
+    for row in rows {
+        *versions.entry(row.observation.version).or_default() += 1;
+    }
+    let enough = rows.len() as u64 >= monitor.min_rows.max(1);
+    let drift = match reference.filter(|_| enough && monitor.drift.method != "off") {
+        Some((_, reference)) => drift_of(monitor, reference, rows)?,
+        None => Vec::new(),
+    };
+    let latencies = rows.iter().map(|row| row.observation.latency_ms);
+    let mut report = WindowReport {
+        window,
+        model: monitor.model.clone(),
+        rows: rows.len() as u64,
+        versions,
+        reference: reference.map(|(version, _)| version),
+        mean_score: mean(rows.iter().map(|row| row.observation.score)),
+        drift,
+        latency_p99_ms: quantile(latencies.collect(), 0.99),
+        evaluation: None,
+        verdicts: Vec::new(),
+    };
+    if stage == Stage::Settled {
+        let mut evaluation = score(scoring, rows)?;
+        evaluation.from = Some(window.start);
+        evaluation.until = Some(window.end);
+        if let Some(p99) = report.latency_p99_ms {
+            evaluation.metrics.push(Metric::plain("latency_p99_ms", p99));
+        }
+        report.verdicts = monitor
+            .objectives
+            .iter()
+            .enumerate()
+            .flat_map(|(index, objective)| objective.judge(index, &evaluation))
+            .filter(|_| enough)
+            .collect();
+        report.evaluation = Some(evaluation);
+    }
+    Ok(report)
+}
+
+/// Scores the rows with ground truth.
+///
+/// # Errors
+/// When a score or label is not a number of its task.
+pub fn score(scoring: &Scoring, rows: &[Row]) -> Result<Evaluation, Error> {
+    let labelled: Vec<(&Row, f64)> = rows.iter().filter_map(|row| Some((row, row.label?))).collect();
+    let scores: Vec<f64> = labelled.iter().map(|(row, _)| row.observation.score).collect();
+    let labels: Vec<f64> = labelled.iter().map(|(_, label)| *label).collect();
+    let sliced: Vec<(&str, Vec<Option<String>>)> = scoring
+        .slices
+        .iter()
+        .map(|column| {
+            let values = labelled.iter().map(|(row, _)| text(row.observation.inputs.get(column)));
+            (column.as_str(), values.collect())
+        })
+        .collect();
+    let slices: Vec<(&str, &[Option<String>])> =
+        sliced.iter().map(|(column, values)| (*column, values.as_slice())).collect();
+    let fairness: Vec<&str> = scoring.fairness.iter().map(String::as_str).collect();
+    Ok(match scoring.task {
+        Task::Binary => {
+            evaluate_binary(&scores, &labels, scoring.threshold, &slices, &fairness, scoring.pooling)?
+        }
+        Task::Regression | Task::Multiclass => {
+            evaluate_regression(&scores, &labels, &slices, scoring.pooling)?
+        }
+    })
+}
+
+fn drift_of(monitor: &Monitor, reference: &Reference, rows: &[Row]) -> Result<Vec<ColumnDrift>, Error> {
+    let columns = reference.columns();
+    let empty = Map::new();
+    let inputs: Vec<&Map<String, Value>> =
+        rows.iter().map(|row| row.observation.inputs.as_object().unwrap_or(&empty)).collect();
+    let mut features = Profiler::new(&columns);
+    features.update(&rows::batch(&columns, &inputs)?)?;
+    let mut scores = Profiler::new(&[score_column()]);
+    let scored: Vec<Map<String, Value>> = rows.iter().map(|row| score_row(row.observation.score)).collect();
+    let borrowed: Vec<&Map<String, Value>> = scored.iter().collect();
+    scores.update(&rows::batch(&[score_column()], &borrowed)?)?;
+    let options = options(monitor, &reference.features);
+    let mut found = compare(&reference.features, &features.finish()?, &options);
+    found.extend(compare(&reference.scores, &scores.finish()?, &options));
+    Ok(found)
+}
+
+fn options(monitor: &Monitor, features: &Profile) -> DriftOptions {
+    let mut options = DriftOptions { ignore: monitor.drift.ignore.clone(), ..DriftOptions::default() };
+    if let Some(threshold) = monitor.drift.threshold {
+        options.jensen_shannon = threshold;
+        options.wasserstein = threshold;
+        options.l_infinity = threshold;
+    }
+    if !monitor.drift.columns.is_empty() {
+        let unwatched = features.columns.iter().map(|column| column.name.clone());
+        options.ignore.extend(unwatched.filter(|name| !monitor.drift.columns.contains(name)));
+    }
+    options
+}
+
+fn compare(reference: &Profile, current: &Profile, options: &DriftOptions) -> Vec<ColumnDrift> {
+    let report = drift::compare(reference, current, options);
+    let main = |column: &drift::ColumnDrift| {
+        let main = column.main()?;
+        Some(ColumnDrift {
+            column: column.column.clone(),
+            method: main.method.text().to_owned(),
+            statistic: main.statistic,
+            threshold: main.threshold.unwrap_or_default(),
+            drifted: column.drifted,
+            p_value: main.p_value,
+            detail: main.detail.clone(),
+        })
+    };
+    report.columns.iter().filter_map(main).collect()
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
+    let count = values.len();
+    (count > 0).then(|| values.sum::<f64>() / count as f64)
+}
+
+/// The value at or below which a share of them lies (nearest rank).
+fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    let rank = (share * values.len() as f64).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use rondo_core::objective::Objective;
+    use rondo_core::{Span, Timestamp};
+    use rondo_project::project::Drift;
+    use serde_json::json;
+
+    use super::*;
+
+    fn monitor() -> Monitor {
+        Monitor {
+            model: "delay".into(),
+            endpoint: Some("delay".into()),
+            window: Span::days(7),
+            drift: Drift { method: "auto".into(), threshold: None, columns: vec![], ignore: vec![] },
+            max_delay: Some(Span::days(2)),
+            reference: None,
+            objectives: vec![Objective {
+                metric: "roc_auc".into(),
+                min: Some(0.9),
+                max: None,
+                slice: None,
+                by: None,
+                min_rows: 10,
+                min_positives: 0,
+                on: None,
+            }],
+            min_rows: 100,
+            cool_down: None,
+        }
+    }
+
+    fn scoring() -> Scoring {
+        Scoring {
+            task: Task::Binary,
+            threshold: 0.5,
+            slices: vec!["carrier".into()],
+            fairness: vec![],
+            pooling: Pooling::default(),
+        }
+    }
+
+    fn rows(count: u32, shift: f64, noise: bool) -> Vec<Row> {
+        (0..count)
+            .map(|i| {
+                let spread = f64::from(i * 7919 % 1000) / 1000.0;
+                let label = f64::from(u8::from(spread > 0.7));
+                let score = if noise { f64::from(i * 104_729 % 1000) / 1000.0 } else { spread };
+                Row {
+                    observation: Observation {
+                        prediction_id: i.to_string(),
+                        deployment: "delay".into(),
+                        model: "delay".into(),
+                        version: 1,
+                        event_time: Timestamp(i64::from(i)),
+                        received: Timestamp(0),
+                        inputs: json!({ "temp": spread * 30.0 + shift, "carrier": if i % 2 == 0 { "AA" } else { "UA" } }),
+                        score,
+                        latency_ms: 1.0,
+                    },
+                    label: Some(label),
+                }
+            })
+            .collect()
+    }
+
+    fn reference() -> Reference {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("train.csv");
+        let mut text = String::from("temp,carrier,late\n");
+        for row in rows(2000, 0.0, false) {
+            let inputs = &row.observation.inputs;
+            text.push_str(&format!("{},{},0\n", inputs["temp"], inputs["carrier"].as_str().unwrap()));
+        }
+        std::fs::write(&file, text).unwrap();
+        let scores: Vec<f64> = rows(2000, 0.0, false).iter().map(|row| row.observation.score).collect();
+        Reference::build(&file, &["temp", "carrier"], &scores).unwrap()
+    }
+
+    fn window() -> Window {
+        Window { start: Timestamp(0), end: Timestamp(0) + Span::days(7) }
+    }
+
+    #[test]
+    fn a_shifted_column_drifts_and_the_others_do_not() {
+        let reference = reference();
+        let shifted = assess(
+            window(),
+            Stage::Closed,
+            &monitor(),
+            &scoring(),
+            &rows(1000, 20.0, false),
+            Some((1, &reference)),
+        )
+        .unwrap();
+        let drifted: Vec<&str> =
+            shifted.drift.iter().filter(|d| d.drifted).map(|d| d.column.as_str()).collect();
+        assert_eq!(drifted, ["temp"]);
+        assert!(shifted.evaluation.is_none());
+    }
+
+    #[test]
+    fn performance_is_judged_once_the_window_is_settled() {
+        let good =
+            assess(window(), Stage::Settled, &monitor(), &scoring(), &rows(1000, 0.0, false), None).unwrap();
+        assert!(good.verdicts.iter().all(|verdict| verdict.passed && verdict.judged));
+        let bad =
+            assess(window(), Stage::Settled, &monitor(), &scoring(), &rows(1000, 0.0, true), None).unwrap();
+        assert!(bad.verdicts.iter().any(|verdict| !verdict.passed));
+        assert_eq!(bad.evaluation.unwrap().slices.len(), 2);
+    }
+
+    #[test]
+    fn a_small_window_is_not_judged() {
+        let reference = reference();
+        let small = assess(
+            window(),
+            Stage::Settled,
+            &monitor(),
+            &scoring(),
+            &rows(50, 90.0, true),
+            Some((1, &reference)),
+        )
+        .unwrap();
+        assert!(small.drift.is_empty() && small.verdicts.is_empty());
+    }
+}

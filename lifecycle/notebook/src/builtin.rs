@@ -1,0 +1,271 @@
+//! The package `papermill`: a notebook as a step.
+//!
+//! ```yaml
+//! train:
+//!   uses: papermill
+//!   with: { notebook: train.ipynb, parameters: { max_depth: 6 } }
+//! ```
+//!
+//! It runs in the step's environment and in the project's folder. The executed notebook is an artifact of
+//! the step's run, and also an output where the step declares one whose path ends in `.ipynb`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rondo_core::Span;
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
+use rondo_core::suggest;
+use serde_json::Value;
+
+use crate::document::Notebook;
+use crate::error::Error;
+use crate::execute::{ExecuteRequest, execute};
+use crate::kernel::KernelChoice;
+use crate::parameters;
+
+const KEYS: &[&str] =
+    &["notebook", "parameters", "kernel", "output", "cell_timeout", "timeout", "start_timeout"];
+
+/// The package.
+#[derive(Debug, Clone, Default)]
+pub struct Papermill {
+    /// Jupyter data folders in which kernels of other languages are looked up.
+    pub data_dirs: Vec<PathBuf>,
+}
+
+/// A `with:` block in its own types.
+struct With {
+    notebook: PathBuf,
+    parameters: BTreeMap<String, Value>,
+    kernel: Option<String>,
+    output: Option<String>,
+    cell_timeout: Option<Duration>,
+    timeout: Option<Duration>,
+    start_timeout: Option<Duration>,
+}
+
+impl With {
+    /// Reads the block; every fault of it where there are any.
+    fn read(with: &BTreeMap<String, Value>) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        for key in with.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+            let near = suggest::nearest(key, KEYS.iter().copied());
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            faults.push(format!("`{key}` is not known in `with:` of `papermill`{near}"));
+        }
+        let mut text = |key: &str| match with.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            Some(Value::Null) | None => None,
+            Some(other) => {
+                faults.push(format!("`{key}` has to be a text, got `{other}`"));
+                None
+            }
+        };
+        let (notebook, kernel, output) = (text("notebook"), text("kernel"), text("output"));
+        if notebook.is_none() && !with.contains_key("notebook") {
+            faults.push("`notebook` is missing: the path of the notebook to run".to_owned());
+        }
+        let parameters = match with.get("parameters") {
+            Some(Value::Object(map)) => map.clone().into_iter().collect(),
+            Some(Value::Null) | None => BTreeMap::new(),
+            Some(other) => {
+                faults.push(format!("`parameters` has to be a map of names to values, got `{other}`"));
+                BTreeMap::new()
+            }
+        };
+        let mut limit = |key: &str| match with.get(key).map(duration) {
+            Some(Ok(limit)) => limit,
+            Some(Err(fault)) => {
+                faults.push(format!("`{key}`: {fault}"));
+                None
+            }
+            None => None,
+        };
+        let (cell_timeout, timeout, start_timeout) =
+            (limit("cell_timeout"), limit("timeout"), limit("start_timeout"));
+        match notebook {
+            Some(notebook) if faults.is_empty() => Ok(Self {
+                notebook: notebook.into(),
+                parameters,
+                kernel,
+                output,
+                cell_timeout,
+                timeout,
+                start_timeout,
+            }),
+            Some(_) | None => Err(faults),
+        }
+    }
+}
+
+/// Seconds, or a length of time such as `10m`.
+fn duration(value: &Value) -> Result<Option<Duration>, String> {
+    let refuse = || format!("expected seconds or a length of time such as `10m`, got `{value}`");
+    match value {
+        Value::Null => Ok(None),
+        Value::Number(number) => {
+            let seconds = number.as_f64().filter(|seconds| *seconds > 0.0).ok_or_else(refuse)?;
+            Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| refuse())
+        }
+        Value::String(text) => {
+            let span: Span = text.parse().map_err(|_| refuse())?;
+            let millis = u64::try_from(span.millis()).map_err(|_| refuse())?;
+            Ok(Some(Duration::from_millis(millis)).filter(|limit| !limit.is_zero()))
+        }
+        _ => Err(refuse()),
+    }
+}
+
+/// Whether a value still holds a reference that the pipeline will put in.
+fn is_open(text: &Path) -> bool {
+    text.to_string_lossy().contains("${{")
+}
+
+#[async_trait]
+impl Builtin for Papermill {
+    fn name(&self) -> &'static str {
+        "papermill"
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        KEYS
+    }
+
+    fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+        with.get("notebook").and_then(Value::as_str).map(PathBuf::from).into_iter().collect()
+    }
+
+    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+        let with = match With::read(with) {
+            Ok(with) => with,
+            Err(faults) => return faults,
+        };
+        if is_open(&with.notebook) {
+            return Vec::new();
+        }
+        let notebook = match Notebook::read(&root.join(&with.notebook)) {
+            Ok(notebook) => notebook,
+            Err(Error::Invalid { message, .. }) => {
+                return vec![format!("the notebook `{}`: {message}", with.notebook.display())];
+            }
+            Err(error) => return vec![error.to_string()],
+        };
+        let found = parameters::inspect(&notebook);
+        parameters::check(&found, &with.parameters)
+            .into_iter()
+            .map(|fault| {
+                let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                format!("the notebook `{}`: {}{hint}", with.notebook.display(), fault.message)
+            })
+            .collect()
+    }
+
+    async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
+        run(self, call).await.map_err(|error| Box::new(error) as PortError)
+    }
+}
+
+async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Error> {
+    let with = With::read(&call.with).map_err(|faults| Error::With { message: faults.join("; ") })?;
+    let copies = declared_copies(&with, &call)?;
+    let input = call.root.join(&with.notebook);
+    let stem =
+        input.file_stem().map_or_else(|| "notebook".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let output = call.scratch.join(format!("{stem}.executed.ipynb"));
+    let kernel =
+        KernelChoice { name: with.kernel, python: call.python.clone(), data_dirs: package.data_dirs.clone() };
+    let usual = ExecuteRequest::new(input, output.clone(), kernel);
+    let executed = Box::pin(execute(ExecuteRequest {
+        parameters: with.parameters,
+        cwd: call.root.clone(),
+        env: call.environment.clone(),
+        cell_timeout: with.cell_timeout,
+        timeout: with.timeout,
+        start_timeout: with.start_timeout.unwrap_or(usual.start_timeout),
+        progress: call.progress.clone(),
+        subject: call.step.step.clone(),
+        ..usual
+    }))
+    .await?;
+    for copy in copies {
+        if let Some(folder) = copy.parent() {
+            fs::create_dir_all(folder).map_err(|error| Error::io("write", &copy, error))?;
+        }
+        fs::copy(&output, &copy).map_err(|error| Error::io("write", &copy, error))?;
+    }
+    Ok(BuiltinResult {
+        metrics: executed.metrics,
+        artifacts: BTreeMap::from([(format!("notebook/{stem}.ipynb"), output)]),
+    })
+}
+
+/// The step's outputs that are to be the executed notebook: the one that `output:` names, and those whose
+/// path ends in `.ipynb`.
+fn declared_copies(with: &With, call: &BuiltinCall) -> Result<Vec<PathBuf>, Error> {
+    let outputs = &call.step.outputs;
+    if let Some(name) = &with.output
+        && !outputs.contains_key(name)
+    {
+        let near = suggest::nearest(name, outputs.keys().map(String::as_str));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(Error::With { message: format!("`output`: the step has no output `{name}`{near}") });
+    }
+    let is_notebook = |path: &Path| path.extension().is_some_and(|extension| extension == "ipynb");
+    let chosen =
+        outputs.iter().filter(|(name, path)| with.output.as_ref() == Some(*name) || is_notebook(path));
+    Ok(chosen.map(|(_, path)| path.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with(value: Value) -> BTreeMap<String, Value> {
+        value.as_object().unwrap().clone().into_iter().collect()
+    }
+
+    #[test]
+    fn faults_of_the_block_are_all_told_before_anything_runs() {
+        let package = Papermill::default();
+        let block = with(json!({"notebok": "a", "parameters": [1], "timeout": "soon"}));
+        let faults = package.check(Path::new("/"), &block);
+        assert_eq!(faults.len(), 4, "{faults:?}");
+        assert!(faults[0].contains("did you mean `notebook`?"));
+    }
+
+    #[test]
+    fn parameters_are_checked_against_the_notebook() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("n.py"), "# %% tags=[\"parameters\"]\nmax_depth = 6\n").unwrap();
+        let package = Papermill::default();
+        let check = |parameters: Value| {
+            package.check(folder.path(), &with(json!({"notebook": "n.py", "parameters": parameters})))
+        };
+        assert_eq!(check(json!({"max_depth": "${{ params.depth }}"})), Vec::<String>::new());
+        let faults = check(json!({"max_dept": 3}));
+        assert_eq!(
+            faults,
+            ["the notebook `n.py`: it has no parameter `max_dept`; did you mean `max_depth`?"]
+        );
+        let missing = package.check(folder.path(), &with(json!({"notebook": "gone.ipynb"})));
+        assert_eq!(missing, ["the notebook `gone.ipynb`: there is no such file"]);
+    }
+
+    #[test]
+    fn times_are_seconds_or_spans() {
+        assert_eq!(duration(&json!(1.5)), Ok(Some(Duration::from_millis(1500))));
+        assert_eq!(duration(&json!("10m")), Ok(Some(Duration::from_secs(600))));
+        for bad in [json!(-1), json!("x"), json!(1e300), json!([])] {
+            assert!(duration(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Runs a notebook from its first cell to its last and keeps what came of it.
+//!
+//! The executed copy is written before the first cell, after each one and at the end, whole each time, so
+//! that a failed run leaves the notebook with its outputs up to the failure and a banner that says where.
+//! With `timestamps: false` the copy holds no times and no paths: the same outputs give the same bytes.
+
+pub mod cell;
+pub mod record;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondo_core::ports::{Event, Progress, Unwatched};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::document::{self, Notebook};
+use crate::error::{CellPlace, Error, LastWords};
+use crate::execute::cell::{CellEnd, Limits, Session, Stop};
+use crate::execute::record::{Status, Times};
+use crate::kernel::client::Launch;
+use crate::kernel::{Kernel, KernelChoice, spec};
+use crate::parameters;
+
+/// How long a kernel may take for what its code left for the exit.
+const EXIT_GRACE: Duration = Duration::from_secs(10);
+/// Lines of traceback or of the kernel's output in an error.
+const LAST_WORDS: usize = 15;
+/// Cells with one of these tags are not run.
+const SKIP_TAGS: [&str; 3] = ["skip", "skip-run", "skip-execution"];
+
+/// What to run and how. [`ExecuteRequest::new`] has the usual values.
+#[derive(Clone)]
+pub struct ExecuteRequest {
+    /// The notebook, or a script with `# %%` cells.
+    pub input: PathBuf,
+    /// Where the executed copy goes.
+    pub output: PathBuf,
+    /// Values for the notebook's parameters.
+    pub parameters: BTreeMap<String, Value>,
+    /// The kernel.
+    pub kernel: KernelChoice,
+    /// The folder that the kernel runs in.
+    pub cwd: PathBuf,
+    /// Variables laid over this process's environment, for the kernel alone.
+    pub env: BTreeMap<String, String>,
+    /// The longest that one cell may take.
+    pub cell_timeout: Option<Duration>,
+    /// The longest that the kernel may take to get ready.
+    pub start_timeout: Duration,
+    /// The longest that everything may take.
+    pub timeout: Option<Duration>,
+    /// Becomes true when the user wants to stop.
+    pub cancel: watch::Receiver<bool>,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// Whose work it is, for who watches.
+    pub subject: String,
+    /// Whether times and paths are put into the executed copy.
+    pub timestamps: bool,
+    /// Whether parameters are injected that no cell tagged `parameters` sets.
+    pub allow_unknown: bool,
+    /// About how many bytes of outputs a cell may have; more are dropped with a notice.
+    pub output_limit: usize,
+}
+
+impl ExecuteRequest {
+    /// A request with no parameters, in the notebook's own folder, without limits of time save a minute for
+    /// the kernel's start, watched by nobody.
+    pub fn new(input: impl Into<PathBuf>, output: impl Into<PathBuf>, kernel: KernelChoice) -> Self {
+        let input = input.into();
+        let folder = input.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Self {
+            cwd: folder.map_or_else(|| PathBuf::from("."), Path::to_owned),
+            subject: input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            input,
+            output: output.into(),
+            parameters: BTreeMap::new(),
+            kernel,
+            env: BTreeMap::new(),
+            cell_timeout: None,
+            start_timeout: Duration::from_secs(60),
+            timeout: None,
+            cancel: watch::channel(false).1,
+            progress: Arc::new(Unwatched),
+            timestamps: false,
+            allow_unknown: false,
+            output_limit: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Executed {
+    /// Cells that were run.
+    pub cells_run: usize,
+    /// How long it took, kernel's start and end included.
+    pub seconds: f64,
+    /// Numbers that cells left with scrapbook's `glue`.
+    pub metrics: BTreeMap<String, f64>,
+    /// The peak of the kernel's memory, in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+/// Runs a notebook.
+///
+/// # Errors
+/// When the notebook or its parameters are not valid (nothing has run then), the kernel does not start or
+/// dies, a cell fails or takes too long, or the user stops it. The executed copy is there in all but the
+/// first case.
+pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
+    let started = Instant::now();
+    let whole = request.timeout.and_then(|limit| started.checked_add(limit));
+    refuse_same_file(&request)?;
+    let notebook = prepare(&request)?;
+    let spec = spec::resolve(&request.kernel, &notebook, &request.input)?;
+    let mut saver = Saver { path: request.output.clone(), last: None };
+    let mut session = Session::new(notebook, &request);
+    let times = Times::start(request.timestamps);
+    record::begin(&mut session.notebook, &request, &times);
+    saver.save(&mut session, true).await?;
+    let lines = {
+        let (progress, subject) = (request.progress.clone(), request.subject.clone());
+        Arc::new(move |line| progress.report(Event::Output { subject: subject.clone(), line }))
+    };
+    let launch = Launch {
+        spec: &spec,
+        cwd: &request.cwd,
+        env: &request.env,
+        timeout: request.timeout.map_or(request.start_timeout, |whole| whole.min(request.start_timeout)),
+        cancel: request.cancel.clone(),
+        lines,
+    };
+    let mut kernel = Box::pin(Kernel::launch(launch, &request.input)).await?;
+    kernel.process.listen();
+    record::language(&mut session.notebook, &kernel.info);
+    let ran = Box::pin(run_cells(&request, &mut session, &mut kernel, &mut saver, whole)).await;
+    let peak_memory = kernel.process.peak_memory();
+    record::end(&mut session.notebook, &times, ran.is_err());
+    match ran {
+        Ok(cells_run) => {
+            kernel.shut_down(EXIT_GRACE).await;
+            saver.save(&mut session, true).await?;
+            let metrics = session.metrics;
+            Ok(Executed { cells_run, seconds: started.elapsed().as_secs_f64(), metrics, peak_memory })
+        }
+        Err(error) => {
+            // The cause is the cell's error, also where the copy cannot be written.
+            let saved = saver.save(&mut session, true).await;
+            kernel.kill().await;
+            if let Err(unsaved) = saved {
+                report_unsaved(&request, &unsaved);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn report_unsaved(request: &ExecuteRequest, error: &Error) {
+    let message = format!("the executed notebook could not be kept: {error}");
+    request.progress.report(Event::Note { subject: request.subject.clone(), message });
+}
+
+fn refuse_same_file(request: &ExecuteRequest) -> Result<(), Error> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    match (real(&request.input), real(&request.output)) {
+        (Some(input), Some(output)) if input == output => {
+            Err(Error::SameFile { path: request.input.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the notebook, takes the traces of earlier runs out of it and puts the parameters in.
+fn prepare(request: &ExecuteRequest) -> Result<Notebook, Error> {
+    let mut notebook = Notebook::read(&request.input)?;
+    record::remove_banners(&mut notebook);
+    parameters::inject(&mut notebook, &request.input, &request.parameters, request.allow_unknown)?;
+    for cell in notebook.cells.iter_mut().filter(|cell| cell.is_code()) {
+        cell.set_outputs(Vec::new());
+        cell.set_execution_count(None);
+        cell.metadata_mut().remove("papermill");
+    }
+    notebook.complete_ids();
+    Ok(notebook)
+}
+
+async fn run_cells(
+    request: &ExecuteRequest,
+    session: &mut Session,
+    kernel: &mut Kernel,
+    saver: &mut Saver,
+    whole: Option<Instant>,
+) -> Result<usize, Error> {
+    let skipped = |cell: &document::Cell| SKIP_TAGS.iter().any(|tag| cell.has_tag(tag));
+    let to_run: Vec<usize> = session
+        .notebook
+        .cells
+        .iter()
+        .enumerate()
+        .filter(|(_, cell)| cell.is_code() && !cell.source().trim().is_empty() && !skipped(cell))
+        .map(|(index, _)| index)
+        .collect();
+    if to_run.is_empty() {
+        let message = "the notebook has no cell to run".to_owned();
+        request.progress.report(Event::Note { subject: request.subject.clone(), message });
+    }
+    for (done, index) in to_run.iter().copied().enumerate() {
+        report_cell(request, session, index, done, to_run.len());
+        let times = Times::start(request.timestamps);
+        let limits =
+            Limits { cell: request.cell_timeout.and_then(|limit| Instant::now().checked_add(limit)), whole };
+        let end = cell::run(session, kernel, index, limits, request.cancel.clone()).await;
+        let Some(cell) = session.notebook.cells.get_mut(index) else { continue };
+        let forgiven = cell.has_tag("raises-exception") && matches!(end, CellEnd::Failed(_));
+        let failed = !forgiven && !matches!(end, CellEnd::Done | CellEnd::Left);
+        record::cell(cell, &times, if failed { Status::Failed } else { Status::Completed });
+        if failed {
+            let error = failure(request, kernel, done + 1, end).await;
+            session.settle();
+            record::banner(&mut session.notebook, index);
+            return Err(error);
+        }
+        saver.save(session, false).await?;
+        if matches!(end, CellEnd::Left) && !forgiven {
+            return Ok(done + 1);
+        }
+    }
+    let message = "all cells ran".to_owned();
+    let (done, total) = (to_run.len() as u64, Some(to_run.len() as u64));
+    request.progress.report(Event::Advanced { subject: request.subject.clone(), done, total, message });
+    Ok(to_run.len())
+}
+
+fn report_cell(request: &ExecuteRequest, session: &Session, index: usize, done: usize, total: usize) {
+    let source = session.notebook.cells.get(index).map(document::Cell::source).unwrap_or_default();
+    let first = source.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let first: String = first.chars().take(60).collect();
+    request.progress.report(Event::Advanced {
+        subject: request.subject.clone(),
+        done: done as u64,
+        total: Some(total as u64),
+        message: format!("cell {} of {total}: {first}", done + 1),
+    });
+}
+
+/// The error that a cell's end means.
+async fn failure(request: &ExecuteRequest, kernel: &mut Kernel, cell: usize, end: CellEnd) -> Error {
+    let notebook = request.input.clone();
+    let at = Box::new(CellPlace { notebook: notebook.clone(), cell, partial: request.output.clone() });
+    match end {
+        CellEnd::Failed(failure) => Error::CellFailed {
+            at,
+            traceback: LastWords::of(&failure.lines(), LAST_WORDS),
+            evalue: failure.value.lines().next().unwrap_or_default().to_owned(),
+            ename: failure.name,
+        },
+        CellEnd::Stopped(Stop::Cell) => {
+            Error::Timeout { at, whole: false, limit: request.cell_timeout.unwrap_or_default() }
+        }
+        CellEnd::Stopped(Stop::Whole) => {
+            Error::Timeout { at, whole: true, limit: request.timeout.unwrap_or_default() }
+        }
+        CellEnd::Stopped(Stop::User) => Error::Interrupted { notebook },
+        CellEnd::Died(exit) => Error::KernelDied {
+            at,
+            exit,
+            peak_memory: kernel.process.peak_memory(),
+            last_words: kernel.process.last_words(LAST_WORDS).await,
+        },
+        CellEnd::Unreachable(error) => error,
+        // Neither is a failure; callers sort them out.
+        CellEnd::Done | CellEnd::Left => Error::Interrupted { notebook },
+    }
+}
+
+/// Writes the executed copy again and again without letting that become the work.
+struct Saver {
+    path: PathBuf,
+    /// When it was last written, and how long that took.
+    last: Option<(Instant, Duration)>,
+}
+
+impl Saver {
+    /// Writes the notebook; unless `surely`, not when the last time was a moment ago in proportion to what it
+    /// took, so that a notebook with large outputs is not written over and over.
+    async fn save(&mut self, session: &mut Session, surely: bool) -> Result<(), Error> {
+        if let Some((when, took)) = self.last
+            && !surely
+            && when.elapsed() < took * 10
+        {
+            return Ok(());
+        }
+        session.settle();
+        let start = Instant::now();
+        let (path, bytes) = (self.path.clone(), session.notebook.to_bytes());
+        let written = tokio::task::spawn_blocking(move || document::write_atomically(&path, &bytes)).await;
+        self.last = Some((Instant::now(), start.elapsed()));
+        match written {
+            Ok(result) => result,
+            Err(error) => Err(Error::io("write", &self.path, std::io::Error::other(error))),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! A kernel's process: in a group of its own, its output kept, its end and its memory watched.
+//!
+//! Whatever the kernel leaves running when it ends is ended with it. Dropping a [`Process`] kills the group,
+//! so that a run that is given up leaves nothing behind. A thread waits for the end, because only the system
+//! call that takes the exit status tells the peak of memory of a process that is gone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process as pipes;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::error::LastWords;
+
+/// So many lines of output are kept for an error message.
+const KEPT_LINES: usize = 200;
+/// A longer line is cut in pieces, in bytes.
+const LONGEST_LINE: usize = 8192;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code, where it ended by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Exit {
+    /// The system did not say.
+    const UNKNOWN: Self = Self { code: None, signal: None };
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        Self { code: status.code(), signal: status.signal() }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.signal, self.code) {
+            (Some(signal), _) => match signal_name(signal) {
+                Some(name) => write!(f, "was killed by signal {signal} ({name})"),
+                None => write!(f, "was killed by signal {signal}"),
+            },
+            (None, Some(code)) => write!(f, "exited with code {code}"),
+            (None, None) => f.write_str("ended"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGTERM => "SIGTERM",
+        _ => return None,
+    })
+}
+
+/// Takes a line of output.
+pub type LineSink = Arc<dyn Fn(String) + Send + Sync>;
+
+/// What the end of a process told.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    exit: Exit,
+    peak_memory: Option<u64>,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Process {
+    group: Arc<Group>,
+    end: watch::Receiver<Option<End>>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+    loud: Arc<AtomicBool>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts a command. `env` is laid over the environment that this process has; `lines` gets what the
+    /// process writes, once [`Process::listen`] has been called.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn(
+        argv: &[String],
+        cwd: &Path,
+        env: &BTreeMap<String, String>,
+        lines: LineSink,
+    ) -> io::Result<Self> {
+        let (program, arguments) = argv
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .current_dir(cwd)
+            .envs(env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let group = Arc::new(Group { pid, alive: Mutex::new(true) });
+        let (tell, end) = watch::channel(None);
+        let watched = group.clone();
+        let watcher = std::thread::Builder::new()
+            .name("kernel-exit".to_owned())
+            .spawn(move || tell.send_replace(Some(watched.wait())));
+        let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
+        let mut process = Self { group, end, tail, loud, readers: Vec::new() };
+        // From here on, an error drops the process and so ends it.
+        watcher?;
+        process.read(child.stdout.take(), child.stderr.take(), lines)?;
+        Ok(process)
+    }
+
+    fn read(
+        &mut self,
+        out: Option<ChildStdout>,
+        err: Option<ChildStderr>,
+        lines: LineSink,
+    ) -> io::Result<()> {
+        let keep = || Keep { tail: self.tail.clone(), loud: self.loud.clone(), lines: lines.clone() };
+        if let Some(pipe) = out {
+            self.readers.push(tokio::spawn(read_lines(pipes::ChildStdout::from_std(pipe)?, keep())));
+        }
+        if let Some(pipe) = err {
+            self.readers.push(tokio::spawn(read_lines(pipes::ChildStderr::from_std(pipe)?, keep())));
+        }
+        Ok(())
+    }
+
+    /// From now on each line of output goes to the sink that was given, beside being kept.
+    pub fn listen(&self) {
+        self.loud.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&self) -> Exit {
+        let mut end = self.end.clone();
+        match end.wait_for(Option::is_some).await {
+            Ok(end) => end.map_or(Exit::UNKNOWN, |end| end.exit),
+            // The watcher goes only after it has told.
+            Err(_) => Exit::UNKNOWN,
+        }
+    }
+
+    /// How it ended, where it has.
+    pub fn exit(&self) -> Option<Exit> {
+        self.end.borrow().map(|end| end.exit)
+    }
+
+    /// The peak of its memory so far, in bytes, where the system tells.
+    pub fn peak_memory(&self) -> Option<u64> {
+        match *self.end.borrow() {
+            Some(end) => end.peak_memory,
+            None => memory_peak(self.group.pid),
+        }
+    }
+
+    /// Sends a signal to the process group; nothing where it has ended.
+    pub fn signal(&self, signal: i32) {
+        self.group.signal(signal);
+    }
+
+    /// Ends the process: politely, then not. Waits until it is gone.
+    pub async fn end(&self, grace: Duration) {
+        self.signal(libc::SIGTERM);
+        if tokio::time::timeout(grace, self.ended()).await.is_err() {
+            self.signal(libc::SIGKILL);
+            // A killed process is gone in moments, save one that hangs in the kernel of the system.
+            let _ = tokio::time::timeout(Duration::from_secs(5), self.ended()).await;
+        }
+    }
+
+    /// The last lines that it wrote; waits a moment for those that are on their way.
+    pub async fn last_words(&mut self, count: usize) -> Option<LastWords> {
+        let readers = futures::future::join_all(self.readers.drain(..));
+        let _ = tokio::time::timeout(Duration::from_millis(300), readers).await;
+        let lines: Vec<String> =
+            self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        LastWords::of_crash(&lines, count)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+    }
+}
+
+/// A process group by the id of the process that leads it.
+#[derive(Debug)]
+struct Group {
+    pid: i32,
+    /// Whether the leader's exit status has yet to be taken: until then nobody else can get its id.
+    alive: Mutex<bool>,
+}
+
+impl Group {
+    fn signal(&self, signal: i32) {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        // An id below 2 would mean ourselves or everybody.
+        if *alive && self.pid > 1 {
+            // SAFETY: `killpg` takes two integers and touches no memory of ours.
+            unsafe {
+                libc::killpg(self.pid, signal);
+            }
+        }
+    }
+
+    /// Blocks until the leader ends, ends what it left running, and takes its exit status.
+    fn wait(&self) -> End {
+        // Its id is still taken, so the group cannot be that of others.
+        if self.wait_for_zombie() {
+            self.signal(libc::SIGKILL);
+        }
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        *alive = false;
+        let mut status = 0;
+        // SAFETY: all-zero bytes are a valid `rusage`, a struct of integers.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        loop {
+            // SAFETY: both pointers are to locals that live through the call.
+            let found = unsafe { libc::wait4(self.pid, &mut status, 0, &mut usage) };
+            if found == self.pid {
+                let exit = Exit::from(ExitStatus::from_raw(status));
+                return End { exit, peak_memory: peak(&usage) };
+            }
+            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                return End { exit: Exit::UNKNOWN, peak_memory: None };
+            }
+        }
+    }
+
+    /// Waits for the end without taking the exit status; whether it came.
+    fn wait_for_zombie(&self) -> bool {
+        let Ok(id) = libc::id_t::try_from(self.pid) else { return false };
+        loop {
+            // SAFETY: all-zero bytes are a valid `siginfo_t`; the pointer is to a local that lives through
+            // the call.
+            let failed = unsafe {
+                let mut info: libc::siginfo_t = std::mem::zeroed();
+                libc::waitid(libc::P_PID, id, &mut info, libc::WEXITED | libc::WNOWAIT) != 0
+            };
+            if !failed || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                return !failed;
+            }
+        }
+    }
+}
+
+/// The peak of resident memory in bytes: Linux counts in kilobytes, macOS in bytes. Linux counts from the
+/// start of the process, when it still had the size of the one that made it.
+fn peak(usage: &libc::rusage) -> Option<u64> {
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    u64::try_from(usage.ru_maxrss).ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)
+}
+
+/// The peak of a living process's resident memory in bytes, as Linux tells it.
+fn memory_peak(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+struct Keep {
+    tail: Arc<Mutex<VecDeque<String>>>,
+    loud: Arc<AtomicBool>,
+    lines: LineSink,
+}
+
+impl Keep {
+    fn line(&self, bytes: &[u8]) {
+        let line = String::from_utf8_lossy(bytes);
+        let line = crate::outputs::plain(line.trim_end_matches('\r'));
+        if self.loud.load(Ordering::Relaxed) {
+            (self.lines)(line.clone());
+        }
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.len() == KEPT_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line);
+    }
+}
+
+async fn read_lines(mut pipe: impl AsyncRead + Unpin, keep: Keep) {
+    let mut line = Vec::new();
+    let mut chunk = [0u8; 4096];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        for byte in chunk.iter().take(count) {
+            if *byte != b'\n' {
+                line.push(*byte);
+            }
+            if *byte == b'\n' || line.len() >= LONGEST_LINE {
+                keep.line(&line);
+                line.clear();
+            }
+        }
+    }
+    if !line.is_empty() {
+        keep.line(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Process {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned);
+        Process::spawn(&argv, Path::new("/"), &BTreeMap::new(), Arc::new(|_| {})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_end_and_the_last_words_are_told() {
+        let mut process = shell("echo one; echo two >&2; exit 3");
+        assert_eq!(process.ended().await, Exit { code: Some(3), signal: None });
+        assert!(process.peak_memory().is_some_and(|bytes| bytes > 100_000));
+        let mut words = process.last_words(5).await.unwrap().0;
+        words.sort();
+        assert_eq!(words, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_process_leaves_running_is_ended_with_it() {
+        let mut process = shell("sleep 600 & echo $!");
+        process.ended().await;
+        let words = process.last_words(1).await.unwrap();
+        let pid = words.0.first().unwrap().clone();
+        let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let gone = || status().is_empty() || status().contains("State:\tZ");
+        while !gone() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deaf_process_is_killed() {
+        let process = shell("trap '' TERM; echo deaf; while :; do sleep 600; done");
+        while process.tail.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        process.end(Duration::from_millis(50)).await;
+        assert_eq!(process.exit(), Some(Exit { code: None, signal: Some(libc::SIGKILL) }));
+    }
+
+    #[test]
+    fn ends_are_said_in_words() {
+        assert_eq!(Exit { code: Some(3), signal: None }.to_string(), "exited with code 3");
+        assert_eq!(
+            Exit { code: None, signal: Some(libc::SIGSEGV) }.to_string(),
+            "was killed by signal 11 (SIGSEGV)"
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! The package `papermill` as a pipeline calls it, and kernels that have to be looked up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rondo_core::handoff::StepInputs;
+use rondo_core::ports::{Builtin, BuiltinCall, Unwatched};
+use rondo_core::{Digest, Explain, RunId};
+use rondo_notebook::builtin::Papermill;
+use rondo_notebook::execute::{ExecuteRequest, execute};
+use rondo_notebook::kernel::KernelChoice;
+use serde_json::{Value, json};
+
+use crate::work::{Work, text};
+
+fn call(work: &Work, with: Value) -> BuiltinCall {
+    let step = StepInputs {
+        project: "p".to_owned(),
+        step: "train".to_owned(),
+        run: RunId::random(),
+        key: Digest::of(b"key"),
+        params: BTreeMap::new(),
+        inputs: BTreeMap::new(),
+        outputs: BTreeMap::from([
+            ("model".to_owned(), work.path("made/model.txt")),
+            ("report".to_owned(), work.path("made/report.ipynb")),
+        ]),
+        metrics: None,
+    };
+    BuiltinCall {
+        step,
+        with: with.as_object().unwrap().clone().into_iter().collect(),
+        root: work.path(""),
+        scratch: work.path("scratch"),
+        environment: BTreeMap::from([("RONDO_OUTPUT_MODEL".to_owned(), "made/model.txt".to_owned())]),
+        python: Some(work.python.clone()),
+        progress: Arc::new(Unwatched),
+    }
+}
+
+#[tokio::test]
+async fn a_step_makes_its_outputs_and_keeps_the_executed_notebook() {
+    let Some(work) = Work::new() else { return };
+    let write = "import os, pathlib\npath = pathlib.Path(os.environ['RONDO_OUTPUT_MODEL'])\n\
+        path.parent.mkdir(exist_ok=True)\npath.write_text(str(depth))";
+    work.notebook(&[("depth = 6", &["parameters"]), (write, &[])]);
+    let with = json!({"notebook": "in.ipynb", "parameters": {"depth": 3}});
+    let result = Papermill::default().run(call(&work, with)).await.unwrap();
+    assert_eq!(std::fs::read_to_string(work.path("made/model.txt")).unwrap(), "3");
+    let kept = &result.artifacts["notebook/in.ipynb"];
+    assert_eq!(kept, &work.path("scratch/in.executed.ipynb"));
+    assert_eq!(std::fs::read(kept).unwrap(), std::fs::read(work.path("made/report.ipynb")).unwrap());
+    crate::environment::validate(&work.python, kept);
+}
+
+#[tokio::test]
+async fn an_output_that_the_step_does_not_declare_is_refused() {
+    let Some(work) = Work::new() else { return };
+    work.notebook(&[("1", &[])]);
+    let with = json!({"notebook": "in.ipynb", "output": "reprot"});
+    let error = Papermill::default().run(call(&work, with)).await.unwrap_err();
+    assert!(error.to_string().contains("did you mean `report`?"), "{error}");
+    let _: &dyn Explain = &*error;
+}
+
+#[tokio::test]
+async fn a_kernel_that_knows_no_unix_sockets_is_started_on_ports() {
+    let Some(work) = Work::new() else { return };
+    // A real kernel behind a launcher that refuses Unix sockets, as some kernels do.
+    let launcher = work.path("launcher.py");
+    let script = "import json, sys\n\
+        if json.load(open(sys.argv[1]))['transport'] != 'tcp':\n    sys.exit('only tcp')\n\
+        sys.argv = ['k', '-f', sys.argv[1]]\n\
+        from ipykernel import kernelapp\nkernelapp.launch_new_instance()\n";
+    std::fs::write(&launcher, script).unwrap();
+    let folder = work.path("data/kernels/odd");
+    std::fs::create_dir_all(&folder).unwrap();
+    let spec = json!({
+        "argv": ["python", launcher, "{connection_file}"],
+        "language": "python",
+        "display_name": "Odd",
+        "interrupt_mode": "message",
+        "env": {"ODD": "yes"},
+    });
+    std::fs::write(folder.join("kernel.json"), spec.to_string()).unwrap();
+    let kernel = KernelChoice {
+        name: Some("odd".to_owned()),
+        python: Some(work.python.clone()),
+        data_dirs: vec![work.path("data")],
+    };
+    let request = ExecuteRequest { kernel, ..work.request(&[("import os; print(os.environ['ODD'])", &[])]) };
+    execute(request).await.unwrap();
+    assert_eq!(text(work.executed().cells.last().unwrap()), "yes\n");
+}
+
+#[tokio::test]
+async fn a_notebook_in_another_language_runs_on_its_own_kernel() {
+    let Some(work) = Work::new() else { return };
+    let script = work.path("in.sh");
+    std::fs::write(&script, "# %% tags=[\"parameters\"]\nname=nobody\n# %%\necho \"hello $name\" $FROM\n")
+        .unwrap();
+    let request = ExecuteRequest {
+        input: script,
+        parameters: BTreeMap::from([("name".to_owned(), json!("it's $HOME; exit 1"))]),
+        env: BTreeMap::from([("FROM".to_owned(), "rondo".to_owned())]),
+        ..work.request(&[])
+    };
+    let executed = execute(request).await.unwrap();
+    assert_eq!(executed.cells_run, 3);
+    assert_eq!(text(work.executed().cells.last().unwrap()).trim(), "hello it's $HOME; exit 1 rondo");
+}
+
+#[tokio::test]
+async fn a_failing_cell_of_another_language_fails_the_run() {
+    let Some(work) = Work::new() else { return };
+    let script = work.path("in.sh");
+    std::fs::write(&script, "# %%\nls /there/is/no/such\n# %%\necho never\n").unwrap();
+    let request = ExecuteRequest { input: script, ..work.request(&[]) };
+    let error = execute(request).await.unwrap_err();
+    assert_eq!(error.code(), rondo_core::Code::NotebookFailed, "{error}");
+    assert_eq!(text(work.executed().cells.last().unwrap()), "");
+}

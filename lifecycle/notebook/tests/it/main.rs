@@ -1,0 +1,10 @@
+//! Notebooks run on real kernels: IPython's, and one of another language.
+
+// Helpers of tests are tests: they may fail loudly and say why they skip.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod builtin;
+mod environment;
+mod failures;
+mod runs;
+mod work;

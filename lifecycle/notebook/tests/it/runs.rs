@@ -1,0 +1,151 @@
+//! Runs that go well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rondo_notebook::document::Cell;
+use rondo_notebook::execute::{ExecuteRequest, execute};
+use rondo_notebook::html;
+use rondo_notebook::parameters::INJECTED;
+use serde_json::{Value, json};
+
+use crate::work::{Watcher, Work, names, text};
+
+fn given(value: Value) -> BTreeMap<String, Value> {
+    value.as_object().unwrap().clone().into_iter().collect()
+}
+
+#[tokio::test]
+async fn parameters_reach_the_cells_and_outputs_are_kept() {
+    let Some(work) = Work::new() else { return };
+    let watcher = Watcher::default();
+    let request = ExecuteRequest {
+        parameters: given(json!({"depth": 3, "label": "it's \"late\"\n"})),
+        progress: Arc::new(watcher.clone()),
+        env: BTreeMap::from([("FROM_RONDO".to_owned(), "yes".to_owned())]),
+        ..work.request(&[
+            ("depth = 6  # how deep\nlabel = 'x'", &["parameters"]),
+            ("import os, sys\nprint(depth, label, os.environ['FROM_RONDO'])\nprint(os.getcwd(), file=sys.stderr)", &[]),
+            ("raise SystemError('never run')", &["skip"]),
+            ("1/0", &["raises-exception"]),
+            ("for i in range(3): print(i)\ndepth * 2", &[]),
+            ("", &[]),
+        ])
+    };
+    let executed = execute(request).await.unwrap();
+    assert_eq!(executed.cells_run, 5);
+    assert!(executed.peak_memory.is_some_and(|bytes| bytes > 1_000_000));
+
+    let notebook = work.executed();
+    assert!(notebook.cells[2].has_tag(INJECTED));
+    let cells: Vec<String> = notebook.cells.iter().map(text).collect();
+    assert!(cells[3].contains("3 it's \"late\"\n yes"), "{cells:?}");
+    let folder = std::fs::canonicalize(work.path("")).unwrap();
+    assert!(cells[3].contains(folder.to_str().unwrap()), "{cells:?}");
+    assert_eq!(cells[4], "");
+    assert!(cells[5].contains("ZeroDivisionError"));
+    assert_eq!(cells[6], "0\n1\n2\n|6");
+    let counts: Vec<Option<u64>> = notebook.cells.iter().map(Cell::execution_count).collect();
+    assert_eq!(counts, [None, Some(1), Some(2), Some(3), None, Some(4), Some(5), None]);
+    assert_eq!(notebook.metadata().unwrap()["papermill"]["parameters"]["depth"], 3);
+
+    assert!(watcher.lines().contains(&"2".to_owned()));
+    assert_eq!(watcher.steps().last(), Some(&(5, Some(5))));
+    let page = html::export(&notebook, "n");
+    assert!(page.contains("ZeroDivisionError") && !page.contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn the_same_run_gives_the_same_bytes() {
+    let Some(work) = Work::new() else { return };
+    let request = |name: &str| ExecuteRequest {
+        output: work.path(name),
+        ..work.request(&[
+            ("import sys\nfor i in range(50):\n    print(i)\n    print(i, file=sys.stderr)", &[]),
+            ("{'a': 1}", &[]),
+        ])
+    };
+    let (one, two) = (request("one.ipynb"), request("two.ipynb"));
+    let (one, two) = tokio::join!(execute(one), execute(two));
+    assert_eq!((one.unwrap().cells_run, two.unwrap().cells_run), (2, 2));
+    let read = |name: &str| std::fs::read_to_string(work.path(name)).unwrap();
+    assert_eq!(read("one.ipynb"), read("two.ipynb"));
+}
+
+#[tokio::test]
+async fn displays_are_updated_cleared_and_read_as_metrics() {
+    let Some(work) = Work::new() else { return };
+    let scrap = "from IPython.display import display, clear_output\n\
+        mime = 'application/scrapbook.scrap.json+json'\n\
+        display({mime: {'name': 'auc', 'data': 0.71, 'encoder': 'json', 'version': 1}}, raw=True)\n\
+        shown = display('before', display_id=True)";
+    let executed = execute(work.request(&[
+        (scrap, &[]),
+        ("shown.update('after')\nprint('gone')\nclear_output()\nprint('kept')", &[]),
+        ("import sys\nsys.exit(0)", &[]),
+        ("print('never')", &[]),
+    ]))
+    .await
+    .unwrap();
+    assert_eq!(executed.metrics, BTreeMap::from([("auc".to_owned(), 0.71)]));
+    assert_eq!(executed.cells_run, 3);
+    let cells: Vec<String> = work.executed().cells.iter().map(text).collect();
+    assert!(cells[1].contains("'after'") && !cells[1].contains("before"), "{cells:?}");
+    assert_eq!(cells[2], "kept\n");
+    assert_eq!(cells[4], "");
+}
+
+#[tokio::test]
+async fn files_left_open_are_written_at_the_end() {
+    let Some(work) = Work::new() else { return };
+    let leave = "f = open('left.txt', 'w')\nf.write('whole')\nimport atexit\n\
+        atexit.register(lambda: open('exit.txt', 'w').close())\nNone";
+    execute(work.request(&[(leave, &[])])).await.unwrap();
+    assert_eq!(std::fs::read_to_string(work.path("left.txt")).unwrap(), "whole");
+    assert_eq!(names(&work.path("")), ["exit.txt", "in.ipynb", "left.txt", "out.ipynb"]);
+}
+
+#[tokio::test]
+async fn processes_that_cells_started_end_with_the_kernel() {
+    let Some(work) = Work::new() else { return };
+    let start = "import subprocess\nsubprocess.Popen(['sleep', '4815.16'])\n\
+        subprocess.Popen(['setsid', 'true'])\nNone";
+    execute(work.request(&[(start, &[])])).await.unwrap();
+    assert!(!crate::work::is_running("4815.16"));
+}
+
+#[tokio::test]
+async fn a_percent_script_is_a_notebook_and_times_are_kept_when_wanted() {
+    let Some(work) = Work::new() else { return };
+    let script = work.path("train.py");
+    std::fs::write(
+        &script,
+        "# %% [markdown]\n# # Hi\n# %% tags=[\"parameters\"]\nn = 1\n# %%\nprint(n + 1)\n",
+    )
+    .unwrap();
+    let request = ExecuteRequest {
+        input: script,
+        parameters: given(json!({"n": 41})),
+        timestamps: true,
+        ..work.request(&[])
+    };
+    execute(request).await.unwrap();
+    let notebook = work.executed();
+    assert_eq!(text(notebook.cells.last().unwrap()), "42\n");
+    let record = &notebook.metadata().unwrap()["papermill"];
+    assert!(record["start_time"].is_string() && record["duration"].is_number());
+}
+
+#[tokio::test]
+async fn outputs_beyond_the_limit_are_dropped_and_the_run_goes_on() {
+    let Some(work) = Work::new() else { return };
+    let request = ExecuteRequest {
+        output_limit: 10_000,
+        ..work.request(&[("for _ in range(20_000): print('x' * 100)", &[]), ("print('next')", &[])])
+    };
+    execute(request).await.unwrap();
+    let notebook = work.executed();
+    let first = text(&notebook.cells[1]);
+    assert!(first.len() < 10_200 && first.contains("dropped"), "{}", first.len());
+    assert_eq!(text(&notebook.cells[2]), "next\n");
+}

@@ -1,0 +1,162 @@
+//! Environments: what a step's process finds around it.
+//!
+//! An environment's identity is the digest of its lock: a text that names every package with its version
+//! and hashes, and the minor version of the interpreter. The same requirements lock to the same text again
+//! without a network, because the text is remembered ([`lock`]); the environment itself is a folder named
+//! by the digest, made by `uv` ([`provision`]), which is found or installed once ([`uv`]).
+//!
+//! Interpreters are never downloaded: one that is on the machine is chosen. Environments of R and of
+//! containers are not made here yet, and say so.
+
+pub mod host;
+mod index;
+pub mod lock;
+pub mod provision;
+mod uv;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rondo_core::Digest;
+use rondo_core::ports::Progress;
+use rondo_project::project::{Environment, Project, Requirements};
+use rondo_store::Store;
+use tokio::sync::{Mutex, OnceCell, watch};
+
+use crate::Error;
+use crate::packages::FilePackage;
+use lock::{EnvironmentLock, Wanted};
+use provision::Provisioned;
+use uv::Uv;
+
+/// The environments of a project, each locked and provisioned at most once.
+pub struct Environments {
+    store: Store,
+    root: PathBuf,
+    tools: PathBuf,
+    host: BTreeMap<String, String>,
+    progress: Arc<dyn Progress>,
+    /// Lock digests that `rondo.lock` pins, by environment.
+    pins: BTreeMap<String, Digest>,
+    cancel: watch::Receiver<bool>,
+    uv: OnceCell<Uv>,
+    rooms: Mutex<HashMap<String, Arc<Room>>>,
+}
+
+/// What is known of one environment.
+#[derive(Default)]
+struct Room {
+    lock: OnceCell<Arc<EnvironmentLock>>,
+    made: OnceCell<Provisioned>,
+}
+
+/// What environments are made from.
+pub struct Making {
+    /// The store: locks and environments lie in its folder.
+    pub store: Store,
+    /// The project's folder.
+    pub root: PathBuf,
+    /// Where `uv` is installed if the machine has none; may be shared by projects.
+    pub tools: PathBuf,
+    /// The environment variables that Rondo was started with.
+    pub host: BTreeMap<String, String>,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// Lock digests that `rondo.lock` pins, by environment.
+    pub pins: BTreeMap<String, Digest>,
+    /// Becomes true when everything should stop.
+    pub cancel: watch::Receiver<bool>,
+}
+
+impl Environments {
+    /// None of them made yet.
+    pub fn new(making: Making) -> Self {
+        let Making { store, root, tools, host, progress, pins, cancel } = making;
+        Self {
+            store,
+            root,
+            tools,
+            host,
+            progress,
+            pins,
+            cancel,
+            uv: OnceCell::new(),
+            rooms: Mutex::default(),
+        }
+    }
+
+    /// The lock of a declared environment: pinned, remembered, or resolved now.
+    ///
+    /// # Errors
+    /// When it is of a kind that cannot be made, its requirements cannot be read, no interpreter fits, or
+    /// `uv` cannot resolve it.
+    pub async fn lock(&self, project: &Project, name: &str) -> Result<Arc<EnvironmentLock>, Error> {
+        let room = self.room(name).await;
+        let lock = room.lock.get_or_try_init(|| async {
+            let wanted = self.declared(project, name)?;
+            self.locked(&wanted).await.map(Arc::new)
+        });
+        lock.await.cloned()
+    }
+
+    /// The lock of the environment that a package brings along.
+    ///
+    /// # Errors
+    /// As [`Environments::lock`].
+    pub async fn package_lock(&self, package: &FilePackage) -> Result<Arc<EnvironmentLock>, Error> {
+        let room = self.room(&package_name(package)).await;
+        let lock = room.lock.get_or_try_init(|| async {
+            let wanted = Wanted::new(&package_name(package), package.python, package.requirements);
+            self.locked(&wanted).await.map(Arc::new)
+        });
+        lock.await.cloned()
+    }
+
+    /// The lock of a declared environment, where it is pinned or remembered; nothing is resolved.
+    ///
+    /// # Errors
+    /// When it is of a kind that cannot be made, or its requirements cannot be read.
+    pub fn known_lock(&self, project: &Project, name: &str) -> Result<Option<Arc<EnvironmentLock>>, Error> {
+        Ok(self.known(&self.declared(project, name)?).map(Arc::new))
+    }
+
+    /// The lock of the environment that a package brings along, where it is pinned or remembered.
+    pub fn known_package_lock(&self, package: &FilePackage) -> Option<Arc<EnvironmentLock>> {
+        let wanted = Wanted::new(&package_name(package), package.python, package.requirements);
+        self.known(&wanted).map(Arc::new)
+    }
+
+    /// The environment of a lock, made where it is missing.
+    ///
+    /// # Errors
+    /// When the interpreter is gone, a package cannot be fetched, or the disk refuses.
+    pub async fn provision(&self, lock: &EnvironmentLock) -> Result<Provisioned, Error> {
+        let room = self.room(&lock.name).await;
+        room.made.get_or_try_init(|| self.make(lock)).await.cloned()
+    }
+
+    async fn room(&self, name: &str) -> Arc<Room> {
+        self.rooms.lock().await.entry(name.to_owned()).or_default().clone()
+    }
+
+    fn declared(&self, project: &Project, name: &str) -> Result<Wanted, Error> {
+        let kind = |kind| Error::EnvironmentKind { environment: name.to_owned(), kind };
+        match project.environments.get(name) {
+            Some(Environment::Python { python, requirements }) => {
+                let requirements = match requirements {
+                    Requirements::File(path) => lock::read_requirements(&self.root, path)?,
+                    Requirements::List(items) => items.join("\n"),
+                };
+                Ok(Wanted::new(name, python, &requirements))
+            }
+            Some(Environment::R { .. }) => Err(kind("an R environment")),
+            Some(Environment::Image { .. }) => Err(kind("a container image")),
+            None => Err(kind("not declared")),
+        }
+    }
+}
+
+fn package_name(package: &FilePackage) -> String {
+    format!("{}-package", package.name)
+}

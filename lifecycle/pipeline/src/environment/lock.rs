@@ -1,0 +1,237 @@
+//! The lock of an environment: its identity as a text.
+//!
+//! ```text
+//! # Environment lock 1, made by rondo with uv: do not edit.
+//! # requirements: <digest of what is wanted>
+//! # python: 3.11
+//! duckdb==1.5.6 \
+//!     --hash=sha256:…
+//! ```
+//!
+//! The text is an object of the store, which `rondo.lock` pins by its digest, and lies under its
+//! environment's name in `locks/` of the store's folder, so that the same requirements give it again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rondo_core::Digest;
+use rondo_core::ports::Event;
+
+use super::Environments;
+use crate::Error;
+use crate::code::inside;
+use crate::worktree::write_atomically;
+
+const HEADER: &str = "# Environment lock 1, made by rondo with uv: do not edit.";
+
+/// How deep requirement files may include each other.
+const DEPTH: usize = 8;
+
+/// What an environment should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The environment's name.
+    pub name: String,
+    /// The Python version, such as `>=3.10`.
+    pub python: String,
+    /// The requirements, a line each, without comments.
+    pub requirements: String,
+    /// The digest of version and requirements.
+    pub digest: Digest,
+}
+
+impl Wanted {
+    /// From the texts as written: comments, blank lines and spaces around a line do not count.
+    pub fn new(name: &str, python: &str, requirements: &str) -> Self {
+        let lines: Vec<&str> =
+            requirements.lines().map(without_comment).filter(|line| !line.is_empty()).collect();
+        let requirements = lines.join("\n");
+        let python = if python.trim().is_empty() { ">=3.8" } else { python.trim() };
+        let digest = Digest::of(format!("python {python}\n{requirements}\n").as_bytes());
+        Self { name: name.to_owned(), python: python.to_owned(), requirements, digest }
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    let line = line.trim();
+    if line.starts_with('#') { "" } else { line.split(" #").next().unwrap_or("").trim() }
+}
+
+/// Reads a requirements file of a project; files that it includes (`-r other.txt`) are put in their place.
+///
+/// # Errors
+/// When a file cannot be read, leaves the project, or includes itself.
+pub fn read_requirements(root: &Path, path: &str) -> Result<String, Error> {
+    read_included(root, path, 0)
+}
+
+fn read_included(root: &Path, path: &str, depth: usize) -> Result<String, Error> {
+    let refuse = |why: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, why.to_owned());
+    let place = inside(root, path)
+        .ok_or_else(|| Error::io("read", Path::new(path))(refuse("it lies outside the project")))?;
+    if depth > DEPTH {
+        return Err(Error::io("read", &place)(refuse("requirement files include each other in a circle")));
+    }
+    let text = fs::read_to_string(&place).map_err(Error::io("read", &place))?;
+    let mut lines = Vec::new();
+    for line in text.lines().map(without_comment) {
+        match line.strip_prefix("-r ").or_else(|| line.strip_prefix("--requirement ")) {
+            Some(other) => {
+                let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+                lines.push(read_included(root, &folder.join(other.trim()).to_string_lossy(), depth + 1)?);
+            }
+            None => lines.push(line.to_owned()),
+        }
+    }
+    Ok(lines.join("\n"))
+}
+
+/// A locked environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentLock {
+    /// The environment's name; no part of its identity.
+    pub name: String,
+    /// The digest of the text: the environment's identity.
+    pub digest: Digest,
+    /// The whole text.
+    pub text: String,
+    /// The interpreter's minor version, such as `3.11`.
+    pub python: String,
+    /// The digest of what was wanted.
+    pub wanted: Digest,
+}
+
+impl EnvironmentLock {
+    /// From an interpreter's version and what `uv pip compile` wrote.
+    pub fn new(wanted: &Wanted, python: &str, resolved: &str) -> Self {
+        let body: Vec<&str> = resolved.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let mut text = format!("{HEADER}\n# requirements: {}\n# python: {python}\n", wanted.digest);
+        for line in body {
+            text.push_str(line);
+            text.push('\n');
+        }
+        Self {
+            name: wanted.name.clone(),
+            digest: Digest::of(text.as_bytes()),
+            python: python.to_owned(),
+            wanted: wanted.digest,
+            text,
+        }
+    }
+
+    /// Reads a lock's text; nothing where it is none.
+    pub fn parse(name: &str, text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next() != Some(HEADER) {
+            return None;
+        }
+        let wanted = lines.next()?.strip_prefix("# requirements: ")?.parse().ok()?;
+        let python = lines.next()?.strip_prefix("# python: ")?.to_owned();
+        let digest = Digest::of(text.as_bytes());
+        Some(Self { name: name.to_owned(), digest, text: text.to_owned(), python, wanted })
+    }
+
+    /// The packages and their versions.
+    pub fn packages(&self) -> Vec<(String, String)> {
+        let names = self.text.lines().filter(|line| !line.starts_with(['#', ' ', '-']));
+        names
+            .filter_map(|line| {
+                let (name, rest) = line.split_once("==")?;
+                let version = rest.split([' ', ';', '\\']).next()?;
+                Some((name.trim().to_owned(), version.to_owned()))
+            })
+            .collect()
+    }
+}
+
+impl Environments {
+    /// The lock of what is wanted: the one that `rondo.lock` pins where it fits, else the remembered one,
+    /// else a new one.
+    pub(super) async fn locked(&self, wanted: &Wanted) -> Result<EnvironmentLock, Error> {
+        let known = [self.pinned(wanted), self.remembered(wanted)];
+        for lock in known.into_iter().flatten() {
+            if self.is_usable(&lock).await {
+                self.remember(&lock)?;
+                return Ok(lock);
+            }
+            let message =
+                format!("was locked to Python {}, which is not on this machine: locking anew", lock.python);
+            self.progress.report(Event::Note { subject: subject(&wanted.name), message });
+        }
+        let lock = self.resolve(wanted).await?;
+        self.remember(&lock)?;
+        Ok(lock)
+    }
+
+    /// The lock that fits what is wanted, without a look at the machine.
+    pub(super) fn known(&self, wanted: &Wanted) -> Option<EnvironmentLock> {
+        self.pinned(wanted).or_else(|| self.remembered(wanted))
+    }
+
+    fn pinned(&self, wanted: &Wanted) -> Option<EnvironmentLock> {
+        let digest = *self.pins.get(&wanted.name)?;
+        let text = String::from_utf8(self.store.objects().read(digest).ok()?).ok()?;
+        EnvironmentLock::parse(&wanted.name, &text).filter(|lock| lock.wanted == wanted.digest)
+    }
+
+    fn remembered(&self, wanted: &Wanted) -> Option<EnvironmentLock> {
+        let text = fs::read_to_string(self.remembered_at(&wanted.name, wanted.digest)).ok()?;
+        EnvironmentLock::parse(&wanted.name, &text).filter(|lock| lock.wanted == wanted.digest)
+    }
+
+    fn remembered_at(&self, name: &str, wanted: Digest) -> PathBuf {
+        self.store.root().join("locks").join(format!("{name}-{}.txt", wanted.short()))
+    }
+
+    fn remember(&self, lock: &EnvironmentLock) -> Result<(), Error> {
+        self.store.objects().put_bytes(lock.text.as_bytes())?;
+        let place = self.remembered_at(&lock.name, lock.wanted);
+        if fs::read(&place).is_ok_and(|text| text == lock.text.as_bytes()) {
+            return Ok(());
+        }
+        write_atomically(self.store.root(), &place, lock.text.as_bytes())
+    }
+}
+
+/// An environment as the subject of what is reported.
+pub(super) fn subject(name: &str) -> String {
+    format!("environment {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_blanks_change_nothing_and_versions_do() {
+        let plain = Wanted::new("py", ">=3.10", "a==1\nb==2");
+        assert_eq!(plain, Wanted::new("py", " >=3.10 ", "# why\n a==1 # because\n\nb==2\n"));
+        assert_ne!(plain.digest, Wanted::new("py", ">=3.11", "a==1\nb==2").digest);
+        assert_ne!(plain.digest, Wanted::new("py", ">=3.10", "a==1\nb==3").digest);
+    }
+
+    #[test]
+    fn a_lock_reads_back_and_lists_its_packages() {
+        let wanted = Wanted::new("py", ">=3.10", "duckdb");
+        let resolved = "duckdb==1.5.6 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ncolorama==0.4 ; sys_platform == 'win32' \\\n    --hash=sha256:cc\n";
+        let lock = EnvironmentLock::new(&wanted, "3.11", resolved);
+        assert_eq!(EnvironmentLock::parse("py", &lock.text).unwrap(), lock);
+        assert_eq!(lock.packages(), [("duckdb".into(), "1.5.6".into()), ("colorama".into(), "0.4".into())]);
+        assert_eq!(lock.digest.hex(), "e9bdd40421ad2ed23d95e48151f68ff4956abe891171dbef24fca54a07f983b1");
+        for text in ["", "duckdb==1", HEADER, &format!("{HEADER}\n# requirements: x\n# python: 3\n")] {
+            assert_eq!(EnvironmentLock::parse("py", text), None);
+        }
+    }
+
+    #[test]
+    fn included_requirement_files_are_put_in_and_circles_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("r")).unwrap();
+        fs::write(root.path().join("r/all.txt"), "-r base.txt\nb\n").unwrap();
+        fs::write(root.path().join("r/base.txt"), "a\n").unwrap();
+        fs::write(root.path().join("circle.txt"), "-r circle.txt\n").unwrap();
+        assert_eq!(read_requirements(root.path(), "r/all.txt").unwrap(), "a\nb");
+        assert!(read_requirements(root.path(), "circle.txt").is_err());
+        assert!(read_requirements(root.path(), "../x.txt").is_err());
+    }
+}

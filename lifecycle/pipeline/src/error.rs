@@ -1,0 +1,262 @@
+//! What can go wrong with a pipeline before and around its steps. A step that fails is a result, not an
+//! error of this crate; [`Error::StepFailed`] exists for callers that want one.
+
+use std::path::{Path, PathBuf};
+
+use rondo_core::{Code, Digest, Explain, RunId};
+use rondo_project::substitute::SubstituteError;
+
+/// An error of the pipeline.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] rondo_store::Error),
+    /// A file or folder cannot be read or written.
+    #[error("{action} `{}`", path.display())]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A target that is no step.
+    #[error("the project has no step `{name}`")]
+    StepNotFound {
+        /// What was named.
+        name: String,
+        /// The step that may have been meant.
+        near: Option<String>,
+    },
+    /// A parameter that the project does not declare.
+    #[error("the project has no parameter `{name}`")]
+    ParameterNotFound {
+        /// What was named.
+        name: String,
+        /// The parameter that may have been meant.
+        near: Option<String>,
+    },
+    /// A parameter's value is of another type than the project's own.
+    #[error("parameter `{name}` is {expected} in the project, not {found}")]
+    ParameterType {
+        /// The parameter.
+        name: String,
+        /// What the project's value is, such as `a number`.
+        expected: &'static str,
+        /// What was given.
+        found: &'static str,
+    },
+    /// A dataset has no version yet.
+    #[error("dataset `{dataset}` has no version yet")]
+    DatasetMissing {
+        /// The dataset.
+        dataset: String,
+    },
+    /// A dataset is pinned to a version that is not known here.
+    #[error("dataset `{dataset}` has no version {}", digest.short())]
+    VersionMissing {
+        /// The dataset.
+        dataset: String,
+        /// The version.
+        digest: Digest,
+    },
+    /// A declared code file is not there.
+    #[error("step `{step}` names `{path}`, which does not exist")]
+    CodeMissing {
+        /// The step.
+        step: String,
+        /// The file, relative to the project.
+        path: String,
+    },
+    /// An expression has no value.
+    #[error("put values into step `{step}`")]
+    Expression {
+        /// The step.
+        step: String,
+        /// Why not.
+        source: SubstituteError,
+    },
+    /// A condition that is neither true nor false.
+    #[error("the condition `when: {text}` of step `{step}` is neither `true` nor `false`")]
+    Condition {
+        /// The step.
+        step: String,
+        /// What it came to.
+        text: String,
+    },
+    /// Something that the project file may say and that this version cannot run.
+    #[error("step `{step}` uses {what}, which this version cannot run")]
+    Unsupported {
+        /// The step.
+        step: String,
+        /// What it uses.
+        what: String,
+    },
+    /// A package that is not there.
+    #[error("step `{step}` uses the package `{package}`, which is not built in")]
+    PackageNotFound {
+        /// The step.
+        step: String,
+        /// The package.
+        package: String,
+        /// The built-in package that may have been meant.
+        near: Option<String>,
+    },
+    /// A package refuses its `with:` block.
+    #[error("step `{step}` gives `{package}` what it cannot use: {}", faults.join("; "))]
+    PackageRefused {
+        /// The step.
+        step: String,
+        /// The package.
+        package: String,
+        /// All that is wrong.
+        faults: Vec<String>,
+    },
+    /// An environment of a kind that this version cannot make.
+    #[error("environment `{environment}` is {kind}, which this version cannot provision")]
+    EnvironmentKind {
+        /// The environment.
+        environment: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// No interpreter of the wanted version.
+    #[error("environment `{environment}` wants Python `{wanted}`, which is not on this machine")]
+    PythonMissing {
+        /// The environment.
+        environment: String,
+        /// The version.
+        wanted: String,
+    },
+    /// `uv` is not there and cannot be installed.
+    #[error("install `uv`, which provisions Python environments: {reason}")]
+    UvMissing {
+        /// Why not.
+        reason: String,
+    },
+    /// An environment cannot be locked or made.
+    #[error("{action} environment `{environment}`: {reason}")]
+    EnvironmentFailed {
+        /// The environment.
+        environment: String,
+        /// What was tried: `lock` or `provision`.
+        action: &'static str,
+        /// What `uv` said.
+        reason: String,
+    },
+    /// The lock file cannot be read or written.
+    #[error("use the lock file `rondo.lock`: {reason}")]
+    LockFile {
+        /// Why not.
+        reason: String,
+    },
+    /// The lock file does not agree and it was to be kept.
+    #[error("`rondo.lock` does not agree with the project: {}", differences.join("; "))]
+    LockChanged {
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// A step failed.
+    #[error("step `{step}` failed: {cause}")]
+    StepFailed {
+        /// The step.
+        step: String,
+        /// The cause in words.
+        cause: String,
+        /// Its run.
+        run: Option<RunId>,
+    },
+    /// Stopped from outside.
+    #[error("the run was interrupted")]
+    Interrupted,
+    /// A task of this process came to a bad end.
+    #[error("a task of the pipeline ended unexpectedly: {reason}")]
+    Task {
+        /// What is known of it.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Task { reason: error.to_string() }
+    }
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                _ => Code::Io,
+            },
+            Self::StepNotFound { .. } => Code::StepNotFound,
+            Self::ParameterNotFound { .. } | Self::ParameterType { .. } => Code::ValueInvalid,
+            Self::DatasetMissing { .. } | Self::VersionMissing { .. } => Code::DatasetNotFound,
+            Self::CodeMissing { .. } | Self::Expression { .. } | Self::Condition { .. } => {
+                Code::ProjectInvalid
+            }
+            Self::Unsupported { .. } | Self::EnvironmentKind { .. } => Code::ProjectInvalid,
+            Self::PackageNotFound { .. } | Self::PackageRefused { .. } => Code::PackageInvalid,
+            Self::PythonMissing { .. } | Self::UvMissing { .. } | Self::EnvironmentFailed { .. } => {
+                Code::EnvironmentFailed
+            }
+            Self::LockFile { .. } => Code::ProjectInvalid,
+            Self::LockChanged { .. } => Code::LockChanged,
+            Self::StepFailed { .. } => Code::StepFailed,
+            Self::Interrupted => Code::Interrupted,
+            Self::Task { .. } => Code::Internal,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Store(error) => error.hints(),
+            Self::StepNotFound { near, .. }
+            | Self::ParameterNotFound { near, .. }
+            | Self::PackageNotFound { near, .. } => {
+                near.iter().map(|near| format!("did you mean `{near}`?")).collect()
+            }
+            Self::DatasetMissing { dataset } => vec![format!("rondo data add {dataset}")],
+            Self::VersionMissing { dataset, .. } => {
+                vec![format!("rondo data log {dataset}"), format!("rondo data get {dataset}")]
+            }
+            Self::PythonMissing { wanted, .. } => {
+                vec![format!("install Python {wanted}, or widen `python:` of the environment")]
+            }
+            Self::UvMissing { .. } => vec!["install `uv` and put it in the PATH".to_owned()],
+            Self::LockChanged { .. } => {
+                vec!["run without `--locked` and commit the new `rondo.lock`".to_owned()]
+            }
+            Self::StepFailed { run: Some(run), .. } => vec![format!("rondo runs show {}", run.short())],
+            Self::EnvironmentKind { .. } => {
+                vec![
+                    "declare a Python environment, or leave `environment:` out to use the host's tools"
+                        .to_owned(),
+                ]
+            }
+            Self::StepFailed { run: None, .. }
+            | Self::Io { .. }
+            | Self::ParameterType { .. }
+            | Self::CodeMissing { .. }
+            | Self::Expression { .. }
+            | Self::Condition { .. }
+            | Self::Unsupported { .. }
+            | Self::PackageRefused { .. }
+            | Self::EnvironmentFailed { .. }
+            | Self::LockFile { .. }
+            | Self::Interrupted
+            | Self::Task { .. } => Vec::new(),
+        }
+    }
+}

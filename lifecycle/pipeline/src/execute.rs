@@ -1,0 +1,11 @@
+//! Executing one step: from its definition to outputs in the store.
+//!
+//! [`step`] is the way through: it prepares a folder, hands the work to whoever does it ([`process`] for
+//! commands and file packages, a [`rondo_core::ports::Builtin`] for packages in Rust), and collects what
+//! was made ([`outputs`]). The standard output and error go through [`log`].
+
+pub mod log;
+pub mod outputs;
+pub mod process;
+pub mod shell;
+pub mod step;

@@ -1,0 +1,362 @@
+//! One process and everything it starts, as a group: run, watched, stopped, and accounted for.
+//!
+//! The process gets no standard input; its standard output and error are one pipe, so that their order is
+//! kept. When it ends, whatever it has left in its group is killed, so that a forgotten child neither
+//! keeps us waiting nor goes on writing. When Rondo itself dies, the process dies with it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::worktree::lock;
+
+/// How long a process that was asked to stop may take before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long what an ended process has left in the pipe may take to be read.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The program's file.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Where it runs.
+    pub folder: PathBuf,
+    /// Its whole environment.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Why a process was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It took longer than it may.
+    TimedOut,
+    /// Somebody wanted it to stop.
+    Cancelled,
+}
+
+/// A process that has ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ended {
+    /// Its exit code, where it exited by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it, where one did.
+    pub signal: Option<i32>,
+    /// User and system CPU seconds, of its ended children too.
+    pub cpu_seconds: f64,
+    /// The greatest resident memory of it or one of its ended children, in bytes.
+    pub peak_memory: u64,
+    /// Whether it was stopped by us.
+    pub stopped: Option<Stopped>,
+}
+
+/// Runs a command to its end and gives its output, as it comes, to `output`.
+///
+/// It is stopped when it takes longer than `limit` or when `cancel` becomes true: first asked (SIGTERM),
+/// then, after five seconds, killed. Dropping the future kills it.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn run(
+    command: &Command,
+    limit: Option<Duration>,
+    cancel: &mut watch::Receiver<bool>,
+    output: &mut (dyn FnMut(&[u8]) + Send),
+) -> io::Result<Ended> {
+    let (reader, writer) = io::pipe()?;
+    let (group, mut ended) = start(command, writer).await?;
+    let mut pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    let mut buffer = vec![0; 1 << 16];
+    let mut open = true;
+    let mut stopped = None;
+    let mut deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let end = loop {
+        tokio::select! {
+            read = pipe.read(&mut buffer), if open => match read {
+                Ok(count) if count > 0 => output(buffer.get(..count).unwrap_or_default()),
+                Ok(_) | Err(_) => open = false,
+            },
+            end = &mut ended => break end.map_err(|_| io::Error::other("the process's thread ended"))??,
+            () = at(deadline) => {
+                let signal = if stopped.is_none() { libc::SIGTERM } else { libc::SIGKILL };
+                deadline = stopped.is_none().then(|| Instant::now() + GRACE);
+                stopped = stopped.or(Some(Stopped::TimedOut));
+                group.signal(signal);
+            },
+            () = cancelled(cancel), if stopped.is_none() => {
+                stopped = Some(Stopped::Cancelled);
+                deadline = Some(Instant::now() + GRACE);
+                group.signal(libc::SIGTERM);
+            },
+        }
+    };
+    let last = Instant::now() + DRAIN;
+    while open {
+        match tokio::time::timeout_at(last, pipe.read(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => output(buffer.get(..count).unwrap_or_default()),
+            Ok(_) | Err(_) => open = false,
+        }
+    }
+    Ok(Ended { stopped, ..end })
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until somebody wants everything to stop; for ever where nobody can.
+pub(crate) async fn cancelled(cancel: &mut watch::Receiver<bool>) {
+    if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The process group of a running command; kills it when dropped.
+struct Group(Arc<Mutex<Option<libc::pid_t>>>);
+
+impl Group {
+    /// Sends a signal to all of the group, unless its leader has been reaped: then its number may be
+    /// another's.
+    fn signal(&self, signal: libc::c_int) {
+        if let Some(leader) = *lock(&self.0) {
+            // SAFETY: `kill` has no memory effects; the number is our own child's, not yet reaped.
+            unsafe { libc::kill(-leader, signal) };
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+    }
+}
+
+/// Starts the command from a thread of its own, which waits for it. The thread matters: a process that is
+/// to die with its parent dies when the thread that started it ends, and those of the pool come and go.
+async fn start(
+    command: &Command,
+    writer: io::PipeWriter,
+) -> io::Result<(Group, oneshot::Receiver<io::Result<Ended>>)> {
+    let mut child = std::process::Command::new(&command.program);
+    child
+        .args(&command.arguments)
+        .current_dir(&command.folder)
+        .env_clear()
+        .envs(&command.variables)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0);
+    die_with_parent(&mut child);
+    let leader = Arc::new(Mutex::new(None));
+    let (started, start) = oneshot::channel();
+    let (ended, end) = oneshot::channel();
+    let shared = leader.clone();
+    std::thread::Builder::new().name("step".to_owned()).spawn(move || {
+        let spawned =
+            child.spawn().and_then(|child| libc::pid_t::try_from(child.id()).map_err(io::Error::other));
+        // Our copies of the pipe's far end are closed, or its end would never be seen.
+        drop(child);
+        match spawned {
+            Err(error) => drop(started.send(Err(error))),
+            Ok(pid) => {
+                *lock(&shared) = Some(pid);
+                // Whoever asked may have gone; the process is waited for all the same.
+                let gone = started.send(Ok(())).is_err();
+                if gone {
+                    Group(shared.clone()).signal(libc::SIGKILL);
+                }
+                drop(ended.send(wait(pid, &shared)));
+            }
+        }
+    })?;
+    start.await.map_err(|_| io::Error::other("the process's thread ended"))??;
+    Ok((Group(leader), end))
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_parent(child: &mut std::process::Command) {
+    let parent = std::process::id();
+    let set = move || {
+        // SAFETY: both calls are safe between fork and exec: they take no lock and allocate nothing.
+        let alive = unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
+                && libc::getppid().cast_unsigned() == parent
+        };
+        if alive { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+    };
+    // SAFETY: the closure only makes the two calls above.
+    unsafe { child.pre_exec(set) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_child: &mut std::process::Command) {}
+
+/// Waits for a process, kills what it left in its group, reaps it.
+fn wait(pid: libc::pid_t, leader: &Mutex<Option<libc::pid_t>>) -> io::Result<Ended> {
+    // First without reaping: while the leader is a zombie, the group's number cannot be given away.
+    loop {
+        // SAFETY: a zeroed `siginfo_t` is a valid value, and the pointer is to our own variable.
+        let result = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, pid.cast_unsigned(), &raw mut info, libc::WEXITED | libc::WNOWAIT)
+        };
+        if result == 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            *lock(leader) = None;
+            return Err(error);
+        }
+    }
+    let mut guarded = lock(leader);
+    let mut status = 0;
+    // SAFETY: a zeroed `rusage` is a valid value; the pointers are to our own variables; the pid is our
+    // child's, which only this function reaps.
+    let (reaped, usage) = unsafe {
+        libc::kill(-pid, libc::SIGKILL);
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(pid, &raw mut status, 0, &raw mut usage), usage)
+    };
+    *guarded = None;
+    if reaped != pid {
+        return Err(io::Error::last_os_error());
+    }
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    Ok(Ended {
+        code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+        signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+        cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        peak_memory: u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(unit),
+        stopped: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        Command {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            folder: "/".into(),
+            variables: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        }
+    }
+
+    async fn run_with(
+        script: &str,
+        limit: Option<Duration>,
+        cancel: &mut watch::Receiver<bool>,
+    ) -> (Ended, String) {
+        let mut said = Vec::new();
+        let mut take = |bytes: &[u8]| said.extend_from_slice(bytes);
+        let ended = run(&shell(script), limit, cancel, &mut take).await.unwrap();
+        (ended, String::from_utf8(said).unwrap())
+    }
+
+    async fn run_alone(script: &str) -> (Ended, String) {
+        let (_never, mut cancel) = watch::channel(false);
+        run_with(script, None, &mut cancel).await
+    }
+
+    fn is_alive(pid: &str) -> bool {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) else { return false };
+        !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z')
+    }
+
+    #[tokio::test]
+    async fn output_and_error_come_in_order_with_the_exit_code() {
+        let (ended, said) = run_alone("echo a; echo b >&2; echo c; cat; exit 3").await;
+        assert_eq!((ended.code, ended.signal, said.as_str()), (Some(3), None, "a\nb\nc\n"));
+        assert!(ended.peak_memory > 0 && ended.cpu_seconds >= 0.0);
+        let (ended, _) = run_alone("kill -9 $$").await;
+        assert_eq!((ended.code, ended.signal), (None, Some(9)));
+    }
+
+    #[tokio::test]
+    async fn a_forked_child_neither_keeps_us_waiting_nor_lives_on() {
+        let (ended, said) = run_alone("sleep 1000 & echo $!").await;
+        assert_eq!(ended.code, Some(0));
+        // The child is killed before the leader is reaped; the kernel needs a moment to bury it.
+        for _ in 0..100 {
+            if !is_alive(&said) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("process {said} is still alive");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_left_the_group_does_not_keep_us_waiting() {
+        let (ended, said) = run_alone("setsid sleep 30 & echo started").await;
+        assert_eq!((ended.code, said.as_str()), (Some(0), "started\n"));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_takes_too_long_is_asked_and_then_stopped() {
+        let (_never, mut cancel) = watch::channel(false);
+        let script = "trap 'echo asked; exit 9' TERM; echo up; while :; do sleep 0.05; done";
+        let (ended, said) = run_with(script, Some(Duration::from_millis(300)), &mut cancel).await;
+        assert_eq!(ended.stopped, Some(Stopped::TimedOut));
+        // Some shells say too that the `sleep` in the same group was ended.
+        assert!(ended.code == Some(9) && said.starts_with("up\n") && said.ends_with("asked\n"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn cancelling_stops_it_and_dropping_kills_it() {
+        let (cancel, mut watched) = watch::channel(false);
+        let stopper = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            cancel.send(true).unwrap();
+        };
+        let ((ended, _), ()) = tokio::join!(run_with("sleep 1000", None, &mut watched), stopper);
+        assert_eq!((ended.stopped, ended.signal), (Some(Stopped::Cancelled), Some(libc::SIGTERM)));
+
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("pid");
+        let script = format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 1000", place.display());
+        let task = tokio::spawn(async move { run_alone(&script).await });
+        while !place.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let pid = std::fs::read_to_string(&place).unwrap();
+        task.abort();
+        for _ in 0..200 {
+            if !is_alive(&pid) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("process {pid} is still alive");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_an_error() {
+        let (_never, mut cancel) = watch::channel(false);
+        let command = Command { program: "/no/such/program".into(), ..shell("") };
+        let error = run(&command, None, &mut cancel, &mut |_: &[u8]| {}).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

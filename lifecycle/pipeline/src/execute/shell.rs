@@ -1,0 +1,149 @@
+//! Values in commands and in SQL, so that a blank or a quote in one breaks nothing.
+
+use rondo_project::substitute::{self, Piece, SubstituteError, Values};
+use serde_json::Value;
+
+/// Where in a shell command a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quote {
+    None,
+    Single,
+    Double,
+}
+
+/// Puts values into a command for the shell. A value is always part of one word: it is quoted as its place
+/// needs it, between quotes of the command's own or outside of them. Values of plain characters stay as
+/// they are.
+///
+/// # Errors
+/// When an expression is malformed or has no value.
+pub fn command(text: &str, values: &Values<'_>) -> Result<String, SubstituteError> {
+    let mut result = String::with_capacity(text.len());
+    let mut quote = Quote::None;
+    for piece in substitute::pieces(text) {
+        match piece {
+            Piece::Text(text) => {
+                quote = after(quote, &text);
+                result.push_str(&text);
+            }
+            Piece::Expression(expression) => {
+                let expression = Value::from(format!("${{{{ {} }}}}", expression?));
+                let value = match substitute::value(&expression, values)? {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                result.push_str(&quoted(&value, quote));
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// The quotes that are open after a piece of a command.
+fn after(mut quote: Quote, text: &str) -> Quote {
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        quote = match (quote, character) {
+            (Quote::None | Quote::Double, '\\') => {
+                characters.next();
+                quote
+            }
+            (Quote::None, '\'') => Quote::Single,
+            (Quote::None, '"') => Quote::Double,
+            (Quote::Single, '\'') | (Quote::Double, '"') => Quote::None,
+            (same, _) => same,
+        };
+    }
+    quote
+}
+
+fn quoted(value: &str, quote: Quote) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    match quote {
+        Quote::None if !value.is_empty() && value.chars().all(plain) => value.to_owned(),
+        Quote::None => format!("'{}'", value.replace('\'', r"'\''")),
+        Quote::Single => value.replace('\'', r"'\''"),
+        Quote::Double => {
+            let escape = |c: char| if "\\\"$`".contains(c) { vec!['\\', c] } else { vec![c] };
+            value.chars().flat_map(escape).collect()
+        }
+    }
+}
+
+/// Puts values into SQL. Texts come without quotes of their own and with theirs doubled: they stand between
+/// the script's quotes. Lists are lists of SQL.
+///
+/// # Errors
+/// When an expression is malformed or has no value.
+pub fn sql(text: &str, values: &Values<'_>) -> Result<String, SubstituteError> {
+    substitute::with(text, values, |value| match value {
+        Value::String(text) => text.replace('\'', "''"),
+        other => literal(&other),
+    })
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => format!("'{}'", text.replace('\'', "''")),
+        Value::Array(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entries = entries
+                .iter()
+                .map(|(name, item)| format!("'{}': {}", name.replace('\'', "''"), literal(item)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn with<T>(value: Value, path: &str, then: impl FnOnce(&Values<'_>) -> T) -> T {
+        let params = BTreeMap::from([("p".to_owned(), value)]);
+        let inputs = BTreeMap::from([("i".to_owned(), PathBuf::from(path))]);
+        then(&Values { params: &params, inputs: &inputs, outputs: &BTreeMap::new(), matrix: None })
+    }
+
+    #[test]
+    fn commands_stay_as_they_are_where_values_are_plain() {
+        let text = "run --p ${{ params.p }} < ${{ inputs.i }}";
+        assert_eq!(with(json!(7), "/a/b.csv", |v| command(text, v)).unwrap(), "run --p 7 < /a/b.csv");
+        let text = "run '${{ params.p }}' \"${{ inputs.i }}\" \\' ${{ params.p }}";
+        let made = with(json!("a 'b'"), "/$x y", |v| command(text, v)).unwrap();
+        assert_eq!(made, r#"run 'a '\''b'\''' "/\$x y" \' 'a '\''b'\'''"#);
+        assert_eq!(
+            with(json!([1, "x"]), "/", |v| command("f ${{ params.p }}", v)).unwrap(),
+            r#"f '[1,"x"]'"#
+        );
+        assert_eq!(with(json!(""), "/", |v| command("f ${{ params.p }}", v)).unwrap(), "f ''");
+        assert!(with(json!(1), "/", |v| command("${{ params.q }}", v)).is_err());
+    }
+
+    #[test]
+    fn sql_gets_literals() {
+        let text = "SELECT '${{ params.p }}' FROM '${{ inputs.i }}'";
+        assert_eq!(with(json!("it's"), "/o'b", |v| sql(text, v)).unwrap(), "SELECT 'it''s' FROM '/o''b'");
+        let text = "x IN ${{ params.p }}";
+        assert_eq!(with(json!([1, "a'b", null]), "/", |v| sql(text, v)).unwrap(), "x IN [1, 'a''b', NULL]");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn the_shell_reads_back_exactly_the_value(value in "[ -~é]{0,20}", place in 0..3_usize) {
+            let text = ["printf %s ${{ params.p }}", "printf %s '${{ params.p }}'", "printf %s \"${{ params.p }}\""][place];
+            let made = with(json!(value), "/", |v| command(text, v)).unwrap();
+            let said = std::process::Command::new("/bin/sh").args(["-c", &made]).output().unwrap();
+            prop_assert_eq!(String::from_utf8(said.stdout).unwrap(), value);
+        }
+    }
+}

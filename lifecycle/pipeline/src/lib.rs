@@ -1,0 +1,37 @@
+//! The pipeline: from a checked project to runs of its steps, each only when something it depends on has
+//! changed.
+//!
+//! Read in this order: [`request`] is what is asked and answered; [`runner`] is the door; [`plan`] says
+//! which steps there are and [`key`] what a step's result depends on; [`environment`] gives a step its
+//! interpreter; [`cache`] and [`worktree`] say when nothing has to be done; [`execute`] runs one step, and
+//! [`run`] runs them all, as many at once as the machine allows; [`why`] explains.
+//!
+//! Nothing here parses `rondo.yaml` (that is `rondo-project`), knows a dataset's meaning (the data
+//! stage), or speaks to a notebook's kernel (a package passed in as a [`rondo_core::ports::Builtin`]).
+
+pub mod request;
+pub mod runner;
+
+pub mod code;
+pub mod key;
+pub mod packages;
+pub mod plan;
+pub mod platform;
+
+pub mod environment;
+
+pub mod cache;
+pub mod worktree;
+
+pub mod execute;
+pub mod git;
+pub mod run;
+
+pub mod lock;
+pub mod why;
+
+pub mod error;
+
+pub use error::Error;
+pub use request::{Outcome, Place, Plan, RunReport, RunRequest, StepReport, Why};
+pub use runner::Runner;

@@ -1,0 +1,124 @@
+//! `rondo.lock`: what a run that a person started pins, and what `--locked` holds it to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rondo_core::Digest;
+use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset, LockedStep};
+
+use crate::Error;
+use crate::plan::{Planner, is_package_environment};
+use crate::request::StepReport;
+use crate::worktree::write_atomically;
+
+/// Reads the lock file of a project; an empty lock where there is none.
+///
+/// # Errors
+/// When it cannot be read or has faults.
+pub fn read(root: &Path) -> Result<Lock, Error> {
+    let place = root.join(LOCK_FILE);
+    let text = match fs::read_to_string(&place) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::default()),
+        Err(error) => return Err(Error::io("read", &place)(error)),
+    };
+    Lock::parse(&text).map_err(|error| {
+        let report = error.report();
+        Error::LockFile { reason: if report.is_empty() { error.to_string() } else { report } }
+    })
+}
+
+/// The dataset versions that a lock pins.
+pub fn datasets(lock: &Lock) -> BTreeMap<String, Digest> {
+    lock.datasets.iter().map(|(name, dataset)| (name.clone(), dataset.digest)).collect()
+}
+
+/// What is known to differ from a lock before anything has run: datasets and environments.
+///
+/// # Errors
+/// When an environment cannot be locked.
+pub async fn differences_before(planner: &Planner) -> Result<Vec<String>, Error> {
+    let lock = &planner.locked;
+    let mut differences = Vec::new();
+    for (name, version) in &planner.datasets {
+        match lock.datasets.get(name).map(|locked| locked.digest) {
+            Some(digest) if digest == version.digest => {}
+            found => differences.push(differs("dataset", name, found, version.digest)),
+        }
+    }
+    for (name, digest) in environments(planner, |_| true).await? {
+        match lock.environments.get(&name).copied() {
+            Some(locked) if locked == digest => {}
+            found => differences.push(differs("environment", &name, found, digest)),
+        }
+    }
+    Ok(differences)
+}
+
+/// What a run's steps make differ from a lock.
+pub fn differences_after(planner: &Planner, steps: &[StepReport]) -> Vec<String> {
+    let mut differences = Vec::new();
+    for step in steps.iter().filter(|step| step.outcome.is_good()) {
+        let locked = planner.locked.steps.get(&step.name);
+        for link in &step.outputs {
+            match locked.and_then(|locked| locked.outputs.get(&link.name)).copied() {
+                Some(digest) if digest == link.digest => {}
+                found => differences.push(differs("output", &link.reference, found, link.digest)),
+            }
+        }
+    }
+    differences
+}
+
+fn differs(what: &str, name: &str, locked: Option<Digest>, now: Digest) -> String {
+    match locked {
+        Some(locked) => format!("{what} `{name}` is {}, locked is {}", now.short(), locked.short()),
+        None => format!("{what} `{name}` is not locked"),
+    }
+}
+
+/// The environments of some of a plan's steps with the digests of their locks.
+async fn environments(
+    planner: &Planner,
+    of: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Digest>, Error> {
+    let mut environments = BTreeMap::new();
+    for (_, step) in planner.steps().filter(|(name, _)| of(name)) {
+        environments
+            .extend(planner.environment_lock(step).await?.map(|lock| (lock.name.clone(), lock.digest)));
+    }
+    Ok(environments)
+}
+
+/// Brings the lock file up to date with a run: what the run did not touch stays, what the project does not
+/// have any more goes. Written, by way of the store's folder, only where it changes. Whether it was written.
+///
+/// # Errors
+/// When the file has faults or cannot be written.
+pub async fn update(store: &Path, planner: &Planner, steps: &[StepReport]) -> Result<bool, Error> {
+    let project = &planner.project;
+    let good = |name: &str| steps.iter().any(|step| step.name == name && step.outcome.is_good());
+    let used = environments(planner, good).await?;
+    // Read now and not at the start: `rondo data add` may have written in the meantime.
+    let mut lock = read(&planner.root)?;
+    lock.datasets.retain(|name, _| project.data.contains(name));
+    lock.environments.retain(|name, _| project.environments.contains(name) || is_package_environment(name));
+    lock.steps.retain(|name, _| project.steps.contains(name));
+    for (name, version) in &planner.datasets {
+        let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
+        lock.datasets.insert(name.clone(), locked);
+    }
+    lock.environments.extend(used);
+    for step in steps.iter().filter(|step| step.outcome.is_good()) {
+        let Some(key) = step.key else { continue };
+        let outputs = step.outputs.iter().map(|link| (link.name.clone(), link.digest)).collect();
+        lock.steps.insert(step.name.clone(), LockedStep { key, outputs });
+    }
+    let (place, text) = (planner.root.join(LOCK_FILE), lock.text());
+    if fs::read(&place).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(false);
+    }
+    write_atomically(store, &place, text.as_bytes())?;
+    Ok(true)
+}

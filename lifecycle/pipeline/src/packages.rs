@@ -1,0 +1,41 @@
+//! The step packages that are plain files, built into the binary: an interface, a program and the
+//! packages that the program needs.
+//!
+//! Packages that are Rust code (`papermill`, `evaluate`) are no business of this module: they come in as
+//! [`rondo_core::ports::Builtin`].
+
+use rondo_core::Digest;
+
+/// A package of plain files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilePackage {
+    /// Its name.
+    pub name: &'static str,
+    /// Its interface: `package.yaml`.
+    pub interface: &'static str,
+    /// Its program, a Python file.
+    pub program: &'static str,
+    /// The Python version that the program needs.
+    pub python: &'static str,
+    /// The Python packages that the program needs, in pip's form.
+    pub requirements: &'static str,
+}
+
+impl FilePackage {
+    /// Something that changes whenever its results may.
+    pub fn version(&self) -> String {
+        format!("{} {}", self.name, Digest::of(self.program.as_bytes()).short())
+    }
+}
+
+/// SQL on files, by DuckDB.
+pub const SQL: FilePackage = FilePackage {
+    name: "sql",
+    interface: include_str!("../../../packages/sql/package.yaml"),
+    program: include_str!("../../../packages/sql/run.py"),
+    python: ">=3.10",
+    requirements: include_str!("../../../packages/sql/requirements.txt"),
+};
+
+/// All of them.
+pub const ALL: [&FilePackage; 1] = [&SQL];

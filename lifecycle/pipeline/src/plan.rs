@@ -1,0 +1,458 @@
+//! What a run is made of: which steps, in which order, with which parameters and dataset versions; and of
+//! each step, once its inputs are known, its key.
+//!
+//! Nothing is executed here. Environments are locked where the plan is for a run, because a key needs the
+//! lock; for a forecast they are only looked up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondo_core::handoff::DatasetVersion;
+use rondo_core::ports::Builtin;
+use rondo_core::run::Link;
+use rondo_core::{Digest, reference, suggest};
+use rondo_project::lock::Lock;
+use rondo_project::project::{Project, Reference, SqlSource, Step, Work};
+use rondo_project::substitute::{self, Values};
+use rondo_store::Store;
+use serde_json::Value;
+
+use crate::environment::Environments;
+use crate::environment::lock::EnvironmentLock;
+use crate::execute::outputs::file_name;
+use crate::key::KeyParts;
+use crate::packages::{self, SQL};
+use crate::platform::platform;
+use crate::request::RunRequest;
+use crate::{Error, code, lock};
+
+/// A run's steps and what they are given from outside.
+pub struct Planner {
+    /// The project.
+    pub project: Arc<Project>,
+    /// Its folder.
+    pub root: PathBuf,
+    /// The steps, each after what it needs.
+    pub order: Vec<String>,
+    /// The steps that were asked for by name.
+    pub targets: Vec<String>,
+    /// All parameters with the values of this run.
+    pub params: BTreeMap<String, Value>,
+    /// The dataset versions that the steps read.
+    pub datasets: BTreeMap<String, DatasetVersion>,
+    /// The environments.
+    pub environments: Environments,
+    /// What `rondo.lock` pins.
+    pub locked: Lock,
+    /// Whether environments may be locked anew, or only looked up.
+    pub locks: bool,
+    builtins: Vec<Arc<dyn Builtin>>,
+    platform: String,
+}
+
+/// A step whose inputs are known.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// Its key.
+    pub key: Digest,
+    /// The parts of the key.
+    pub parts: BTreeMap<String, String>,
+    /// What goes in, by local name in the order of the file.
+    pub inputs: Vec<Link>,
+    /// The parameters that reach it.
+    pub params: BTreeMap<String, Value>,
+    /// Its code.
+    pub code: BTreeMap<String, Digest>,
+    /// Its environment; none: the host's.
+    pub environment: Option<Arc<EnvironmentLock>>,
+}
+
+/// Who does a step's work.
+#[derive(Clone)]
+pub enum Doer<'a> {
+    /// The shell.
+    Shell(&'a str),
+    /// The `sql` package.
+    Sql(&'a SqlSource),
+    /// A package in Rust, with its `with:` block.
+    Builtin(Arc<dyn Builtin>, BTreeMap<String, Value>),
+}
+
+/// Outputs of steps that have run or are cached, by step.
+pub type Made = BTreeMap<String, Vec<Link>>;
+
+impl Planner {
+    /// Plans a request.
+    ///
+    /// # Errors
+    /// When it names what does not exist, a dataset that is read has no version, or a step uses what
+    /// cannot be run.
+    pub async fn new(
+        project: Arc<Project>,
+        root: &Path,
+        store: &Store,
+        builtins: Vec<Arc<dyn Builtin>>,
+        environments: Environments,
+        request: &RunRequest,
+        locked: Lock,
+    ) -> Result<Self, Error> {
+        let mut pins = if request.locked { lock::datasets(&locked) } else { BTreeMap::new() };
+        pins.extend(request.pins.clone());
+        let params = params(&project, &request.params)?;
+        let targets: Vec<&str> = request.targets.iter().map(String::as_str).collect();
+        for name in &targets {
+            if !project.steps.contains(name) {
+                let near = suggest::nearest(name, project.steps.names()).map(str::to_owned);
+                return Err(Error::StepNotFound { name: (*name).to_owned(), near });
+            }
+        }
+        let order: Vec<String> = project.order(&targets).into_iter().map(str::to_owned).collect();
+        let datasets = datasets(store, &project, &order, &pins).await?;
+        let planner = Self {
+            order,
+            targets: request.targets.clone(),
+            params,
+            datasets,
+            environments,
+            locked,
+            locks: true,
+            builtins,
+            platform: platform(),
+            root: root.to_owned(),
+            project,
+        };
+        for (name, step) in planner.steps() {
+            planner.check(name, step)?;
+        }
+        Ok(planner)
+    }
+
+    /// The steps with their definitions, in order.
+    pub fn steps(&self) -> impl Iterator<Item = (&str, &Step)> {
+        self.order.iter().filter_map(|name| Some((name.as_str(), self.project.steps.get(name)?)))
+    }
+
+    /// A step of the project.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn step(&self, name: &str) -> Result<&Step, Error> {
+        let near = || suggest::nearest(name, self.project.steps.names()).map(str::to_owned);
+        self.project
+            .steps
+            .get(name)
+            .ok_or_else(|| Error::StepNotFound { name: name.to_owned(), near: near() })
+    }
+
+    /// Who does a step's work.
+    ///
+    /// # Errors
+    /// When its package is not known.
+    pub fn doer<'a>(&self, name: &str, step: &'a Step) -> Result<Doer<'a>, Error> {
+        match &step.work {
+            Work::Run { command } => Ok(Doer::Shell(command)),
+            Work::Sql { source } => Ok(Doer::Sql(source)),
+            Work::Uses { package, with } => {
+                let found = self.builtins.iter().find(|builtin| builtin.name() == package);
+                let with = with.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect();
+                found.map(|builtin| Doer::Builtin(builtin.clone(), with)).ok_or_else(|| {
+                    Error::PackageNotFound {
+                        step: name.to_owned(),
+                        package: package.clone(),
+                        near: suggest::nearest(package, self.builtins.iter().map(|b| b.name()))
+                            .map(str::to_owned),
+                    }
+                })
+            }
+        }
+    }
+
+    /// Whether a step's condition holds; one without a condition always runs.
+    ///
+    /// # Errors
+    /// When the condition has an expression without a value or is neither true nor false.
+    pub fn holds(&self, name: &str, step: &Step) -> Result<bool, Error> {
+        let Some(condition) = &step.when else { return Ok(true) };
+        let nothing = BTreeMap::new();
+        let values = Values { params: &self.params, inputs: &nothing, outputs: &nothing, matrix: None };
+        let text = substitute::text(condition, &values)
+            .map_err(|source| Error::Expression { step: name.to_owned(), source })?;
+        match text.trim() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(Error::Condition { step: name.to_owned(), text: other.to_owned() }),
+        }
+    }
+
+    /// The links of a step's inputs; of those that come from a step which has made nothing yet, none.
+    pub fn inputs(&self, step: &Step, made: &Made) -> Vec<Link> {
+        let link = |(name, reference): (&str, &Reference)| {
+            let link = match reference {
+                Reference::Data { dataset } => dataset_link(self.datasets.get(dataset)?),
+                Reference::Output { step, output } => {
+                    made.get(step)?.iter().find(|link| link.name == *output)?.clone()
+                }
+            };
+            Some(Link { name: name.to_owned(), ..link })
+        };
+        step.inputs.iter().filter_map(link).collect()
+    }
+
+    /// A step's key and all that it is made of.
+    ///
+    /// # Errors
+    /// When its code cannot be read or its environment cannot be locked.
+    pub async fn key(&self, name: &str, inputs: Vec<Link>) -> Result<Keyed, Error> {
+        let step = self.step(name)?;
+        let mut parts = KeyParts::new();
+        let params = self.used_params(step);
+        for (name, value) in &params {
+            parts.value(format!("param.{name}"), value);
+        }
+        for link in &inputs {
+            parts.digest(format!("input.{}", link.name), link.digest);
+        }
+        let code = code::digests(&self.root, name, &self.code(name, step)?)?;
+        for (path, digest) in &code {
+            parts.digest(format!("code.{path}"), *digest);
+        }
+        self.define(name, step, &mut parts)?;
+        let environment = self.environment(step).await?;
+        match &environment {
+            Wants::Host => parts.text("environment", "host"),
+            Wants::Unlocked => parts.text("environment", "not locked yet"),
+            Wants::Locked(lock) => parts.digest("environment", lock.digest),
+        }
+        parts.text("platform", &self.platform);
+        let environment = match environment {
+            Wants::Locked(lock) => Some(lock),
+            Wants::Host | Wants::Unlocked => None,
+        };
+        Ok(Keyed { key: parts.key(), parts: parts.into_parts(), inputs, params, code, environment })
+    }
+
+    /// The part of a step's definition that its result may depend on: not how often it is tried, what it
+    /// is described as, or where its outputs are checked out.
+    fn define(&self, name: &str, step: &Step, parts: &mut KeyParts) -> Result<(), Error> {
+        match self.doer(name, step)? {
+            Doer::Shell(command) => parts.text("definition.command", command),
+            Doer::Sql(source) => {
+                if let SqlSource::Text(sql) = source {
+                    parts.text("definition.sql", sql);
+                }
+                parts.text("package", &SQL.version());
+                parts.text("definition.threads", &sql_threads(step).to_string());
+            }
+            Doer::Builtin(builtin, with) => {
+                parts.text("package", &format!("{} {}", builtin.name(), builtin.version()));
+                for (key, value) in &with {
+                    parts.value(format!("definition.with.{key}"), value);
+                }
+            }
+        }
+        for (output, path) in step.outputs.iter() {
+            let slash = if path.ends_with('/') { "/" } else { "" };
+            parts.text(format!("definition.output.{output}"), &format!("{}{slash}", file_name(path)));
+        }
+        if let Some(metrics) = &step.metrics {
+            parts.text("definition.metrics", metrics);
+        }
+        Ok(())
+    }
+
+    fn used_params(&self, step: &Step) -> BTreeMap<String, Value> {
+        let used = step.params.iter();
+        used.filter_map(|name| Some((name.clone(), self.params.get(name)?.clone()))).collect()
+    }
+
+    fn code(&self, name: &str, step: &Step) -> Result<Vec<String>, Error> {
+        let mut paths = step.code.clone();
+        match self.doer(name, step)? {
+            Doer::Shell(_) | Doer::Sql(SqlSource::Text(_)) => {}
+            Doer::Sql(SqlSource::File(path)) => paths.push(path.clone()),
+            Doer::Builtin(builtin, with) => {
+                let nothing = BTreeMap::new();
+                let values =
+                    Values { params: &self.params, inputs: &nothing, outputs: &nothing, matrix: None };
+                let filled = |(key, value): (String, Value)| {
+                    // What names an input or output cannot be filled in yet; no code file does.
+                    let value = substitute::value(&value, &values).unwrap_or(value);
+                    (key, value)
+                };
+                let with = with.into_iter().map(filled).collect();
+                paths
+                    .extend(builtin.code_files(&with).iter().map(|path| path.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(paths)
+    }
+
+    async fn environment(&self, step: &Step) -> Result<Wants, Error> {
+        let brings = matches!(step.work, Work::Sql { .. }).then_some(&SQL);
+        let lock = match (&step.environment, brings) {
+            (Some(name), _) if self.locks => Some(self.environments.lock(&self.project, name).await?),
+            (Some(name), _) => self.environments.known_lock(&self.project, name)?,
+            (None, Some(package)) if self.locks => Some(self.environments.package_lock(package).await?),
+            (None, Some(package)) => self.environments.known_package_lock(package),
+            (None, None) => return Ok(Wants::Host),
+        };
+        Ok(lock.map_or(Wants::Unlocked, Wants::Locked))
+    }
+
+    /// The lock of the environment that a step runs in; none for the host's.
+    ///
+    /// # Errors
+    /// When it cannot be locked.
+    pub async fn environment_lock(&self, step: &Step) -> Result<Option<Arc<EnvironmentLock>>, Error> {
+        match self.environment(step).await? {
+            Wants::Locked(lock) => Ok(Some(lock)),
+            Wants::Host | Wants::Unlocked => Ok(None),
+        }
+    }
+
+    fn check(&self, name: &str, step: &Step) -> Result<(), Error> {
+        let unsupported = |what: &str| Error::Unsupported { step: name.to_owned(), what: what.to_owned() };
+        if !step.matrix.is_empty() {
+            return Err(unsupported("`matrix:`"));
+        }
+        if step.sweep.is_some() {
+            return Err(unsupported("`sweep:`"));
+        }
+        self.holds(name, step)?;
+        if let Doer::Builtin(builtin, with) = self.doer(name, step)? {
+            let faults = builtin.check(&self.root, &with);
+            if !faults.is_empty() {
+                let package = builtin.name().to_owned();
+                return Err(Error::PackageRefused { step: name.to_owned(), package, faults });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What environment a step runs in.
+enum Wants {
+    Host,
+    Unlocked,
+    Locked(Arc<EnvironmentLock>),
+}
+
+/// How many threads SQL may use: one, unless the step declares more cores. The number is part of the key,
+/// because sums of fractions depend on it.
+pub(crate) fn sql_threads(step: &Step) -> u32 {
+    // A number of cores that the project file allows fits.
+    step.resources.cpus.map_or(1, |cpus| cpus.clamp(1.0, 1024.0) as u32)
+}
+
+/// Whether an environment's name is that of a built-in package.
+pub(crate) fn is_package_environment(name: &str) -> bool {
+    packages::ALL.iter().any(|package| name == format!("{}-package", package.name))
+}
+
+/// A dataset version as something that goes into a run.
+pub(crate) fn dataset_link(version: &DatasetVersion) -> Link {
+    Link {
+        name: version.dataset.clone(),
+        reference: format!("data.{}", version.dataset),
+        digest: version.digest,
+        size: version.size,
+        folder: version.folder,
+    }
+}
+
+fn params(project: &Project, overrides: &BTreeMap<String, Value>) -> Result<BTreeMap<String, Value>, Error> {
+    let mut params: BTreeMap<String, Value> =
+        project.params.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    for (name, value) in overrides {
+        let Some(own) = params.get_mut(name) else {
+            let near = suggest::nearest(name, project.params.names()).map(str::to_owned);
+            return Err(Error::ParameterNotFound { name: name.clone(), near });
+        };
+        let (expected, found) = (kind(own), kind(value));
+        if expected != found && !own.is_null() {
+            return Err(Error::ParameterType { name: name.clone(), expected, found });
+        }
+        own.clone_from(value);
+    }
+    Ok(params)
+}
+
+const fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+/// The versions of the datasets that these steps read: pinned, else the newest.
+async fn datasets(
+    store: &Store,
+    project: &Project,
+    order: &[String],
+    pins: &BTreeMap<String, Digest>,
+) -> Result<BTreeMap<String, DatasetVersion>, Error> {
+    let steps = order.iter().filter_map(|name| project.steps.get(name));
+    let references = steps.flat_map(|step| step.inputs.values());
+    let names: BTreeSet<&String> = references
+        .filter_map(|reference| match reference {
+            Reference::Data { dataset } => Some(dataset),
+            Reference::Output { .. } => None,
+        })
+        .collect();
+    let mut datasets = BTreeMap::new();
+    for name in names {
+        let digest = match pins.get(name) {
+            Some(digest) => *digest,
+            None => {
+                let missing = || Error::DatasetMissing { dataset: name.clone() };
+                store.meta().target(&reference::dataset(name)).await?.ok_or_else(missing)?
+            }
+        };
+        let version = store.meta().dataset_version(name, digest).await?;
+        let version = version.ok_or_else(|| Error::VersionMissing { dataset: name.clone(), digest })?;
+        datasets.insert(name.clone(), version);
+    }
+    Ok(datasets)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn overrides_need_a_known_name_and_the_same_type() {
+        let mut project = Project { name: "p".into(), ..empty() };
+        project.params.insert("seed", json!(7));
+        project.params.insert("until", json!(null));
+        let with = |name: &str, value: Value| params(&project, &[(name.to_owned(), value)].into());
+        assert_eq!(with("seed", json!(0.5)).unwrap()["seed"], json!(0.5));
+        assert_eq!(with("until", json!("2013-04-01")).unwrap()["until"], json!("2013-04-01"));
+        let error = with("sed", json!(1)).unwrap_err();
+        assert!(matches!(error, Error::ParameterNotFound { near: Some(near), .. } if near == "seed"));
+        let error = with("seed", json!("x")).unwrap_err();
+        assert_eq!(error.to_string(), "parameter `seed` is a number in the project, not a text");
+    }
+
+    fn empty() -> Project {
+        Project {
+            name: String::new(),
+            canvas: Default::default(),
+            data: Default::default(),
+            environments: Default::default(),
+            params: Default::default(),
+            steps: Default::default(),
+            models: Default::default(),
+            serve: Default::default(),
+            monitor: Default::default(),
+            triggers: Vec::new(),
+            apps: Default::default(),
+        }
+    }
+}

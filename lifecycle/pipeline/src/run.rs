@@ -1,0 +1,11 @@
+//! One pipeline run from its first row to its last.
+//!
+//! [`session`] is the run under way; [`schedule`] lets its steps run as soon as what they need is there and
+//! the machine has room ([`machine`]); [`record`] writes the rows; [`recover`] ends what a process that died
+//! has left.
+
+pub mod machine;
+pub mod record;
+pub mod recover;
+pub mod schedule;
+pub mod session;

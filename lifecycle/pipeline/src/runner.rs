@@ -1,0 +1,182 @@
+//! The door of the pipeline: what the application makes once and asks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rondo_core::RunId;
+use rondo_core::ports::{Builtin, Clock, Progress, TrackingAccess};
+use rondo_core::run::RunState;
+use rondo_project::lock::Lock;
+use rondo_project::project::Project;
+use rondo_store::Store;
+use tokio::sync::watch;
+
+use crate::environment::provision::Provisioned;
+use crate::environment::{Environments, Making};
+use crate::plan::Planner;
+use crate::request::{Outcome, Place, Plan, RunReport, RunRequest, StepReport, Why};
+use crate::run::machine::{Amounts, Machine};
+use crate::run::schedule;
+use crate::run::session::{self, Session};
+use crate::worktree::WorkTree;
+use crate::{Error, lock, why};
+
+/// Runs the steps of one project. Cheap to clone.
+#[derive(Clone)]
+pub struct Runner {
+    /// The store; its folder also holds environments and work folders.
+    pub store: Store,
+    /// The checked project.
+    pub project: Arc<Project>,
+    /// The folder of `rondo.yaml`.
+    pub root: PathBuf,
+    /// Where `uv` is installed if the machine has none; may be shared by projects.
+    pub tools: PathBuf,
+    /// The packages in Rust.
+    pub builtins: Vec<Arc<dyn Builtin>>,
+    /// The way to the tracking server.
+    pub tracking: Arc<dyn TrackingAccess>,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The variables that Rondo was started with.
+    pub host_env: BTreeMap<String, String>,
+}
+
+impl Runner {
+    /// Runs what is asked for. A step that fails is told in the report ([`RunReport::failure`]), not as an
+    /// error. Stops when `cancel` becomes true.
+    ///
+    /// # Errors
+    /// When the request cannot be planned (and then nothing has been run or written), when `rondo.lock`
+    /// was to be kept and does not agree, when the store or the disk refuses, and
+    /// [`Error::Interrupted`].
+    pub async fn run(&self, request: RunRequest, cancel: watch::Receiver<bool>) -> Result<RunReport, Error> {
+        let began = Instant::now();
+        session::clean(self).await?;
+        let planner = Box::pin(self.planner(&request, cancel.clone())).await?;
+        if request.locked {
+            refuse(lock::differences_before(&planner).await?)?;
+        }
+        let place = request.place;
+        let worktree = (place == Place::WorkTree)
+            .then(|| WorkTree::open(&self.root, self.store.root(), self.store.objects().clone()))
+            .map(Arc::new);
+        let machine = Machine::new(Amounts::of_this_machine());
+        let hold = request.locked;
+        let session = Box::pin(Session::begin(self, request, planner, machine, worktree, cancel)).await?;
+        let (run, session) = (session.run, Arc::new(session));
+        let result = self.through(&session, place, hold).await;
+        let (state, cause) = match &result {
+            Ok(steps) => match failed(steps) {
+                Some(cause) => (RunState::Failed, Some(cause)),
+                None => (RunState::Finished, None),
+            },
+            Err(Error::Interrupted) => (RunState::Killed, Some("it was interrupted".to_owned())),
+            Err(error) => (RunState::Failed, Some(error.to_string())),
+        };
+        let datasets = session.detail().inputs;
+        match Arc::try_unwrap(session) {
+            Ok(session) => session.end(state, cause).await?,
+            Err(_) => return Err(Error::Task { reason: "a step is still under way".to_owned() }),
+        }
+        Ok(RunReport { run, steps: result?, datasets, seconds: began.elapsed().as_secs_f64() })
+    }
+
+    async fn through(
+        &self,
+        session: &Arc<Session>,
+        place: Place,
+        hold: bool,
+    ) -> Result<Vec<StepReport>, Error> {
+        let steps = schedule::all(session).await?;
+        if session.is_cancelled() && steps.iter().any(|step| !step.outcome.is_good()) {
+            return Err(Error::Interrupted);
+        }
+        if hold {
+            refuse(lock::differences_after(&session.planner, &steps))?;
+        } else if place == Place::WorkTree {
+            lock::update(self.store.root(), &session.planner, &steps).await?;
+        }
+        Ok(steps)
+    }
+
+    /// What a run would do. Nothing is executed, and no environment is locked anew.
+    ///
+    /// # Errors
+    /// When the request cannot be planned or the store cannot be read.
+    pub async fn plan(&self, request: &RunRequest) -> Result<Plan, Error> {
+        let planner = Box::pin(self.forecaster(request)).await?;
+        why::plan(&self.store, &planner, request.force).await
+    }
+
+    /// Why a step would run, or would not, with the project's own parameters and the newest data.
+    ///
+    /// # Errors
+    /// When there is no such step, it cannot be planned, or the store cannot be read.
+    pub async fn why(&self, step: &str) -> Result<Why, Error> {
+        let request = RunRequest { targets: vec![step.to_owned()], ..RunRequest::default() };
+        let planner = Box::pin(self.forecaster(&request)).await?;
+        let experiment = self.store.meta().experiment_by_name(&self.project.name).await?;
+        why::why(&self.store, &planner, experiment.map(|experiment| experiment.id), step).await
+    }
+
+    /// Makes the environment of that name: locked, provisioned, ready to be used.
+    ///
+    /// # Errors
+    /// When it is not declared, or cannot be locked or made.
+    pub async fn environment(&self, name: &str, cancel: watch::Receiver<bool>) -> Result<Provisioned, Error> {
+        let environments = self.environments(&lock::read(&self.root)?, cancel);
+        let lock = environments.lock(&self.project, name).await?;
+        environments.provision(&lock).await
+    }
+
+    /// Ends runs whose process is gone and removes what they left. Every run does so first; a server may
+    /// want it at its start.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn recover(&self) -> Result<Vec<RunId>, Error> {
+        session::clean(self).await
+    }
+
+    async fn forecaster(&self, request: &RunRequest) -> Result<Planner, Error> {
+        let (_never, cancel) = watch::channel(false);
+        let mut planner = self.planner(request, cancel).await?;
+        planner.locks = false;
+        Ok(planner)
+    }
+
+    async fn planner(&self, request: &RunRequest, cancel: watch::Receiver<bool>) -> Result<Planner, Error> {
+        let locked = lock::read(&self.root)?;
+        let environments = self.environments(&locked, cancel);
+        let (project, builtins) = (self.project.clone(), self.builtins.clone());
+        Planner::new(project, &self.root, &self.store, builtins, environments, request, locked).await
+    }
+
+    fn environments(&self, locked: &Lock, cancel: watch::Receiver<bool>) -> Environments {
+        Environments::new(Making {
+            store: self.store.clone(),
+            root: self.root.clone(),
+            tools: self.tools.clone(),
+            host: self.host_env.clone(),
+            progress: self.progress.clone(),
+            pins: locked.environments.clone(),
+            cancel,
+        })
+    }
+}
+
+fn refuse(differences: Vec<String>) -> Result<(), Error> {
+    if differences.is_empty() { Ok(()) } else { Err(Error::LockChanged { differences }) }
+}
+
+/// Which steps failed, in words; nothing where none did.
+fn failed(steps: &[StepReport]) -> Option<String> {
+    let failed = steps.iter().filter(|step| step.outcome == Outcome::Failed).map(|step| step.name.as_str());
+    let failed: Vec<&str> = failed.collect();
+    (!failed.is_empty()).then(|| format!("failed: {}", failed.join(", ")))
+}

@@ -1,0 +1,257 @@
+//! The work tree: putting outputs under their declared paths, and knowing cheaply that they are there.
+//!
+//! What was checked out is remembered with a fingerprint of its files (size, times, inode). An equal
+//! fingerprint lets hashing be skipped; it never decides anything by itself: a fingerprint that could have
+//! been taken within the same tick of the clock as a write is not trusted, and what differs is hashed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rondo_core::Digest;
+use rondo_core::run::Link;
+use rondo_store::Objects;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::code::inside;
+
+/// A file changed less than this long before its fingerprint was taken is hashed again: clocks tick.
+const TICK_NANOS: i128 = 50_000_000;
+
+/// The file of what is remembered, in the store's folder.
+const MEMORY: &str = "worktree.json";
+
+/// What is remembered of one checked-out path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    digest: Digest,
+    fingerprint: Digest,
+    taken: i128,
+}
+
+/// The work tree of a project.
+pub struct WorkTree {
+    root: PathBuf,
+    store: PathBuf,
+    objects: Objects,
+    known: Mutex<(BTreeMap<String, Remembered>, bool)>,
+}
+
+impl WorkTree {
+    /// The tree in a project's folder; what it remembers lies in the store's folder.
+    pub fn open(root: &Path, store: &Path, objects: Objects) -> Self {
+        let memory = store.join("worktree.json");
+        // A memory that cannot be read is only a slower start.
+        let known =
+            fs::read(&memory).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Self { root: root.to_owned(), store: store.to_owned(), objects, known: Mutex::new((known, false)) }
+    }
+
+    /// Puts an output under its declared path, unless exactly that is there already. Whether it was put.
+    ///
+    /// # Errors
+    /// When the path leaves the project, the object is not in the store, or the disk refuses.
+    pub fn place(&self, output: &Link, path: &str) -> Result<bool, Error> {
+        let outside = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it lies outside the project");
+        let place = inside(&self.root, path).ok_or_else(|| Error::io("write", Path::new(path))(outside()))?;
+        let fingerprint = fingerprint(&place);
+        if let Some((now, newest)) = fingerprint {
+            if self.is_known(path, output.digest, now) {
+                return Ok(false);
+            }
+            if Objects::digest_path(&place).is_ok_and(|there| there.digest == output.digest) {
+                self.remember(path, output.digest, now, newest);
+                return Ok(false);
+            }
+        }
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        }
+        remove_half_made(&place);
+        self.objects.check_out(output.digest, output.folder, &place)?;
+        if let Some((now, newest)) = self::fingerprint(&place) {
+            self.remember(path, output.digest, now, newest);
+        }
+        Ok(true)
+    }
+
+    /// Writes down what was learnt, where anything was.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(&self) -> Result<(), Error> {
+        let mut known = lock(&self.known);
+        if !known.1 {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&known.0).unwrap_or_default();
+        write_atomically(&self.store, &self.store.join(MEMORY), &text)?;
+        known.1 = false;
+        Ok(())
+    }
+
+    fn is_known(&self, path: &str, digest: Digest, fingerprint: Digest) -> bool {
+        let known = lock(&self.known);
+        known.0.get(path).is_some_and(|known| known.digest == digest && known.fingerprint == fingerprint)
+    }
+
+    fn remember(&self, path: &str, digest: Digest, fingerprint: Digest, newest: i128) {
+        let taken = now_nanos();
+        let mut known = lock(&self.known);
+        if taken - newest < TICK_NANOS {
+            known.1 |= known.0.remove(path).is_some();
+            return;
+        }
+        known.0.insert(path.to_owned(), Remembered { digest, fingerprint, taken });
+        known.1 = true;
+    }
+}
+
+/// Removes what a process that was killed while it checked out has left beside a place:
+/// `.<name>.<process>.new`.
+fn remove_half_made(place: &Path) {
+    let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else { return };
+    let before = format!(".{}.", name.to_string_lossy());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let process = file.strip_prefix(&before).and_then(|rest| rest.strip_suffix(".new"));
+        let Some(process) = process.and_then(|text| text.parse::<libc::pid_t>().ok()) else { continue };
+        // SAFETY: signal 0 sends nothing; it only tells whether there is such a process.
+        if process > 0 && unsafe { libc::kill(process, 0) } != 0 {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+        }
+    }
+}
+
+/// A lock whose holder panicked still guards a whole value here: each change is one assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Sizes, times and inodes of all files below a path, and the newest of the times; nothing where it cannot
+/// be read.
+fn fingerprint(place: &Path) -> Option<(Digest, i128)> {
+    let mut text = String::new();
+    let mut newest = 0;
+    walk(place, &mut text, &mut newest)?;
+    Some((Digest::of(text.as_bytes()), newest))
+}
+
+fn walk(place: &Path, text: &mut String, newest: &mut i128) -> Option<()> {
+    let metadata = fs::metadata(place).ok()?;
+    let nanos = |seconds: i64, part: i64| i128::from(seconds) * 1_000_000_000 + i128::from(part);
+    let (modified, changed) =
+        (nanos(metadata.mtime(), metadata.mtime_nsec()), nanos(metadata.ctime(), metadata.ctime_nsec()));
+    *newest = (*newest).max(modified).max(changed);
+    let name = place.to_string_lossy();
+    text.push_str(&format!(
+        "{name}\0{}\0{modified}\0{changed}\0{}\0{}\0{:o}\n",
+        metadata.len(),
+        metadata.ino(),
+        metadata.dev(),
+        metadata.mode()
+    ));
+    if metadata.is_dir() {
+        let mut names: Vec<PathBuf> = fs::read_dir(place)
+            .ok()?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .ok()?;
+        names.sort();
+        for inner in names {
+            walk(&inner, text, newest)?;
+        }
+    }
+    Some(())
+}
+
+fn now_nanos() -> i128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// Writes a file so that nobody ever sees half of it. It grows in the store's folder, where what a killed
+/// process leaves is found and removed; beside its place only where that is another disk.
+pub(crate) fn write_atomically(store: &Path, place: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+    let grown = |within: &Path| -> Result<tempfile::NamedTempFile, Error> {
+        let mut file = tempfile::NamedTempFile::new_in(within).map_err(Error::io("write in", within))?;
+        file.write_all(bytes).map_err(Error::io("write", place))?;
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))
+            .map_err(Error::io("write", place))?;
+        file.as_file().sync_all().map_err(Error::io("sync", place))?;
+        Ok(file)
+    };
+    match grown(&scratch(store)?)?.persist(place) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == std::io::ErrorKind::CrossesDevices => {
+            grown(folder)?.persist(place).map(drop).map_err(|error| Error::io("write", place)(error.error))
+        }
+        Err(error) => Err(Error::io("write", place)(error.error)),
+    }
+}
+
+/// The store's folder for files that are about to be something else.
+pub(crate) fn scratch(store: &Path) -> Result<PathBuf, Error> {
+    let folder = store.join("scratch");
+    fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use rondo_store::objects::Take;
+
+    use super::*;
+
+    fn tree() -> (tempfile::TempDir, Objects, Link) {
+        let root = tempfile::tempdir().unwrap();
+        let objects = Objects::open(&root.path().join("objects")).unwrap();
+        let source = root.path().join("made");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("a"), "a").unwrap();
+        let stored = objects.put_path(&source, Take::Keep).unwrap();
+        let link = Link {
+            name: "raw".into(),
+            reference: "fetch.raw".into(),
+            digest: stored.digest,
+            size: stored.size,
+            folder: true,
+        };
+        (root, objects, link)
+    }
+
+    #[test]
+    fn what_is_there_already_is_left_and_what_was_changed_is_put_back() {
+        let (root, objects, link) = tree();
+        let tree = WorkTree::open(root.path(), root.path(), objects.clone());
+        assert!(tree.place(&link, "out/raw/").unwrap());
+        assert!(!tree.place(&link, "out/raw/").unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        assert!(!tree.place(&link, "out/raw/").unwrap());
+        tree.save().unwrap();
+        let again = WorkTree::open(root.path(), root.path(), objects);
+        assert!(again.is_known(
+            "out/raw/",
+            link.digest,
+            fingerprint(&root.path().join("out/raw/")).unwrap().0
+        ));
+        let file = root.path().join("out/raw/a");
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "b").unwrap();
+        // Left by a process that is long gone; and by one that is alive.
+        fs::create_dir(root.path().join("out/.raw.2147483646.new")).unwrap();
+        fs::create_dir(root.path().join(format!("out/.raw.{}.new.txt", std::process::id()))).unwrap();
+        assert!(again.place(&link, "out/raw/").unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a");
+        assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 2);
+        assert!(again.place(&link, "../raw/").is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! Steps that fail, are stopped, or misbehave.
+
+use std::time::Duration;
+
+use rondo_core::run::RunState;
+use rondo_core::{Code, Explain};
+use rondo_pipeline::request::Outcome;
+use rondo_pipeline::{Error, RunRequest};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::lab::{Lab, outcomes, params};
+
+async fn lab(steps: &str) -> Lab {
+    let lab = Lab::new().await;
+    lab.write("rondo.yaml", &format!("project: p\nparams: {{ name: x }}\nsteps:\n{steps}"));
+    lab
+}
+
+#[tokio::test]
+async fn a_failing_step_keeps_its_log_and_exit_and_nothing_downstream_starts() {
+    let lab = lab("  bad: { run: 'echo before; echo cause >&2; exit 3', outputs: { o: o } }\n  \
+           next: { run: 'cp $RONDO_INPUT_O $RONDO_OUTPUT_P', inputs: [bad.o], outputs: { p: p } }\n")
+    .await;
+    let report = lab.run().await;
+    assert_eq!(outcomes(&report), "bad:failed next:skipped");
+    let bad = report.step("bad").unwrap();
+    assert_eq!(bad.cause.as_deref(), Some("it exited with code 3"));
+    assert_eq!(bad.tail, ["before", "cause"]);
+    let error = report.failure().unwrap();
+    assert_eq!(
+        (error.code(), error.to_string().as_str()),
+        (Code::StepFailed, "step `bad` failed: it exited with code 3")
+    );
+    let row = lab.store.meta().require_run(bad.run.unwrap()).await.unwrap();
+    assert_eq!(row.state, RunState::Failed);
+    let exit = row.detail.exit.unwrap();
+    assert_eq!((exit.code, exit.signal), (Some(3), None));
+    assert!(exit.peak_memory.unwrap() > 0 && exit.cpu_seconds.is_some());
+    assert_eq!(lab.store.objects().read(row.detail.log.unwrap()).unwrap(), b"before\ncause\n");
+    let parent = lab.store.meta().require_run(report.run).await.unwrap();
+    assert_eq!(parent.state, RunState::Failed);
+    assert_eq!(parent.detail.steps["next"].outcome, "skipped");
+}
+
+#[tokio::test]
+async fn a_missing_output_is_a_failure_that_names_it() {
+    let lab = lab("  quiet: { run: 'true', outputs: { model: model.onnx } }\n").await;
+    let report = lab.run().await;
+    let cause = report.step("quiet").unwrap().cause.clone().unwrap();
+    assert!(
+        cause.contains("did not make its output `model`") && cause.contains("$RONDO_OUTPUT_MODEL"),
+        "{cause}"
+    );
+    // A failure is no answer that the cache may give.
+    assert_eq!(outcomes(&lab.run().await), "quiet:failed");
+}
+
+#[tokio::test]
+async fn retries_are_runs_of_their_own() {
+    let lab = lab(
+        "  flaky: { run: 'echo x >> ../tries; test $(wc -l < ../tries) -ge 3 && echo ok > $RONDO_OUTPUT_O', outputs: { o: o }, retries: 3 }\n",
+    )
+    .await;
+    let report = lab.run().await;
+    assert_eq!(outcomes(&report), "flaky:ran");
+    let tries = lab.store.meta().children(report.run).await.unwrap();
+    let seen: Vec<_> = tries.iter().map(|row| (row.detail.attempt, row.state)).collect();
+    assert_eq!(seen, [(1, RunState::Failed), (2, RunState::Failed), (3, RunState::Finished)]);
+    assert_eq!(report.step("flaky").unwrap().run, Some(tries[2].id));
+}
+
+#[tokio::test]
+async fn a_step_that_takes_too_long_is_stopped() {
+    let lab = lab("  slow: { run: 'sleep 1000', timeout: 300ms }\n").await;
+    let report = lab.run().await;
+    assert_eq!(report.step("slow").unwrap().cause.as_deref(), Some("it took longer than 300ms"));
+}
+
+#[tokio::test]
+async fn a_daemon_does_not_keep_the_run_waiting() {
+    let lab = lab(
+        "  fork: { run: 'sleep 1000 & setsid sleep 20 & echo x > $RONDO_OUTPUT_O', outputs: { o: o } }\n",
+    )
+    .await;
+    let run = tokio::time::timeout(Duration::from_secs(15), lab.run()).await.expect("it hangs");
+    assert_eq!(outcomes(&run), "fork:ran");
+}
+
+#[tokio::test]
+async fn others_go_on_only_when_asked_to() {
+    let steps = "  bad: { run: 'exit 1' }\n  \
+                   good: { run: 'while ! test -e ../go; do sleep 0.02; done; echo x > $RONDO_OUTPUT_O', outputs: { o: o }, resources: { cpus: 0.1 } }\n  \
+                   more: { run: 'cp $RONDO_INPUT_O $RONDO_OUTPUT_P', inputs: [good.o], outputs: { p: p } }\n";
+    let lab = lab(steps).await;
+    let opened = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        lab.write("../go", "");
+    };
+    let (stopped, ()) = tokio::join!(lab.run(), opened);
+    assert_eq!(outcomes(&stopped), "bad:failed good:ran more:skipped");
+    let on = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+    assert_eq!(outcomes(&on), "bad:failed good:cached more:ran");
+}
+
+#[tokio::test]
+async fn steps_run_side_by_side() {
+    // Each waits for the other's sign: one after the other they would wait for ever.
+    let meet = |own: &str, other: &str| {
+        format!(
+            "  {own}: {{ run: 'touch ../{own}; while ! test -e ../{other}; do sleep 0.02; done', timeout: 20s, resources: {{ cpus: 0.5 }} }}\n"
+        )
+    };
+    let lab = lab(&format!("{}{}", meet("left", "right"), meet("right", "left"))).await;
+    assert_eq!(outcomes(&lab.run().await), "left:ran right:ran");
+}
+
+#[tokio::test]
+async fn cancelling_ends_everything_as_killed() {
+    let lab =
+        lab("  long: { run: 'touch ../up; sleep 1000' }\n  next: { run: 'true' , when: 'true' }\n").await;
+    let (cancel, watched) = watch::channel(false);
+    let runner = lab.runner();
+    let stopper = async {
+        while !lab.root.join("../up").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        cancel.send(true).unwrap();
+    };
+    let request = RunRequest { targets: vec!["long".into()], ..RunRequest::default() };
+    let (result, ()) = tokio::join!(runner.run(request, watched), stopper);
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Interrupted));
+    assert_eq!(error.code().kind().exit_code(), 130);
+    assert!(lab.store.meta().live_runs().await.unwrap().is_empty());
+    let rows = lab.store.meta().runs_of_kind(rondo_core::run::RunKind::Step, Some("long"), 5).await.unwrap();
+    assert_eq!(rows[0].state, RunState::Killed);
+    assert_eq!(std::fs::read_dir(lab.store.root().join("work")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_planned_runs_nothing_and_writes_nothing() {
+    let lab = lab("  a: { run: 'touch ../ran' }\n").await;
+    let with = |request: RunRequest| lab.try_run(request);
+    let error = with(RunRequest { targets: vec!["b".into()], ..RunRequest::default() }).await.unwrap_err();
+    assert_eq!(error.code(), Code::StepNotFound);
+    let error = with(RunRequest { params: params(&[("nam", json!("y"))]), ..RunRequest::default() })
+        .await
+        .unwrap_err();
+    assert_eq!(error.hints(), ["did you mean `name`?"]);
+    lab.write("rondo.yaml", "project: p\ndata: { f: { source: f.csv } }\nsteps:\n  a: { run: 'touch ../ran', inputs: [data.f] }\n");
+    let error = with(RunRequest::default()).await.unwrap_err();
+    assert_eq!((error.code(), error.hints()), (Code::DatasetNotFound, vec!["rondo data add f".to_owned()]));
+    assert_eq!(lab.count("ran"), 0);
+    assert!(
+        lab.store.meta().runs_of_kind(rondo_core::run::RunKind::Pipeline, None, 9).await.unwrap().is_empty()
+    );
+}
+
+#[tokio::test]
+async fn values_with_blanks_and_quotes_reach_the_step_whole() {
+    let lab = lab("  say: { run: 'printf %s ${{ params.name }} > ${{ outputs.o }}; printf %s \"$RONDO_PARAM_NAME\" >> ${{ outputs.o }}', outputs: { o: o } }\n").await;
+    let name = "it's $HOME; rm -rf \"x\"";
+    lab.run_with(RunRequest { params: params(&[("name", json!(name))]), ..RunRequest::default() }).await;
+    assert_eq!(lab.read("o"), format!("{name}{name}"));
+}
+
+#[tokio::test]
+async fn a_package_that_fails_or_panics_fails_its_step() {
+    use crate::records::Fake;
+    let mut lab = lab("  a: { uses: fake, with: { mode: fail } }\n  b: { uses: fake, with: { mode: panic } }\n  c: { uses: fake, with: { mode: hang }, timeout: 200ms }\n").await;
+    lab.builtins.push(std::sync::Arc::new(Fake));
+    let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+    let cause = |step: &str| report.step(step).unwrap().cause.clone().unwrap();
+    assert_eq!(report.count(Outcome::Failed), 3);
+    assert_eq!(cause("a"), "no such luck (hint: try again)");
+    assert!(cause("b").starts_with("the package ended unexpectedly"), "{}", cause("b"));
+    assert_eq!(cause("c"), "it took longer than 200ms");
+}

@@ -1,0 +1,85 @@
+//! What can go wrong with the registry.
+
+use rondo_core::ports::PortError;
+use rondo_core::{Code, Explain};
+
+/// An error of the registry.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] rondo_store::Error),
+    /// The rows cannot be read.
+    #[error(transparent)]
+    Table(#[from] rondo_table::TableError),
+    /// The model cannot score the rows.
+    #[error("score the rows: {0}")]
+    Score(PortError),
+    /// A column that the evaluation needs is missing or of another kind.
+    #[error("evaluate by column `{column}`: {problem}")]
+    Column {
+        /// The column.
+        column: String,
+        /// What is the matter with it.
+        problem: String,
+    },
+    /// A `with:` block of the `evaluate` package that cannot be used.
+    #[error("evaluate: {0}")]
+    With(String),
+    /// A result file cannot be read or written.
+    #[error("{action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// No such version, or no earlier one to go back to.
+    #[error("model `{model}` has no {what}")]
+    NoVersion {
+        /// The model.
+        model: String,
+        /// What was looked for.
+        what: String,
+    },
+    /// The gate did not pass.
+    #[error("model `{model}` version {version} does not pass its gate: {reason}")]
+    Refused {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u32,
+        /// The rule that failed.
+        reason: String,
+    },
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Table(error) => error.code(),
+            Self::Score(error) => error.code(),
+            Self::Column { .. } => Code::ColumnNotFound,
+            Self::With(_) => Code::ValueInvalid,
+            Self::Io { .. } => Code::Io,
+            Self::NoVersion { .. } => Code::VersionNotFound,
+            Self::Refused { .. } => Code::GateRefused,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Store(error) => error.hints(),
+            Self::Table(error) => error.hints(),
+            Self::Score(error) => error.hints(),
+            Self::NoVersion { model, .. } => vec![format!("rondo models show {model}")],
+            Self::Refused { model, version, .. } => {
+                vec![format!("rondo models promote {model} {version} --force --why \"…\"")]
+            }
+            Self::Column { .. } | Self::With(_) | Self::Io { .. } => Vec::new(),
+        }
+    }
+}

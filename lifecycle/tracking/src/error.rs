@@ -1,0 +1,164 @@
+//! What can go wrong in tracking.
+
+use rondo_core::{Code, Explain};
+
+/// An error of tracking.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] rondo_store::Error),
+    /// No such experiment.
+    #[error("no experiment with id `{id}` exists")]
+    ExperimentNotFound {
+        /// What was asked for.
+        id: String,
+    },
+    /// No such experiment.
+    #[error("no experiment with name `{name}` exists")]
+    ExperimentNameNotFound {
+        /// What was asked for.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("experiment `{name}` exists already{}", if *deleted { ", deleted: restore it" } else { "" })]
+    ExperimentExists {
+        /// The name.
+        name: String,
+        /// Whether the one that has it is deleted.
+        deleted: bool,
+    },
+    /// The experiment is deleted.
+    #[error("experiment `{id}` is deleted")]
+    ExperimentDeleted {
+        /// Its id.
+        id: i64,
+    },
+    /// No such run.
+    #[error("run `{id}` does not exist")]
+    RunNotFound {
+        /// What was asked for.
+        id: String,
+    },
+    /// The run is deleted.
+    #[error("run `{id}` is deleted")]
+    RunDeleted {
+        /// Its id.
+        id: String,
+    },
+    /// A step's run is the pipeline's to change.
+    #[error("run `{id}` belongs to a step that is under way: it cannot be {action}")]
+    StepRun {
+        /// Its id.
+        id: String,
+        /// What was tried, such as `deleted`.
+        action: &'static str,
+    },
+    /// No such tag.
+    #[error("no tag `{key}` on {owner}")]
+    TagNotFound {
+        /// The tag.
+        key: String,
+        /// On what.
+        owner: String,
+    },
+    /// No such logged model.
+    #[error("logged model `{id}` does not exist")]
+    LoggedModelNotFound {
+        /// What was asked for.
+        id: String,
+    },
+    /// A value is not what it should be.
+    #[error("invalid {what} `{value}`: {reason}")]
+    Invalid {
+        /// What it is, such as `metric name`.
+        what: &'static str,
+        /// The value, shortened.
+        value: String,
+        /// What it should be.
+        reason: String,
+    },
+    /// Too many of something.
+    #[error("{found} {what} in one request: at most {limit} are taken")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there were.
+        found: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// A filter or order cannot be understood.
+    #[error("invalid {what} at character {at}: {reason}")]
+    Filter {
+        /// `filter` or `order`.
+        what: &'static str,
+        /// Counted from 1.
+        at: usize,
+        /// What was expected.
+        reason: String,
+    },
+    /// A page token that this search has not given.
+    #[error("invalid page token: {reason}")]
+    PageToken {
+        /// Why.
+        reason: &'static str,
+    },
+    /// A path that leaves its root, or is none.
+    #[error("invalid path `{path}`")]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// Nothing at a path.
+    #[error("no artifact at `{path}`")]
+    ArtifactNotFound {
+        /// The path.
+        path: String,
+    },
+}
+
+impl Explain for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::ExperimentNotFound { .. } | Self::ExperimentNameNotFound { .. } => Code::ExperimentNotFound,
+            Self::ExperimentExists { .. } => Code::ExperimentExists,
+            Self::ExperimentDeleted { .. }
+            | Self::RunDeleted { .. }
+            | Self::StepRun { .. }
+            | Self::Invalid { .. }
+            | Self::TooMany { .. }
+            | Self::PageToken { .. }
+            | Self::Path { .. } => Code::ValueInvalid,
+            Self::RunNotFound { .. } => Code::RunNotFound,
+            Self::TagNotFound { .. } | Self::ArtifactNotFound { .. } => Code::ObjectNotFound,
+            Self::LoggedModelNotFound { .. } => Code::ModelNotFound,
+            Self::Filter { .. } => Code::FilterInvalid,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Store(error) => error.hints(),
+            Self::Filter { what: "filter", .. } => {
+                vec!["a filter looks like: metrics.rmse < 1 AND params.model = 'tree'".to_owned()]
+            }
+            Self::Filter { .. } => vec!["an order looks like: metrics.rmse ASC".to_owned()],
+            Self::ExperimentNotFound { .. }
+            | Self::ExperimentNameNotFound { .. }
+            | Self::ExperimentExists { .. }
+            | Self::ExperimentDeleted { .. }
+            | Self::RunNotFound { .. }
+            | Self::RunDeleted { .. }
+            | Self::StepRun { .. }
+            | Self::TagNotFound { .. }
+            | Self::LoggedModelNotFound { .. }
+            | Self::Invalid { .. }
+            | Self::TooMany { .. }
+            | Self::PageToken { .. }
+            | Self::Path { .. }
+            | Self::ArtifactNotFound { .. } => Vec::new(),
+        }
+    }
+}

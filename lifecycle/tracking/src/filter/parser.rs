@@ -1,0 +1,287 @@
+//! The grammar of a filter, by recursive descent.
+//!
+//! ```text
+//! any  := all (OR all)*
+//! all  := not (AND not)*
+//! not  := NOT not | ( any ) | test
+//! test := field (= | != | < | <= | > | >=) value | field [NOT] (LIKE | ILIKE) text
+//!       | field [NOT] IN ( value, … ) | field IS [NOT] NULL
+//! ```
+
+use rondo_store::meta::search::{Attribute, Comparison, Condition, DatasetPart, Field, Room, Scalar, Test};
+
+use super::lexer::{Spot, Token, tokens};
+use super::words;
+use crate::Error;
+
+/// How deep brackets may stand in each other.
+const DEPTH: usize = 40;
+/// How many tests a filter may have.
+const TESTS: usize = 300;
+
+pub(super) struct Parser {
+    what: &'static str,
+    room: Room,
+    tokens: std::iter::Peekable<std::vec::IntoIter<Spot>>,
+    end: usize,
+    tests: usize,
+}
+
+/// What kind of values a field has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Whole,
+    Text,
+}
+
+impl Parser {
+    pub(super) fn new(what: &'static str, room: Room, text: &str) -> Result<Self, Error> {
+        let end = text.chars().count() + 1;
+        Ok(Self { what, room, tokens: tokens(what, text)?.into_iter().peekable(), end, tests: 0 })
+    }
+
+    /// A whole filter; an empty one is true of everything.
+    pub(super) fn filter(mut self) -> Result<Condition, Error> {
+        if self.tokens.peek().is_none() {
+            return Ok(Condition::All(Vec::new()));
+        }
+        let condition = self.any(0)?;
+        match self.tokens.next() {
+            None => Ok(condition),
+            Some(spot) => Err(self.error(spot.at, "expected AND, OR or the end".to_owned())),
+        }
+    }
+
+    /// A field and `ASC` or `DESC`.
+    pub(super) fn order(mut self) -> Result<(Field, bool), Error> {
+        let field = self.field()?;
+        let descending = match self.tokens.next() {
+            None => false,
+            Some(Spot { token: Token::Word(word), .. }) if word.eq_ignore_ascii_case("asc") => false,
+            Some(Spot { token: Token::Word(word), .. }) if word.eq_ignore_ascii_case("desc") => true,
+            Some(spot) => return Err(self.error(spot.at, "expected ASC or DESC".to_owned())),
+        };
+        match self.tokens.next() {
+            None => Ok((field, descending)),
+            Some(spot) => Err(self.error(spot.at, "expected the end".to_owned())),
+        }
+    }
+
+    fn any(&mut self, depth: usize) -> Result<Condition, Error> {
+        let mut parts = vec![self.all(depth)?];
+        while self.keyword("or") {
+            parts.push(self.all(depth)?);
+        }
+        Ok(one_or(parts, Condition::Any))
+    }
+
+    fn all(&mut self, depth: usize) -> Result<Condition, Error> {
+        let mut parts = vec![self.not(depth)?];
+        while self.keyword("and") {
+            parts.push(self.not(depth)?);
+        }
+        Ok(one_or(parts, Condition::All))
+    }
+
+    fn not(&mut self, depth: usize) -> Result<Condition, Error> {
+        let at = self.at();
+        if depth > DEPTH {
+            return Err(self.error(at, format!("more than {DEPTH} conditions inside each other")));
+        }
+        if self.keyword("not") {
+            return Ok(Condition::Not(Box::new(self.not(depth + 1)?)));
+        }
+        if self.tokens.next_if(|spot| spot.token == Token::Open).is_some() {
+            let inner = self.any(depth + 1)?;
+            let at = self.at();
+            return match self.tokens.next_if(|spot| spot.token == Token::Close) {
+                Some(_) => Ok(inner),
+                None => Err(self.error(at, "expected `)`".to_owned())),
+            };
+        }
+        self.tests += 1;
+        if self.tests > TESTS {
+            return Err(self.error(at, format!("more than {TESTS} conditions")));
+        }
+        self.test()
+    }
+
+    fn test(&mut self) -> Result<Condition, Error> {
+        let field = self.field()?;
+        let kind = self.kind(&field);
+        let at = self.at();
+        if self.keyword("is") {
+            let negated = self.keyword("not");
+            let at = self.at();
+            if !self.keyword("null") {
+                return Err(self.error(at, "expected NULL".to_owned()));
+            }
+            return Ok(Condition::Test(field, if negated { Test::Present } else { Test::Absent }));
+        }
+        let negated = self.keyword("not");
+        if self.keyword("in") {
+            let values = self.list(kind)?;
+            return Ok(Condition::Test(field, if negated { Test::NotIn(values) } else { Test::In(values) }));
+        }
+        for (word, ignore_case) in [("like", false), ("ilike", true)] {
+            if self.keyword(word) {
+                if kind != Kind::Text {
+                    return Err(self.error(at, "LIKE and ILIKE are for text only".to_owned()));
+                }
+                let Scalar::Text(pattern) = self.value(kind)? else {
+                    return Err(self.error(at, "expected a quoted pattern".to_owned()));
+                };
+                let test = Condition::Test(field, Test::Like { pattern, ignore_case });
+                return Ok(if negated { Condition::Not(Box::new(test)) } else { test });
+            }
+        }
+        let comparison = match self.tokens.next_if(|spot| matches!(spot.token, Token::Operator(_))) {
+            Some(Spot { token: Token::Operator(text), .. }) if !negated => comparison(text),
+            Some(_) | None => None,
+        };
+        let Some(comparison) = comparison else {
+            let expected =
+                "expected one of =, !=, <, <=, >, >=, LIKE, ILIKE, IN, NOT IN, IS NULL, IS NOT NULL";
+            return Err(self.error(at, expected.to_owned()));
+        };
+        if kind == Kind::Text && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+            return Err(self.error(at, "text can be compared by =, !=, LIKE, ILIKE and IN only".to_owned()));
+        }
+        let value = self.value(kind)?;
+        // So clients ask for models that are no prompts, and those have no such tag at all.
+        if comparison == Comparison::NotEqual && field == Field::Tag(super::PROMPT.to_owned()) {
+            let equal = Test::Compare(Comparison::Equal, value);
+            return Ok(Condition::Not(Box::new(Condition::Test(field, equal))));
+        }
+        Ok(Condition::Test(field, Test::Compare(comparison, value)))
+    }
+
+    fn field(&mut self) -> Result<Field, Error> {
+        let at = self.at();
+        let (head, key) = match self.tokens.next().map(|spot| spot.token) {
+            Some(Token::Word(word)) => match word.split_once('.') {
+                Some((head, "")) => (head.to_owned(), Some(self.quoted_key()?)),
+                Some((head, key)) => (head.to_owned(), Some(key.to_owned())),
+                None => (word, None),
+            },
+            Some(Token::Backtick(text) | Token::Double(text)) => (text, None),
+            Some(Token::Single(_) | Token::Operator(_) | Token::Open | Token::Close | Token::Comma)
+            | None => {
+                return Err(self.error(at, "expected a field such as metrics.rmse".to_owned()));
+            }
+        };
+        let field = match key {
+            None => words::attribute(self.room, &head).map(Field::Attribute),
+            Some(key) => words::field(self.room, &head, &key),
+        };
+        field.ok_or_else(|| self.error(at, words::expected(self.room)))
+    }
+
+    fn quoted_key(&mut self) -> Result<String, Error> {
+        let at = self.at();
+        match self.tokens.next().map(|spot| spot.token) {
+            Some(Token::Backtick(key) | Token::Double(key)) => Ok(key),
+            Some(_) | None => Err(self.error(at, "expected a key".to_owned())),
+        }
+    }
+
+    fn kind(&self, field: &Field) -> Kind {
+        match field {
+            Field::Metric(..) => Kind::Number,
+            Field::Attribute(attribute) if self.room.is_number(*attribute) == Some(true) => Kind::Whole,
+            Field::Attribute(_)
+            | Field::Param(_)
+            | Field::Tag(_)
+            | Field::Dataset(DatasetPart::Name | DatasetPart::Digest | DatasetPart::Context) => Kind::Text,
+        }
+    }
+
+    fn list(&mut self, kind: Kind) -> Result<Vec<Scalar>, Error> {
+        let at = self.at();
+        if self.tokens.next_if(|spot| spot.token == Token::Open).is_none() {
+            return Err(self.error(at, "expected a list such as ('a', 'b')".to_owned()));
+        }
+        let mut values = Vec::new();
+        loop {
+            values.push(self.value(kind)?);
+            if values.len() > 10_000 {
+                return Err(self.error(at, "more than 10000 values in a list".to_owned()));
+            }
+            let at = self.at();
+            match self.tokens.next().map(|spot| spot.token) {
+                Some(Token::Comma) => {}
+                Some(Token::Close) => return Ok(values),
+                Some(_) | None => return Err(self.error(at, "expected `,` or `)`".to_owned())),
+            }
+        }
+    }
+
+    fn value(&mut self, kind: Kind) -> Result<Scalar, Error> {
+        let at = self.at();
+        let token = self.tokens.next().map(|spot| spot.token);
+        let value = match (kind, token) {
+            (Kind::Text, Some(Token::Single(text) | Token::Double(text))) => Some(Scalar::Text(text)),
+            (Kind::Number, Some(Token::Word(word))) => {
+                word.parse().ok().filter(|value: &f64| value.is_finite()).map(Scalar::Real)
+            }
+            (Kind::Whole, Some(Token::Word(word))) => match word.parse() {
+                Ok(whole) => Some(Scalar::Int(whole)),
+                Err(_) => word.parse().ok().filter(|value: &f64| value.is_finite()).map(Scalar::Real),
+            },
+            (_, _) => None,
+        };
+        let expected = match kind {
+            Kind::Text => "expected a quoted text value",
+            Kind::Number | Kind::Whole => "expected a number",
+        };
+        value.ok_or_else(|| self.error(at, expected.to_owned()))
+    }
+
+    fn keyword(&mut self, keyword: &str) -> bool {
+        let is = |spot: &Spot| matches!(&spot.token, Token::Word(word) if word.eq_ignore_ascii_case(keyword));
+        self.tokens.next_if(is).is_some()
+    }
+
+    fn at(&mut self) -> usize {
+        self.tokens.peek().map_or(self.end, |spot| spot.at)
+    }
+
+    const fn error(&self, at: usize, reason: String) -> Error {
+        Error::Filter { what: self.what, at, reason }
+    }
+}
+
+fn one_or(mut parts: Vec<Condition>, many: impl FnOnce(Vec<Condition>) -> Condition) -> Condition {
+    match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        Some(last) => {
+            parts.push(last);
+            many(parts)
+        }
+        None => many(parts),
+    }
+}
+
+fn comparison(text: &str) -> Option<Comparison> {
+    match text {
+        "=" => Some(Comparison::Equal),
+        "!=" => Some(Comparison::NotEqual),
+        "<" => Some(Comparison::Less),
+        "<=" => Some(Comparison::LessOrEqual),
+        ">" => Some(Comparison::Greater),
+        ">=" => Some(Comparison::GreaterOrEqual),
+        _ => None,
+    }
+}
+
+/// Tags that are columns: written as one, read as the other.
+pub(super) fn tag(room: Room, key: &str) -> Field {
+    let attribute = match (room, key) {
+        (Room::Runs, "mlflow.runName") => Some(Attribute::Name),
+        (Room::Runs, "mlflow.parentRunId") => Some(Attribute::Parent),
+        (Room::Runs, "mlflow.user") => Some(Attribute::User),
+        (_, _) => None,
+    };
+    attribute.map_or_else(|| Field::Tag(key.to_owned()), Field::Attribute)
+}

@@ -1,0 +1,221 @@
+//! Models that clients log: a row of their own, with files of their own, beside the run.
+
+use rondo_store::meta::logged_models::{LoggedModel, LoggedModelRecord, ModelFacts};
+use rondo_store::meta::search::{Condition, Field, Order, Query, Room, Scope};
+
+use crate::tracking::{Found, Search};
+use crate::{Error, Tracking, filter, limits, page};
+
+/// Rows of a page, unless it is said.
+const PAGE: u32 = 100;
+/// Rows of a page, at most.
+const PAGE_MAX: u32 = 1000;
+
+/// A logged model with all that was logged of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged {
+    /// The row.
+    pub row: LoggedModel,
+    /// Where its files are, as MLflow clients see it.
+    pub artifact_uri: String,
+    /// Parameters, tags, metrics.
+    pub facts: ModelFacts,
+}
+
+/// What a client says of a model that it is about to log.
+#[derive(Debug, Clone, Default)]
+pub struct NewModel {
+    /// The experiment's id.
+    pub experiment: String,
+    /// Its name; one is made up where there is none.
+    pub name: Option<String>,
+    /// Its type.
+    pub model_type: String,
+    /// The run that logs it.
+    pub run: Option<String>,
+    /// Parameters.
+    pub params: Vec<(String, String)>,
+    /// Tags.
+    pub tags: Vec<(String, String)>,
+}
+
+/// An order that looks at metrics of one dataset.
+#[derive(Debug, Clone, Default)]
+pub struct ScopedOrder {
+    /// The field's text, without a direction.
+    pub field: String,
+    /// Least first.
+    pub ascending: bool,
+    /// The dataset, where one is given.
+    pub scope: Option<Scope>,
+}
+
+impl Tracking {
+    /// Begins a logged model: its files come after, then its status.
+    ///
+    /// # Errors
+    /// When the experiment or run does not exist, or something is out of bounds.
+    pub async fn create_logged_model(&self, new: NewModel) -> Result<Logged, Error> {
+        let experiment = self.active_experiment(&new.experiment).await?;
+        if let Some(run) = &new.run {
+            self.run_row(run).await?;
+        }
+        let name = new.name.filter(|name| !name.is_empty()).unwrap_or_else(crate::naming::run_name);
+        if name.contains(['/', ':', '.', '%', '"', '\'']) {
+            let reason = "it must not contain any of / : . % \" '";
+            return Err(limits::invalid("model name", &name, reason));
+        }
+        limits::length("model name", &name, limits::KEY)?;
+        check(&new.params, &new.tags)?;
+        let now = self.now();
+        let row = LoggedModel {
+            id: format!("m-{}", rondo_core::RunId::random().hex()),
+            experiment: experiment.id,
+            run: new.run,
+            name,
+            status: "PENDING".to_owned(),
+            created: now,
+            updated: now,
+            deleted: false,
+            record: LoggedModelRecord { model_type: new.model_type },
+        };
+        self.meta().create_logged_model(&row, new.params, new.tags).await?;
+        self.logged_model(&row.id).await
+    }
+
+    /// A logged model that is not deleted.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn logged_model(&self, id: &str) -> Result<Logged, Error> {
+        let found = self.meta().logged_model(id).await?.filter(|model| !model.deleted);
+        let row = found.ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })?;
+        let mut all = self.with_model_facts(vec![row]).await?;
+        all.pop().ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })
+    }
+
+    /// Sets a logged model's status: `PENDING`, `READY` or `UPLOAD_FAILED`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn finish_logged_model(&self, id: &str, status: &str) -> Result<Logged, Error> {
+        self.logged_model(id).await?;
+        self.meta().update_logged_model(id, Some(status.to_owned()), None, self.now()).await?;
+        self.logged_model(id).await
+    }
+
+    /// Deletes a logged model (softly).
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn delete_logged_model(&self, id: &str) -> Result<(), Error> {
+        self.logged_model(id).await?;
+        Ok(self.meta().update_logged_model(id, None, Some(true), self.now()).await?)
+    }
+
+    /// Sets tags of a logged model.
+    ///
+    /// # Errors
+    /// When there is none, or a tag is out of bounds.
+    pub async fn tag_logged_model(&self, id: &str, tags: Vec<(String, String)>) -> Result<Logged, Error> {
+        check(&[], &tags)?;
+        self.logged_model(id).await?;
+        self.meta().tag_logged_model(id, tags).await?;
+        self.logged_model(id).await
+    }
+
+    /// Takes a tag of a logged model away.
+    ///
+    /// # Errors
+    /// When there is no such model or tag.
+    pub async fn untag_logged_model(&self, id: &str, key: &str) -> Result<(), Error> {
+        self.logged_model(id).await?;
+        if self.meta().untag_logged_model(id, key).await? {
+            return Ok(());
+        }
+        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("logged model `{id}`") })
+    }
+
+    /// Logs parameters of a logged model.
+    ///
+    /// # Errors
+    /// When there is none, or one is out of bounds.
+    pub async fn log_model_params(&self, id: &str, params: Vec<(String, String)>) -> Result<(), Error> {
+        check(&params, &[])?;
+        self.logged_model(id).await?;
+        Ok(self.meta().log_model_params(id, params).await?)
+    }
+
+    /// Logged models of these experiments that match; with scopes only metrics of those datasets count.
+    ///
+    /// # Errors
+    /// When the filter, an order or the page token cannot be understood.
+    pub async fn search_logged_models(
+        &self,
+        experiments: &[String],
+        search: &Search,
+        order: &[ScopedOrder],
+        scopes: &[Scope],
+    ) -> Result<Found<Logged>, Error> {
+        let mut keys: Vec<Order> = Vec::with_capacity(order.len());
+        for key in order {
+            for mut parsed in filter::order(Room::LoggedModels, std::slice::from_ref(&key.field))? {
+                if let (Field::Metric(_, of), Some(scope)) = (&mut parsed.field, &key.scope) {
+                    of.push(scope.clone());
+                }
+                keys.push(Order { descending: !key.ascending, ..parsed });
+            }
+        }
+        let mut condition = filter::parse(Room::LoggedModels, &search.filter)?;
+        narrow(&mut condition, scopes);
+        let query = Query {
+            experiments: Some(experiments.iter().filter_map(|id| id.parse().ok()).collect()),
+            filter: condition,
+            order: keys,
+            after: page::place(&search.page_token)?,
+            ..Query::all(Room::LoggedModels, page::size(search.max_results, PAGE, PAGE_MAX)?)
+        };
+        let page = self.meta().search_logged_models(&query).await?.ok_or_else(page::foreign)?;
+        let items = self.with_model_facts(page.items).await?;
+        Ok(Found { items, next_page_token: page.next.as_deref().map(page::token) })
+    }
+
+    async fn with_model_facts(&self, rows: Vec<LoggedModel>) -> Result<Vec<Logged>, Error> {
+        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+        let mut facts = self.meta().model_facts(&ids).await?;
+        let mut models = Vec::with_capacity(rows.len());
+        for row in rows {
+            let experiment = self.experiment(&row.experiment.to_string()).await?;
+            models.push(Logged {
+                artifact_uri: crate::artifacts::model_root(&experiment.artifact_location, &row.id),
+                facts: facts.remove(&row.id).unwrap_or_default(),
+                row,
+            });
+        }
+        Ok(models)
+    }
+}
+
+/// Lets every test of a metric count those of these datasets only.
+fn narrow(condition: &mut Condition, scopes: &[Scope]) {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => {
+            parts.iter_mut().for_each(|part| narrow(part, scopes));
+        }
+        Condition::Not(inner) => narrow(inner, scopes),
+        Condition::Test(Field::Metric(_, of), _) => of.extend_from_slice(scopes),
+        Condition::Test(..) => {}
+    }
+}
+
+fn check(params: &[(String, String)], tags: &[(String, String)]) -> Result<(), Error> {
+    for (key, value) in params {
+        limits::key("param name", key)?;
+        limits::length("param value", value, limits::PARAM_VALUE)?;
+    }
+    for (key, value) in tags {
+        limits::key("tag name", key)?;
+        limits::length("tag value", value, limits::TAG_VALUE)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The rules of the house, as tests: which crate may know what. ARCHITECTURE.md says why.
+
+use std::fs;
+use std::path::Path;
+
+use rondo_testkit::{files, root};
+
+const STAGES: [&str; 7] = ["data", "pipeline", "notebook", "tracking", "registry", "serving", "monitoring"];
+const BASE: [&str; 4] = ["core", "store", "table", "project"];
+
+fn folder(name: &str) -> String {
+    if BASE.contains(&name) { format!("base/{name}") } else { format!("lifecycle/{name}") }
+}
+
+/// The names of the `[dependencies]` of a crate, without its development dependencies.
+fn dependencies(manifest: &Path) -> Vec<String> {
+    let text = fs::read_to_string(manifest).unwrap();
+    let section = text.split("[dependencies]").nth(1).unwrap_or("");
+    let section = section.split("\n[").next().unwrap_or("");
+    section
+        .lines()
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The part of a source file before its tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.split("#[cfg(test)]\nmod").next().unwrap_or("").to_owned()
+}
+
+fn is_test(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    text.contains("/tests/") || text.ends_with("/tests.rs") || text.contains("/testkit/")
+}
+
+#[test]
+fn arrows_go_one_way() {
+    for name in BASE.into_iter().chain(STAGES) {
+        let manifest = root().join(folder(name)).join("Cargo.toml");
+        for dependency in dependencies(&manifest) {
+            let Some(other) = dependency.strip_prefix("rondo-") else { continue };
+            let allowed = match name {
+                "core" => false,
+                "store" | "table" | "project" => other == "core",
+                _stage => BASE.contains(&other),
+            };
+            assert!(allowed, "{name} must not depend on {other}");
+        }
+    }
+}
+
+#[test]
+fn only_the_store_knows_sql_and_only_the_app_knows_http_servers_and_terminals() {
+    let owners = [
+        ("sqlx", "store"),
+        ("axum", "app"),
+        ("clap", "app"),
+        ("indicatif", "app"),
+        ("anstream", "app"),
+        ("zeromq", "notebook"),
+        ("saphyr-parser", "project"),
+    ];
+    for name in BASE.into_iter().chain(STAGES) {
+        let manifest = root().join(folder(name)).join("Cargo.toml");
+        for dependency in dependencies(&manifest) {
+            if let Some((_, owner)) = owners.iter().find(|(library, _)| *library == dependency) {
+                assert_eq!(*owner, name, "{dependency} belongs to {owner}, not to {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_below_the_app_prints_or_reads_the_environment() {
+    for name in BASE.into_iter().chain(STAGES) {
+        for path in files(&root().join(folder(name)).join("src"), ".rs") {
+            if is_test(&path) {
+                continue;
+            }
+            let code = code(&path);
+            for word in ["println!", "print!(", "eprintln!", "env::var(", "env::vars", "env::home_dir"] {
+                assert!(!code.contains(word), "{} uses `{word}`", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_crate_and_module_says_what_it_is() {
+    for name in BASE.into_iter().chain(STAGES) {
+        for path in files(&root().join(folder(name)).join("src"), ".rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("//!"), "{} does not begin with a `//!` paragraph", path.display());
+        }
+    }
+    for path in files(&root().join("app/src"), ".rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//!"), "{} does not begin with a `//!` paragraph", path.display());
+    }
+}
+
+#[test]
+fn one_integration_test_binary_a_crate() {
+    for name in BASE.into_iter().chain(STAGES) {
+        let tests = root().join(folder(name)).join("tests");
+        let Ok(entries) = fs::read_dir(&tests) else { continue };
+        let binaries = entries.flatten().filter(|entry| {
+            let path = entry.path();
+            path.extension().is_some_and(|ending| ending == "rs") || path.join("main.rs").is_file()
+        });
+        assert!(binaries.count() <= 1, "{} has more than one test binary", tests.display());
+    }
+}
