@@ -78,3 +78,29 @@ def test_help_reads_as_the_lifecycle():
     order = ["new", "data", "run", "notebook", "runs", "models", "serve", "monitor"]
     places = [text.index(f"\n  {command} ") for command in order]
     assert places == sorted(places)
+
+
+def test_all_faults_of_a_project_file_are_shown_at_once_and_nothing_runs(tmp_path):
+    Rondo(tmp_path)("new", "broken")
+    rondo = Rondo(tmp_path / "broken")
+    path = rondo.folder / "rondo.yaml"
+    text = path.read_text()
+    for right, wrong in [
+        ("decision:", "decison:"),
+        ("metric: roc_auc", "metric: rocauc"),
+        ("inputs: [data.iris]", "inputs: [data.irsi]"),
+        ("requirements: requirements.txt", "requirements: missing.txt"),
+        ("trees: ${{ params.trees }}", "tres: ${{ params.trees }}"),
+        ("threshold: 0.5", "threshold: half"),
+    ]:
+        assert right in text
+        text = text.replace(right, wrong, 1)
+    path.write_text(text)
+    shown = rondo("run", code=2).stderr
+    for words in ["decison", "rocauc", "data.irsi", "missing.txt", "tres", "half"]:
+        assert words in shown, shown
+    assert shown.count("--> rondo.yaml:") >= 6 and shown.count("^") >= 6
+    assert "did you mean" in shown
+    assert not (rondo.folder / ".rondo").exists()
+    faults = rondo.json("run", code=2)["error"]["data"]
+    assert len(faults["faults"] if isinstance(faults, dict) else faults) >= 6

@@ -36,6 +36,22 @@ impl Config {
             environment,
         }
     }
+
+    /// The folders in which Jupyter keeps the kernels of other languages, the user's before the system's.
+    pub fn kernel_folders(&self) -> Vec<PathBuf> {
+        let set = |name: &str| self.environment.get(name).filter(|value| !value.is_empty());
+        let mut folders: Vec<PathBuf> =
+            set("JUPYTER_PATH").map(std::env::split_paths).into_iter().flatten().collect();
+        let own = set("JUPYTER_DATA_DIR").map(PathBuf::from).or_else(|| {
+            set("XDG_DATA_HOME")
+                .map(PathBuf::from)
+                .or_else(|| set("HOME").map(|home| Path::new(home).join(".local/share")))
+                .map(|folder| folder.join("jupyter"))
+        });
+        folders.extend(own);
+        folders.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
+        folders
+    }
 }
 
 /// The project file of a folder or of one above it.

@@ -33,7 +33,7 @@ const BODY: usize = 16 << 20;
 pub fn router(state: AppState) -> Router {
     let tracking =
         MlflowState::new(state.platform.store().clone(), state.platform.clock().clone(), Mode::Open);
-    Router::new()
+    let own = Router::new()
         .route("/", get(pages::home))
         .route("/report", get(pages::report))
         .route("/metrics", get(pages::metrics))
@@ -44,6 +44,6 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/endpoints/{name}/advance", post(endpoints::advance))
         .route("/api/v1/requests", get(requests::list))
         .layer(DefaultBodyLimit::max(BODY))
-        .with_state(state)
-        .merge(mlflow::router(tracking))
+        .with_state(state);
+    mlflow::guarded(own, tracking.clone()).merge(mlflow::router(tracking))
 }

@@ -29,8 +29,11 @@ step "2  Data: one version a month, each checked before it counts"
 "$rondo" data add planes
 "$rondo" data diff flights
 
-step "   A bad month is refused"
-sed '2,400s/^\([0-9]*\),\([0-9]*\),/\1,13,/' bad/2013-04.csv 2>/dev/null || true
+step "   A bad month is refused: the failing rules, sample rows, and nothing changes"
+if "$rondo" data add flights --part bad/2013-04.csv; then
+  echo "the bad month was not refused" >&2
+  exit 1
+fi
 
 step "3  Prepare, train, evaluate, gate, register"
 "$rondo" run
@@ -38,10 +41,13 @@ step "3  Prepare, train, evaluate, gate, register"
 step "4  Nine months of live traffic: serve, monitor, retrain, promote"
 "$rondo" replay
 
+step "   The loop at a glance"
+"$rondo" status
+
 step "5  The report"
 "$rondo" report
 
 step "   Where one prediction came from"
-"$rondo" trace "$("$rondo" monitor sample)"
+"$rondo" trace "$("$rondo" monitor predictions --ids -n 1)"
 
 printf '\nreport:  %s\nopen it: cd %s && %s up\n' "$folder/report.html" "$folder" "$rondo"

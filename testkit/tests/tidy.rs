@@ -14,7 +14,7 @@ fn folder(name: &str) -> String {
 
 /// The names of the `[dependencies]` of a crate, without its development dependencies.
 fn dependencies(manifest: &Path) -> Vec<String> {
-    let text = fs::read_to_string(manifest).unwrap();
+    let text = read(manifest);
     let section = text.split("[dependencies]").nth(1).unwrap_or("");
     let section = section.split("\n[").next().unwrap_or("");
     section
@@ -25,9 +25,16 @@ fn dependencies(manifest: &Path) -> Vec<String> {
         .collect()
 }
 
+fn read(path: &Path) -> String {
+    match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => panic!("read {}: {error}", path.display()),
+    }
+}
+
 /// The part of a source file before its tests.
 fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
+    let text = read(path);
     text.split("#[cfg(test)]\nmod").next().unwrap_or("").to_owned()
 }
 
@@ -92,12 +99,12 @@ fn nothing_below_the_app_prints_or_reads_the_environment() {
 fn every_crate_and_module_says_what_it_is() {
     for name in BASE.into_iter().chain(STAGES) {
         for path in files(&root().join(folder(name)).join("src"), ".rs") {
-            let text = fs::read_to_string(&path).unwrap();
+            let text = read(&path);
             assert!(text.starts_with("//!"), "{} does not begin with a `//!` paragraph", path.display());
         }
     }
     for path in files(&root().join("app/src"), ".rs") {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = read(&path);
         assert!(text.starts_with("//!"), "{} does not begin with a `//!` paragraph", path.display());
     }
 }

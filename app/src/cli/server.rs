@@ -20,6 +20,10 @@ pub struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
     listen: String,
+    /// Listen beyond this machine although anyone who reaches it may do everything: put a proxy that asks
+    /// who is there before it
+    #[arg(long)]
+    open_to_network: bool,
 
     /// The folder of the store; of a project its `.rondo`
     #[arg(long, value_name = "DIR", default_value = ".rondo")]
@@ -31,6 +35,7 @@ pub struct Args {
 /// # Errors
 /// When the store cannot be opened or the address cannot be listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
+    super::up::refuse_network(&args.listen, args.open_to_network)?;
     let store = Store::open(&args.data).await?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     store.meta().ensure_default_experiment(now(&clock)).await?;

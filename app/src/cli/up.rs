@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use rondo_core::Code;
 use rondo_core::ports::Event;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Session;
-use super::failure::Outcome;
-use crate::http::server::Server;
+use super::failure::{Failure, Outcome};
+use crate::http::server::{Server, is_loopback};
 use crate::http::{AppState, router};
 use crate::worker::Worker;
 
@@ -21,6 +22,10 @@ pub struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     listen: String,
+    /// Listen beyond this machine although anyone who reaches it may do everything: put a proxy that asks
+    /// who is there before it
+    #[arg(long)]
+    open_to_network: bool,
 }
 
 /// Serves until it is told to stop.
@@ -28,6 +33,7 @@ pub struct Args {
 /// # Errors
 /// When another process serves this project, or the address cannot be listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
+    refuse_network(&args.listen, args.open_to_network)?;
     let platform = session.platform().await?;
     let deployments = platform.open_serving().await?;
     let live = platform.deploy(&deployments).await?;
@@ -70,6 +76,18 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     deployments.log().sync()?;
     platform.store().close().await;
     Ok(())
+}
+
+/// Refuses to listen beyond this machine without being told to: there are no users and tokens yet.
+///
+/// # Errors
+/// When the address can be reached from elsewhere and it was not said that it may.
+pub fn refuse_network(listen: &str, open_to_network: bool) -> Outcome {
+    if open_to_network || is_loopback(listen) {
+        return Ok(());
+    }
+    let message = format!("listen on `{listen}`: anyone who can reach it could do everything");
+    Err(Failure::hinted(Code::Denied, message, "listen on 127.0.0.1, or add --open-to-network"))
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -77,6 +77,11 @@ impl MlflowState {
     }
 }
 
+/// Puts other routes behind the same door: host, origin, caller.
+pub fn guarded(router: Router, state: MlflowState) -> Router {
+    router.layer(axum::middleware::from_fn_with_state(state, guard::guard))
+}
+
 /// All routes of the wire.
 pub fn router(state: MlflowState) -> Router {
     Router::new()

@@ -1,12 +1,13 @@
 //! Data meets the project: declared datasets are brought in, and `rondo.lock` pins what a user's run reads.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rondo_core::journal::Because;
 use rondo_core::{Code, Digest, Timestamp, suggest};
 use rondo_data::fetch::Fetcher;
 use rondo_data::ingest::{Added, Intake};
+use rondo_data::parts::part_of_file;
 use rondo_data::versions::Datasets;
 use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset};
 use rondo_project::project::Reference;
@@ -54,6 +55,25 @@ impl Platform {
             self.pin(name, last)?;
         }
         Ok(added)
+    }
+
+    /// Adds one part to a dataset in parts, from a file whose name says its time, and pins the result.
+    ///
+    /// # Errors
+    /// When the dataset is not in parts, the name says no time, or the checks fail; then nothing has changed.
+    pub async fn add_part(&self, name: &str, file: &Path) -> Result<Vec<Added>, Error> {
+        let because = Because::new(&self.config().user, "part added by hand");
+        let intake = self.intake(name, because)?;
+        let Some(parts) = &intake.parts else {
+            return Err(Error::Invalid {
+                code: Code::ValueInvalid,
+                message: format!("dataset `{name}` is not in parts"),
+            });
+        };
+        let part = part_of_file(file, parts.by)?;
+        let added = self.datasets().add_part(&intake, &part, &file.display().to_string()).await?;
+        self.pin(name, &added)?;
+        Ok(vec![added])
     }
 
     /// Brings a declared dataset in without touching `rondo.lock`: for what arrives while the loop runs.

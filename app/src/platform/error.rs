@@ -9,8 +9,8 @@ use rondo_core::{Code, Explain};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An error of a stage, as it is.
-    #[error("{0}")]
-    Stage(#[source] Inner),
+    #[error(transparent)]
+    Stage(Inner),
     /// A file cannot be read or written.
     #[error("{action} `{}`", path.display())]
     Io {

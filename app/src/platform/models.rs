@@ -103,13 +103,13 @@ impl Platform {
     ) -> Result<Registered, Error> {
         let champion = self.store().meta().aliased_version(name, CHAMPION).await?;
         if let Some((_, version)) = champion.as_ref().filter(|(_, version)| version.run == made.run) {
-            // This very run was promoted before, and the process killed before it could say so.
-            return Ok(Registered {
-                model: name.to_owned(),
-                version: version.version,
-                promoted: true,
-                outcome: format!("version {} is champion", version.version),
-            });
+            let promoted = self.promoted_by(name, because).await?;
+            let outcome = if promoted {
+                format!("version {} is champion now", version.version)
+            } else {
+                format!("nothing new came out: the same model as version {}, the champion", version.version)
+            };
+            return Ok(Registered { model: name.to_owned(), version: version.version, promoted, outcome });
         }
         let objectives = &self.project().canvas.objectives;
         let spec = Spec::of_model(model, objectives);
@@ -160,7 +160,8 @@ impl Platform {
         } else {
             (CHALLENGER, Expect::Anything)
         };
-        let because = because.clone().by_run(report.run).with_evidence(json!({ "gate": gate, "why": why }));
+        let evidence = json!({ "gate": gate, "why": why, "request": because.evidence });
+        let because = because.clone().by_run(report.run).with_evidence(evidence);
         promote(self.store(), name, version.version, alias, expect, because, self.clock().now()).await?;
         let outcome = match (promoted, gate.passed) {
             (true, _) => format!("version {} is champion now: {why}", version.version),
@@ -168,6 +169,15 @@ impl Platform {
             (false, false) => format!("version {} does not pass its gate: {why}", version.version),
         };
         Ok(Registered { model: name.to_owned(), version: version.version, promoted, outcome })
+    }
+
+    /// Whether the champion was put in place for this very reason: then the process was killed before it
+    /// could say so.
+    async fn promoted_by(&self, model: &str, because: &Because) -> Result<bool, Error> {
+        let name = rondo_core::reference::alias(model, CHAMPION);
+        let last = self.store().meta().journal(&name, 1).await?.into_iter().next();
+        let request = last.and_then(|entry| entry.because.evidence.get("request").cloned());
+        Ok(!because.evidence.is_null() && request.as_ref() == Some(&because.evidence))
     }
 
     /// Scores a registered version on a table and evaluates it.

@@ -13,6 +13,7 @@ use rondo_monitoring::retrain::{self, History};
 use rondo_monitoring::window::{Due, Stage, Window, due};
 use rondo_project::project::{Model, Monitor};
 use rondo_registry::evaluate::Spec;
+use rondo_registry::promote::CHAMPION;
 use rondo_serving::log::reader::{LogReader, Query};
 use rondo_store::meta::monitors::{AlertRow, WindowRow};
 use serde::Serialize;
@@ -75,9 +76,10 @@ impl Platform {
                 // What comes later is looked at when the request has been answered: it may be another
                 // model's traffic then.
                 observed.request = request;
-                break;
+                return Ok(observed);
             }
         }
+        observed.request = self.request_for(monitor, watermark).await?;
         Ok(observed)
     }
 
@@ -109,7 +111,15 @@ impl Platform {
             Ok(assess(window, stage, &watched, &scoring, &rows, reference)?)
         })
         .await?;
-        let found = alerts(&report, due.stage, due.at);
+        let mut found = alerts(&report, due.stage, due.at);
+        if let Some(cool_down) = monitor.cool_down {
+            let known = self.store().meta().alerts(&monitor.model).await?;
+            found.retain(|alert| {
+                !known.iter().any(|row| {
+                    row.name == alert.name && row.id != alert.id && alert.event_time < row.event_time + cool_down
+                })
+            });
+        }
         // The window is kept last: were the process killed in between, it is assessed again, and alerts and
         // requests that stand are not made twice.
         for alert in &found {
@@ -125,7 +135,7 @@ impl Platform {
                 })
                 .await?;
         }
-        let request = self.request_for(monitor, &found, due).await?;
+        let request = self.request_for(monitor, due.at).await?;
         let row = WindowRow {
             deployment: name.to_owned(),
             start: due.window.start,
@@ -137,25 +147,48 @@ impl Platform {
         Ok((found, request))
     }
 
+    /// The request that the alerts since the last one lead to, where there is something new to learn from.
+    /// An alert that comes before the data do is answered when they have arrived.
     async fn request_for(
         &self,
         monitor: &Monitor,
-        found: &[Alert],
-        due: Due,
+        at: Timestamp,
     ) -> Result<Option<RetrainRequest>, Error> {
-        if found.is_empty() {
-            return Ok(None);
-        }
         let meta = self.store().meta();
         let requests = meta.requests(&monitor.model).await?;
+        let answered = requests.iter().map(|request| request.until).max();
+        let open: Vec<Alert> = meta
+            .alerts(&monitor.model)
+            .await?
+            .into_iter()
+            .filter(|row| row.event_time <= at && answered.is_none_or(|answered| row.event_time > answered))
+            .filter_map(|row| serde_json::from_value(row.record).ok())
+            .collect();
         let history = History { requests: &requests };
         let triggers = &self.project().triggers;
         let now = self.clock().now();
-        let Some(request) = retrain::request(&monitor.model, triggers, found, history, due.at, now) else {
+        let Some(request) = retrain::request(&monitor.model, triggers, &open, history, at, now) else {
             return Ok(None);
         };
+        if !self.has_new_data(&monitor.model).await? {
+            return Ok(None);
+        }
         meta.request_retraining(&request).await?;
         Ok(Some(request))
+    }
+
+    /// Whether a dataset that the champion was made from has a newer version.
+    async fn has_new_data(&self, model: &str) -> Result<bool, Error> {
+        let Some((_, champion)) = self.store().meta().aliased_version(model, CHAMPION).await? else {
+            return Ok(true);
+        };
+        for link in &champion.lineage.datasets {
+            let name = link.reference.trim_start_matches("data.");
+            if self.datasets().latest(name).await?.is_some_and(|latest| latest.digest != link.digest) {
+                return Ok(true);
+            }
+        }
+        Ok(champion.lineage.datasets.is_empty())
     }
 
     /// The rows of a window, with the ground truth that was known at a moment.

@@ -54,8 +54,10 @@ impl Platform {
     }
 
     fn runner(&self, tracking: Arc<dyn TrackingAccess>) -> Runner {
-        let builtins: Vec<Arc<dyn Builtin>> =
-            vec![Arc::new(Papermill::default()), Arc::new(EvaluatePackage::new(self.scorer()))];
+        let builtins: Vec<Arc<dyn Builtin>> = vec![
+            Arc::new(Papermill { data_dirs: self.config().kernel_folders() }),
+            Arc::new(EvaluatePackage::new(self.scorer())),
+        ];
         Runner {
             store: self.store().clone(),
             project: self.project().clone(),

@@ -9,7 +9,7 @@ use rondo_core::journal::Because;
 use rondo_pipeline::{Place, RunRequest};
 use rondo_project::project::Reference;
 use rondo_serving::deployment::Deployments;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::models::PromotionRule;
@@ -85,7 +85,7 @@ impl Platform {
             return Err(failure.into());
         }
         let rule = if request.promote { PromotionRule::Passing } else { PromotionRule::Never };
-        let because = Because::new("rondo", &request.cause);
+        let because = Because::new("rondo", &request.cause).with_evidence(json!(request.id));
         let registered = self.register_models(&report, rule, &because).await?;
         let own = registered.iter().find(|registered| registered.model == request.model);
         let promoted = own.is_some_and(|registered| registered.promoted);

@@ -83,11 +83,12 @@ impl Platform {
                 return Ok(chain);
             }
         }
-        if thing.len() >= 4 && thing.chars().all(|c| c.is_ascii_hexdigit()) {
-            if let Ok(run) = self.find_run(thing).await {
-                self.trace_run(&mut chain, 0, &run).await?;
-                return Ok(chain);
-            }
+        if thing.len() >= 4
+            && thing.chars().all(|c| c.is_ascii_hexdigit())
+            && let Ok(run) = self.find_run(thing).await
+        {
+            self.trace_run(&mut chain, 0, &run).await?;
+            return Ok(chain);
         }
         Err(Error::NotFound {
             kind: "prediction, model version, dataset version or run",

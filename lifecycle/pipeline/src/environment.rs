@@ -3,7 +3,7 @@
 //! An environment's identity is the digest of its lock: a text that names every package with its version
 //! and hashes, and the minor version of the interpreter. The same requirements lock to the same text again
 //! without a network, because the text is remembered ([`lock`]); the environment itself is a folder named
-//! by the digest, made by `uv` ([`provision`]), which is found or installed once ([`uv`]).
+//! by the digest, made by `uv` ([`provision`]), which is found or installed once.
 //!
 //! Interpreters are never downloaded: one that is on the machine is chosen. Environments of R and of
 //! containers are not made here yet, and say so.

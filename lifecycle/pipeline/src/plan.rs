@@ -24,7 +24,7 @@ use crate::execute::outputs::file_name;
 use crate::key::KeyParts;
 use crate::packages::{self, SQL};
 use crate::platform::platform;
-use crate::request::RunRequest;
+use crate::request::{Place, RunRequest};
 use crate::{Error, code, lock};
 
 /// A run's steps and what they are given from outside.
@@ -97,7 +97,15 @@ impl Planner {
         request: &RunRequest,
         locked: Lock,
     ) -> Result<Self, Error> {
-        let mut pins = if request.locked { lock::datasets(&locked) } else { BTreeMap::new() };
+        let mut pins = BTreeMap::new();
+        if request.place == Place::WorkTree {
+            // What the lock pins and the store has not is an error only where the lock must hold.
+            for (name, digest) in lock::datasets(&locked) {
+                if request.locked || store.meta().dataset_version(&name, digest).await?.is_some() {
+                    pins.insert(name, digest);
+                }
+            }
+        }
         pins.extend(request.pins.clone());
         let params = params(&project, &request.params)?;
         let targets: Vec<&str> = request.targets.iter().map(String::as_str).collect();

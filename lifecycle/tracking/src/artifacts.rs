@@ -10,12 +10,15 @@ use rondo_store::meta::runs::Artifact;
 
 use crate::{Error, Tracking};
 
+/// The owner of what is put through the proxy at a path that is no run's or model's.
+pub const SHARED: &str = "shared";
+
 const SCHEME: &str = "mlflow-artifacts:/";
 
 /// An owner of artifacts and a path among them (empty for the root).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The run's or logged model's id.
+    /// The run's or logged model's id, or [`SHARED`].
     pub owner: String,
     /// With slashes, without one at either end.
     pub path: String,
@@ -98,6 +101,17 @@ pub fn place(path: &str) -> Result<Option<Place>, Error> {
     Ok(None)
 }
 
+/// The place that a path of the proxy names: one that is no run's or model's is in the tree that all share.
+///
+/// # Errors
+/// When the path would leave its root.
+pub fn proxied(path: &str) -> Result<Place, Error> {
+    match place(path)? {
+        Some(place) => Ok(place),
+        None => Ok(Place { owner: SHARED.to_owned(), path: clean(path)? }),
+    }
+}
+
 /// The place that an artifact URI names; nothing where it is not one of this server's.
 ///
 /// # Errors
@@ -116,6 +130,9 @@ impl Tracking {
     /// # Errors
     /// When the database cannot be read.
     pub async fn owns_artifacts(&self, owner: &str) -> Result<bool, Error> {
+        if owner == SHARED {
+            return Ok(true);
+        }
         if owner.starts_with("m-") {
             return Ok(self.meta().logged_model(owner).await?.is_some_and(|model| !model.deleted));
         }

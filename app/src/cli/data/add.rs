@@ -1,6 +1,6 @@
 //! `rondo data add`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rondo_core::Timestamp;
 use rondo_data::ingest::{self, Added};
@@ -22,6 +22,9 @@ pub struct Args {
     /// Of a dataset in parts: only those that end by this day
     #[arg(long, value_name = "DAY")]
     until: Option<Timestamp>,
+    /// Of a dataset in parts: this file alone, named by its time, such as `2013-04.csv`
+    #[arg(long, value_name = "FILE", conflicts_with = "until")]
+    part: Option<PathBuf>,
 }
 
 /// Adds it.
@@ -38,7 +41,11 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
             platform = session.platform().await?;
         }
     }
-    let added = match platform.add_dataset(&name, args.until).await {
+    let added = match &args.part {
+        Some(file) => platform.add_part(&name, &session.here().join(file)).await,
+        None => platform.add_dataset(&name, args.until).await,
+    };
+    let added = match added {
         Ok(added) => added,
         Err(error) => {
             let shown = super::check::refusal(&error);

@@ -100,17 +100,14 @@ fn verdict(reports: &[FileReport]) -> String {
     let broken = |severity| rules().filter(|rule| !rule.passed && rule.severity == severity).count();
     let (all, failed, warned) = (rules().count(), broken(Severity::Error), broken(Severity::Warning));
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let files = match reports.len() {
-        0 | 1 => String::new(),
-        count => format!(" on {count} files"),
-    };
     let mut text = match (all, failed) {
         (0, _) => "it has no checks".to_owned(),
-        (_, 0) if warned == 0 => format!("{all} check{} pass{files}", plural(all)),
-        (_, 0) => format!("no check of {all} fails{files}"),
+        (1, 0) if warned == 0 => "its check passes".to_owned(),
+        (_, 0) if warned == 0 => format!("{all} checks pass"),
+        (_, 0) => format!("no check of {all} fails"),
         (_, failed) => {
             let verb = if failed == 1 { "fails" } else { "fail" };
-            format!("{failed} of {all} check{} {verb}{files}", plural(all))
+            format!("{failed} of {all} check{} {verb}", plural(all))
         }
     };
     if warned > 0 {
@@ -197,7 +194,7 @@ mod tests {
     fn of_several_files_only_what_is_broken_is_shown_with_its_file() {
         let rules = json!([{ "column": "a", "in_set": ["x"], "severity": "warning" }]);
         let reports = [checked("a\nx\n", &rules), checked("a\nz\n", &rules)];
-        assert_eq!(verdict(&reports), "no check of 2 fails on 2 files, 1 warning");
+        assert_eq!(verdict(&reports), "no check of 2 fails, 1 warning");
         let text = page(&reports);
         assert!(text.starts_with("file") && text.contains("t.csv  a: in_set x  warning"), "{text}");
         assert_eq!(page(&[checked("a\nx\n", &rules), checked("a\nx\n", &rules)]), "");

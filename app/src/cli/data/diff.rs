@@ -91,7 +91,7 @@ async fn versions(platform: &Platform, dataset: &str, args: &Args) -> Outcome<To
         let _ = writeln!(text, "  added   {} → {}", from.added, to.added);
         text.push_str(&rows_line(from.rows, to.rows));
         let _ = writeln!(text, "  size    {} → {}", size(from.size), size(to.size));
-        text.push_str(&files_lines(from.files, to.files, &diff.files));
+        text.push_str(&files_lines(dataset, [from.files, to.files], &diff.files));
         text.push_str(&schema_lines(&diff.schema));
         text.push_str(&drift_lines(diff.drift.as_ref(), diff.compared));
     }
@@ -172,7 +172,8 @@ fn rows_line(from: Option<u64>, to: Option<u64>) -> String {
     }
 }
 
-fn files_lines(from: u64, to: u64, changes: &FileChanges) -> String {
+/// A dataset that is one file has it under the dataset's name, which is not worth a line.
+fn files_lines(dataset: &str, [from, to]: [u64; 2], changes: &FileChanges) -> String {
     let counts = [
         (&changes.added, "added", '+'),
         (&changes.removed, "removed", '-'),
@@ -181,7 +182,7 @@ fn files_lines(from: u64, to: u64, changes: &FileChanges) -> String {
     let said: Vec<String> = counts.iter().map(|(files, verb, _)| format!("{} {verb}", files.len())).collect();
     let mut text = format!("  files   {from} → {to}: {}\n", said.join(", "));
     for (files, _, mark) in counts {
-        for file in files.iter().take(FILES) {
+        for file in files.iter().take(FILES).filter(|file| *file != dataset) {
             let _ = writeln!(text, "    {mark} {file}");
         }
         if files.len() > FILES {
@@ -218,11 +219,11 @@ fn drift_lines(report: Option<&DriftReport>, compared: Compared) -> String {
         return "  drift   not compared: one of the two is no table\n".to_owned();
     };
     let what = match compared {
-        Compared::Wholes => "all rows before and after",
-        Compared::NewFiles => "all rows before and those of the new files",
+        Compared::Wholes => "all rows before, all rows after",
+        Compared::NewFiles => "all rows before, the rows of the new files",
     };
     let count = report.drifted_columns().count();
-    let mut text = format!("  drift   {count} of {} columns compared, {what}\n", report.judged);
+    let mut text = format!("  drift   {count} of {} columns have drifted ({what})\n", report.judged);
     let mut rows: Vec<Vec<String>> = vec![
         ["column", "drifted", "by", "effect", "threshold", "p", "what moved"].map(String::from).to_vec(),
     ];
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(drifted(&report), ["moved"]);
         let text = drift_lines(Some(&report), Compared::Wholes);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].contains("1 of 2 columns"), "{text}");
+        assert!(lines[0].contains("1 of 2 columns have drifted"), "{text}");
         assert!(lines[3].starts_with("moved") && lines[3].contains("yes"), "{text}");
         assert!(lines[4].starts_with("same") && lines[4].contains("no"), "{text}");
         assert!(drifted(&by_effect(diff::compare(&before, &before))).is_empty());
@@ -298,7 +299,7 @@ mod tests {
         ];
         assert_eq!(schema_lines(&changes), "  schema\n    + a (integer)\n    ~ b: integer → number\n");
         let many: Vec<String> = (0..25).map(|index| format!("{index:02}.csv")).collect();
-        let text = files_lines(1, 26, &FileChanges { added: many, same: 1, ..FileChanges::default() });
+        let text = files_lines("t", [1, 26], &FileChanges { added: many, same: 1, ..FileChanges::default() });
         assert!(
             text.starts_with("  files   1 → 26: 25 added, 0 removed, 0 changed\n    + 00.csv\n"),
             "{text}"

@@ -59,7 +59,7 @@ fn columns(profile: &Profile, summary: &[ColumnSummary]) -> String {
     for (column, line) in summary.iter().zip(lines(profile)) {
         let [min, middle, max] = range(column);
         rows.push(vec![
-            line.name,
+            shortened(&line.name),
             line.column_type,
             column.count.to_string(),
             line.missing,
@@ -100,9 +100,10 @@ fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// A text of the data in one short line without anything that a terminal would obey.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 24;
-    let line = text.replace(['\n', '\r', '\t'], " ");
+    const MOST: usize = 32;
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.chars().count() <= MOST {
         return line;
     }
@@ -191,6 +192,12 @@ pub(super) async fn find(session: &Session, what: &str, version: Option<&str>) -
                 near.map_or_else(|| "rondo data status".to_owned(), |near| format!("did you mean `{near}`?"));
             return Err(Failure::hinted(Code::DatasetNotFound, format!("find dataset `{name}`"), hint));
         }
+    }
+    if !path.exists() && is_name(name) {
+        let message =
+            format!("find `{what}`: there is no such file here, and no project whose dataset it is");
+        let hint = "name the project's folder with `-C DIR`, if it is a dataset";
+        return Err(Failure::hinted(Code::SourceNotFound, message, hint));
     }
     session.existing("file", Path::new(what))?;
     match called {
@@ -286,7 +293,8 @@ mod tests {
     fn long_texts_are_cut_by_characters() {
         assert_eq!(shortened("short"), "short");
         let cut = shortened(&"ä".repeat(100));
-        assert_eq!((cut.chars().count(), cut.ends_with('…')), (24, true));
+        assert_eq!((cut.chars().count(), cut.ends_with('…')), (32, true));
+        assert_eq!(shortened("a\n\u{1b}[31mb"), "a  [31mb");
     }
 
     #[test]

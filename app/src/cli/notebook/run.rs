@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rondo_core::ports::Event;
+use rondo_core::ports::{Event, Progress};
 use rondo_core::{Code, Span};
 use rondo_notebook::document::Notebook;
 use rondo_notebook::execute::{ExecuteRequest, Executed, execute};
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use super::html;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::Printer;
 use crate::cli::run::cancelled;
 use crate::config::Config;
 
@@ -86,7 +89,7 @@ fn request(args: &Args, session: &Session) -> Outcome<ExecuteRequest> {
     let kernel = KernelChoice {
         name: args.kernel.clone(),
         python: python(args.python.as_deref(), session)?,
-        data_dirs: kernel_folders(session.config()),
+        data_dirs: session.config().kernel_folders(),
     };
     let usual = ExecuteRequest::new(input, session.path(&args.output), kernel);
     let cwd = match &args.cwd {
@@ -105,10 +108,36 @@ fn request(args: &Args, session: &Session) -> Outcome<ExecuteRequest> {
         cwd,
         timeout: args.timeout.map(limit).transpose()?,
         cancel: cancelled(),
-        progress: session.printer().progress(),
+        progress: Arc::new(Stream::to(session.printer())),
         timestamps: true,
         ..usual
     })
+}
+
+/// What a notebook prints stays to be read, and without a terminal each cell has its line.
+struct Stream {
+    printer: Printer,
+    bar: Arc<dyn Progress>,
+    terminal: bool,
+}
+
+impl Stream {
+    fn to(printer: &Printer) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { printer: printer.clone(), bar: printer.progress(), terminal }
+    }
+}
+
+impl Progress for Stream {
+    fn report(&self, event: Event) {
+        match event {
+            Event::Output { line, .. } => self.printer.note(&format!("  | {line}")),
+            Event::Advanced { subject, message, .. } if !self.terminal => {
+                self.printer.note(&format!("{subject:<12} {message}"));
+            }
+            other => self.bar.report(other),
+        }
+    }
 }
 
 /// The values of `-p`.
@@ -180,22 +209,6 @@ fn on_search_path(name: &str, config: &Config) -> Option<PathBuf> {
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
-
-/// The folders in which Jupyter keeps the kernels of other languages, the user's before the system's.
-pub fn kernel_folders(config: &Config) -> Vec<PathBuf> {
-    let set = |name: &str| config.environment.get(name).filter(|value| !value.is_empty());
-    let mut folders: Vec<PathBuf> =
-        set("JUPYTER_PATH").map(std::env::split_paths).into_iter().flatten().collect();
-    let own = set("JUPYTER_DATA_DIR").map(PathBuf::from).or_else(|| {
-        set("XDG_DATA_HOME")
-            .map(PathBuf::from)
-            .or_else(|| set("HOME").map(|home| Path::new(home).join(".local/share")))
-            .map(|folder| folder.join("jupyter"))
-    });
-    folders.extend(own);
-    folders.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
-    folders
 }
 
 /// The errors whose hint speaks of a step's environment, in the words of this command.
@@ -270,10 +283,10 @@ mod tests {
             user: String::new(),
             cache: PathBuf::new(),
         };
-        let folders = kernel_folders(&config(&[("HOME", "/home/u"), ("JUPYTER_PATH", "/a:/b")]));
+        let folders = config(&[("HOME", "/home/u"), ("JUPYTER_PATH", "/a:/b")]).kernel_folders();
         let folders: Vec<&str> = folders.iter().filter_map(|folder| folder.to_str()).collect();
         assert_eq!(folders[..3], ["/a", "/b", "/home/u/.local/share/jupyter"]);
-        let folders = kernel_folders(&config(&[("HOME", "/home/u"), ("JUPYTER_DATA_DIR", "/data")]));
+        let folders = config(&[("HOME", "/home/u"), ("JUPYTER_DATA_DIR", "/data")]).kernel_folders();
         assert_eq!(folders[0], Path::new("/data"));
     }
 

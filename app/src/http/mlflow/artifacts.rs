@@ -58,10 +58,7 @@ pub(super) async fn list(State(state): State<MlflowState>, args: Args) -> Answer
 
 pub(super) async fn proxy_list(State(state): State<MlflowState>, args: Args) -> Answer<Json<Listing>> {
     let path = args.text("path")?.unwrap_or_default();
-    match artifacts::place(&path)? {
-        Some(place) => Ok(Json(listing(&state, &place, None, true).await?)),
-        None => Ok(Json(Listing { root_uri: None, files: Vec::new() })),
-    }
+    Ok(Json(listing(&state, &artifacts::proxied(&path)?, None, true).await?))
 }
 
 pub(super) async fn upload(
@@ -69,7 +66,7 @@ pub(super) async fn upload(
     Path(path): Path<String>,
     request: Request<Body>,
 ) -> Answer<Json<Value>> {
-    take(&state, artifacts::place(&path)?, &path, request.into_body()).await
+    take(&state, artifacts::proxied(&path)?, &path, request.into_body()).await
 }
 
 /// The same for those who know the run and not its root.
@@ -81,15 +78,14 @@ pub(super) async fn upload_of_run(
     let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
     let row = state.tracking.run_row(given("run_uuid")).await?;
     let path = artifacts::clean(given("path"))?;
-    take(&state, Some(Place { owner: row.id.hex(), path }), given("path"), request.into_body()).await
+    take(&state, Place { owner: row.id.hex(), path }, given("path"), request.into_body()).await
 }
 
-async fn take(state: &MlflowState, place: Option<Place>, path: &str, body: Body) -> Answer<Json<Value>> {
-    let nobodys =
-        || Refusal::invalid(format!("Invalid path: {path} is not among the artifacts of a run or model"));
-    let place = place.filter(|place| !place.path.is_empty()).ok_or_else(nobodys)?;
-    if !state.tracking.owns_artifacts(&place.owner).await? {
-        return Err(nobodys());
+async fn take(state: &MlflowState, place: Place, path: &str, body: Body) -> Answer<Json<Value>> {
+    if place.path.is_empty() || !state.tracking.owns_artifacts(&place.owner).await? {
+        return Err(Refusal::invalid(format!(
+            "Invalid path: {path} is nobody's: no such run or logged model"
+        )));
     }
     let stored = receive(state, body).await?;
     state.tracking.put_artifact(&place, stored.digest, stored.size).await?;
@@ -138,9 +134,7 @@ pub(super) async fn delete(
     State(state): State<MlflowState>,
     Path(path): Path<String>,
 ) -> Answer<Json<Value>> {
-    let missing = || Refusal::missing(format!("No such artifact: '{path}'"));
-    let place = artifacts::place(&path)?.ok_or_else(missing)?;
-    state.tracking.delete_artifacts(&place).await?;
+    state.tracking.delete_artifacts(&artifacts::proxied(&path)?).await?;
     Ok(Json(json!({})))
 }
 
@@ -149,9 +143,7 @@ pub(super) async fn download(
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let missing = || Refusal::missing(format!("No such artifact: '{path}'"));
-    let place = artifacts::place(&path)?.ok_or_else(missing)?;
-    send(&state, &place, &headers).await
+    send(&state, &artifacts::proxied(&path)?, &headers).await
 }
 
 pub(super) async fn of_run(

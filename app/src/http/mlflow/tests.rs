@@ -464,13 +464,18 @@ async fn an_upload_that_breaks_off_or_belongs_to_nobody_leaves_nothing() {
         format!("{root}//etc/passwd"),
         format!("/api/2.0/mlflow-artifacts/artifacts/0/{}/artifacts/x", "f".repeat(32)),
         format!("/api/2.0/mlflow-artifacts/artifacts/models/m-{}/artifacts/x", "f".repeat(32)),
-        "/api/2.0/mlflow-artifacts/artifacts/etc/passwd".to_owned(),
         root.clone(),
     ] {
         let response = house.send(house.request("PUT", &path).body(Body::from("x")).unwrap()).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}");
     }
     assert!(house.store.objects().path(Digest::of(b"x")).is_none());
+    let shared = "/api/2.0/mlflow-artifacts/artifacts/etc/passwd";
+    let before = house.send(house.request("GET", shared).body(Body::empty()).unwrap()).await;
+    assert_eq!(before.status(), StatusCode::NOT_FOUND);
+    house.send(house.request("PUT", shared).body(Body::from("mine")).unwrap()).await;
+    let after = house.send(house.request("GET", shared).body(Body::empty()).unwrap()).await;
+    assert_eq!(bytes(after).await, b"mine");
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use rondo_core::RunId;
 use serde_json::Value;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::cache::parse_run;
-use super::metrics::{self, Latest};
+use super::metrics::{Latest, Point};
 use super::{Meta, decode};
 use crate::Error;
 
@@ -24,6 +25,11 @@ pub struct Facts {
     /// Records of inputs and outputs, by their kind, such as `dataset`.
     pub inputs: BTreeMap<String, Vec<Value>>,
 }
+
+const PARAMS: &str = "SELECT run, json_group_object(key, value) FROM run_param
+     WHERE run IN (SELECT value FROM json_each($1)) GROUP BY run";
+const TAGS: &str = "SELECT run, json_group_object(key, value) FROM run_tag
+     WHERE run IN (SELECT value FROM json_each($1)) GROUP BY run";
 
 impl Meta {
     /// What was logged on each of these runs; every one of them is in the answer.
@@ -41,28 +47,23 @@ impl Meta {
         .bind(&list)
         .fetch_all(self.readers())
         .await?;
-        for row in &rows {
-            let latest = Latest { key: row.try_get("key")?, point: metrics::point(row)? };
-            facts.entry(parse_run(row.try_get("run")?)?).or_default().metrics.push(latest);
+        // Columns by their place and ids parsed once a run: there may be many thousand rows.
+        for of_run in rows.chunk_by(|a, b| a.try_get::<&str, _>(0).ok() == b.try_get::<&str, _>(0).ok()) {
+            let Some(first) = of_run.first() else { continue };
+            let of = facts.entry(parse_run(first.try_get(0)?)?).or_default();
+            of.metrics.reserve(of_run.len());
+            for row in of_run {
+                let nan: bool = row.try_get(5)?;
+                let value = if nan { f64::NAN } else { row.try_get(4)? };
+                let point = Point { timestamp: row.try_get(2)?, step: row.try_get(3)?, value };
+                of.metrics.push(Latest { key: row.try_get(1)?, point });
+            }
         }
-        let rows = sqlx::query(
-            "SELECT run, key, value FROM run_param WHERE run IN (SELECT value FROM json_each($1))",
-        )
-        .bind(&list)
-        .fetch_all(self.readers())
-        .await?;
-        for row in &rows {
-            let of = facts.entry(parse_run(row.try_get("run")?)?).or_default();
-            of.params.insert(row.try_get("key")?, row.try_get("value")?);
+        for (run, params) in self.gathered(PARAMS, &list).await? {
+            facts.entry(run).or_default().params = params;
         }
-        let rows =
-            sqlx::query("SELECT run, key, value FROM run_tag WHERE run IN (SELECT value FROM json_each($1))")
-                .bind(&list)
-                .fetch_all(self.readers())
-                .await?;
-        for row in &rows {
-            let of = facts.entry(parse_run(row.try_get("run")?)?).or_default();
-            of.tags.insert(row.try_get("key")?, row.try_get("value")?);
+        for (run, tags) in self.gathered(TAGS, &list).await? {
+            facts.entry(run).or_default().tags = tags;
         }
         let rows = sqlx::query(
             "SELECT run, kind, key, record FROM run_input
@@ -77,5 +78,17 @@ impl Meta {
             of.inputs.entry(row.try_get("kind")?).or_default().push(record);
         }
         Ok(facts)
+    }
+
+    /// Keys and values, gathered to one row a run: that is a tenth of the rows to carry over.
+    async fn gathered(
+        &self,
+        statement: &'static str,
+        list: &str,
+    ) -> Result<Vec<(RunId, BTreeMap<String, String>)>, Error> {
+        let rows = sqlx::query(statement).bind(list).fetch_all(self.readers()).await?;
+        let pair =
+            |row: &SqliteRow| Ok((parse_run(row.try_get(0)?)?, decode("run", "page", row.try_get(1)?)?));
+        rows.iter().map(pair).collect()
     }
 }
