@@ -116,7 +116,9 @@ impl Platform {
             let known = self.store().meta().alerts(&monitor.model).await?;
             found.retain(|alert| {
                 !known.iter().any(|row| {
-                    row.name == alert.name && row.id != alert.id && alert.event_time < row.event_time + cool_down
+                    row.name == alert.name
+                        && row.id != alert.id
+                        && alert.event_time < row.event_time + cool_down
                 })
             });
         }
@@ -149,11 +151,7 @@ impl Platform {
 
     /// The request that the alerts since the last one lead to, where there is something new to learn from.
     /// An alert that comes before the data do is answered when they have arrived.
-    async fn request_for(
-        &self,
-        monitor: &Monitor,
-        at: Timestamp,
-    ) -> Result<Option<RetrainRequest>, Error> {
+    async fn request_for(&self, monitor: &Monitor, at: Timestamp) -> Result<Option<RetrainRequest>, Error> {
         let meta = self.store().meta();
         let requests = meta.requests(&monitor.model).await?;
         let answered = requests.iter().map(|request| request.until).max();

@@ -1,4 +1,4 @@
-//! The lineage picture: what the version that serves was made of, left to right.
+//! The lineage picture: what the version that serves was made of, from top to bottom.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -29,6 +29,18 @@ pub struct Node {
     pub detail: String,
 }
 
+/// A thing as drawn. What was made by nothing known, such as code, is drawn once for each thing that was
+/// made with it, right above it, so that its lines cross nothing.
+struct Drawn<'a> {
+    node: &'a Node,
+    x: f64,
+    layer: usize,
+}
+
+const BOX: (f64, f64) = (172.0, 50.0);
+const GAP: (f64, f64) = (16.0, 34.0);
+const EDGE: f64 = 6.0;
+
 impl Graph {
     /// Adds a thing, unless it is there.
     pub fn node(&mut self, id: &str, kind: &str, title: &str, detail: &str) {
@@ -50,21 +62,20 @@ impl Graph {
         }
     }
 
-    /// The column of each thing: one more than the furthest of what it was made from. What lies on a
-    /// circle (there should be none) stays where it was first put.
-    fn columns(&self) -> BTreeMap<&str, usize> {
-        let mut columns: BTreeMap<&str, usize> =
-            self.nodes.iter().map(|node| (node.id.as_str(), 0)).collect();
+    /// The layer of each thing: one more than the furthest of what it was made from. What lies on a circle
+    /// (there should be none) stays where it was first put.
+    fn layers(&self) -> BTreeMap<&str, usize> {
+        let mut layers: BTreeMap<&str, usize> = self.nodes.iter().map(|node| (node.id.as_str(), 0)).collect();
         for _ in 0..self.nodes.len() {
             let mut moved = false;
             for (from, to) in &self.edges {
-                let (Some(left), Some(right)) =
-                    (columns.get(from.as_str()).copied(), columns.get_mut(to.as_str()))
+                let (Some(above), Some(below)) =
+                    (layers.get(from.as_str()).copied(), layers.get_mut(to.as_str()))
                 else {
                     continue;
                 };
-                if *right <= left && left < self.nodes.len() {
-                    *right = left + 1;
+                if *below <= above && above < self.nodes.len() {
+                    *below = above + 1;
                     moved = true;
                 }
             }
@@ -72,61 +83,149 @@ impl Graph {
                 break;
             }
         }
-        columns
+        layers
+    }
+
+    fn is_made(&self, id: &str) -> bool {
+        self.edges.iter().any(|(_, to)| to == id)
+    }
+
+    /// Where everything is drawn, and from which to which drawn thing the lines go.
+    fn places(&self) -> (Vec<Drawn<'_>>, Vec<(usize, usize)>) {
+        let layers = self.layers();
+        let depth = layers.values().max().map_or(0, |deepest| deepest + 1);
+        let layer = |id: &str| layers.get(id).copied().unwrap_or(0);
+        let mut drawn: Vec<Drawn<'_>> = Vec::new();
+        let mut at: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut lines = Vec::new();
+        // What was made: in the middle of its layer.
+        for node in self.nodes.iter().filter(|node| self.is_made(&node.id)) {
+            at.insert(&node.id, drawn.len());
+            drawn.push(Drawn { node, x: 0.0, layer: layer(&node.id) });
+        }
+        for (from, to) in &self.edges {
+            let Some(below) = at.get(to.as_str()).copied() else { continue };
+            if let Some(above) = at.get(from.as_str()).copied() {
+                lines.push((above, below));
+            } else if let Some(node) = self.nodes.iter().find(|node| &node.id == from) {
+                lines.push((drawn.len(), below));
+                drawn.push(Drawn { node, x: 0.0, layer: layer(to).saturating_sub(1) });
+            }
+        }
+        // What nothing is known about stands alone.
+        for node in &self.nodes {
+            if !self.edges.iter().any(|(from, to)| from == &node.id || to == &node.id) {
+                drawn.push(Drawn { node, x: 0.0, layer: 0 });
+            }
+        }
+        for layer in 0..depth {
+            spread(&mut drawn, layer, at.len());
+        }
+        (drawn, lines)
     }
 
     /// The picture as inline SVG.
     pub fn svg(&self) -> String {
-        const BOX: (f64, f64) = (152.0, 44.0);
-        const GAP: (f64, f64) = (38.0, 16.0);
-        let columns = self.columns();
-        let mut filled: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut places: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-        for node in &self.nodes {
-            let column = columns.get(node.id.as_str()).copied().unwrap_or(0);
-            let row = filled.entry(column).or_default();
-            let x = 8.0 + column as f64 * (BOX.0 + GAP.0);
-            let y = 8.0 + *row as f64 * (BOX.1 + GAP.1);
-            *row += 1;
-            places.insert(&node.id, (x, y));
+        if self.nodes.is_empty() {
+            return "<p class=\"quiet\">no version is registered yet</p>".to_owned();
         }
-        let width =
-            16.0 + (columns.values().max().copied().unwrap_or(0) + 1) as f64 * (BOX.0 + GAP.0) - GAP.0;
-        let height = 16.0 + filled.values().max().copied().unwrap_or(1) as f64 * (BOX.1 + GAP.1) - GAP.1;
+        let (drawn, lines) = self.places();
+        let reach = drawn.iter().map(|one| one.x.abs()).fold(0.0, f64::max);
+        let width = 2.0 * (reach + BOX.0 / 2.0 + EDGE);
+        let depth = drawn.iter().map(|one| one.layer).max().unwrap_or(0) as f64;
+        let height = 2.0 * EDGE + depth * (BOX.1 + GAP.1) + BOX.1;
+        let place = |one: &Drawn<'_>| (one.x + width / 2.0, EDGE + one.layer as f64 * (BOX.1 + GAP.1));
         let mut svg = format!(
-            "<div class=\"scroll\"><svg class=\"lineage\" width=\"{width}\" height=\"{height}\" \
-             viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"lineage\">"
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"lineage\"><svg class=\"lineage\" \
+             style=\"max-width:{width:.0}px;min-width:{:.0}px\" viewBox=\"0 0 {width:.0} {height:.0}\" \
+             role=\"img\" aria-label=\"{}\"><defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" \
+             markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path class=\"tip\" d=\"M0 0 L8 4 L0 8 z\"/>\
+             </marker></defs>",
+            width.min(BOX.0 * 3.6),
+            escape(&self.words()),
         );
-        for (from, to) in &self.edges {
-            let (Some(a), Some(b)) = (places.get(from.as_str()), places.get(to.as_str())) else { continue };
-            let (x1, y1) = (a.0 + BOX.0, a.1 + BOX.1 / 2.0);
-            let (x2, y2) = (b.0, b.1 + BOX.1 / 2.0);
-            let middle = f64::midpoint(x1, x2);
+        for (from, to) in lines {
+            let (Some(a), Some(b)) = (drawn.get(from), drawn.get(to)) else { continue };
+            let ((x1, y1), (x2, y2)) = (place(a), place(b));
+            let y1 = y1 + BOX.1;
+            let middle = f64::midpoint(y1, y2);
             let _ = write!(
                 svg,
-                "<path class=\"edge\" d=\"M{x1:.0} {y1:.0} C{middle:.0} {y1:.0} {middle:.0} {y2:.0} {x2:.0} {y2:.0}\"/>"
+                "<path class=\"edge\" marker-end=\"url(#tip)\" \
+                 d=\"M{x1:.0} {y1:.0}C{x1:.0} {middle:.0} {x2:.0} {middle:.0} {x2:.0} {y2:.0}\"/>"
             );
         }
-        for node in &self.nodes {
-            let Some((x, y)) = places.get(node.id.as_str()) else { continue };
-            let _ = write!(
-                svg,
-                "<g class=\"node {}\" transform=\"translate({x:.0} {y:.0})\"><title>{} {} {}</title>\
-                 <rect width=\"{}\" height=\"{}\" rx=\"6\"/><text x=\"10\" y=\"19\">{}</text>\
-                 <text class=\"quiet\" x=\"10\" y=\"35\">{}</text></g>",
-                escape(&node.kind),
-                escape(&node.kind),
-                escape(&node.title),
-                escape(&node.detail),
-                BOX.0,
-                BOX.1,
-                escape(&clip(&node.title, 20)),
-                escape(&clip(&format!("{} {}", node.kind, node.detail), 23)),
-            );
+        for one in &drawn {
+            let (x, y) = place(one);
+            svg.push_str(&picture(one.node, x - BOX.0 / 2.0, y));
         }
         svg.push_str("</svg></div>");
         svg
     }
+
+    /// The picture in words.
+    fn words(&self) -> String {
+        let title =
+            |id: &String| self.nodes.iter().find(|node| &node.id == id).map(|node| node.title.as_str());
+        let steps: Vec<String> = self
+            .edges
+            .iter()
+            .filter_map(|(from, to)| Some(format!("{} from {}", title(to)?, title(from)?)))
+            .collect();
+        format!("lineage: {}", steps.join(", "))
+    }
+}
+
+/// Spreads a layer around the middle: what was made (the first `made` of all) in the centre, the rest by
+/// turns to its right and left; a layer of nothing else is centred.
+fn spread(drawn: &mut [Drawn<'_>], layer: usize, made: usize) {
+    let here: Vec<usize> =
+        drawn.iter().enumerate().filter(|(_, one)| one.layer == layer).map(|(index, _)| index).collect();
+    let (core, rest): (Vec<usize>, Vec<usize>) = here.iter().copied().partition(|index| *index < made);
+    let mut order: std::collections::VecDeque<usize> = core.iter().copied().collect();
+    let mut left = 0_usize;
+    for (turn, index) in rest.into_iter().enumerate() {
+        if core.is_empty() || turn % 2 == 0 {
+            order.push_back(index);
+        } else {
+            order.push_front(index);
+            left += 1;
+        }
+    }
+    // With a core, its middle is the middle; without one, that of the whole layer.
+    let middle = if core.is_empty() {
+        (order.len().saturating_sub(1)) as f64 / 2.0
+    } else {
+        left as f64 + (core.len() - 1) as f64 / 2.0
+    };
+    for (place, index) in order.into_iter().enumerate() {
+        if let Some(one) = drawn.get_mut(index) {
+            one.x = (place as f64 - middle) * (BOX.0 + GAP.0);
+        }
+    }
+}
+
+fn picture(node: &Node, x: f64, y: f64) -> String {
+    let kind = match node.kind.as_str() {
+        "run" => "step",
+        "version" => "model version",
+        other => other,
+    };
+    let words = format!("{kind} {}", node.detail);
+    format!(
+        "<g class=\"node {}\" transform=\"translate({x:.0} {y:.0})\"><title>{} {} {}</title>\
+         <rect width=\"{}\" height=\"{}\" rx=\"7\"/><rect class=\"bar\" width=\"4\" height=\"{}\" y=\"8\" rx=\"2\"/>\
+         <text x=\"14\" y=\"21\">{}</text><text class=\"quiet\" x=\"14\" y=\"38\">{}</text></g>",
+        escape(&node.kind),
+        escape(&node.kind),
+        escape(&node.title),
+        escape(&node.detail),
+        BOX.0,
+        BOX.1,
+        BOX.1 - 16.0,
+        escape(&clip(&node.title, 22)),
+        escape(&clip(words.trim(), 27)),
+    )
 }
 
 fn clip(text: &str, length: usize) -> String {
@@ -140,17 +239,52 @@ fn clip(text: &str, length: usize) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_made_stands_right_of_what_it_is_made_from() {
+    fn graph(edges: &[(&str, &str)]) -> Graph {
         let mut graph = Graph::default();
-        for id in ["version", "train", "data"] {
-            graph.node(id, "run", id, "");
+        for (from, to) in edges {
+            graph.node(from, "run", from, "");
+            graph.node(to, "run", to, "");
+            graph.edge(from, to);
         }
-        graph.edge("data", "train");
-        graph.edge("train", "version");
-        graph.edge("data", "version");
-        let columns = graph.columns();
-        assert_eq!((columns["data"], columns["train"], columns["version"]), (0, 1, 2));
+        graph
+    }
+
+    #[test]
+    fn what_is_made_stands_below_what_it_is_made_from() {
+        let graph = graph(&[("data", "train"), ("train", "version"), ("data", "version")]);
+        let layers = graph.layers();
+        assert_eq!((layers["data"], layers["train"], layers["version"]), (0, 1, 2));
         assert_eq!(graph.svg().matches("class=\"edge\"").count(), 3);
+    }
+
+    #[test]
+    fn what_several_things_were_made_with_is_drawn_beside_each() {
+        let graph = graph(&[("py", "prepare"), ("prepare", "train"), ("py", "train")]);
+        let (drawn, lines) = graph.places();
+        let layers: Vec<usize> =
+            drawn.iter().filter(|one| one.node.id == "py").map(|one| one.layer).collect();
+        assert_eq!(layers, [0, 1]);
+        assert!(lines.iter().all(|(from, to)| drawn[*from].layer + 1 == drawn[*to].layer));
+    }
+
+    #[test]
+    fn no_two_boxes_lie_on_one_another_and_the_chain_is_straight() {
+        let graph =
+            graph(&[("a", "m"), ("b", "m"), ("c", "m"), ("m", "n"), ("d", "n"), ("e", "n"), ("n", "o")]);
+        let (drawn, _) = graph.places();
+        for (index, one) in drawn.iter().enumerate() {
+            for other in drawn.iter().skip(index + 1).filter(|other| other.layer == one.layer) {
+                assert!((one.x - other.x).abs() >= BOX.0);
+            }
+        }
+        for id in ["m", "n", "o"] {
+            assert!(drawn.iter().any(|one| one.node.id == id && one.x == 0.0));
+        }
+    }
+
+    #[test]
+    fn a_circle_and_nothing_at_all_are_drawn_too() {
+        assert!(graph(&[("a", "b"), ("b", "a")]).svg().contains("</svg>"));
+        assert!(Graph::default().svg().contains("no version"));
     }
 }

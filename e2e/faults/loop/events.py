@@ -1,4 +1,4 @@
-"""The loop's events, always the same ones: `python events.py events.csv`.
+"""The loop's events, always the same ones: `python events.py events.csv WEEKS`.
 
 Three numbers an event; what decides is their part along a direction that turns by 9 degrees a week.
 """
@@ -10,15 +10,14 @@ import sys
 from datetime import datetime, timedelta
 
 BEGIN = datetime(2024, 1, 1)
-WEEKS = 17
 A_WEEK = 350
 TURN = math.radians(9)
 
 
-def events():
+def events(weeks):
     source = random.Random(20240101)
     step = timedelta(weeks=1) / A_WEEK
-    for number in range(WEEKS * A_WEEK):
+    for number in range(weeks * A_WEEK):
         week = number / A_WEEK
         x, y, z = (source.gauss(0, 1) for _ in range(3))
         along = x * math.cos(TURN * week) + y * math.sin(TURN * week)
@@ -31,4 +30,4 @@ if __name__ == "__main__":
     with open(sys.argv[1], "w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["event", "at", "x", "y", "z", "hit"])
-        table.writerows(events())
+        table.writerows(events(int(sys.argv[2])))

@@ -24,6 +24,9 @@ pub use archive::Limits;
 pub use local::{glob_files, local_files};
 pub(crate) use unpack::write_whole;
 
+/// Work that takes longer is reported.
+const WORTH_SHOWING: Duration = Duration::from_millis(200);
+
 /// Fetches sources.
 pub struct Fetcher {
     cache: PathBuf,
@@ -160,6 +163,11 @@ impl Fetcher {
         subject: &str,
         work: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
+        tokio::pin!(work);
+        // What the cache has is here at once, and nothing worth showing.
+        if let Ok(result) = tokio::time::timeout(WORTH_SHOWING, &mut work).await {
+            return result;
+        }
         let subject = subject.to_owned();
         self.progress.report(Event::Started { subject: subject.clone(), message: "fetching".to_owned() });
         let result = work.await;

@@ -1,3 +1,5 @@
+//! What checks promise.
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What profiles promise.
+
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};

@@ -1,3 +1,5 @@
+//! What the readers promise, also of files that are no tables.
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! Fetching from files, a server made in the test, and a package index.
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

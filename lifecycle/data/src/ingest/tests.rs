@@ -1,3 +1,5 @@
+//! What an addition promises: all of it or nothing.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Archives, also hostile ones.
+
 use std::io::Cursor;
 
 use flate2::Compression;
