@@ -42,6 +42,9 @@ pub struct Platform {
     progress: Arc<dyn Progress>,
     /// Up to which part each dataset was looked for: a part arrives once.
     arrived: Mutex<BTreeMap<String, String>>,
+    /// Held while the traffic is looked at, and while endpoints are brought to their aliases.
+    looking: tokio::sync::Mutex<()>,
+    deploying: tokio::sync::Mutex<()>,
 }
 
 /// A project file that was read.
@@ -81,8 +84,18 @@ impl Platform {
         let store = Store::open(&root.join(".rondo")).await?;
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         store.meta().ensure_default_experiment(clock.now()).await?;
-        let arrived = Mutex::default();
-        Ok(Opened::Platform(Self { root, project, store, config, clock, progress, arrived }))
+        let (arrived, looking, deploying) = (Mutex::default(), Default::default(), Default::default());
+        Ok(Opened::Platform(Self {
+            root,
+            project,
+            store,
+            config,
+            clock,
+            progress,
+            arrived,
+            looking,
+            deploying,
+        }))
     }
 
     /// The project's folder.
@@ -108,6 +121,10 @@ impl Platform {
     /// The wall clock.
     pub const fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    async fn observing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.looking.lock().await
     }
 
     fn arrived(&self, dataset: &str) -> Option<String> {

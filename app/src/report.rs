@@ -5,8 +5,10 @@
 
 pub mod chart;
 pub mod gather;
+pub mod heat;
 pub mod html;
 pub mod lineage;
+pub mod tables;
 pub mod text;
 
 use rondo_core::Timestamp;

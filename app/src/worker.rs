@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondo_core::handoff::RetrainRequest;
+use rondo_core::handoff::{RequestState, RetrainRequest};
 use rondo_core::ports::Event;
 use rondo_core::{RunId, Span};
 use rondo_serving::deployment::Deployments;
@@ -19,6 +19,7 @@ use crate::platform::{Error, Platform};
 const LEASE: &str = "worker";
 const HELD: Span = Span(3000);
 const PAUSE: Duration = Duration::from_millis(200);
+const AFTER_ERROR: Duration = Duration::from_secs(2);
 
 /// A worker in the background.
 pub struct Worker {
@@ -47,6 +48,7 @@ async fn work(platform: Arc<Platform>, deployments: Arc<Deployments>, mut stoppe
     while !*stopped.borrow() {
         if let Err(error) = turn(&platform, &deployments, &holder, &stopped).await {
             note(&platform, format!("the worker goes on after an error: {error}"));
+            tokio::time::sleep(AFTER_ERROR).await;
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
@@ -85,7 +87,8 @@ async fn answer(
     let answered = Box::pin(platform.answer(request, stopped.clone(), deployments)).await?;
     let outcome = answered.outcome.unwrap_or_else(|| "done".to_owned());
     let message = format!("{} {outcome}", request.until.day());
-    platform.progress().report(Event::Ended { subject, ok: true, message });
+    let ok = answered.state != RequestState::Failed;
+    platform.progress().report(Event::Ended { subject, ok, message });
     Ok(())
 }
 

@@ -24,6 +24,7 @@ request without its run). At the end:
 import argparse
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -45,6 +46,9 @@ MODEL = "hit"
 STUCK = 180
 # Kills of one loop: more of them would leave it no time to get on.
 A_LOOP = 10
+
+# About how long environments take whose packages are in the cache.
+PROVISIONING = 1.5
 
 # Something new here is a moment worth a kill.
 MOMENTS = {
@@ -179,18 +183,19 @@ def template(rondo, folder, weeks):
     return folder
 
 
-def fresh(source, folder):
-    """A copy in which the environments, which nobody writes, share their files with the template's."""
+def fresh(source, folder, environments=True):
+    """A copy. Its environments, which nobody writes, share their files with the template's, or are left out."""
     def copy(path, place):
         os.link(path, place) if "/.rondo/envs/" in str(path) else shutil.copy2(path, place)
 
-    shutil.copytree(source, folder, symlinks=True, copy_function=copy)
+    ignored = None if environments else shutil.ignore_patterns("envs")
+    shutil.copytree(source, folder, symlinks=True, copy_function=copy, ignore=ignored)
     return folder
 
 
 def version_text(record):
     metrics = [(metric["name"], metric.get("value")) for metric in record["evaluation"]["metrics"]]
-    verdicts = [(v["text"], v["passed"], v["value"]) for v in record["verdicts"] if "latency" not in v["text"]]
+    verdicts = [(verdict["text"], verdict["passed"], verdict["value"]) for verdict in record["verdicts"]]
     datasets = [(link["reference"], link["digest"]) for link in record["lineage"]["datasets"]]
     return {"file": record["file"], "reference": record["reference"], "trained_until": record["trained_until"],
             "params": record["lineage"]["params"], "datasets": datasets, "metrics": metrics,
@@ -199,9 +204,10 @@ def version_text(record):
 
 def without_clock(window):
     """A window's report without how fast the answers were."""
-    left_out = ("latency_p99_ms",)
-    window = {key: value for key, value in window.items() if key not in left_out}
-    window["verdicts"] = [verdict for verdict in window["verdicts"] if "latency" not in verdict["text"]]
+    window = {key: value for key, value in window.items() if key != "latency_p99_ms"}
+    if window["evaluation"]:
+        metrics = [metric for metric in window["evaluation"]["metrics"] if "latency" not in metric["name"]]
+        window["evaluation"] = {**window["evaluation"], "metrics": metrics}
     return window
 
 
@@ -243,15 +249,27 @@ def account(project):
     }
 
 
+def first_difference(expected, found, place=""):
+    """Where two values differ first, in words."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        keys = [*expected, *(key for key in found if key not in expected)]
+        pairs = [(f".{key}", expected.get(key), found.get(key)) for key in keys]
+    elif isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)):
+        pairs = [(f"[{number}]", *pair) for number, pair in enumerate(itertools.zip_longest(expected, found))]
+    else:
+        return f"{place}: {str(expected)[:300]} expected, {str(found)[:300]} found"
+    for step, one, other in pairs:
+        if one != other:
+            return first_difference(one, other, place + step)
+    return f"{place}: of other kinds"
+
+
 def differences(expected, found):
     """What is not as it was where nobody was killed, in words."""
     for name, rows in expected.items():
-        other = found[name]
-        if rows == other:
-            continue
-        missing, extra = [row for row in rows if row not in other], [row for row in other if row not in rows]
-        yield (f"{name} differ: {len(rows)} expected, {len(other)} found\n"
-               f"      missing: {str(missing[:2])[:600]}\n      extra:   {str(extra[:2])[:600]}")
+        if rows != found[name]:
+            yield f"other {name} ({len(rows)} expected, {len(found[name])} found): " \
+                  f"{first_difference(rows, found[name])}"
 
 
 def whole(project, expected):
@@ -429,8 +447,10 @@ def drive(options, folder):
 
     while done < options.kills and time.monotonic() < deadline:
         number += 1
-        project = Project(options.rondo, fresh(source, folder / f"loop-{number}"))
-        killer = Killer(project, chance, times, min(A_LOOP, options.kills - done), deadline)
+        # The first one makes its environments anew, from what has been downloaded before.
+        project = Project(options.rondo, fresh(source, folder / f"loop-{number}", number > 1))
+        longer = [times[0], times[1] + PROVISIONING, times[2]] if number == 1 else times
+        killer = Killer(project, chance, longer, min(A_LOOP, options.kills - done), deadline)
         start = time.monotonic()
         try:
             killer.loop()

@@ -63,6 +63,13 @@ pub struct Args {
 /// When there are no such events, no champion serves, or requests failed.
 pub async fn run(args: Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
+    if args.tick.millis() <= 0 {
+        return Err(Failure::hinted(
+            Code::Usage,
+            "move event time on by nothing at once",
+            "rondo replay --tick 1d",
+        ));
+    }
     let endpoint = endpoint(&platform, args.endpoint.as_deref())?;
     let deployments = platform.open_serving().await?;
     platform.deploy(&deployments).await?;
@@ -324,7 +331,8 @@ impl Replay<'_> {
             Some(first) => first.at.floor_to(args.tick),
             None => Timestamp(0),
         };
-        while next.is_some() || !truths.is_empty() {
+        // Truths of the last events come after them, but not after the moment at which the replay ends.
+        while next.is_some() || (!truths.is_empty() && tick < self.plan.until) {
             let end = tick + args.tick;
             let skipped = done.is_some_and(|done| end <= done);
             let mut events = Vec::new();
@@ -374,14 +382,19 @@ impl Replay<'_> {
             .map(|rows| json!({ "records": rows.iter().map(|event| &event.record).collect::<Vec<_>>() }))
             .collect();
         let client = &self.client;
-        let failed: Vec<bool> = stream::iter(&bodies)
-            .map(|body| async move { client.post("predict", body).await.is_err() })
+        let mut failures: Vec<Failure> = stream::iter(&bodies)
+            .map(|body| async move { client.post("predict", body).await.err() })
             .buffer_unordered(AT_ONCE)
+            .filter_map(|failure| async move { failure })
             .collect()
             .await;
         self.traffic.requests += bodies.len() as u64;
         self.traffic.rows += events.len() as u64;
-        self.traffic.failed += failed.iter().filter(|failed| **failed).count() as u64;
+        self.traffic.failed += failures.len() as u64;
+        if let Some(first) = failures.pop() {
+            // Not remembered as done: the next replay sends this tick again.
+            return Err(first);
+        }
         let known: Vec<Value> = truths
             .iter()
             .map(|((at, id), label)| json!({ "prediction_id": id, "label": label, "event_time": at }))

@@ -139,9 +139,27 @@ fn params(platform: &Platform, given: &[String]) -> Outcome<BTreeMap<String, Val
                 serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))
             }
         };
+        if !declared.is_null() && kind(declared) != kind(&read) {
+            return Err(Failure::hinted(
+                Code::ValueInvalid,
+                format!("set parameter `{name}` to `{value}`: expected a {}", kind(declared)),
+                format!("rondo run -p {name}={declared}"),
+            ));
+        }
         params.insert(name.to_owned(), read);
     }
     Ok(params)
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "mapping",
+    }
 }
 
 fn text(report: &RunReport, registered: &[Registered]) -> String {

@@ -26,6 +26,9 @@ pub struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     listen: String,
+    /// Listen beyond this machine: anyone who reaches it may ask
+    #[arg(long)]
+    open_to_network: bool,
     /// The names of the features, for a model that takes one matrix
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     columns: Vec<String>,
@@ -39,6 +42,7 @@ pub struct Args {
 /// # Errors
 /// When no engine can run the model, or the address cannot be listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
+    super::up::refuse_network(&args.listen, args.open_to_network)?;
     let path = session.here().join(&args.model);
     let bytes = std::fs::read(&path)
         .map_err(|error| Failure::new(Code::Io, format!("read `{}`: {error}", path.display())))?;

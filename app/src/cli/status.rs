@@ -157,10 +157,11 @@ async fn retraining(platform: &Platform) -> Result<Vec<Line>, Error> {
         let count = |state| requests.iter().filter(|request| request.state == state).count();
         let (promoted, kept) = (count(RequestState::Promoted), count(RequestState::Kept));
         let open = count(RequestState::Open) + count(RequestState::Running);
+        let failed = count(RequestState::Failed);
         lines.push(line(
-            format!("{name}: {} requests, {promoted} promoted, {kept} kept, {open} open", requests.len()),
+            format!("{name}: {} requests, {promoted} promoted, {kept} kept, {failed} failed, {open} open", requests.len()),
             json!({
-                "model": name, "requests": requests.len(), "promoted": promoted, "kept": kept, "open": open,
+                "model": name, "requests": requests.len(), "promoted": promoted, "kept": kept, "failed": failed, "open": open,
             }),
         ));
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rondo_core::Code;
 use rondo_core::ports::Event;
+use rondo_project::project::Cause;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -50,8 +51,12 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     }
     text.push_str(&format!("  the loop's report: {url}/report\n"));
     session.printer().result(&json!({ "schema": 1, "listen": url, "deployments": live }), &text);
+    if platform.project().triggers.iter().any(|trigger| matches!(trigger.cause, Cause::Schedule(_))) {
+        session.printer().note("schedules are not run yet: only alerts start a retraining");
+    }
     let stop = stopped();
     tokio::pin!(stop);
+    let mut said: Option<String> = None;
     loop {
         tokio::select! {
             () = &mut stop => break,
@@ -59,17 +64,25 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         }
         let looked = async {
             platform.deploy(&deployments).await?;
-            for name in platform.project().monitor.names() {
-                if let Some(watermark) = deployments.log().watermark(name) {
+            for (name, monitor) in platform.project().monitor.iter() {
+                let endpoint = platform.endpoint_of(name, monitor);
+                if let Some(watermark) = deployments.log().watermark(&endpoint) {
+                    platform.arrive(watermark).await?;
                     platform.observe(name, watermark).await?;
                 }
             }
             Ok::<(), crate::platform::Error>(())
         };
-        if let Err(error) = looked.await {
-            let message = format!("goes on after an error: {error}");
+        let looked = tokio::select! {
+            () = &mut stop => break,
+            looked = looked => looked,
+        };
+        let trouble = looked.err().map(|error| error.to_string());
+        if let Some(message) = trouble.as_ref().filter(|_| trouble != said) {
+            let message = format!("goes on after an error: {message}");
             platform.progress().report(Event::Note { subject: "up".to_owned(), message });
         }
+        said = trouble;
     }
     worker.stop().await;
     server.stop().await;

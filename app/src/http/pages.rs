@@ -1,47 +1,97 @@
 //! The few pages of the server: the loop at a glance, its report, and metrics for Prometheus.
 
+use std::fmt::Write;
+
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
+use rondo_serving::deployment::Status;
 
 use super::AppState;
 use super::problem::Answer;
 use crate::report::chart::escape;
+use crate::report::tables::{code_spans, count};
 use crate::report::{gather, html};
 
-const STYLE: &str = include_str!("../report/style.css");
-
 /// The endpoints, and where to go from here.
-pub async fn home(State(state): State<AppState>) -> Html<String> {
+pub async fn home(State(state): State<AppState>, headers: HeaderMap) -> Html<String> {
     let project = state.platform.project();
-    let mut rows = String::new();
-    for status in state.deployments.status() {
-        let name = escape(&status.deployment.name);
-        rows.push_str(&format!(
-            "<tr><td><code>{name}</code></td><td>{} {}</td><td>{}</td><td>{}</td>\
-             <td><code>POST /api/v1/endpoints/{name}/predict</code></td></tr>",
-            escape(&status.deployment.model),
-            status.deployment.version,
-            status.deployment.since,
-            status.engine,
-        ));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8080");
+    let url = format!("http://{host}");
+    let statuses = state.deployments.status();
+    let mut body = format!(
+        "<header><p class=\"eyebrow\">rondo</p><h1>{}</h1><p class=\"lede\">{}</p></header>",
+        escape(&project.name),
+        code_spans(project.canvas.value.as_deref().unwrap_or_default())
+    );
+    body.push_str("<nav aria-label=\"pages\"><a href=\"/report\">The loop's report</a>");
+    body.push_str("<a href=\"/metrics\">Metrics for Prometheus</a></nav>");
+    body.push_str(&endpoints(&statuses));
+    for status in &statuses {
+        body.push_str(&how_to_ask(status, &url));
     }
-    if rows.is_empty() {
-        rows.push_str(
-            "<tr><td colspan=\"5\">no endpoint yet: <code>rondo run</code> makes a champion</td></tr>",
+    let _ = write!(
+        body,
+        "</section><section><h2>Tracking</h2><p class=\"note\">Runs, metrics and models of this project, for \
+         any MLflow client:</p><pre><code>mlflow.set_tracking_uri(\"{}\")</code></pre></section>",
+        escape(&url)
+    );
+    Html(html::page(&project.name, &body))
+}
+
+/// The section of the endpoints, left open for what follows.
+fn endpoints(statuses: &[Status]) -> String {
+    let mut html = String::from(
+        "<section><h2>Endpoints</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"endpoints\"><table><thead><tr><th>endpoint</th><th>model</th><th>serves since</th>\
+         <th class=\"n\">requests</th><th class=\"n\">failed</th><th class=\"n\">rows</th>\
+         <th class=\"n\">p99</th></tr></thead><tbody>",
+    );
+    for status in statuses {
+        let deployment = &status.deployment;
+        let numbers = &status.numbers;
+        let since: String = deployment.since.rfc3339().chars().take(19).collect();
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\">{}</th><td>{} <span class=\"state champion\">v{}</span> \
+             <span class=\"quiet\">{}</span></td><td class=\"day\">{} UTC</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            escape(&deployment.name),
+            escape(&deployment.model),
+            deployment.version,
+            status.engine,
+            escape(&since.replace('T', " ")),
+            count(numbers.answered),
+            count(numbers.failed),
+            count(numbers.rows),
+            numbers.p99_ms.map_or_else(|| "–".to_owned(), |p99| format!("{p99:.1} ms")),
         );
     }
-    Html(format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{name}</title><style>{STYLE}</style></head>\
-         <body><main><h1>{name}</h1><p class=\"quiet\">{value}</p><section><h2>Endpoints</h2>\
-         <div class=\"scroll\"><table><thead><tr><th>endpoint</th><th>model</th><th>since</th><th>engine</th>\
-         <th>ask</th></tr></thead><tbody>{rows}</tbody></table></div></section>\
-         <section><h2>More</h2><p><a href=\"/report\">The loop's report</a> · <a href=\"/metrics\">metrics</a> \
-         · MLflow clients: <code>mlflow.set_tracking_uri(\"http://…\")</code></p></section></main></body></html>",
-        name = escape(&project.name),
-        value = escape(project.canvas.value.as_deref().unwrap_or_default()),
-    ))
+    if statuses.is_empty() {
+        html.push_str(
+            "<tr><td colspan=\"7\">no endpoint yet: <code>rondo run</code> makes a champion</td></tr>",
+        );
+    }
+    html.push_str("</tbody></table></div><p class=\"note\">Counted since this server started.</p>");
+    html
+}
+
+/// A call that can be pasted, with the columns that it needs.
+fn how_to_ask(status: &Status, url: &str) -> String {
+    let name = escape(&status.deployment.name);
+    let columns: Vec<String> = status
+        .signature
+        .inputs
+        .iter()
+        .map(|column| format!("<code>{}</code>", escape(&column.name)))
+        .collect();
+    format!(
+        "<details><summary>Ask <code>{name}</code></summary><pre><code>curl -s {url}/api/v1/endpoints/{name}/predict \
+         \\\n  -H 'content-type: application/json' -d '{{\"records\": [{{…}}]}}'</code></pre>\
+         <p>A record has the columns {}.</p></details>",
+        columns.join(", "),
+        url = escape(url),
+    )
 }
 
 /// The loop's report, made anew.

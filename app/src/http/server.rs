@@ -1,6 +1,7 @@
 //! Listening: one socket, one router, until told to stop.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
@@ -8,6 +9,9 @@ use rondo_core::{Code, Explain};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// How long requests under way may take once the server is to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that is listening.
 pub struct Server {
@@ -65,10 +69,13 @@ impl Server {
     }
 
     /// Takes no new requests, finishes those under way, and ends.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         // No receiver means that it has ended already; so does a task that panicked.
         let _ = self.stop.send(true);
-        let _ = self.task.await;
+        if tokio::time::timeout(PATIENCE, &mut self.task).await.is_err() {
+            // A client that holds its connection open without asking holds nobody up.
+            self.task.abort();
+        }
     }
 }
 

@@ -110,14 +110,19 @@ impl Platform {
                 Some(pinned) => self.bring_until(&name, pinned, because).await?,
                 None => drop(self.bring(&name, None, because).await?),
             }
-            let wanted = match pinned {
-                Some(_) => self.pinned_version(&name, pinned).await?,
-                None => None,
-            };
-            if let Some(digest) =
-                wanted.or(self.datasets().latest(&name).await?.map(|version| version.digest))
-            {
-                pins.insert(name, digest);
+            match (self.pinned_version(&name, pinned).await?, pinned) {
+                (Some(digest), _) => drop(pins.insert(name, digest)),
+                (None, Some(pinned)) => {
+                    return Err(Error::NotFound {
+                        kind: "the version that rondo.lock pins of dataset",
+                        name: format!("{name} {}", pinned.short()),
+                        code: Code::LockChanged,
+                        hint: Some(format!(
+                            "its source has changed; to use what it is now: rondo data add {name}"
+                        )),
+                    });
+                }
+                (None, None) => {}
             }
         }
         Ok(pins)

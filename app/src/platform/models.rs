@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
-use rondo_core::evaluation::{Evaluation, Metric};
+use rondo_core::evaluation::{Evaluation, Metric, Task};
 use rondo_core::handoff::{ModelCandidate, ModelVersion};
 use rondo_core::journal::Because;
+use rondo_core::metric::{self, Subject};
+use rondo_core::objective::Objective;
 use rondo_core::run::Link;
 use rondo_core::signature::Signature;
 use rondo_core::{Code, Digest, Timestamp, suggest};
@@ -83,8 +85,7 @@ impl Platform {
         let project = self.project().clone();
         for (name, model) in project.models.iter() {
             let Some(made) = Made::find(model, report) else { continue };
-            let known = self.store().meta().model_versions(name).await?;
-            if rule != PromotionRule::Passing && known.iter().any(|version| version.run == made.run) {
+            if rule != PromotionRule::Passing && self.is_settled(name, made.run).await? {
                 continue;
             }
             registered.push(self.register_model(name, model, made, report, rule, because).await?);
@@ -101,13 +102,21 @@ impl Platform {
         rule: PromotionRule,
         because: &Because,
     ) -> Result<Registered, Error> {
+        // What the alias points to may be a version that a tracking client made: that one is no rival, but it
+        // is what has to be moved away from.
+        let seen_at = self.store().meta().target(&rondo_core::reference::alias(name, CHAMPION)).await?;
         let champion = self.store().meta().aliased_version(name, CHAMPION).await?;
         if let Some((_, version)) = champion.as_ref().filter(|(_, version)| version.run == made.run) {
-            let promoted = self.promoted_by(name, because).await?;
-            let outcome = if promoted {
-                format!("version {} is champion now", version.version)
-            } else {
-                format!("nothing new came out: the same model as version {}, the champion", version.version)
+            let why = self.promoted_by(name, because).await?;
+            let promoted = why.is_some();
+            let outcome = match why {
+                Some(why) => format!("version {} is champion now: {why}", version.version),
+                None => {
+                    format!(
+                        "nothing new came out: the same model as version {}, the champion",
+                        version.version
+                    )
+                }
             };
             return Ok(Registered { model: name.to_owned(), version: version.version, promoted, outcome });
         }
@@ -126,10 +135,17 @@ impl Platform {
         };
         let mut judged = evaluation.clone();
         judged.metrics.push(probe(engine.as_ref()));
-        let metric =
-            model.metric.as_deref().or_else(|| objectives.first().map(|first| first.metric.as_str()));
-        let gate = gate::judge(&model.gate, objectives, metric, &judged, champions.as_ref());
+        let metric = compared_by(model, objectives);
+        let mut gate = gate::judge(&model.gate, objectives, Some(&metric), &judged, champions.as_ref());
         let training = self.table(&made.training)?;
+        let trained_until = latest(&training, model.time.as_deref())?;
+        if let Some(note) = seen("the challenger", trained_until, evaluation.from) {
+            gate.refuse("unseen", note);
+        }
+        let seen_by_champion = champion.as_ref().and_then(|(_, version)| version.trained_until);
+        if let Some(note) = seen("the champion", seen_by_champion, evaluation.from) {
+            gate.refuse("unseen", note);
+        }
         let features: Vec<&str> =
             engine.signature().inputs.iter().map(|column| column.name.as_str()).collect();
         let reference = Reference::build(&training, &features, &scores)?;
@@ -145,7 +161,7 @@ impl Platform {
             evaluation,
             champion: champions,
             reference: Some(self.put_json(&reference)?),
-            trained_until: latest(&training, model.time.as_deref())?,
+            trained_until,
         };
         let (_, version) = register(self.store(), candidate, &gate, self.clock().now()).await?;
         let why = gate.reason();
@@ -156,7 +172,7 @@ impl Platform {
         };
         let promoted = gate.passed && wanted;
         let (alias, expect) = if promoted {
-            (CHAMPION, champion.map_or(Expect::Absent, |(address, _)| Expect::At(address)))
+            (CHAMPION, seen_at.map_or(Expect::Absent, Expect::At))
         } else {
             (CHALLENGER, Expect::Anything)
         };
@@ -171,13 +187,27 @@ impl Platform {
         Ok(Registered { model: name.to_owned(), version: version.version, promoted, outcome })
     }
 
-    /// Whether the champion was put in place for this very reason: then the process was killed before it
-    /// could say so.
-    async fn promoted_by(&self, model: &str, because: &Because) -> Result<bool, Error> {
+    /// Whether a run's model is registered and an alias was moved for it: a process that is killed between
+    /// the two leaves a version without, which is judged again.
+    async fn is_settled(&self, model: &str, run: rondo_core::RunId) -> Result<bool, Error> {
+        let meta = self.store().meta();
+        let known = meta.model_versions(model).await?;
+        let Some(version) = known.iter().find(|version| version.run == run) else { return Ok(false) };
+        let (address, _) = meta.model_version(model, version.version).await?;
+        let moves = meta.journal(&rondo_core::reference::alias(model, ""), i64::MAX).await?;
+        Ok(moves.iter().any(|entry| entry.to == Some(address)))
+    }
+
+    /// What its gate said of the champion, where it was put in place for this very reason: then the process
+    /// was killed before it could say so.
+    async fn promoted_by(&self, model: &str, because: &Because) -> Result<Option<String>, Error> {
         let name = rondo_core::reference::alias(model, CHAMPION);
-        let last = self.store().meta().journal(&name, 1).await?.into_iter().next();
-        let request = last.and_then(|entry| entry.because.evidence.get("request").cloned());
-        Ok(!because.evidence.is_null() && request.as_ref() == Some(&because.evidence))
+        let journal = self.store().meta().journal(&name, i64::MAX).await?;
+        let Some(last) = journal.into_iter().find(|entry| entry.name == name) else { return Ok(None) };
+        let evidence = last.because.evidence;
+        let same = !because.evidence.is_null() && evidence.get("request") == Some(&because.evidence);
+        let why = evidence.get("why").and_then(serde_json::Value::as_str).unwrap_or_default();
+        Ok(same.then(|| why.to_owned()))
     }
 
     /// Scores a registered version on a table and evaluates it.
@@ -220,14 +250,9 @@ impl Platform {
     pub async fn promote(&self, promotion: Promotion) -> Result<bool, Error> {
         let Promotion { model, version: number, alias, because, force, dry_run } = promotion;
         let (record, version) = self.store().meta().model_version(&model, number).await?;
-        let missed = version.verdicts.iter().find(|verdict| !verdict.passed);
-        if let Some(missed) = missed.filter(|_| !force) {
-            return Err(rondo_registry::Error::Refused {
-                model,
-                version: number,
-                reason: format!("`{}` was missed by {:.4}", missed.text, missed.miss),
-            }
-            .into());
+        if !version.gate_passed && !force {
+            let reason = version.gate_reason;
+            return Err(rondo_registry::Error::Refused { model, version: number, reason }.into());
         }
         let name = rondo_core::reference::alias(&model, &alias);
         let now = self.store().meta().target(&name).await?;
@@ -302,6 +327,29 @@ impl Made {
         let test = evaluation.inputs.iter().find(|link| link.reference != own)?.clone();
         Some(Self { file, run: train.run?, training: train.inputs.first()?.clone(), test })
     }
+}
+
+/// The metric that challenger and champion are compared by: the declared one, else that of the first
+/// objective on a model's quality as a whole, else the usual one of the task.
+fn compared_by(model: &Model, objectives: &[Objective]) -> String {
+    let whole = |objective: &&Objective| {
+        let known = metric::find(&objective.metric);
+        objective.slice.is_none()
+            && objective.by.is_none()
+            && known.is_some_and(|known| known.subject == Subject::Quality)
+    };
+    let usual = if model.task == Task::Regression { "rmse" } else { "roc_auc" };
+    let declared = model.metric.clone();
+    declared
+        .or_else(|| objectives.iter().find(whole).map(|objective| objective.metric.clone()))
+        .unwrap_or_else(|| usual.to_owned())
+}
+
+/// Why an evaluation does not count: who was trained on rows of its time.
+fn seen(who: &str, trained_until: Option<Timestamp>, from: Option<Timestamp>) -> Option<String> {
+    let (trained, from) = trained_until.zip(from)?;
+    (trained >= from)
+        .then(|| format!("{who} was trained on rows up to {trained}, the evaluation begins at {from}"))
 }
 
 /// The 99th percentile of the time that the engine takes for one row.

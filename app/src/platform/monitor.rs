@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use rondo_core::handoff::{Observation, RetrainRequest};
 use rondo_core::journal::Because;
-use rondo_core::{Code, Span, Timestamp};
+use rondo_core::objective::Objective;
+use rondo_core::ports::Event;
+use rondo_core::{Code, Explain, Span, Timestamp};
 use rondo_data::parts::bounds;
 use rondo_monitoring::alert::{Alert, alerts};
 use rondo_monitoring::assess::{Row, Scoring, assess};
@@ -53,8 +55,15 @@ impl Platform {
     /// # Errors
     /// When the log or store cannot be read or written.
     pub async fn observe(&self, name: &str, watermark: Timestamp) -> Result<Observed, Error> {
+        // One look at a time: two would each write a request for the same alerts.
+        let _one = self.observing().await;
         let project = self.project().clone();
         let Some(monitor) = project.monitor.get(name) else { return Ok(Observed::default()) };
+        // A typing error in one event must not close all windows up to a distant future.
+        let watermark = watermark.min(self.clock().now() + Span::days(1));
+        if let Some(request) = self.open_request(&monitor.model).await? {
+            return Ok(Observed { request: Some(request), ..Observed::default() });
+        }
         let Some(first) = self.first_observation(name).await? else { return Ok(Observed::default()) };
         let model = project
             .models
@@ -83,6 +92,12 @@ impl Platform {
         Ok(observed)
     }
 
+    /// The request for a model that waits or is being worked on: nothing is looked at before it is answered.
+    async fn open_request(&self, model: &str) -> Result<Option<RetrainRequest>, Error> {
+        let open = self.store().meta().open_requests().await?;
+        Ok(open.into_iter().find(|request| request.model == model))
+    }
+
     async fn assess_due(
         &self,
         name: &str,
@@ -90,7 +105,7 @@ impl Platform {
         model: &Model,
         due: Due,
     ) -> Result<(Vec<Alert>, Option<RetrainRequest>), Error> {
-        let endpoint = monitor.endpoint.clone().unwrap_or_else(|| name.to_owned());
+        let endpoint = self.endpoint_of(name, monitor);
         let rows = self.rows(&endpoint, due.window, due.at).await?;
         let mut versions: BTreeMap<u32, u64> = BTreeMap::new();
         for row in &rows {
@@ -104,7 +119,7 @@ impl Platform {
             }
             None => None,
         };
-        let scoring = scoring(model, monitor);
+        let scoring = scoring(model, monitor, &self.project().canvas.objectives);
         let (watched, window, stage) = (monitor.clone(), due.window, due.stage);
         let report = blocking(move || {
             let reference = reference.as_ref().map(|(version, reference)| (*version, reference));
@@ -206,6 +221,17 @@ impl Platform {
         .await
     }
 
+    /// The endpoint that a monitor watches: its own, or the one that serves its model.
+    pub fn endpoint_of(&self, name: &str, monitor: &Monitor) -> String {
+        let serving = || {
+            let mut endpoints = self.project().serve.iter();
+            endpoints
+                .find(|(_, endpoint)| endpoint.model.model == monitor.model)
+                .map(|(name, _)| name.to_owned())
+        };
+        monitor.endpoint.clone().or_else(serving).unwrap_or_else(|| name.to_owned())
+    }
+
     async fn reference(&self, model: &str, version: u32) -> Result<Option<Reference>, Error> {
         let (_, record) = self.store().meta().model_version(model, version).await?;
         let Some(digest) = record.reference else { return Ok(None) };
@@ -222,7 +248,9 @@ impl Platform {
         if let Some(text) = self.store().meta().setting(&key).await? {
             return Ok(text.parse().ok());
         }
-        let (reader, query) = (self.log_reader(), Query::all(name));
+        let monitor = self.project().monitor.get(name);
+        let endpoint = monitor.map_or_else(|| name.to_owned(), |monitor| self.endpoint_of(name, monitor));
+        let (reader, query) = (self.log_reader(), Query::all(&endpoint));
         let first = blocking(move || {
             Ok(reader.observations(&query)?.into_iter().map(|observation| observation.event_time).min())
         })
@@ -250,7 +278,16 @@ impl Platform {
                 continue;
             }
             let because = Because::new("rondo", &format!("arrived by {}", until.day()));
-            let added = self.bring(name, Some(until), because).await?;
+            let added = match self.bring(name, Some(until), because).await {
+                Ok(added) => added,
+                Err(error) if error.code() == Code::ChecksFailed => {
+                    let message = format!("refused: {error}");
+                    self.progress().report(Event::Note { subject: name.to_owned(), message });
+                    self.note_arrival(name, current);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             count += added.iter().filter(|one| one.outcome == rondo_data::ingest::Outcome::Added).count();
             self.note_arrival(name, current);
         }
@@ -258,20 +295,26 @@ impl Platform {
     }
 }
 
-/// How rows with ground truth are scored: as at the gate.
-pub fn scoring(model: &Model, monitor: &Monitor) -> Scoring {
+/// How rows with ground truth are scored: as at the gate. An objective keeps the number that it has on the
+/// canvas, so that alert, trigger and gate speak of the same one.
+pub fn scoring(model: &Model, monitor: &Monitor, canvas: &[Objective]) -> Scoring {
     let spec = Spec::of_model(model, &monitor.objectives);
+    let number = |(index, objective): (usize, &Objective)| {
+        let place = canvas.iter().position(|known| known == objective);
+        (place.unwrap_or(canvas.len() + index), objective.clone())
+    };
     Scoring {
         task: spec.task,
         threshold: spec.threshold,
         slices: spec.slices,
         fairness: spec.fairness,
         pooling: spec.pooling,
+        objectives: monitor.objectives.iter().enumerate().map(number).collect(),
     }
 }
 
 /// Runs blocking work beside the async tasks.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Invalid {

@@ -39,12 +39,17 @@ impl Platform {
         self.store().meta().update_request(&answered).await?;
         match Box::pin(self.retrain(&mut answered, cancel.clone())).await {
             // The promotion serves before the request counts as answered.
-            Ok(()) => drop(self.deploy(deployments).await?),
+            Ok(()) => {
+                if let Err(error) = self.deploy(deployments).await {
+                    let outcome = answered.outcome.unwrap_or_default();
+                    answered.outcome = Some(format!("{outcome}; but it does not serve: {}", chain(&error)));
+                }
+            }
             // Stopped from outside: it stays, and is taken up at the next start.
             Err(_) if *cancel.borrow() => return Ok(answered),
             Err(error) => {
                 answered.state = RequestState::Failed;
-                answered.outcome = Some(error.to_string());
+                answered.outcome = Some(chain(&error));
             }
         }
         self.store().meta().update_request(&answered).await?;
@@ -145,4 +150,19 @@ impl Platform {
             .map(|part| part.until)
             .max())
     }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
 }

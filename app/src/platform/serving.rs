@@ -38,6 +38,7 @@ impl Platform {
     /// # Errors
     /// When a model cannot be loaded; the old version goes on answering.
     pub async fn deploy(&self, deployments: &Arc<Deployments>) -> Result<Vec<Deployment>, Error> {
+        let _one = self.deploying.lock().await;
         let mut moved = Vec::new();
         let project = self.project().clone();
         for (name, endpoint) in project.serve.iter() {

@@ -105,13 +105,14 @@ impl Platform {
             &observation.prediction_id,
             format!("score {:.6} for {}", observation.score, observation.event_time),
         );
+        let name = reference::deployment(&observation.deployment);
         let entry = self
             .store()
             .meta()
-            .journal(&reference::deployment(&observation.deployment), i64::MAX)
+            .journal(&name, i64::MAX)
             .await?
             .into_iter()
-            .find(|entry| entry.at <= observation.received);
+            .find(|entry| entry.name == name && entry.at <= observation.received);
         let since =
             entry.map_or_else(String::new, |entry| format!("since {}: {}", entry.at, entry.because.why));
         chain.push(1, "deployment", &observation.deployment, since);

@@ -272,9 +272,9 @@ fn line(svg: &mut String, one: &Series<'_>, labels: &[String], scale: &Scale) {
     }
 }
 
-/// Round numbers that enclose the values, about five of them.
+/// Round numbers that enclose the values, five to eight of them in most cases.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let raw = (high - low) / 4.0;
+    let raw = (high - low) / 6.0;
     let power = 10_f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0]
         .into_iter()
@@ -283,8 +283,8 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
         .unwrap_or(10.0 * power);
     let first = (low / step).floor() as i64;
     let last = (high / step).ceil() as i64;
-    // At most six, since the step is at least a quarter of the range.
-    (first..=last.min(first.saturating_add(6))).map(|count| count as f64 * step).collect()
+    // At most eight, since the step is at least a sixth of the range.
+    (first..=last.min(first.saturating_add(8))).map(|count| count as f64 * step).collect()
 }
 
 /// In which row each mark's text stands, so that no two lie on one another; none where there is no room.
@@ -378,7 +378,7 @@ mod tests {
         for (low, high) in [(0.69, 0.79), (0.29, 0.55), (0.0, 1.0), (-3.0, 1200.0), (0.499, 0.501)] {
             let ticks = ticks(low, high);
             assert!(ticks[0] <= low && *ticks.last().unwrap() >= high, "{ticks:?}");
-            assert!((3..=7).contains(&ticks.len()), "{ticks:?}");
+            assert!((3..=9).contains(&ticks.len()), "{ticks:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     AlertLine, Attempt, DatasetLine, DriftCell, LoopReport, MetricPair, Month, Overall, Traffic, VersionLine,
 };
-use crate::platform::monitor::scoring;
+use crate::platform::monitor::{blocking, scoring};
 use crate::platform::{Error, Platform};
 
 /// The metrics that are shown by month: the first of these that the task has.
@@ -41,7 +41,7 @@ pub async fn gather(platform: &Platform, model: Option<&str>) -> Result<LoopRepo
     let Some((watched, monitor)) = monitor else {
         return Err(Error::not_found("monitor of model", &name, Code::DeploymentNotFound));
     };
-    let endpoint = monitor.endpoint.clone().unwrap_or_else(|| watched.to_owned());
+    let endpoint = platform.endpoint_of(watched, monitor);
     let all = Window { start: Timestamp(i64::MIN), end: Timestamp(i64::MAX) };
     let rows = platform.rows(&endpoint, all, Timestamp(i64::MAX)).await?;
     let versions = platform.store().meta().model_versions(&name).await?;
@@ -56,9 +56,12 @@ pub async fn gather(platform: &Platform, model: Option<&str>) -> Result<LoopRepo
         });
     };
     let engine = platform.load_engine(first.file, declared, Some(&first.signature))?;
-    let left_alone = rescore(engine.as_ref(), &rows)?;
-    let scoring = scoring(declared, monitor);
-    let months = months(&scoring, &rows, &left_alone)?;
+    let scoring = scoring(declared, monitor, &project.canvas.objectives);
+    let (months, rows) = blocking(move || {
+        let left_alone = rescore(engine.as_ref(), &rows)?;
+        Ok((months(&scoring, &rows, &left_alone)?, rows))
+    })
+    .await?;
     let windows = windows(platform, watched).await?;
     let champion =
         platform.store().meta().aliased_version(&name, "champion").await?.map(|(_, version)| version);
@@ -111,7 +114,8 @@ fn rescore(engine: &dyn Engine, rows: &[Row]) -> Result<Vec<f64>, Error> {
         .and_then(|row| row.observation.inputs.as_object())
         .map(|inputs| inputs.keys().cloned().collect())
         .unwrap_or_default();
-    let form = Form { carried, limits: Limits { rows: BATCH, ..Limits::default() }, ..Form::default() };
+    let limits = Limits { rows: BATCH, ..Limits::default() };
+    let form = Form { carried, ignore_unknown: true, limits, ..Form::default() };
     let reader = Reader::new(engine.signature().clone(), form);
     let mut scores = Vec::with_capacity(rows.len());
     for part in rows.chunks(BATCH) {

@@ -76,13 +76,21 @@ fn head(html: &mut String, windows: &[&str]) {
         let year = year.filter(|year| many > 2 && last_year != Some(*year));
         last_year = year.or(last_year);
         let text = year.map_or_else(|| name.to_owned(), |year| format!("{name} {year}"));
-        let _ = write!(html, "<th class=\"month\" scope=\"colgroup\" colspan=\"{many}\">{}</th>", escape(&text));
+        let _ =
+            write!(html, "<th class=\"month\" scope=\"colgroup\" colspan=\"{many}\">{}</th>", escape(&text));
         rest = rest.get(many..).unwrap_or_default();
     }
-    html.push_str("<th class=\"count\" rowspan=\"2\" title=\"windows over the threshold\">over</th></tr><tr>");
+    html.push_str(
+        "<th class=\"count\" rowspan=\"2\" title=\"windows over the threshold\">over</th></tr><tr>",
+    );
     for window in windows {
         let day = window.get(8..10).unwrap_or(window);
-        let _ = write!(html, "<th class=\"day\" scope=\"col\" title=\"from {0}\">{1}</th>", escape(window), escape(day));
+        let _ = write!(
+            html,
+            "<th class=\"day\" scope=\"col\" title=\"from {0}\">{1}</th>",
+            escape(window),
+            escape(day)
+        );
     }
     html.push_str("</tr></thead>");
 }
@@ -94,7 +102,7 @@ fn key() -> String {
     }
     html.push_str("<span>threshold</span>");
     for (level, text) in (BELOW..BELOW + ABOVE).zip(["1–2 ×", "2–4 ×", "4–8 ×", "8 × and more"]) {
-        let _ = write!(html, "<i class=\"h{level}\"></i><span>{text}</span>");
+        let _ = write!(html, "<span><i class=\"h{level}\"></i>{text}</span>");
     }
     html.push_str("</p>");
     html
@@ -115,7 +123,13 @@ fn level(cell: &DriftCell) -> usize {
 }
 
 fn title(cell: &DriftCell) -> String {
-    escape(&format!("{} from {}: {:.2} × its threshold; {}", cell.column, cell.window, ratio(cell), cell.detail))
+    escape(&format!(
+        "{} from {}: {:.2} × its threshold; {}",
+        cell.column,
+        cell.window,
+        ratio(cell),
+        cell.detail
+    ))
 }
 
 #[cfg(test)]
@@ -155,11 +169,8 @@ mod tests {
 
     #[test]
     fn months_stand_over_their_windows_and_a_missing_cell_is_left_out() {
-        let drift = [
-            cell("2013-04-01", "a", 0.2),
-            cell("2013-04-08", "b", 0.2),
-            cell("2013-05-06", "a", 0.0),
-        ];
+        let drift =
+            [cell("2013-04-01", "a", 0.2), cell("2013-04-08", "b", 0.2), cell("2013-05-06", "a", 0.0)];
         let html = heat(&drift);
         assert!(html.contains("colspan=\"2\">Apr<") && html.contains("colspan=\"1\">May<"), "{html}");
         assert_eq!(html.matches("class=\"none\"").count(), 3);

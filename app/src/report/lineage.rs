@@ -37,8 +37,8 @@ struct Drawn<'a> {
     layer: usize,
 }
 
-const BOX: (f64, f64) = (172.0, 50.0);
-const GAP: (f64, f64) = (16.0, 34.0);
+const BOX: (f64, f64) = (176.0, 50.0);
+const GAP: (f64, f64) = (16.0, 40.0);
 const EDGE: f64 = 6.0;
 
 impl Graph {
@@ -206,11 +206,8 @@ fn spread(drawn: &mut [Drawn<'_>], layer: usize, made: usize) {
 }
 
 fn picture(node: &Node, x: f64, y: f64) -> String {
-    let kind = match node.kind.as_str() {
-        "run" => "step",
-        "version" => "model version",
-        other => other,
-    };
+    // On the picture a run is one of a step.
+    let kind = if node.kind == "run" { "step" } else { &node.kind };
     let words = format!("{kind} {}", node.detail);
     format!(
         "<g class=\"node {}\" transform=\"translate({x:.0} {y:.0})\"><title>{} {} {}</title>\
@@ -223,8 +220,8 @@ fn picture(node: &Node, x: f64, y: f64) -> String {
         BOX.0,
         BOX.1,
         BOX.1 - 16.0,
-        escape(&clip(&node.title, 22)),
-        escape(&clip(words.trim(), 27)),
+        escape(&clip(&node.title, 20)),
+        escape(&clip(words.trim(), 25)),
     )
 }
 

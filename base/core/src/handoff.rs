@@ -140,6 +140,10 @@ pub struct ModelVersion {
     pub evaluation: Evaluation,
     /// What each objective said at its gate.
     pub verdicts: Vec<Verdict>,
+    /// Whether its gate passed, the champion of the day considered.
+    pub gate_passed: bool,
+    /// Why, in one sentence.
+    pub gate_reason: String,
     /// The profile of its training data.
     pub reference: Option<Digest>,
     /// The latest event time among its training rows.

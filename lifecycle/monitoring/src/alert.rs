@@ -55,7 +55,11 @@ pub fn alerts(report: &WindowReport, stage: Stage, at: Timestamp) -> Vec<Alert> 
             .filter(|verdict| !verdict.passed)
             .map(|verdict| {
                 let name = format!("{}.objective.{}", report.model, verdict.objective);
-                raise(name, verdict_message(verdict), Some(verdict.metric.clone()))
+                let mut alert = raise(name, verdict_message(verdict), Some(verdict.metric.clone()));
+                if let Some(slice) = &verdict.slice {
+                    alert.id.push_str(&format!("/{slice}"));
+                }
+                alert
             })
             .collect(),
     }

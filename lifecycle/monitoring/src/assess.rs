@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rondo_core::evaluation::{Evaluation, Metric, Task};
 use rondo_core::handoff::Observation;
+use rondo_core::objective::Objective;
 use rondo_project::project::Monitor;
 use rondo_table::drift::{self, DriftOptions};
 use rondo_table::metrics::{Pooling, evaluate_binary, evaluate_regression};
@@ -37,6 +38,8 @@ pub struct Scoring {
     pub fairness: Vec<String>,
     /// Which slices are too small to stand alone.
     pub pooling: Pooling,
+    /// The objectives that are judged, each with its number: its place on the canvas.
+    pub objectives: Vec<(usize, Objective)>,
 }
 
 /// Assesses a window.
@@ -83,11 +86,10 @@ pub fn assess(
         if let Some(p99) = report.latency_p99_ms {
             evaluation.metrics.push(Metric::plain("latency_p99_ms", p99));
         }
-        report.verdicts = monitor
+        report.verdicts = scoring
             .objectives
             .iter()
-            .enumerate()
-            .flat_map(|(index, objective)| objective.judge(index, &evaluation))
+            .flat_map(|(number, objective)| objective.judge(*number, &evaluation))
             .filter(|_| enough)
             .collect();
         report.evaluation = Some(evaluation);
@@ -195,7 +197,6 @@ fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use rondo_core::objective::Objective;
     use rondo_core::{Span, Timestamp};
     use rondo_project::project::Drift;
     use serde_json::json;
@@ -232,6 +233,7 @@ mod tests {
             slices: vec!["carrier".into()],
             fairness: vec![],
             pooling: Pooling::default(),
+            objectives: monitor().objectives.into_iter().enumerate().collect(),
         }
     }
 

@@ -57,6 +57,12 @@ impl Comparison {
 }
 
 impl GateReport {
+    /// Adds a rule that failed: what no declared rule may outweigh.
+    pub fn refuse(&mut self, rule: &str, note: String) {
+        self.passed = false;
+        self.rules.push(RuleResult { rule: rule.to_owned(), passed: false, note });
+    }
+
     /// The first rule that failed, as a sentence; or that all passed.
     pub fn reason(&self) -> String {
         self.rules
@@ -121,6 +127,10 @@ fn verdicts(objectives: &[Objective], evaluation: &Evaluation) -> Vec<Verdict> {
 
 fn objectives_rule(verdicts: &[Verdict], champions: &[Verdict], improves: bool) -> RuleResult {
     let rule = |passed, note| RuleResult { rule: "objectives".to_owned(), passed, note };
+    if !verdicts.is_empty() && verdicts.iter().all(|verdict| !verdict.judged) {
+        let note = verdicts.iter().find_map(|verdict| verdict.note.clone()).unwrap_or_default();
+        return rule(false, format!("no objective could be judged: {note}"));
+    }
     let missed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.passed).collect();
     if missed.is_empty() {
         let judged = verdicts.iter().filter(|verdict| verdict.judged).count();
@@ -229,6 +239,14 @@ mod tests {
         let report = judge(&ALL, &objective(), Some("roc_auc"), &scored(0.71), Some(&scored(0.73)));
         assert!(!report.passed);
         assert_eq!(report.reason(), "does not beat the champion: roc_auc 0.7100 against 0.7300");
+    }
+
+    #[test]
+    fn a_gate_that_could_judge_nothing_stays_shut() {
+        let empty = Evaluation::default();
+        let report = judge(&ALL, &objective(), Some("roc_auc"), &empty, None);
+        assert!(!report.passed);
+        assert_eq!(report.reason(), "no objective could be judged: not judged: `roc_auc` was not measured");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub async fn register(
         signature: candidate.signature,
         evaluation: candidate.evaluation,
         verdicts: gate.verdicts.clone(),
+        gate_passed: gate.passed,
+        gate_reason: gate.reason(),
         reference: candidate.reference,
         trained_until: candidate.trained_until,
         lineage,

@@ -523,6 +523,8 @@ fn pipelines_version(run: RunId) -> ModelVersion {
         signature: Signature::default(),
         evaluation: Evaluation { metrics: vec![Metric::plain("roc_auc", 0.71)], ..Evaluation::default() },
         verdicts: vec![],
+        gate_passed: true,
+        gate_reason: String::new(),
         reference: None,
         trained_until: None,
         lineage: Lineage::default(),
