@@ -441,7 +441,7 @@ def drive(options, folder):
     told = max(1, options.kills // 10)
     for _ in range(told):
         truths.kill(chance.uniform(0.02, 0.4))
-    faults, done, number = list(truths.lost()), told, 0
+    faults, done, number = list(truths.lost()), 0, 0
     say(f"truths: {told} kills, {len(truths.acknowledged)} acknowledged, "
         f"{'none lost' if not faults else faults}")
 
@@ -471,7 +471,7 @@ def drive(options, folder):
     seconds = time.monotonic() - began
     if done < options.kills:
         faults.append(f"{done} of {options.kills} kills in {options.seconds:.0f} s: the time was too short")
-    say(f"{done} kills of {number} loops and {told} of its server in {seconds:.0f} s, seed {options.seed}: "
+    say(f"{done} kills of {number} loops, and {told} of their server, in {seconds:.0f} s, seed {options.seed}: "
         f"{len(faults)} differences")
     return faults
 

@@ -53,7 +53,7 @@ fn endpoints(statuses: &[Status]) -> String {
         let since: String = deployment.since.rfc3339().chars().take(19).collect();
         let _ = write!(
             html,
-            "<tr><th scope=\"row\">{}</th><td>{} <span class=\"state champion\">v{}</span> \
+            "<tr><th scope=\"row\">{}</th><td class=\"day\">{} <span class=\"state champion\">v{}</span> \
              <span class=\"quiet\">{}</span></td><td class=\"day\">{} UTC</td><td class=\"n\">{}</td>\
              <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             escape(&deployment.name),

@@ -96,8 +96,10 @@ impl Chart<'_> {
             .into_iter()
             .chain(self.limit.iter().map(|(value, _)| *value))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-        let pad = ((high - low) * 0.1).max(1e-3);
-        let ticks = ticks(low - pad, high + pad);
+        let pad = ((high - low) * 0.1).max(high.abs() * 1e-3).max(1e-3);
+        // Shares and probabilities get no tick below none or above all.
+        let (least, most) = if low >= 0.0 && high <= 1.0 { (0.0, 1.0) } else { (f64::MIN, f64::MAX) };
+        let ticks = ticks((low - pad).max(least), (high + pad).min(most));
         format!("{}{}", self.svg(&WIDE, &ticks), self.svg(&SLIM, &ticks))
     }
 
@@ -201,7 +203,7 @@ impl Chart<'_> {
             .series
             .iter()
             .filter_map(|one| {
-                let last = one.values.iter().rev().flatten().next()?;
+                let last = one.values.iter().rev().flatten().find(|value| value.is_finite())?;
                 Some((scale.y(*last), one.class, format!("{} {last:.3}", one.name)))
             })
             .collect();
@@ -247,7 +249,9 @@ fn grid(svg: &mut String, frame: &Frame, scale: &Scale, ticks: &[f64]) {
 fn line(svg: &mut String, one: &Series<'_>, labels: &[String], scale: &Scale) {
     let mut path = String::new();
     let mut pen = 'M';
-    for (index, value) in one.values.iter().enumerate() {
+    let values: Vec<Option<f64>> =
+        one.values.iter().map(|value| value.filter(|value| value.is_finite())).collect();
+    for (index, value) in values.iter().enumerate() {
         match value {
             Some(value) => {
                 let _ = write!(path, "{pen}{:.1} {:.1} ", scale.x(index as f64), scale.y(*value));
@@ -257,7 +261,7 @@ fn line(svg: &mut String, one: &Series<'_>, labels: &[String], scale: &Scale) {
         }
     }
     let _ = write!(svg, "<path class=\"line {}\" d=\"{}\"/>", one.class, path.trim_end());
-    for (index, value) in one.values.iter().enumerate() {
+    for (index, value) in values.iter().enumerate() {
         if let (Some(value), Some(label)) = (value, labels.get(index)) {
             let _ = write!(
                 svg,
@@ -371,6 +375,19 @@ mod tests {
     fn nothing_measured_is_said() {
         let chart = Chart { title: "auc", labels: &[], series: &[], marks: &[], limit: None };
         assert!(chart.html().contains("nothing measured"));
+    }
+
+    #[test]
+    fn numbers_that_are_none_and_large_equal_ones_draw_no_nonsense() {
+        let labels = labels(&["2013-04", "2013-05"]);
+        for values in
+            [vec![Some(1e18), Some(1e18)], vec![Some(f64::INFINITY), Some(0.5)], vec![Some(f64::NAN), None]]
+        {
+            let series = [Series { name: "s", class: "s", values }];
+            let chart = Chart { title: "t", labels: &labels, series: &series, marks: &[], limit: None };
+            let html = chart.html();
+            assert!(!html.contains("NaN") && !html.contains("inf"), "{html}");
+        }
     }
 
     #[test]

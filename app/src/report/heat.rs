@@ -72,8 +72,8 @@ fn head(html: &mut String, windows: &[&str]) {
         let group = first.get(..7).unwrap_or(first);
         let many = rest.iter().take_while(|window| window.get(..7).unwrap_or(window) == group).count();
         let (name, year) = month(first);
-        // A year needs the room of three windows.
-        let year = year.filter(|year| many > 2 && last_year != Some(*year));
+        // A year needs the room of four windows.
+        let year = year.filter(|year| many > 3 && last_year != Some(*year));
         last_year = year.or(last_year);
         let text = year.map_or_else(|| name.to_owned(), |year| format!("{name} {year}"));
         let _ =

@@ -124,7 +124,7 @@ fn headline(report: &LoopReport) -> String {
         "promotions",
         &count(promoted as u64),
         &format!(
-            "<p class=\"quiet\">of {} to retrain, after {}</p>",
+            "<p class=\"quiet\">{} to retrain, {}</p>",
             plural(report.attempts.len(), "attempt"),
             plural(report.alerts.len(), "alert")
         ),
