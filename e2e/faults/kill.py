@@ -50,18 +50,19 @@ A_LOOP = 10
 # About how long environments take whose packages are in the cache.
 PROVISIONING = 1.5
 
-# Something new here is a moment worth a kill.
+# Something new here is a moment worth a kill: the commands it comes in (d, r, and p for `replay`), and how
+# to see it.
 MOMENTS = {
-    "dataset version": "SELECT count(*) FROM dataset_version",
-    "run": "SELECT count(*), sum(ended IS NULL) FROM run",
-    "cached step": "SELECT count(*) FROM step_cache",
-    "model version": "SELECT count(*) FROM model_version",
-    "alias": "SELECT count(*) FROM journal WHERE name LIKE 'model/%'",
-    "deployment": "SELECT count(*) FROM journal WHERE name LIKE 'deployment/%'",
-    "window": "SELECT count(*), sum(final) FROM monitor_window",
-    "alert": "SELECT count(*) FROM alert",
-    "request": "SELECT count(*), sum(state = 'open'), sum(state = 'running') FROM retrain_request",
-    "tick": "SELECT value FROM setting WHERE name LIKE 'replay/%/done'",
+    "dataset version": ("drp", "SELECT count(*) FROM dataset_version"),
+    "run": ("rp", "SELECT count(*), sum(ended IS NULL) FROM run"),
+    "cached step": ("rp", "SELECT count(*) FROM step_cache"),
+    "model version": ("rp", "SELECT count(*) FROM model_version"),
+    "alias": ("rp", "SELECT count(*) FROM journal WHERE name LIKE 'model/%'"),
+    "deployment": ("p", "SELECT count(*) FROM journal WHERE name LIKE 'deployment/%'"),
+    "window": ("p", "SELECT count(*), sum(final) FROM monitor_window"),
+    "alert": ("p", "SELECT count(*) FROM alert"),
+    "request": ("p", "SELECT count(*), sum(state = 'open'), sum(state = 'running') FROM retrain_request"),
+    "tick": ("p", "SELECT value FROM setting WHERE name LIKE 'replay/%/done'"),
 }
 
 # What was written and may never change again.
@@ -157,7 +158,7 @@ class Project:
             with contextlib.suppress(OSError):
                 said = (place / "environ").read_bytes() + (place / "cmdline").read_bytes()
                 if any(mark in said for mark in marks) and (place / "cmdline").read_bytes():
-                    found.append(f"{place.name} {(place / 'cmdline').read_bytes().decode(errors='replace')}")
+                    found.append(f"{place.name} {(place / 'cmdline').read_bytes().replace(bytes(1), b' ').decode(errors='replace')}")
         return found
 
 
@@ -314,8 +315,11 @@ class Killer:
             return True
         began, process = time.monotonic(), self.project.start(*command)
         if self.chance.random() < 1 / 3:
-            moment = self.chance.choice(list(MOMENTS))
-            self.aim(process, MOMENTS[moment], self.chance.randrange(4), self.chance.uniform(0, 0.004))
+            letter = "drp"[COMMANDS.index(command)]
+            moment = self.chance.choice([name for name, (letters, _) in MOMENTS.items() if letter in letters])
+            # `run` makes one version and moves one alias; the loop does both many times.
+            skip = self.chance.randrange(4) if letter == "p" else 0
+            self.aim(process, MOMENTS[moment][1], skip, self.chance.choice([0, 0, 0.001, 0.004]))
         else:
             moment = "any moment"
             # So that a loop of ten kills gets through: each lets it come a tenth further, or not.
