@@ -129,12 +129,15 @@ impl Platform {
         let mut found = alerts(&report, due.stage, due.at);
         if let Some(cool_down) = monitor.cool_down {
             let known = self.store().meta().alerts(&monitor.model).await?;
+            // A missed objective always counts: it may be another version's miss, and how often a model is
+            // made again is for the trigger to say.
             found.retain(|alert| {
-                !known.iter().any(|row| {
-                    row.name == alert.name
-                        && row.id != alert.id
-                        && alert.event_time < row.event_time + cool_down
-                })
+                alert.metric.is_some()
+                    || !known.iter().any(|row| {
+                        row.name == alert.name
+                            && row.id != alert.id
+                            && alert.event_time < row.event_time + cool_down
+                    })
             });
         }
         // The window is kept last: were the process killed in between, it is assessed again, and alerts and

@@ -456,7 +456,8 @@ pub struct Monitor {
     pub objectives: Vec<Objective>,
     /// Fewer rows in a window than this: it is not judged.
     pub min_rows: u64,
-    /// How long after an alert the same alert stays silent, in event time.
+    /// How long after a drift alert the same alert stays silent, in event time. Missed objectives are never
+    /// silent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cool_down: Option<Span>,
 }

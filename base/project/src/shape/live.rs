@@ -68,7 +68,7 @@ pub(super) static MONITOR: Shape = Shape {
             .elsewhere(&["baseline"]),
         key("objectives", OBJECTIVES, "Its own objectives instead of the canvas's."),
         key("min_rows", COUNT, "Fewer rows in a window are not judged."),
-        key("cool_down", Form::Span, "How long an alert stays silent after it was raised.")
+        key("cool_down", Form::Span, "How long a drift alert stays silent after it was raised.")
             .elsewhere(&["cooldown"]),
     ],
     rules: &[],
