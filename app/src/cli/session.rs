@@ -1,9 +1,9 @@
 //! What a command works with: the flags that all share, the printer, and the platform once it is needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rondo_core::{Code, Explain};
+use rondo_core::{Code, Explain, suggest};
 use rondo_project::fault;
 
 use super::Global;
@@ -70,6 +70,46 @@ impl Session {
             }
         }
     }
+
+    /// A path of the command line: as it was written, unless another folder was asked for.
+    pub fn path(&self, given: &Path) -> PathBuf {
+        let here = self.here();
+        if std::env::current_dir().is_ok_and(|current| current == here) {
+            return given.to_owned();
+        }
+        here.join(given)
+    }
+
+    /// A path of the command line at which there is something; `kind` says what, for messages.
+    ///
+    /// # Errors
+    /// When there is nothing.
+    pub fn existing(&self, kind: &str, given: &Path) -> Outcome<PathBuf> {
+        let path = self.path(given);
+        if path.exists() {
+            return Ok(path);
+        }
+        let message = format!("find {kind} `{}`", given.display());
+        Err(match neighbour(&path) {
+            Some(near) => {
+                let near = given.with_file_name(near);
+                let hint = format!("did you mean `{}`?", near.display());
+                Failure::hinted(Code::SourceNotFound, message, hint)
+            }
+            None => Failure::new(Code::SourceNotFound, message),
+        })
+    }
+}
+
+/// The name in the same folder that is nearest to a path's own.
+fn neighbour(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_string_lossy().into_owned();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    suggest::nearest(&wanted, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,5 +122,19 @@ struct Invalid {
 impl Explain for Invalid {
     fn code(&self) -> Code {
         Code::ProjectInvalid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_from_its_neighbour() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("flights.csv"), "").unwrap();
+        assert_eq!(neighbour(&folder.path().join("flihgts.csv")).as_deref(), Some("flights.csv"));
+        assert_eq!(neighbour(&folder.path().join("weather.parquet")), None);
+        assert_eq!(neighbour(&folder.path().join("none/there.csv")), None);
     }
 }
