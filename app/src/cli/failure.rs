@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rondo_core::error::causes;
 use rondo_core::ports::PortError;
 use rondo_core::{Code, Explain};
 use serde_json::{Value, json};
@@ -86,16 +87,7 @@ impl Failure {
     }
 
     fn causes(&self) -> Vec<String> {
-        let mut causes = Vec::new();
-        let mut next = self.error.source();
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            if causes.last() != Some(&text) {
-                causes.push(text);
-            }
-            next = cause.source();
-        }
-        causes
+        causes(self.error.as_ref())
     }
 }
 

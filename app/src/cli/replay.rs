@@ -392,7 +392,8 @@ impl Replay<'_> {
         self.traffic.rows += events.len() as u64;
         self.traffic.failed += failures.len() as u64;
         if let Some(first) = failures.pop() {
-            // Not remembered as done: the next replay sends this tick again.
+            // Counted for ever, but not remembered as done: the next replay sends this tick again.
+            self.remember_traffic().await?;
             return Err(first);
         }
         let known: Vec<Value> = truths
@@ -445,9 +446,15 @@ impl Replay<'_> {
         Ok(text.and_then(|text| text.parse().ok()))
     }
 
-    async fn remember(&self, end: Timestamp) -> Outcome {
+    async fn remember_traffic(&self) -> Outcome {
         let meta = self.platform.store().meta();
         meta.set_setting(&traffic_key(&self.plan.endpoint), &self.traffic.json().to_string()).await?;
+        Ok(())
+    }
+
+    async fn remember(&self, end: Timestamp) -> Outcome {
+        self.remember_traffic().await?;
+        let meta = self.platform.store().meta();
         meta.set_setting(&done_key(&self.plan.endpoint), &end.rfc3339()).await?;
         Ok(())
     }

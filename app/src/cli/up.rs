@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Session;
 use super::failure::{Failure, Outcome};
-use crate::http::server::{Server, is_loopback};
+use crate::http::mlflow::guard::listens_to_itself;
+use crate::http::server::Server;
 use crate::http::{AppState, router};
 use crate::worker::Worker;
 
@@ -96,7 +97,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
 /// # Errors
 /// When the address can be reached from elsewhere and it was not said that it may.
 pub fn refuse_network(listen: &str, open_to_network: bool) -> Outcome {
-    if open_to_network || is_loopback(listen) {
+    if open_to_network || listens_to_itself(listen) {
         return Ok(());
     }
     let message = format!("listen on `{listen}`: anyone who can reach it could do everything");

@@ -17,7 +17,7 @@
 
 mod access;
 mod args;
-mod guard;
+pub(crate) mod guard;
 mod refusal;
 mod show;
 mod show_registry;

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use rondo_core::error::causes;
 use rondo_core::ports::PortError;
 use rondo_core::{Code, Explain};
 use serde_json::json;
@@ -30,16 +31,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let kind = self.0.code().kind();
         let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut causes = Vec::new();
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
         let body = json!({
             "code": self.0.code().text(),
             "message": self.0.to_string(),
-            "causes": causes,
+            "causes": causes(self.0.as_ref()),
             "hints": self.0.hints(),
         });
         let mut response = (status, Json(body)).into_response();

@@ -79,12 +79,6 @@ impl Server {
     }
 }
 
-/// Whether an address can be reached from this machine alone.
-pub fn is_loopback(listen: &str) -> bool {
-    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host).trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// An address that is taken and not served yet.
 pub struct Bound {
     listener: TcpListener,
@@ -113,16 +107,5 @@ impl Bound {
             debug_assert!(served.is_ok(), "axum's accept loop has no error of its own");
         });
         Server { address: self.address, stop, task }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_loopback;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        assert!(is_loopback("127.0.0.1:80") && is_loopback("[::1]:80") && is_loopback("localhost:0"));
-        assert!(!is_loopback("0.0.0.0:80") && !is_loopback("[::]:80") && !is_loopback("10.0.0.1:80"));
     }
 }

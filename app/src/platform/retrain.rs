@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rondo_core::Timestamp;
+use rondo_core::error::causes;
 use rondo_core::handoff::{RequestState, RetrainRequest};
 use rondo_core::journal::Because;
 use rondo_pipeline::{Place, RunRequest};
@@ -154,15 +155,5 @@ impl Platform {
 
 /// An error with its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    text
+    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
 }

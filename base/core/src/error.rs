@@ -213,6 +213,20 @@ pub trait Explain: StdError {
     }
 }
 
+/// What an error was caused by, nearest first, each text once.
+pub fn causes(error: &dyn StdError) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

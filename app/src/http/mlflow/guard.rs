@@ -95,6 +95,11 @@ fn address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
+/// Whether an address to listen on can be reached from this machine alone.
+pub(crate) fn listens_to_itself(listen: &str) -> bool {
+    is_loopback(host_of(listen))
+}
+
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address(host).is_some_and(|address| address.is_loopback())
 }
@@ -102,4 +107,17 @@ fn is_loopback(host: &str) -> bool {
 /// A page of another site can make its own name lead here, but not an address or `localhost`.
 fn is_ours(host: &str, more: &[String]) -> bool {
     is_loopback(host) || address(host).is_some() || more.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for listen in ["127.0.0.1:80", "[::1]:80", "localhost:0"] {
+            assert!(super::listens_to_itself(listen), "{listen}");
+        }
+        for listen in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
+            assert!(!super::listens_to_itself(listen), "{listen}");
+        }
+    }
 }
