@@ -43,6 +43,8 @@ struct State {
     segment: Option<Segment>,
     active: Option<u64>,
     next: u64,
+    /// A segment has been closed since [`Appender::wait_due`] last returned.
+    closed: bool,
     stopped: bool,
 }
 
@@ -78,6 +80,7 @@ impl Appender {
             segment: None,
             active: None,
             next,
+            closed: false,
             stopped: false,
         };
         Ok(Self {
@@ -148,6 +151,7 @@ impl Appender {
             let (segment, outcome) = self.write(segment, number, &frames);
             state = self.lock();
             state.active = segment.as_ref().map(|segment| segment.number);
+            state.closed |= segment.is_none() && !frames.is_empty();
             state.segment = segment;
             state.writing = false;
             if outcome.is_err() {
@@ -180,12 +184,16 @@ impl Appender {
         self.lock().lost
     }
 
-    /// Waits until something has waited for so long, or `stop` was called; says whether to go on.
+    /// Waits until something has waited for so long, a segment was closed, or `stop` was called; says
+    /// whether to go on. Who commits each record by itself leaves nothing that waits, yet closes segments.
     pub fn wait_due(&self, longest: Duration) -> bool {
         let mut state = self.lock();
         loop {
             if state.stopped {
                 return false;
+            }
+            if std::mem::take(&mut state.closed) {
+                return true;
             }
             let waited = state.since.map(|since| since.elapsed());
             match waited {
@@ -213,6 +221,8 @@ impl Appender {
         }
         state.segment = None;
         state.active = None;
+        state.closed = true;
+        self.changed.notify_all();
     }
 
     /// The segments that nobody writes any more, oldest first, with their lengths.
