@@ -1,5 +1,6 @@
 //! The command line: nouns are the stages, verbs are ordinary English, one verb one file.
 
+pub mod admin;
 pub mod completions;
 pub mod data;
 pub mod doctor;
@@ -115,6 +116,9 @@ enum Command {
 
     /// Run the tracking server and registry alone, for MLflow clients
     Server(server::Args),
+    /// Look after a store: clean up, back up, restore
+    #[command(subcommand)]
+    Admin(admin::Verb),
     /// Look over the machine: what is there, what is missing, what to do
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -181,6 +185,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Report(args) => report::run(args, session).await,
         Command::Trace(args) => trace::run(&args, session).await,
         Command::Server(args) => server::run(args, session).await,
+        Command::Admin(verb) => admin::run(verb, session).await,
         Command::Doctor(args) => doctor::run(&args, session).await,
         Command::Completions(args) => completions::run(&args, session),
     }

@@ -2,12 +2,14 @@
 //! variables and the home directory.
 //!
 //! [`platform`] composes the stages once. [`cli`] and [`http`] hold a platform and never reach past it,
-//! so that a command and a route that do the same thing are the same call. [`worker`] closes the loop.
+//! so that a command and a route that do the same thing are the same call. [`worker`] closes the loop,
+//! [`upkeep`] keeps the store clean.
 
 pub mod platform;
 
 pub mod cli;
 pub mod http;
+pub mod upkeep;
 pub mod worker;
 
 pub mod config;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rondo_core::Timestamp;
 use rondo_core::ports::Clock;
+use rondo_core::{Span, Timestamp};
 use rondo_store::Store;
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use super::failure::Outcome;
 use crate::http::mlflow::{self, MlflowState, Mode};
 use crate::http::server::Server;
 use crate::platform::WallClock;
+use crate::upkeep;
 
 /// Run the tracking server and registry alone, for MLflow clients
 #[derive(clap::Args)]
@@ -28,6 +29,11 @@ pub struct Args {
     /// The folder of the store; of a project its `.rondo`
     #[arg(long, value_name = "DIR", default_value = ".rondo")]
     data: PathBuf,
+
+    /// Remove for good, every hour, what was deleted longer ago than this, such as `30d`; without it
+    /// deleted things stay until `rondo admin gc`
+    #[arg(long, value_name = "SPAN")]
+    keep_deleted: Option<Span>,
 }
 
 /// Serves until it is told to stop.
@@ -39,6 +45,9 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let store = Store::open(&args.data).await?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     store.meta().ensure_default_experiment(now(&clock)).await?;
+    let upkeep = args
+        .keep_deleted
+        .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
     let state = MlflowState::new(store.clone(), clock, Mode::Open);
     let server = Server::start(&args.listen, mlflow::router(state)).await?;
     let url = server.url();
@@ -48,6 +57,10 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     );
     super::up::stopped().await;
     server.stop().await;
+    if let Some(upkeep) = upkeep {
+        // It may be stopped anywhere.
+        upkeep.abort();
+    }
     store.close().await;
     Ok(())
 }

@@ -194,6 +194,10 @@ codes! {
     NotReproduced = "not-reproduced", Verdict;
     /// Another process holds what is needed.
     Busy = "busy", Unavailable;
+    /// No backup is in that folder.
+    BackupNotFound = "backup-not-found", NotFound;
+    /// The folder that a store should be made in is in use.
+    StoreExists = "store-exists", Conflict;
     /// Not allowed.
     Denied = "denied", Denied;
     /// Stopped by the user.

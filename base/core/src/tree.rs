@@ -15,8 +15,6 @@
 use crate::Digest;
 use crate::digest::NotADigest;
 
-const HEADER: &[u8] = b"rondo tree 1\n";
-
 /// What one name of a folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -88,6 +86,9 @@ pub enum TreeError {
 }
 
 impl Tree {
+    /// How each listing begins.
+    pub const HEADER: &[u8] = b"rondo tree 1\n";
+
     /// A listing of these entries, in any order.
     ///
     /// # Errors
@@ -117,8 +118,8 @@ impl Tree {
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER.len() + self.entries.len() * 100);
-        bytes.extend_from_slice(HEADER);
+        let mut bytes = Vec::with_capacity(Self::HEADER.len() + self.entries.len() * 100);
+        bytes.extend_from_slice(Self::HEADER);
         for entry in &self.entries {
             let line = format!("{} {} {} {}\0", entry.mode.text(), entry.size, entry.digest, entry.name);
             bytes.extend_from_slice(line.as_bytes());
@@ -136,7 +137,7 @@ impl Tree {
     /// # Errors
     /// When the bytes are anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, TreeError> {
-        let body = bytes.strip_prefix(HEADER).ok_or(TreeError::Header)?;
+        let body = bytes.strip_prefix(Self::HEADER).ok_or(TreeError::Header)?;
         if body.is_empty() {
             return Ok(Self::default());
         }
@@ -234,7 +235,7 @@ mod tests {
 
         #[test]
         fn decode_never_panics_and_accepts_only_canonical_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut all = HEADER.to_vec();
+            let mut all = Tree::HEADER.to_vec();
             all.extend_from_slice(&bytes);
             if let Ok(tree) = Tree::decode(&all) {
                 prop_assert_eq!(tree.encode(), all);

@@ -122,6 +122,20 @@ pub enum Error {
         /// The value that was refused.
         new: String,
     },
+    /// The metadata database is damaged.
+    #[error("the metadata database `{}` is damaged: {reason}", path.display())]
+    CorruptDatabase {
+        /// The file.
+        path: PathBuf,
+        /// What the database found.
+        reason: String,
+    },
+    /// Only one process may do it at a time.
+    #[error("{what}")]
+    Busy {
+        /// Who is at it.
+        what: &'static str,
+    },
     /// The process that writes for everybody has gone.
     #[error("the store is shutting down")]
     Closed,
@@ -146,7 +160,8 @@ impl Explain for Error {
             Self::Record { .. } => Code::Corrupt,
             Self::Corrupt { .. } | Self::NotAFolder { .. } => Code::Corrupt,
             Self::Tree { .. } | Self::Special { .. } => Code::ValueInvalid,
-            Self::Changed { .. } => Code::Busy,
+            Self::CorruptDatabase { .. } => Code::Corrupt,
+            Self::Changed { .. } | Self::Busy { .. } => Code::Busy,
             Self::ObjectNotFound(_) => Code::ObjectNotFound,
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
             Self::RefMoved { .. } => Code::RefMoved,
@@ -171,6 +186,8 @@ impl Explain for Error {
             | Self::Exists { .. }
             | Self::RefMoved { .. }
             | Self::ParameterChanged { .. }
+            | Self::CorruptDatabase { .. }
+            | Self::Busy { .. }
             | Self::Closed => Vec::new(),
         }
     }

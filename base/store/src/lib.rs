@@ -16,6 +16,9 @@ pub mod store;
 pub mod meta;
 pub mod objects;
 
+pub mod backup;
+pub mod upkeep;
+
 pub mod error;
 
 pub use error::Error;

@@ -11,9 +11,11 @@ pub mod facts;
 pub mod journal;
 pub mod leases;
 pub mod logged_models;
+pub mod marks;
 pub mod metrics;
 pub mod models;
 pub mod monitors;
+pub mod purge;
 pub mod registered;
 pub mod runs;
 pub mod search;
@@ -34,8 +36,11 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001_house.sql"), include_str!("../migrations/0002_models.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/0001_house.sql"),
+    include_str!("../migrations/0002_models.sql"),
+    include_str!("../migrations/0003_upkeep.sql"),
+];
 
 /// How long a writer of this process waits for one of another process.
 const WAIT: Duration = Duration::from_secs(60);
@@ -85,6 +90,18 @@ impl Meta {
     /// The pool that reads.
     pub(crate) const fn readers(&self) -> &SqlitePool {
         &self.readers
+    }
+
+    /// Writes a copy of the database as of one moment; writers go on meanwhile.
+    ///
+    /// # Errors
+    /// When the file is there already or cannot be written.
+    pub(crate) async fn copy_to(&self, file: &Path) -> Result<(), Error> {
+        let mut connection = self.readers.acquire().await?.detach();
+        sqlx::raw_sql("PRAGMA query_only = OFF").execute(&mut connection).await?;
+        sqlx::query("VACUUM INTO $1").bind(file.to_string_lossy()).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
     }
 
     pub(crate) async fn close(&self) {

@@ -5,6 +5,8 @@
 //! their name, so that a name never stands for half of a file. This is no cache and no transfer format:
 //! chunks and packs belong to remotes.
 
+mod sweep;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +17,7 @@ use rondo_core::Digest;
 use rondo_core::tree::{Entry, Mode, Tree};
 
 use crate::Error;
+pub use sweep::Swept;
 
 const MAX_DEPTH: usize = 200;
 
@@ -76,7 +79,9 @@ impl Objects {
     pub fn open(root: &Path) -> Result<Self, Error> {
         let incoming = root.join("incoming");
         fs::create_dir_all(&incoming).map_err(Error::io("make", &incoming))?;
-        Ok(Self { root: Arc::new(root.to_owned()) })
+        let objects = Self { root: Arc::new(root.to_owned()) };
+        objects.restore_swept()?;
+        Ok(objects)
     }
 
     fn place(&self, digest: Digest) -> PathBuf {
@@ -115,7 +120,7 @@ impl Objects {
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Stored, Error> {
         let digest = Digest::of(bytes);
         let stored = Stored { digest, size: bytes.len() as u64, files: 1, folder: false };
-        if self.path(digest).is_some() {
+        if self.renew(digest) {
             return Ok(stored);
         }
         let mut incoming = self.incoming()?;
@@ -144,7 +149,7 @@ impl Objects {
             size += count as u64;
         }
         let digest = Digest::from(hasher.finalize());
-        if self.path(digest).is_none() {
+        if !self.renew(digest) {
             self.keep(incoming, digest)?;
         }
         Ok(Stored { digest, size, files: 1, folder: false })
@@ -173,7 +178,7 @@ impl Objects {
         let before = fs::metadata(path).map_err(Error::io("read", path))?;
         let digest = hash_file(path)?;
         let stored = Stored { digest, size: before.len(), files: 1, folder: false };
-        if self.path(digest).is_some() {
+        if self.renew(digest) {
             return Ok(stored);
         }
         let incoming = self.incoming()?;
@@ -351,7 +356,7 @@ impl Upload {
     /// When it cannot be synced or named.
     pub fn finish(self) -> Result<Stored, Error> {
         let digest = Digest::from(self.hasher.finalize());
-        if self.objects.path(digest).is_none() {
+        if !self.objects.renew(digest) {
             self.objects.keep(self.file, digest)?;
         }
         Ok(Stored { digest, size: self.size, files: 1, folder: false })

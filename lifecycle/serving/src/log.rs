@@ -59,6 +59,10 @@ pub struct Options {
     pub buffer_bytes: usize,
 }
 
+/// The folders of a log, in the order in which they can be copied while it is written: what leaves one of
+/// them has come into a later one before.
+pub const FOLDERS: [&str; 3] = ["segments", "truths", "predictions"];
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -196,8 +196,7 @@ impl Tracking {
         if deleted && row.kind != RunKind::Client && !row.state.ended() {
             return Err(Error::StepRun { id: id.to_owned(), action: "deleted" });
         }
-        let change = RunChange { deleted: Some(deleted), ..RunChange::default() };
-        Ok(self.meta().update_run(row.id, change).await?)
+        Ok(self.meta().delete_run(row.id, deleted, self.now()).await?)
     }
 
     /// Logs a batch: all of it or nothing.

@@ -252,14 +252,21 @@ impl Meta {
                 if updated.rows_affected() != 1 {
                     return Err(missing(&id.to_string()));
                 }
-                sqlx::query("UPDATE run SET deleted = $2 WHERE experiment = $1")
+                // What was deleted by itself before keeps its own time.
+                sqlx::query(
+                    "UPDATE run SET deleted = $2, deleted_at = $3 WHERE experiment = $1 AND deleted <> $2",
+                )
                     .bind(id)
                     .bind(deleted)
+                    .bind(deleted.then_some(at.millis()))
                     .execute(&mut *conn)
                     .await?;
-                sqlx::query("UPDATE logged_model SET deleted = $2 WHERE experiment = $1")
+                sqlx::query(
+                    "UPDATE logged_model SET deleted = $2, updated = $3 WHERE experiment = $1 AND deleted <> $2",
+                )
                     .bind(id)
                     .bind(deleted)
+                    .bind(at.millis())
                     .execute(conn)
                     .await?;
                 Ok(())

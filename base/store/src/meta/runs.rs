@@ -23,8 +23,6 @@ pub struct RunChange {
     pub state: Option<RunState>,
     /// The end.
     pub ended: Option<Timestamp>,
-    /// Whether it is deleted.
-    pub deleted: Option<bool>,
     /// Everything that Rondo knows beside.
     pub detail: Option<RunDetail>,
 }
@@ -96,17 +94,35 @@ impl Meta {
                 let updated = sqlx::query(
                     "UPDATE run SET name = COALESCE($2, name), experiment = COALESCE($3, experiment),
                      state = COALESCE($4, state), ended = COALESCE($5, ended),
-                     deleted = COALESCE($6, deleted), detail = COALESCE($7, detail) WHERE id = $1",
+                     detail = COALESCE($6, detail) WHERE id = $1",
                 )
                 .bind(id.hex())
                 .bind(&change.name)
                 .bind(change.experiment)
                 .bind(change.state.map(RunState::status))
                 .bind(change.ended.map(Timestamp::millis))
-                .bind(change.deleted)
                 .bind(&detail)
                 .execute(conn)
                 .await?;
+                if updated.rows_affected() == 1 { Ok(()) } else { Err(missing(id)) }
+            })
+        })
+        .await
+    }
+
+    /// Deletes a run (softly), or brings it back.
+    ///
+    /// # Errors
+    /// When there is no such run or the database refuses.
+    pub async fn delete_run(&self, id: RunId, deleted: bool, at: Timestamp) -> Result<(), Error> {
+        self.write(move |conn| {
+            Box::pin(async move {
+                let updated = sqlx::query("UPDATE run SET deleted = $2, deleted_at = $3 WHERE id = $1")
+                    .bind(id.hex())
+                    .bind(deleted)
+                    .bind(deleted.then_some(at.millis()))
+                    .execute(conn)
+                    .await?;
                 if updated.rows_affected() == 1 { Ok(()) } else { Err(missing(id)) }
             })
         })

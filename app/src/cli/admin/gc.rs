@@ -1,0 +1,71 @@
+//! `rondo admin gc`.
+
+use rondo_core::Span;
+use rondo_core::ports::Clock;
+use rondo_store::upkeep::{Report, Retention};
+use serde_json::json;
+
+use super::{Which, size};
+use crate::cli::Session;
+use crate::cli::failure::Outcome;
+use crate::platform::WallClock;
+use crate::upkeep::locked;
+
+/// Remove for good what was deleted long ago, and files that nothing names
+///
+/// Runs while a server uses the store, may be stopped anywhere and run again. What a model version still
+/// needs is kept, however long ago it was deleted.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Keep what was deleted for so long
+    #[arg(long, default_value = "30d", value_name = "SPAN")]
+    keep_deleted: Span,
+    /// Keep files that nothing names for so long: an upload is stored before its name is
+    #[arg(long, default_value = "1d", value_name = "SPAN")]
+    keep_unnamed: Span,
+    /// Only count
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Cleans up.
+///
+/// # Errors
+/// When another process is at it, or the store cannot be read or written.
+pub async fn run(args: &Args, session: &Session) -> Outcome {
+    let store = args.which.open(session).await?;
+    let retention = Retention {
+        deleted: args.keep_deleted,
+        unnamed: args.keep_unnamed,
+        dry_run: args.dry_run,
+        also_named: locked(&store),
+    };
+    let report = store.tidy(&retention, WallClock.now()).await?;
+    store.close().await;
+    session.printer().result(&json!({ "schema": 1, "report": report }), &text(&report));
+    Ok(())
+}
+
+fn text(report: &Report) -> String {
+    let verb = if report.dry_run { "would remove" } else { "removed" };
+    let mut text = format!(
+        "{verb} {} runs, {} logged models, {} experiments, {} overwritten artifacts\n\
+         {verb} {} objects ({}), {} uploads that never ended\n",
+        report.runs,
+        report.logged_models,
+        report.experiments,
+        report.overwritten,
+        report.objects,
+        size(report.bytes),
+        report.uploads,
+    );
+    if !report.needed.is_empty() {
+        text.push_str(&format!(
+            "kept although deleted, since something needs them: {}\n",
+            report.needed.join(", ")
+        ));
+    }
+    text
+}

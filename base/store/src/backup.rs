@@ -1,0 +1,447 @@
+//! Backups: a store as of one moment, in a folder that holds many such moments.
+//!
+//! ```text
+//! BACKUP/
+//!   objects/ab/cdef…          every object that some snapshot needs, once
+//!   snapshots/<time>.json     what belongs to a moment: the database and other files by digest
+//! ```
+//!
+//! The database is copied as of one moment while others go on writing; objects never change, so that
+//! those which it names can be copied after it. A snapshot's file is written last: until it is there, the
+//! snapshot is not. The next backup into the same folder copies only what is new. Everything is verified
+//! by its digest while it is copied, either way.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use rondo_core::ports::{Event, Progress};
+use rondo_core::{Code, Digest, RunId, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, Row, SqliteConnection};
+
+use crate::meta::marks::marks;
+use crate::upkeep::{LEASE, LEASE_SPAN};
+use crate::{Error, Objects, Store};
+
+const FORMAT: u32 = 1;
+const METADATA: &str = "metadata.db";
+
+/// A store at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    format: u32,
+    /// When.
+    pub at: Timestamp,
+    /// The version of Rondo that wrote it.
+    pub rondo: String,
+    /// The database.
+    pub metadata: Digest,
+    /// Files beside it, by their path in the store's folder.
+    pub files: Vec<(String, Digest)>,
+    /// How many objects it names.
+    pub objects: u64,
+    /// Objects that the database names and the store did not have. Digests of what never was an object are
+    /// among them.
+    pub missing: u64,
+    /// Objects whose bytes were not what their digest says: they are not in the backup.
+    pub corrupt: Vec<Digest>,
+}
+
+/// What came of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Saved {
+    /// The snapshot's name.
+    pub name: String,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// How many objects had to be copied.
+    pub copied: u64,
+}
+
+/// A folder of snapshots.
+pub struct Backup {
+    root: PathBuf,
+    objects: Objects,
+}
+
+impl Backup {
+    /// Opens a folder for backups, making it where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(root: &Path) -> Result<Self, Error> {
+        let snapshots = root.join("snapshots");
+        fs::create_dir_all(&snapshots).map_err(Error::io("make", &snapshots))?;
+        Ok(Self { root: root.to_owned(), objects: Objects::open(&root.join("objects"))? })
+    }
+
+    /// Opens a folder that has backups.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        if root.join("snapshots").is_dir() { Self::create(root) } else { Err(none_in(root)) }
+    }
+
+    /// The names of the snapshots, oldest first.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn names(&self) -> Result<Vec<String>, Error> {
+        let folder = self.root.join("snapshots");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
+            let name = entry.map_err(Error::io("read", &folder))?.file_name();
+            names.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// A snapshot by its name; without one the newest.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn snapshot(&self, name: Option<&str>) -> Result<(String, Snapshot), Error> {
+        let names = self.names()?;
+        let name = match name {
+            Some(name) => names.into_iter().find(|known| known == name),
+            None => names.into_iter().next_back(),
+        };
+        let name = name.ok_or_else(|| none_in(&self.root))?;
+        let path = self.root.join("snapshots").join(format!("{name}.json"));
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let snapshot: Snapshot = crate::meta::decode("snapshot", &name, &text)?;
+        if snapshot.format > FORMAT {
+            let (found, known) = (i64::from(snapshot.format), i64::from(FORMAT));
+            return Err(Error::Newer { path, found, known });
+        }
+        Ok((name, snapshot))
+    }
+
+    /// Adds a snapshot of a store that goes on being used. Files beside the database are those below
+    /// `folders`, paths in the store's folder, each read when it is its turn.
+    ///
+    /// # Errors
+    /// When another process cleans up or backs up that store, or something cannot be read or written.
+    pub async fn save(
+        &self,
+        store: &Store,
+        folders: &[&str],
+        at: Timestamp,
+        progress: &dyn Progress,
+    ) -> Result<Saved, Error> {
+        let holder = RunId::random().hex();
+        if !store.meta().lease(LEASE, &holder, at, LEASE_SPAN).await? {
+            return Err(Error::Busy { what: "another process is cleaning up or backing up this store" });
+        }
+        let saved = self.save_alone(store, folders, at, progress).await;
+        store.meta().release(LEASE, &holder).await?;
+        saved
+    }
+
+    async fn save_alone(
+        &self,
+        store: &Store,
+        folders: &[&str],
+        at: Timestamp,
+        progress: &dyn Progress,
+    ) -> Result<Saved, Error> {
+        let scratch = tempfile::tempdir_in(&self.root).map_err(Error::io("write in", &self.root))?;
+        let copy = scratch.path().join(METADATA);
+        store.meta().copy_to(&copy).await?;
+        let mut named = marks(&mut read_only(&copy).await?, |_| false).await?;
+        let metadata = put_prefix(&self.objects, &copy)?.ok_or_else(|| none_in(&self.root))?;
+        let missing = store.objects().close_over(&mut named)?;
+        let mut snapshot = Snapshot {
+            format: FORMAT,
+            at,
+            rondo: env!("CARGO_PKG_VERSION").to_owned(),
+            metadata,
+            files: Vec::new(),
+            objects: (named.len() - missing.len()) as u64,
+            missing: missing.len() as u64,
+            corrupt: Vec::new(),
+        };
+        for digest in missing {
+            named.remove(&digest);
+        }
+        let mut copied = 0;
+        for (done, digest) in (0_u64..).zip(&named) {
+            match self.objects.fetch(store.objects(), *digest) {
+                Ok(new) => copied += u64::from(new),
+                Err(Error::Corrupt { .. }) => snapshot.corrupt.push(*digest),
+                Err(error) => return Err(error),
+            }
+            advance(progress, done, snapshot.objects);
+        }
+        for folder in folders {
+            self.save_files(store.root(), Path::new(folder), &mut snapshot.files)?;
+        }
+        let name = at.rfc3339().replace(':', "-");
+        self.write_snapshot(&name, &snapshot)?;
+        Ok(Saved { name, snapshot, copied })
+    }
+
+    /// Adds the files below a folder. Files that vanish meanwhile are passed over: whoever removes one has
+    /// put what was in it somewhere that comes later.
+    fn save_files(&self, root: &Path, below: &Path, files: &mut Vec<(String, Digest)>) -> Result<(), Error> {
+        let folder = root.join(below);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("read", &folder)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io("read", &folder))?;
+            let kind = entry.file_type().map_err(Error::io("read", &entry.path()))?;
+            names.push((entry.file_name(), kind.is_dir(), kind.is_file()));
+        }
+        names.sort();
+        for (name, is_folder, is_file) in names {
+            let path = below.join(name);
+            if is_folder {
+                self.save_files(root, &path, files)?;
+            } else if is_file && let Some(digest) = put_prefix(&self.objects, &root.join(&path))? {
+                let path = path.to_str().ok_or_else(|| Error::Special { path: path.clone() })?;
+                files.push((path.to_owned(), digest));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_snapshot(&self, name: &str, snapshot: &Snapshot) -> Result<(), Error> {
+        let folder = self.root.join("snapshots");
+        let path = folder.join(format!("{name}.json"));
+        let text = crate::meta::encode("snapshot", name, snapshot)?;
+        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(Error::io("write in", &folder))?;
+        io::Write::write_all(&mut file, text.as_bytes()).map_err(Error::io("write", &path))?;
+        file.as_file().sync_all().map_err(Error::io("sync", &path))?;
+        file.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
+        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", &folder))
+    }
+
+    /// Reads everything that a snapshot needs and compares it with its digest. Gives back what is missing
+    /// or corrupt.
+    ///
+    /// # Errors
+    /// When the backup cannot be read.
+    pub async fn verify(&self, snapshot: &Snapshot, progress: &dyn Progress) -> Result<Vec<Digest>, Error> {
+        let mut named = self.needed(snapshot).await?;
+        let unknown = self.objects.close_over(&mut named)?;
+        let mut bad: Vec<Digest> = Vec::new();
+        // What the store lacked already when it was saved is known, not lost.
+        let lost = unknown.len() as u64 > snapshot.missing + snapshot.corrupt.len() as u64;
+        if lost {
+            bad.extend(&unknown);
+        }
+        for digest in unknown {
+            named.remove(&digest);
+        }
+        let total = named.len() as u64;
+        for (done, digest) in (0_u64..).zip(&named) {
+            if !self.objects.verify(*digest)? {
+                bad.push(*digest);
+            }
+            advance(progress, done, total);
+        }
+        bad.sort_unstable();
+        Ok(bad)
+    }
+
+    /// Makes a store of a snapshot, in a folder that is not there yet or empty. The folder appears whole
+    /// or not at all.
+    ///
+    /// # Errors
+    /// When the folder is in use, or something is missing, corrupt or cannot be written.
+    pub async fn restore(
+        &self,
+        snapshot: &Snapshot,
+        data: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let in_use = fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_some());
+        if in_use || data.is_file() {
+            let name = data.display().to_string();
+            return Err(Error::Exists { kind: "store", name, code: Code::StoreExists });
+        }
+        let above = data.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(above).map_err(Error::io("make", above))?;
+        let fresh = tempfile::tempdir_in(above).map_err(Error::io("write in", above))?;
+        self.fill(snapshot, fresh.path(), progress).await?;
+        if data.is_dir() {
+            fs::remove_dir(data).map_err(Error::io("replace", data))?;
+        }
+        let fresh = fresh.keep();
+        fs::rename(&fresh, data).map_err(Error::io("make", data))?;
+        File::open(above).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", above))
+    }
+
+    async fn fill(&self, snapshot: &Snapshot, folder: &Path, progress: &dyn Progress) -> Result<(), Error> {
+        let objects = Objects::open(&folder.join("objects"))?;
+        let metadata = folder.join(METADATA);
+        self.copy_out(snapshot.metadata, &metadata)?;
+        check(&metadata).await?;
+        let mut named = marks(&mut read_only(&metadata).await?, |_| false).await?;
+        let unknown = self.objects.close_over(&mut named)?;
+        if unknown.len() as u64 > snapshot.missing + snapshot.corrupt.len() as u64 {
+            return Err(unknown.first().map_or(Error::Closed, |digest| Error::ObjectNotFound(*digest)));
+        }
+        for digest in unknown {
+            named.remove(&digest);
+        }
+        let total = named.len() as u64;
+        for (done, digest) in (0_u64..).zip(&named) {
+            objects.fetch(&self.objects, *digest)?;
+            advance(progress, done, total);
+        }
+        for (path, digest) in &snapshot.files {
+            let relative = Path::new(path);
+            if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+                return Err(Error::Special { path: relative.to_owned() });
+            }
+            self.copy_out(*digest, &folder.join(relative))?;
+        }
+        Ok(())
+    }
+
+    fn copy_out(&self, digest: Digest, place: &Path) -> Result<(), Error> {
+        let folder = place.parent().unwrap_or(place);
+        fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        if !self.objects.verify(digest)? {
+            return Err(Error::Corrupt { digest, found: digest });
+        }
+        let object = self.objects.require(digest)?;
+        let mut from = File::open(&object).map_err(Error::io("open", &object))?;
+        let mut to = File::create(place).map_err(Error::io("write", place))?;
+        io::copy(&mut from, &mut to).map_err(Error::io("write", place))?;
+        to.sync_all().map_err(Error::io("sync", place))
+    }
+
+    /// All that a snapshot names.
+    async fn needed(&self, snapshot: &Snapshot) -> Result<std::collections::HashSet<Digest>, Error> {
+        let metadata = self.objects.require(snapshot.metadata)?;
+        let mut named = marks(&mut read_only(&metadata).await?, |_| false).await?;
+        named.insert(snapshot.metadata);
+        named.extend(snapshot.files.iter().map(|(_, digest)| *digest));
+        Ok(named)
+    }
+}
+
+/// Stores the bytes that a file has now; it may be growing. Nothing where it is gone.
+fn put_prefix(objects: &Objects, path: &Path) -> Result<Option<Digest>, Error> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path)(error)),
+    };
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    Ok(Some(objects.put_reader(file.take(length))?.digest))
+}
+
+/// A database that nobody writes.
+async fn read_only(path: &Path) -> Result<SqliteConnection, Error> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
+    Ok(SqliteConnection::connect_with(&options).await?)
+}
+
+/// Looks the database over, and forgets who held a lease: those processes are not here.
+async fn check(path: &Path) -> Result<(), Error> {
+    let options = SqliteConnectOptions::new().filename(path).foreign_keys(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let verdict: String =
+        sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut connection).await?.try_get(0)?;
+    if verdict != "ok" {
+        return Err(Error::CorruptDatabase { path: path.to_owned(), reason: verdict });
+    }
+    sqlx::query("DELETE FROM lease").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+fn advance(progress: &dyn Progress, done: u64, total: u64) {
+    if done.is_multiple_of(256) || done + 1 == total {
+        let message = "objects".to_owned();
+        let subject = "backup".to_owned();
+        progress.report(Event::Advanced { subject, done: done + 1, total: Some(total), message });
+    }
+}
+
+fn none_in(root: &Path) -> Error {
+    Error::NotFound { kind: "backup", name: root.display().to_string(), code: Code::BackupNotFound }
+}
+
+#[cfg(test)]
+mod tests {
+    use rondo_core::Explain;
+    use rondo_core::ports::Unwatched;
+
+    use super::*;
+
+    async fn filled(folder: &Path) -> (Store, Digest) {
+        let store = Store::open(&folder.join("store")).await.unwrap();
+        store.meta().ensure_default_experiment(Timestamp(1)).await.unwrap();
+        let stored = store.objects().put_bytes(b"a model").unwrap();
+        store.meta().put_artifact("r", "model", stored.digest, stored.size, Timestamp(1)).await.unwrap();
+        let log = store.root().join("log/deep");
+        fs::create_dir_all(&log).unwrap();
+        fs::write(log.join("0.log"), "frames").unwrap();
+        (store, stored.digest)
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_comes_back_and_only_what_is_new_is_copied_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, model) = filled(folder.path()).await;
+        let backup = Backup::create(&folder.path().join("backup")).unwrap();
+        let first = backup.save(&store, &["log", "none"], Timestamp(1_000), &Unwatched).await.unwrap();
+        assert_eq!((first.copied, first.snapshot.objects, first.snapshot.files.len()), (1, 1, 1));
+
+        store.meta().ensure_experiment("later", Timestamp(2)).await.unwrap();
+        let second = backup.save(&store, &["log"], Timestamp(2_000), &Unwatched).await.unwrap();
+        assert_eq!(second.copied, 0);
+        assert_eq!(backup.names().unwrap(), [first.name.clone(), second.name]);
+
+        for (name, experiments) in [(Some(first.name.as_str()), 1), (None, 2)] {
+            let data = folder.path().join(format!("restored-{experiments}"));
+            let (_, snapshot) = backup.snapshot(name).unwrap();
+            assert!(backup.verify(&snapshot, &Unwatched).await.unwrap().is_empty());
+            backup.restore(&snapshot, &data, &Unwatched).await.unwrap();
+            let restored = Store::open(&data).await.unwrap();
+            assert_eq!(restored.meta().experiments().await.unwrap().len(), experiments);
+            assert_eq!(restored.objects().read(model).unwrap(), b"a model");
+            assert_eq!(fs::read_to_string(data.join("log/deep/0.log")).unwrap(), "frames");
+            assert!(restored.meta().lease(LEASE, "x", Timestamp(1), LEASE_SPAN).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_in_use_is_not_overwritten_and_a_damaged_backup_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, model) = filled(folder.path()).await;
+        let backup = Backup::create(&folder.path().join("backup")).unwrap();
+        let saved = backup.save(&store, &[], Timestamp(1_000), &Unwatched).await.unwrap();
+        let refused = backup.restore(&saved.snapshot, store.root(), &Unwatched).await.unwrap_err();
+        assert_eq!(refused.code(), Code::StoreExists);
+
+        let object = backup.objects.path(model).unwrap();
+        fs::remove_file(&object).unwrap();
+        fs::write(&object, "not it").unwrap();
+        assert_eq!(backup.verify(&saved.snapshot, &Unwatched).await.unwrap(), [model]);
+        let data = folder.path().join("restored");
+        let refused = backup.restore(&saved.snapshot, &data, &Unwatched).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Corrupt);
+        assert!(!data.exists());
+        fs::remove_file(&object).unwrap();
+        assert_eq!(backup.verify(&saved.snapshot, &Unwatched).await.unwrap(), [model]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_backups_is_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Backup::open(folder.path()).err().unwrap().code(), Code::BackupNotFound);
+    }
+}

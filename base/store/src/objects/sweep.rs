@@ -1,0 +1,183 @@
+//! Sweeping: objects that nothing names any more are removed, while others go on writing.
+//!
+//! Whoever stores bytes that are here already renews the object's time instead, so an object that is
+//! about to be named again is young. A sweep takes only what is old: it renames the object away, looks at
+//! its time once more, and puts it back if it was renewed in between; whoever renews it after that finds
+//! it gone and writes it anew. What a killed sweep has renamed comes back when the store is next opened.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rondo_core::Digest;
+use rondo_core::tree::Tree;
+
+use super::{Objects, names};
+use crate::Error;
+
+/// What a sweep removed, or would remove.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files of uploads that never ended.
+    pub uploads: u64,
+}
+
+impl Objects {
+    /// Whether an object is here, and from now on counted as new.
+    pub(super) fn renew(&self, digest: Digest) -> bool {
+        let place = self.place(digest);
+        // Not ours to touch, or gone: then it is written anew.
+        fs::File::open(&place).and_then(|file| file.set_modified(SystemTime::now())).is_ok()
+    }
+
+    /// Adds to some objects all that is in the folders among them. Gives back those that are not here.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn close_over(&self, marks: &mut HashSet<Digest>) -> Result<Vec<Digest>, Error> {
+        let mut missing = Vec::new();
+        let mut open: Vec<Digest> = marks.iter().copied().collect();
+        open.sort_unstable();
+        while let Some(digest) = open.pop() {
+            let Some(path) = self.path(digest) else {
+                missing.push(digest);
+                continue;
+            };
+            if !is_listing(&path)? {
+                continue;
+            }
+            // Bytes that only begin like a listing are a file.
+            let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+            let Ok(tree) = Tree::decode(&bytes) else { continue };
+            open.extend(tree.entries().iter().map(|entry| entry.digest).filter(|inner| marks.insert(*inner)));
+        }
+        Ok(missing)
+    }
+
+    /// Removes the objects that are not to be kept and were stored, or stored again, before a moment.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written. What went before is gone.
+    pub fn sweep(&self, keep: &HashSet<Digest>, before: SystemTime, dry_run: bool) -> Result<Swept, Error> {
+        let mut swept = Swept::default();
+        for prefix in names(&self.root)?.iter().filter(|name| name.len() == 2) {
+            for rest in names(&self.root.join(prefix))? {
+                let Ok(digest) = format!("{prefix}{rest}").parse::<Digest>() else { continue };
+                if keep.contains(&digest) {
+                    continue;
+                }
+                if let Some(bytes) = self.remove_old(digest, before, dry_run)? {
+                    swept.objects += 1;
+                    swept.bytes += bytes;
+                }
+            }
+        }
+        let incoming = self.root.join("incoming");
+        for name in names(&incoming)? {
+            let path = incoming.join(name);
+            if !path.is_dir() && old(&path, before)?.is_some() {
+                swept.uploads += 1;
+                if !dry_run {
+                    gone(fs::remove_file(&path)).map_err(Error::io("remove", &path))?;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    fn remove_old(&self, digest: Digest, before: SystemTime, dry_run: bool) -> Result<Option<u64>, Error> {
+        let place = self.place(digest);
+        let Some(bytes) = old(&place, before)? else { return Ok(None) };
+        if dry_run {
+            return Ok(Some(bytes));
+        }
+        let aside = self.aside(digest)?;
+        gone(fs::rename(&place, &aside)).map_err(Error::io("remove", &place))?;
+        if old(&aside, before)?.is_none() {
+            self.put_back(digest, &aside)?;
+            return Ok(None);
+        }
+        gone(fs::remove_file(&aside)).map_err(Error::io("remove", &aside))?;
+        Ok(Some(bytes))
+    }
+
+    /// Puts back what a sweep had renamed when it was killed.
+    pub(super) fn restore_swept(&self) -> Result<(), Error> {
+        let folder = self.root.join("swept");
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        for name in names(&folder)? {
+            if let Ok(digest) = name.parse() {
+                self.put_back(digest, &folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn aside(&self, digest: Digest) -> Result<PathBuf, Error> {
+        let folder = self.root.join("swept");
+        fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+        Ok(folder.join(digest.hex()))
+    }
+
+    fn put_back(&self, digest: Digest, aside: &Path) -> Result<(), Error> {
+        let place = self.place(digest);
+        gone(fs::rename(aside, &place)).map_err(Error::io("put back", &place))
+    }
+}
+
+/// The bytes of a file that was last renewed before a moment; nothing where it is younger or gone.
+fn old(path: &Path, before: SystemTime) -> Result<Option<u64>, Error> {
+    match fs::metadata(path).and_then(|metadata| Ok((metadata.modified()?, metadata.len()))) {
+        Ok((modified, bytes)) => Ok((modified <= before).then_some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+/// What another process has removed meanwhile is removed.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn is_listing(path: &Path) -> Result<bool, Error> {
+    let mut head = Vec::new();
+    let file = fs::File::open(path).map_err(Error::io("open", path))?;
+    file.take(Tree::HEADER.len() as u64).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    Ok(head == Tree::HEADER)
+}
+
+impl Objects {
+    /// Copies an object here from another place where objects lie, verifying its bytes. Whether it was
+    /// new.
+    ///
+    /// # Errors
+    /// When it is not there, corrupt there, or cannot be written here.
+    pub fn fetch(&self, from: &Self, digest: Digest) -> Result<bool, Error> {
+        if self.renew(digest) {
+            return Ok(false);
+        }
+        let path = from.require(digest)?;
+        let file = fs::File::open(&path).map_err(Error::io("open", &path))?;
+        let found = self.put_reader(file)?.digest;
+        if found == digest { Ok(true) } else { Err(Error::Corrupt { digest, found }) }
+    }
+
+    /// Whether an object's bytes are what its digest says.
+    ///
+    /// # Errors
+    /// When it is not here or cannot be read.
+    pub fn verify(&self, digest: Digest) -> Result<bool, Error> {
+        Ok(super::hash_file(&self.require(digest)?)? == digest)
+    }
+}

@@ -1,0 +1,113 @@
+"""Looking after a store that a server uses: cleaning up, backing up, restoring."""
+
+import json
+import subprocess
+import threading
+from contextlib import contextmanager
+
+import pytest
+import requests
+from conftest import RONDO, Rondo
+
+API = "/api/2.0/mlflow"
+
+
+@contextmanager
+def serve(store):
+    """A tracking server on a free port over this store."""
+    process = subprocess.Popen(
+        [RONDO, "server", "--listen", "127.0.0.1:0", "--data", str(store), "--json"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )
+    try:
+        yield Client(json.loads(process.stdout.readline())["listen"])
+    finally:
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+
+
+class Client:
+    """The wire, bare."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def post(self, path, **body):
+        answer = requests.post(self.url + API + path, json=body, timeout=30)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def run(self):
+        return self.post("/runs/create", experiment_id="0")["run"]["info"]
+
+    def artifact(self, run):
+        place = run["artifact_uri"].removeprefix("mlflow-artifacts:")
+        return f"{self.url}/api/2.0/mlflow-artifacts/artifacts{place}/a.bin"
+
+
+def test_what_is_deleted_goes_and_what_a_version_needs_stays(tmp_path):
+    rondo, store = Rondo(tmp_path), tmp_path / "store"
+    with serve(store) as client:
+        gone, needed = client.run(), client.run()
+        for run, content in ((gone, b"x" * 5000), (needed, b"a model")):
+            requests.put(client.artifact(run), data=content, timeout=30).raise_for_status()
+        client.post("/registered-models/create", name="m")
+        source = f"{needed['artifact_uri']}"
+        client.post("/model-versions/create", name="m", source=source, run_id=needed["run_id"])
+        for run in (gone, needed):
+            client.post("/runs/delete", run_id=run["run_id"])
+
+        clean = ("admin", "gc", "--data", str(store), "--keep-unnamed", "0s")
+        assert rondo.json(*clean)["report"]["runs"] == 0, "deleted a moment ago"
+        now = (*clean, "--keep-deleted", "0s")
+        counted = rondo.json(*now, "--dry-run")["report"]
+        assert (counted["runs"], counted["objects"], counted["bytes"]) == (1, 1, 5000)
+        assert counted["needed"] == [needed["run_id"]]
+        assert rondo.json(*now)["report"] == {**counted, "dry_run": False}
+        assert rondo.json(*now)["report"]["runs"] == 0
+
+        missing = requests.get(client.url + API + "/runs/get", params={"run_id": gone["run_id"]}, timeout=30)
+        assert missing.status_code == 404
+        client.post("/runs/restore", run_id=needed["run_id"])
+        assert requests.get(client.artifact(needed), timeout=30).content == b"a model"
+
+
+def test_a_backup_that_is_made_under_load_restores_to_what_was_acknowledged(tmp_path):
+    rondo, store, backup = Rondo(tmp_path), tmp_path / "store", tmp_path / "backup"
+    with serve(store) as client:
+        acknowledged, stop = [], threading.Event()
+
+        def write():
+            while not stop.is_set():
+                run = client.run()
+                client.post("/runs/log-metric", run_id=run["run_id"], key="m", value=1.5, timestamp=1, step=1)
+                requests.put(client.artifact(run), data=run["run_id"].encode(), timeout=30).raise_for_status()
+                acknowledged.append(run)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            while len(acknowledged) < 20:
+                pass
+            before = list(acknowledged)
+            first = rondo.json("admin", "backup", str(backup), "--data", str(store))["backup"]
+            again = rondo.json("admin", "backup", str(backup), "--data", str(store))["backup"]
+        finally:
+            stop.set()
+            writer.join()
+    assert again["copied"] < again["snapshot"]["objects"], "what is there is not copied again"
+    assert rondo.json("admin", "backup", str(backup), "--list")["backups"] == [first["name"], again["name"]]
+    assert rondo.json("admin", "restore", str(backup), "--dry-run")["damaged"] == []
+    rondo("admin", "restore", str(backup), "--at", first["name"], "--data", "restored")
+    rondo("admin", "restore", str(backup), "--data", "restored", code=4)
+    with serve(tmp_path / "restored") as client:
+        for run in before:
+            answer = requests.get(client.url + API + "/runs/get", params={"run_id": run["run_id"]}, timeout=30)
+            assert answer.json()["run"]["data"]["metrics"][0]["value"] == 1.5
+            assert requests.get(client.artifact(run), timeout=30).content == run["run_id"].encode()
+
+
+@pytest.mark.parametrize("where", ["nowhere", "empty"])
+def test_a_folder_without_a_backup_is_not_found(tmp_path, where):
+    (tmp_path / "empty").mkdir()
+    Rondo(tmp_path)("admin", "restore", where, "--data", "new", code=3)
