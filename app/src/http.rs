@@ -1,10 +1,12 @@
 //! HTTP: the router reads as an index, each handler is one small file.
 
 pub mod endpoints;
+pub mod experiments;
 pub mod mlflow;
 pub mod pages;
 pub mod problem;
 pub mod requests;
+pub mod runs;
 pub mod server;
 
 use std::sync::Arc;
@@ -45,5 +47,11 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/requests", get(requests::list))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(state);
-    mlflow::guarded(own, tracking.clone()).merge(mlflow::router(tracking))
+    mlflow::guarded(own, tracking.clone()).merge(tracking_router(tracking))
+}
+
+/// The routes of a tracking server: MLflow's wire, and `/api/v1` for people's pages.
+pub fn tracking_router(state: MlflowState) -> Router {
+    let own = experiments::routes().merge(runs::routes()).with_state(state.tracking().clone());
+    mlflow::guarded(own, state.clone()).merge(mlflow::router(state))
 }

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::Session;
 use super::failure::Outcome;
-use crate::http::mlflow::{self, MlflowState, Mode};
+use crate::http::mlflow::{MlflowState, Mode};
 use crate::http::server::Server;
+use crate::http::tracking_router;
 use crate::platform::WallClock;
 use crate::upkeep;
 
@@ -49,7 +50,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         .keep_deleted
         .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
     let state = MlflowState::new(store.clone(), clock, Mode::Open);
-    let server = Server::start(&args.listen, mlflow::router(state)).await?;
+    let server = Server::start(&args.listen, tracking_router(state)).await?;
     let url = server.url();
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "data": store.root() }),

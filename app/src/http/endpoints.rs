@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use rondo_core::handoff::Truth;
 use rondo_core::{Code, Timestamp};
 use rondo_serving::deployment::{Answer as Prediction, Status};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::AppState;
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, Asked, Problem};
 use crate::platform::monitor::Observed;
 
 /// The endpoints with what they have counted.
@@ -21,7 +21,7 @@ pub async fn list(State(state): State<AppState>) -> Json<Vec<Status>> {
 /// How a prediction is asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct How {
     /// Only score: log nothing, remember no id.
     #[serde(default)]
     pub dry_run: bool,
@@ -43,7 +43,7 @@ pub struct Predictions {
 pub async fn predict(
     State(state): State<AppState>,
     Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    Asked(asked): Asked<How>,
     body: Bytes,
 ) -> Answer<Json<Predictions>> {
     if asked.dry_run {

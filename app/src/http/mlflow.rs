@@ -66,6 +66,11 @@ impl MlflowState {
         Self { tracking: Tracking::new(store, clock), mode, steps: Arc::default(), hosts: Arc::from([]) }
     }
 
+    /// What it serves.
+    pub const fn tracking(&self) -> &Tracking {
+        &self.tracking
+    }
+
     /// Also answers to these names in the `Host` header; localhost and addresses are always answered.
     pub fn with_hosts(self, hosts: Vec<String>) -> Self {
         Self { hosts: hosts.into(), ..self }

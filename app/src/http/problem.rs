@@ -1,7 +1,9 @@
 //! An error as an HTTP answer: the same code and hints as on the command line.
 
 use axum::Json;
+use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use rondo_core::error::causes;
 use rondo_core::ports::PortError;
@@ -24,6 +26,20 @@ impl Problem {
     /// A fault of the request itself.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Plain { code, message: message.into() }.into()
+    }
+}
+
+/// The arguments in a request's query; what cannot be read is a problem like any other.
+pub struct Asked<T>(pub T);
+
+impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(rejection) => Err(Problem::new(Code::RequestInvalid, rejection.body_text())),
+        }
     }
 }
 

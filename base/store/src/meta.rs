@@ -5,11 +5,13 @@
 //! that many small writes share one sync of the disk. Writers of several processes wait for each other.
 
 pub mod cache;
+pub mod columns;
 pub mod datasets;
 pub mod experiments;
 pub mod facts;
 pub mod journal;
 pub mod leases;
+pub mod live;
 pub mod logged_models;
 pub mod marks;
 pub mod metrics;

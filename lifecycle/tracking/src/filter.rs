@@ -8,7 +8,7 @@ mod lexer;
 mod parser;
 mod words;
 
-use rondo_store::meta::search::{Condition, Order, Room};
+use rondo_store::meta::search::{Condition, Field, Order, Room};
 
 use crate::Error;
 use parser::Parser;
@@ -47,10 +47,18 @@ pub fn order(room: Room, keys: &[String]) -> Result<Vec<Order>, Error> {
         .collect()
 }
 
+/// The field of a room that a text names, as in a filter.
+///
+/// # Errors
+/// [`Error::Filter`] with the place and what was expected there.
+pub fn field(room: Room, text: &str) -> Result<Field, Error> {
+    Parser::new("column", room, text)?.column()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rondo_store::meta::search::{Attribute, Comparison, Field, Scalar, Test};
+    use rondo_store::meta::search::{Attribute, Comparison, Scalar, Test};
 
     use super::*;
 

@@ -17,6 +17,11 @@ pub mod history;
 pub mod logged_models;
 pub mod runs;
 
+pub mod columns;
+pub mod compare;
+pub mod series;
+pub mod table;
+
 pub mod filter;
 pub mod page;
 

@@ -20,7 +20,7 @@ const TAIL: i64 = 1024;
 const POINT: usize = 24;
 
 /// One point of a metric's series.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Point {
     /// Client's clock, milliseconds since the epoch.
     pub timestamp: i64,

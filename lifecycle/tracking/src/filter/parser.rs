@@ -68,6 +68,15 @@ impl Parser {
         }
     }
 
+    /// A field and nothing else.
+    pub(super) fn column(mut self) -> Result<Field, Error> {
+        let field = self.field()?;
+        match self.tokens.next() {
+            None => Ok(field),
+            Some(spot) => Err(self.error(spot.at, "expected the end".to_owned())),
+        }
+    }
+
     fn any(&mut self, depth: usize) -> Result<Condition, Error> {
         let mut parts = vec![self.all(depth)?];
         while self.keyword("or") {
