@@ -100,6 +100,20 @@ pub enum Error {
         /// Its line in the table of codes.
         code: Code,
     },
+    /// No such upload in parts, or one that has ended.
+    #[error("upload `{upload}` does not exist, has ended or was given up")]
+    UploadNotFound {
+        /// Its id, as it was given.
+        upload: String,
+    },
+    /// A part that was not sent, or was sent again with other bytes.
+    #[error("part {number} of upload `{upload}` is not there with that digest")]
+    PartNotFound {
+        /// The upload.
+        upload: String,
+        /// The part.
+        number: u32,
+    },
     /// A ref was moved by somebody else in the meantime.
     #[error("ref `{name}` has moved: it points to {found}, not to {expected}")]
     RefMoved {
@@ -162,7 +176,8 @@ impl Explain for Error {
             Self::Tree { .. } | Self::Special { .. } => Code::ValueInvalid,
             Self::CorruptDatabase { .. } => Code::Corrupt,
             Self::Changed { .. } | Self::Busy { .. } => Code::Busy,
-            Self::ObjectNotFound(_) => Code::ObjectNotFound,
+            Self::ObjectNotFound(_) | Self::UploadNotFound { .. } => Code::ObjectNotFound,
+            Self::PartNotFound { .. } => Code::ValueInvalid,
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
             Self::RefMoved { .. } => Code::RefMoved,
             Self::ParameterChanged { .. } => Code::ParameterChanged,
@@ -184,6 +199,8 @@ impl Explain for Error {
             | Self::ObjectNotFound(_)
             | Self::NotFound { .. }
             | Self::Exists { .. }
+            | Self::UploadNotFound { .. }
+            | Self::PartNotFound { .. }
             | Self::RefMoved { .. }
             | Self::ParameterChanged { .. }
             | Self::CorruptDatabase { .. }

@@ -3,6 +3,7 @@
 //! ```text
 //! .rondo/
 //!   objects/ab/cdef…     whole files, addressed by the BLAKE3 of their bytes; folders by their listing
+//!   uploads/             files that come in parts, until they are whole
 //!   metadata.db          runs, metrics, refs, journal, cache, queue (SQLite, WAL, synchronous=FULL)
 //! ```
 //!
@@ -13,8 +14,12 @@
 
 pub mod store;
 
+pub mod files;
 pub mod meta;
 pub mod objects;
+pub mod parts;
+
+mod incoming;
 
 pub mod backup;
 pub mod upkeep;
@@ -22,6 +27,8 @@ pub mod upkeep;
 pub mod error;
 
 pub use error::Error;
+pub use files::Files;
 pub use meta::Meta;
 pub use objects::Objects;
+pub use parts::Parts;
 pub use store::Store;

@@ -17,14 +17,19 @@ use rondo_core::Digest;
 use rondo_core::tree::{Entry, Mode, Tree};
 
 use crate::Error;
+use crate::incoming::{Incoming, make_folder};
 pub use sweep::Swept;
 
 const MAX_DEPTH: usize = 200;
+
+/// The bits of an object: nobody writes it, and only the owner and the group may read it.
+const READ_ONLY: u32 = 0o440;
 
 /// The objects of a store, in a local folder. Cheap to clone.
 #[derive(Clone)]
 pub struct Objects {
     root: Arc<PathBuf>,
+    incoming: Arc<Incoming>,
 }
 
 /// What was stored.
@@ -78,8 +83,8 @@ impl Objects {
     /// When the folder cannot be made.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let incoming = root.join("incoming");
-        fs::create_dir_all(&incoming).map_err(Error::io("make", &incoming))?;
-        let objects = Self { root: Arc::new(root.to_owned()) };
+        make_folder(&incoming)?;
+        let objects = Self { root: Arc::new(root.to_owned()), incoming: Arc::new(Incoming::open(&incoming)?) };
         objects.restore_swept()?;
         Ok(objects)
     }
@@ -287,8 +292,8 @@ impl Objects {
     /// When nothing can be written there.
     pub fn probe_links(&self) -> Result<Linked, Error> {
         let stored = self.put_bytes(b"rondo")?;
-        let folder = tempfile::tempdir_in(self.root.join("incoming"))
-            .map_err(Error::io("write in", &self.root.join("incoming")))?;
+        let folder = tempfile::tempdir_in(self.incoming.path())
+            .map_err(Error::io("write in", self.incoming.path()))?;
         self.check_out_file(stored.digest, Mode::File, &folder.path().join("probe"))
     }
 
@@ -311,19 +316,20 @@ impl Objects {
     }
 
     fn incoming(&self) -> Result<tempfile::NamedTempFile, Error> {
-        let folder = self.root.join("incoming");
-        tempfile::NamedTempFile::new_in(&folder).map_err(Error::io("write in", &folder))
+        self.incoming.file()
     }
 
     fn keep(&self, incoming: tempfile::NamedTempFile, digest: Digest) -> Result<(), Error> {
         let place = self.place(digest);
         let folder = place.parent().unwrap_or(&self.root).to_owned();
         let new_folder = !folder.exists();
-        fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+        make_folder(&folder)?;
         let path = incoming.into_temp_path();
         // Opened anew: a file that was moved here is not the one that the temporary file's handle holds.
         let file = File::open(&path).map_err(Error::io("open", &path))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).map_err(Error::io("protect", &path))?;
+        let mode = file.metadata().map_err(Error::io("read", &path))?.permissions().mode();
+        let protected = fs::Permissions::from_mode(mode & READ_ONLY);
+        fs::set_permissions(&path, protected).map_err(Error::io("protect", &path))?;
         file.sync_all().map_err(Error::io("sync", &path))?;
         path.persist(&place).map_err(|error| Error::io("write", &place)(error.error))?;
         sync_folder(&folder)?;
@@ -361,6 +367,14 @@ impl Upload {
         }
         Ok(Stored { digest, size: self.size, files: 1, folder: false })
     }
+}
+
+/// Opens the file of an object to read it.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(Error::io("open", path))
 }
 
 /// Goes through a file or folder: `file` says what a file is, `listing` what a folder's listing is.
@@ -439,7 +453,7 @@ fn sibling(place: &Path, suffix: &str) -> PathBuf {
     place.with_file_name(format!(".{name}.{}.{suffix}", std::process::id()))
 }
 
-fn sync_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Meta, Objects};
+use crate::{Error, Meta, Objects, Parts};
 
 /// An open store. Cheap to clone; every clone is the same store.
 #[derive(Clone)]
 pub struct Store {
     root: PathBuf,
     objects: Objects,
+    parts: Parts,
     meta: Meta,
 }
 
@@ -19,11 +20,13 @@ impl Store {
     /// # Errors
     /// When the folder cannot be written, or a newer version of Rondo wrote it.
     pub async fn open(root: &Path) -> Result<Self, Error> {
-        std::fs::create_dir_all(root).map_err(Error::io("make", root))?;
+        crate::incoming::make_folder(root)?;
         let root = root.canonicalize().map_err(Error::io("open", root))?;
         let objects = Objects::open(&root.join("objects"))?;
+        let parts = Parts::new(&root.join("uploads"));
+        parts.sweep();
         let meta = Meta::open(&root).await?;
-        Ok(Self { root, objects, meta })
+        Ok(Self { root, objects, parts, meta })
     }
 
     /// The folder.
@@ -34,6 +37,11 @@ impl Store {
     /// The objects.
     pub const fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    /// The uploads in parts.
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The metadata.

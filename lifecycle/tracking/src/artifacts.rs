@@ -1,36 +1,64 @@
 //! Artifacts: which owner a path of the proxy belongs to, and what lies where.
 //!
 //! A path is never a path of the host: it names rows (owner, path), and the owner is a run or a logged
-//! model that exists. There is nothing to leave. Even so a path that would leave a folder is refused.
+//! model that exists. There is nothing to leave. Where artifacts are plain files, the path is resolved
+//! within the operator's folder by the store, and cannot leave that either. Even so a path that would
+//! leave a folder is refused.
+//!
+//! [`roots`] has what the operator allows, [`keep`] what is done with a place.
 
-use std::collections::BTreeMap;
+pub mod keep;
+pub mod roots;
 
-use rondo_core::{Digest, RunId};
-use rondo_store::meta::runs::Artifact;
+use rondo_core::RunId;
 
-use crate::{Error, Tracking};
+use crate::Error;
 
 /// The owner of what is put through the proxy at a path that is no run's or model's.
 pub const SHARED: &str = "shared";
 
 const SCHEME: &str = "mlflow-artifacts:/";
 
-/// An owner of artifacts and a path among them (empty for the root).
+/// A place among artifacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The run's or logged model's id, or [`SHARED`].
     pub owner: String,
-    /// With slashes, without one at either end.
+    /// The path among the owner's artifacts, empty for their root: with slashes, without one at either
+    /// end.
     pub path: String,
+    /// The tree that it is in.
+    pub tree: Tree,
+    /// The whole path in that tree.
+    pub full: String,
 }
 
-/// An entry of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its path from the owner's root.
-    pub path: String,
-    /// Bytes; nothing for a folder.
-    pub size: Option<u64>,
+/// A tree that artifacts are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tree {
+    /// What goes through this server's proxy.
+    Proxy,
+    /// The folder that clients reach themselves: it is read here and not written.
+    Folder,
+    /// Another server's, that clients reach themselves: nothing of it is known here.
+    Elsewhere,
+}
+
+impl Place {
+    /// A place below this one.
+    #[must_use]
+    pub fn join(&self, path: &str) -> Self {
+        Self { path: join(&self.path, path), full: join(&self.full, path), ..self.clone() }
+    }
+}
+
+/// One path below another; either may be empty.
+fn join(folder: &str, path: &str) -> String {
+    match (folder, path) {
+        ("", path) => path.to_owned(),
+        (folder, "") => folder.to_owned(),
+        (folder, path) => format!("{folder}/{path}"),
+    }
 }
 
 /// Where a run's artifacts are.
@@ -55,8 +83,12 @@ pub fn clean(path: &str) -> Result<String, Error> {
     }
     let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.chars().all(|c| c == '.');
     let lower = inner.to_lowercase();
+    // A drive of Windows, such as `C:`, is a root too.
+    let drive = |part: &str| matches!(part.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
     if inner.split('/').any(odd)
-        || inner.contains(['\\', '\0'])
+        || inner.split('/').next().is_some_and(drive)
+        // No client can ask for a name with `#` or `?` in it: these end the path of an address.
+        || inner.contains(['\\', '\0', '#', '?'])
         || inner.chars().any(char::is_control)
         // Encoded once more: some other reader might take it for what it hides.
         || ["%2e", "%2f", "%5c", "%25", "%00"].iter().any(|code| lower.contains(code))
@@ -67,35 +99,18 @@ pub fn clean(path: &str) -> Result<String, Error> {
     Ok(inner.to_owned())
 }
 
-/// Refuses a root of artifacts that is not the server's own.
-///
-/// # Errors
-/// When it has another scheme, a host, parameters, or leaves its root.
-pub fn check_location(location: &str) -> Result<(), Error> {
-    let reason = "artifacts are kept by this server: leave it out, or give mlflow-artifacts:/PATH";
-    let refuse = || crate::limits::invalid("artifact location", location, reason);
-    let path = location.strip_prefix(SCHEME).ok_or_else(refuse)?;
-    if path.contains(['?', '#', ';', ':']) {
-        return Err(refuse());
-    }
-    clean(path).map_err(|_| refuse()).map(drop)
-}
-
-/// The place that a path of the proxy, such as `0/<run>/artifacts/model/MLmodel`, names. Nothing where it
-/// is no owner's.
-///
-/// # Errors
-/// When the path would leave its root.
-pub fn place(path: &str) -> Result<Option<Place>, Error> {
-    let path = clean(path)?;
-    let parts: Vec<&str> = path.split('/').collect();
+/// The place that a path of a tree, such as `0/<run>/artifacts/model/MLmodel`, names. Nothing where it is
+/// no owner's.
+fn place(tree: Tree, path: &str) -> Result<Option<Place>, Error> {
+    let full = clean(path)?;
+    let parts: Vec<&str> = full.split('/').collect();
     for (index, pair) in parts.windows(2).enumerate() {
         let [owner, marker] = pair else { continue };
         let is_run = owner.parse::<RunId>().is_ok();
         let is_model = owner.strip_prefix("m-").is_some_and(|id| id.parse::<RunId>().is_ok());
         if *marker == "artifacts" && (is_run || is_model) {
             let below = parts.get(index + 2..).unwrap_or_default().join("/");
-            return Ok(Some(Place { owner: (*owner).to_owned(), path: below }));
+            return Ok(Some(Place { owner: (*owner).to_owned(), path: below, tree, full }));
         }
     }
     Ok(None)
@@ -106,98 +121,13 @@ pub fn place(path: &str) -> Result<Option<Place>, Error> {
 /// # Errors
 /// When the path would leave its root.
 pub fn proxied(path: &str) -> Result<Place, Error> {
-    match place(path)? {
+    match place(Tree::Proxy, path)? {
         Some(place) => Ok(place),
-        None => Ok(Place { owner: SHARED.to_owned(), path: clean(path)? }),
-    }
-}
-
-/// The place that an artifact URI names; nothing where it is not one of this server's.
-///
-/// # Errors
-/// When the path would leave its root.
-pub fn uri(uri: &str) -> Result<Option<Place>, Error> {
-    match uri.strip_prefix(SCHEME) {
-        // Two slashes would be another host.
-        Some(path) if !path.starts_with('/') => place(path),
-        Some(_) | None => Ok(None),
-    }
-}
-
-impl Tracking {
-    /// Whether an owner exists and is not deleted.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn owns_artifacts(&self, owner: &str) -> Result<bool, Error> {
-        if owner == SHARED {
-            return Ok(true);
-        }
-        if owner.starts_with("m-") {
-            return Ok(self.meta().logged_model(owner).await?.is_some_and(|model| !model.deleted));
-        }
-        match owner.parse() {
-            Ok(id) => Ok(self.meta().run(id).await?.is_some()),
-            Err(_) => Ok(false),
+        None => {
+            let path = clean(path)?;
+            Ok(Place { owner: SHARED.to_owned(), full: path.clone(), path, tree: Tree::Proxy })
         }
     }
-
-    /// The files and folders directly below a path. Nothing below a file or where there is nothing.
-    ///
-    /// # Errors
-    /// When the path leaves its root or the database cannot be read.
-    pub async fn list_artifacts(&self, place: &Place) -> Result<Vec<Listed>, Error> {
-        let artifacts = self.meta().artifacts(&place.owner).await?;
-        Ok(below(&artifacts, &place.path))
-    }
-
-    /// A file among an owner's artifacts.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub async fn artifact(&self, place: &Place) -> Result<Artifact, Error> {
-        let found = self.meta().artifact(&place.owner, &place.path).await?;
-        found.ok_or_else(|| Error::ArtifactNotFound { path: place.path.clone() })
-    }
-
-    /// Names a stored object as a file among an owner's artifacts.
-    ///
-    /// # Errors
-    /// When the owner does not exist or the path is its root.
-    pub async fn put_artifact(&self, place: &Place, digest: Digest, size: u64) -> Result<(), Error> {
-        if place.path.is_empty() || !self.owns_artifacts(&place.owner).await? {
-            return Err(Error::Path { path: format!("{}/artifacts/{}", place.owner, place.path) });
-        }
-        Ok(self.meta().put_artifact(&place.owner, &place.path, digest, size, self.now()).await?)
-    }
-
-    /// Takes a file or folder away from an owner's artifacts; how many files there were.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn delete_artifacts(&self, place: &Place) -> Result<usize, Error> {
-        Ok(self.meta().delete_artifacts(&place.owner, &place.path, self.now()).await?)
-    }
-}
-
-fn below(artifacts: &[Artifact], folder: &str) -> Vec<Listed> {
-    let mut listed = BTreeMap::new();
-    for artifact in artifacts {
-        let rest = match folder {
-            "" => artifact.path.as_str(),
-            folder => match artifact.path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')) {
-                Some(rest) => rest,
-                None => continue,
-            },
-        };
-        let (name, size) = match rest.split_once('/') {
-            Some((name, _)) => (name, None),
-            None => (rest, Some(artifact.size)),
-        };
-        listed.entry(name).or_insert(size);
-    }
-    let path = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    listed.into_iter().map(|(name, size)| Listed { path: path(name), size }).collect()
 }
 
 #[cfg(test)]
@@ -210,16 +140,16 @@ mod tests {
 
     #[test]
     fn paths_name_an_owner_and_a_place() {
-        let found = place(&format!("0/{RUN}/artifacts/model/MLmodel")).unwrap().unwrap();
+        let found = proxied(&format!("0/{RUN}/artifacts/model/MLmodel")).unwrap();
         assert_eq!((found.owner.as_str(), found.path.as_str()), (RUN, "model/MLmodel"));
-        let found = place(&format!("7/models/m-{RUN}/artifacts")).unwrap().unwrap();
-        assert_eq!((found.owner, found.path), (format!("m-{RUN}"), String::new()));
-        assert_eq!(uri(&format!("mlflow-artifacts:/0/{RUN}/artifacts")).unwrap().unwrap().owner, RUN);
+        assert_eq!(found.full, format!("0/{RUN}/artifacts/model/MLmodel"));
+        let found = proxied(&format!("7/models/m-{RUN}/artifacts")).unwrap();
+        assert_eq!((found.owner.as_str(), found.path.as_str()), (format!("m-{RUN}").as_str(), ""));
+        let below = found.join("a/b");
+        assert_eq!((below.path.as_str(), below.full), ("a/b", format!("7/models/m-{RUN}/artifacts/a/b")));
         for path in ["", "0", "0/nobody/artifacts/x", RUN, "etc/passwd"] {
-            assert_eq!(place(path).unwrap(), None, "{path}");
-        }
-        for elsewhere in ["file:///etc/passwd", &format!("mlflow-artifacts://host/0/{RUN}/artifacts")] {
-            assert_eq!(uri(elsewhere).unwrap(), None);
+            let found = proxied(path).unwrap();
+            assert_eq!((found.owner.as_str(), found.path.as_str()), (SHARED, path));
         }
     }
 
@@ -239,29 +169,16 @@ mod tests {
             "a/..",
             "/",
             "a%5cb",
+            "C:/Windows/x",
+            "c:",
+            "a#b",
+            "a?b",
         ] {
             assert!(clean(path).is_err(), "{path}");
         }
         assert_eq!(clean("a/b/").unwrap(), "a/b");
         assert_eq!(clean("").unwrap(), "");
-        assert_eq!(clean("a b/c;d#e?.txt").unwrap(), "a b/c;d#e?.txt");
-    }
-
-    #[test]
-    fn listings_are_one_level_deep() {
-        let file = |path: &str| Artifact { path: path.into(), digest: Digest::of(b""), size: 3 };
-        let all = ["a-b/x", "a/x", "a/y/z", "ab", "b.txt"].map(file);
-        let show = |folder: &str| {
-            let of = |listed: Listed| (listed.path, listed.size);
-            below(&all, folder).into_iter().map(of).collect::<Vec<_>>()
-        };
-        let entry = |path: &str, size| (path.to_owned(), size);
-        assert_eq!(
-            show(""),
-            [entry("a", None), entry("a-b", None), entry("ab", Some(3)), entry("b.txt", Some(3))]
-        );
-        assert_eq!(show("a"), [entry("a/x", Some(3)), entry("a/y", None)]);
-        assert!(show("ab").is_empty() && show("b.txt").is_empty() && show("nothing").is_empty());
+        assert_eq!(clean("a b/c;d:é.txt").unwrap(), "a b/c;d:é.txt");
     }
 
     proptest! {

@@ -110,6 +110,24 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// A path that is no run's and no logged model's.
+    #[error("path `{path}` is nobody's: no such run or logged model")]
+    NobodysPath {
+        /// The path.
+        path: String,
+    },
+    /// Artifacts in a root that this server was not started with.
+    #[error("artifacts at `{uri}` are outside of the roots that this server was started with")]
+    OutsideRoots {
+        /// Their root.
+        uri: String,
+    },
+    /// Artifacts that clients reach themselves.
+    #[error("artifacts at `{path}` are not this server's to change or list: clients reach them themselves")]
+    Elsewhere {
+        /// The path.
+        path: String,
+    },
     /// Nothing at a path.
     #[error("no artifact at `{path}`")]
     ArtifactNotFound {
@@ -130,6 +148,9 @@ impl Explain for Error {
             | Self::Invalid { .. }
             | Self::TooMany { .. }
             | Self::PageToken { .. }
+            | Self::NobodysPath { .. }
+            | Self::OutsideRoots { .. }
+            | Self::Elsewhere { .. }
             | Self::Path { .. } => Code::ValueInvalid,
             Self::RunNotFound { .. } => Code::RunNotFound,
             Self::TagNotFound { .. } | Self::ArtifactNotFound { .. } => Code::ObjectNotFound,
@@ -158,7 +179,12 @@ impl Explain for Error {
             | Self::TooMany { .. }
             | Self::PageToken { .. }
             | Self::Path { .. }
+            | Self::NobodysPath { .. }
+            | Self::Elsewhere { .. }
             | Self::ArtifactNotFound { .. } => Vec::new(),
+            Self::OutsideRoots { .. } => {
+                vec!["start the server with the --artifact-root that it had then".to_owned()]
+            }
         }
     }
 }

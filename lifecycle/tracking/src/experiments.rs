@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use rondo_store::meta::experiments::Experiment;
 use rondo_store::meta::search::{Query, Room};
 
-use crate::artifacts::check_location;
 use crate::tracking::{Found, Search};
 use crate::{Error, Tracking, filter, limits, page};
 
@@ -31,9 +30,10 @@ impl Tracking {
         }
         let location = artifact_location.filter(|location| !location.is_empty());
         if let Some(location) = location {
-            check_location(location)?;
+            self.roots().check_location(location)?;
         }
-        match self.meta().create_experiment(name, location, tags, self.now()).await {
+        let root = self.roots().base();
+        match self.meta().create_experiment_under(name, location, &root, tags, self.now()).await {
             Err(rondo_store::Error::Exists { .. }) => Err(self.taken(name).await?),
             made => Ok(made?),
         }

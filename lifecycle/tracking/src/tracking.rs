@@ -4,19 +4,38 @@ use std::sync::Arc;
 
 use rondo_core::Timestamp;
 use rondo_core::ports::Clock;
-use rondo_store::{Meta, Objects, Store};
+use rondo_store::{Meta, Objects, Parts, Store};
+
+use crate::artifacts::roots::Roots;
 
 /// Tracking over one store. Cheap to clone; its calls are in the modules beside this one.
 #[derive(Clone)]
 pub struct Tracking {
     store: Store,
     clock: Arc<dyn Clock>,
+    roots: Arc<Roots>,
 }
 
 impl Tracking {
-    /// Tracking over a store.
+    /// Tracking over a store, which keeps the artifacts too.
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, roots: Arc::default() }
+    }
+
+    /// The same with artifacts where the operator wants them.
+    #[must_use]
+    pub fn with_roots(self, roots: Roots) -> Self {
+        Self { roots: Arc::new(roots), ..self }
+    }
+
+    /// Where artifacts may be.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// The uploads in parts.
+    pub const fn parts(&self) -> &Parts {
+        self.store.parts()
     }
 
     /// The metadata.

@@ -9,6 +9,9 @@ use sqlx::{Row, SqliteConnection};
 use super::Meta;
 use crate::Error;
 
+/// The root of the artifacts that the server keeps itself.
+pub const PROXY: &str = "mlflow-artifacts:";
+
 /// An experiment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Experiment {
@@ -34,16 +37,26 @@ impl Meta {
     /// # Errors
     /// When the database refuses.
     pub async fn ensure_default_experiment(&self, at: Timestamp) -> Result<(), Error> {
+        self.ensure_default_experiment_under(PROXY, at).await
+    }
+
+    /// The same, with its artifacts under a root of the operator's.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn ensure_default_experiment_under(&self, root: &str, at: Timestamp) -> Result<(), Error> {
         if self.experiment(0).await?.is_some() {
             return Ok(());
         }
+        let location = format!("{root}/0");
         self.write(move |conn| {
             Box::pin(async move {
                 sqlx::query(
                     "INSERT INTO experiment (id, name, artifact_location, created, updated)
-                     VALUES (0, 'Default', 'mlflow-artifacts:/0', $1, $1) ON CONFLICT DO NOTHING",
+                     VALUES (0, 'Default', $2, $1, $1) ON CONFLICT DO NOTHING",
                 )
                 .bind(at.millis())
+                .bind(&location)
                 .execute(conn)
                 .await?;
                 Ok(())
@@ -63,7 +76,22 @@ impl Meta {
         tags: BTreeMap<String, String>,
         at: Timestamp,
     ) -> Result<i64, Error> {
-        let name = name.to_owned();
+        self.create_experiment_under(name, artifact_location, PROXY, tags, at).await
+    }
+
+    /// Makes an experiment. Without a location its artifacts go to `<root>/<id>`.
+    ///
+    /// # Errors
+    /// When one of that name exists, deleted or not, or the database refuses.
+    pub async fn create_experiment_under(
+        &self,
+        name: &str,
+        artifact_location: Option<&str>,
+        root: &str,
+        tags: BTreeMap<String, String>,
+        at: Timestamp,
+    ) -> Result<i64, Error> {
+        let (name, root) = (name.to_owned(), root.to_owned());
         let location = artifact_location.map(str::to_owned);
         self.write(move |conn| {
             Box::pin(async move {
@@ -82,7 +110,7 @@ impl Meta {
                 let id: i64 = row.try_get("id")?;
                 sqlx::query("UPDATE experiment SET artifact_location = $2 WHERE id = $1")
                     .bind(id)
-                    .bind(location.unwrap_or_else(|| format!("mlflow-artifacts:/{id}")))
+                    .bind(location.unwrap_or_else(|| format!("{root}/{id}")))
                     .execute(&mut *conn)
                     .await?;
                 for (key, value) in &tags {

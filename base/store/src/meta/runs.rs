@@ -1,9 +1,9 @@
-//! Runs: their rows, parameters, tags, inputs and artifacts.
+//! Runs: their rows, parameters, tags and inputs.
 
 use std::collections::BTreeMap;
 
 use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
-use rondo_core::{Code, Digest, RunId, Timestamp};
+use rondo_core::{Code, RunId, Timestamp};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -25,17 +25,6 @@ pub struct RunChange {
     pub ended: Option<Timestamp>,
     /// Everything that Rondo knows beside.
     pub detail: Option<RunDetail>,
-}
-
-/// A file among a run's or a logged model's artifacts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Artifact {
-    /// Its path, with slashes, relative to the owner's root.
-    pub path: String,
-    /// The object.
-    pub digest: Digest,
-    /// Bytes.
-    pub size: u64,
 }
 
 impl Meta {
@@ -347,101 +336,6 @@ impl Meta {
             .await?;
         rows.iter().map(|row| decode("run input", kind, row.try_get("record")?)).collect()
     }
-
-    /// Puts a file among the artifacts of an owner (a run's or logged model's id).
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn put_artifact(
-        &self,
-        owner: &str,
-        path: &str,
-        digest: Digest,
-        size: u64,
-        at: Timestamp,
-    ) -> Result<(), Error> {
-        self.insert_artifact(owner, path, Some(digest), size, at).await
-    }
-
-    /// Takes a file, or all files of a folder, away from an owner's artifacts; how many there were.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn delete_artifacts(&self, owner: &str, path: &str, at: Timestamp) -> Result<usize, Error> {
-        let below = format!("{path}/");
-        let mut gone = 0;
-        for artifact in self.artifacts(owner).await? {
-            if path.is_empty() || artifact.path == path || artifact.path.starts_with(&below) {
-                self.insert_artifact(owner, &artifact.path, None, 0, at).await?;
-                gone += 1;
-            }
-        }
-        Ok(gone)
-    }
-
-    async fn insert_artifact(
-        &self,
-        owner: &str,
-        path: &str,
-        digest: Option<Digest>,
-        size: u64,
-        at: Timestamp,
-    ) -> Result<(), Error> {
-        let (owner, path) = (owner.to_owned(), path.to_owned());
-        self.write(move |conn| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO run_artifact (owner, path, digest, size, at) VALUES ($1, $2, $3, $4, $5)",
-                )
-                .bind(&owner)
-                .bind(&path)
-                .bind(digest.map(|digest| digest.hex()))
-                .bind(i64::try_from(size).unwrap_or(i64::MAX))
-                .bind(at.millis())
-                .execute(conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// All artifacts of an owner, by path.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn artifacts(&self, owner: &str) -> Result<Vec<Artifact>, Error> {
-        let rows = sqlx::query(
-            "SELECT path, digest, size FROM run_artifact WHERE owner = $1 AND seq IN
-             (SELECT MAX(seq) FROM run_artifact WHERE owner = $1 GROUP BY path)
-             AND digest IS NOT NULL ORDER BY path",
-        )
-        .bind(owner)
-        .fetch_all(self.readers())
-        .await?;
-        rows.iter().map(read_artifact).collect()
-    }
-
-    /// One artifact of an owner.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn artifact(&self, owner: &str, path: &str) -> Result<Option<Artifact>, Error> {
-        let row = sqlx::query(
-            "SELECT path, digest, size FROM run_artifact WHERE owner = $1 AND path = $2
-             ORDER BY seq DESC LIMIT 1",
-        )
-        .bind(owner)
-        .bind(path)
-        .fetch_optional(self.readers())
-        .await?;
-        match row {
-            Some(row) if row.try_get::<Option<String>, _>("digest")?.is_some() => {
-                Ok(Some(read_artifact(&row)?))
-            }
-            Some(_) | None => Ok(None),
-        }
-    }
 }
 
 /// Logs one parameter within a transaction.
@@ -507,18 +401,6 @@ fn missing(id: RunId) -> Error {
 
 fn pairs(rows: &[SqliteRow]) -> Result<BTreeMap<String, String>, Error> {
     rows.iter().map(|row| Ok((row.try_get("key")?, row.try_get("value")?))).collect()
-}
-
-fn read_artifact(row: &SqliteRow) -> Result<Artifact, Error> {
-    let digest: String = row.try_get("digest")?;
-    let size: i64 = row.try_get("size")?;
-    let path: String = row.try_get("path")?;
-    let corrupt = || Error::NotFound { kind: "artifact", name: path.clone(), code: Code::Corrupt };
-    Ok(Artifact {
-        digest: digest.parse().map_err(|_| corrupt())?,
-        size: u64::try_from(size).map_err(|_| corrupt())?,
-        path,
-    })
 }
 
 pub(super) fn read(row: &SqliteRow) -> Result<RunRow, Error> {

@@ -49,7 +49,7 @@ fn a_moved_output_is_stored_and_gone_from_its_place() {
     assert!(!file.exists());
     assert_eq!(objects.read(stored.digest).unwrap().len(), 1 << 18);
     let mode = fs::metadata(objects.path(stored.digest).unwrap()).unwrap().permissions().mode();
-    assert_eq!(mode & 0o222, 0, "objects are write-protected");
+    assert_eq!(mode & 0o227, 0, "objects are write-protected and nobody else's");
 }
 
 #[test]
@@ -77,5 +77,9 @@ fn an_upload_that_is_dropped_leaves_nothing() {
     let mut upload = objects.upload().unwrap();
     upload.write(b"half").unwrap();
     drop(upload);
-    assert_eq!(fs::read_dir(folder.path().join("objects/incoming")).unwrap().count(), 0);
+    let incoming = folder.path().join("objects/incoming");
+    let own = fs::read_dir(&incoming).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::read_dir(own).unwrap().count(), 0);
+    drop(objects);
+    assert_eq!(fs::read_dir(incoming).unwrap().count(), 0);
 }

@@ -1,0 +1,139 @@
+//! Where what is being written lies until it is whole: a folder for each process, locked while it lives.
+//!
+//! A process that was killed holds no lock any more, so the next one that opens the store takes what it
+//! left away, and never what another process is writing just now. Nothing in here has a name yet that
+//! anybody may use.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::Error;
+
+/// After this long a loose file is nobody's: earlier versions wrote without a folder and without a lock.
+const LOOSE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The bits that files get at most; the process's umask may take more away.
+const FILE: u32 = 0o640;
+
+/// The folder of this process. It goes with its last owner.
+pub(crate) struct Incoming {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Incoming {
+    /// Sweeps the folder of all processes and makes this one's own in it.
+    pub(crate) fn open(all: &Path) -> Result<Self, Error> {
+        sweep(all)?;
+        loop {
+            let made = tempfile::Builder::new()
+                .prefix("process-")
+                .permissions(fs::Permissions::from_mode(0o700))
+                .tempdir_in(all)
+                .map_err(Error::io("write in", all))?;
+            let lock = File::open(made.path()).map_err(Error::io("open", made.path()))?;
+            // Who sweeps at this very moment may have taken the new folder for one that was left.
+            match lock.try_lock() {
+                Err(TryLockError::WouldBlock) => {}
+                // A file system without locks: then nobody can sweep either.
+                Ok(()) | Err(TryLockError::Error(_)) if is_at(&lock, made.path()) => {
+                    return Ok(Self { path: made.keep(), _lock: lock });
+                }
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A new file of a name that nobody can guess.
+    pub(crate) fn file(&self) -> Result<tempfile::NamedTempFile, Error> {
+        file_in(&self.path)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // What stays is taken away by who opens the store next.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A new file of a name that nobody can guess.
+pub(crate) fn file_in(folder: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(FILE))
+        .tempfile_in(folder)
+        .map_err(Error::io("write in", folder))
+}
+
+/// Makes a folder that others than the owner's group cannot look into, with those above it.
+pub(crate) fn make_folder(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(Error::io("make", path))
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+        (_, _) => false,
+    }
+}
+
+/// Takes away what processes have left that are no more.
+fn sweep(all: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(all).map_err(Error::io("read", all))?.flatten() {
+        let path = entry.path();
+        let Ok(metadata) = entry.metadata() else { continue };
+        // What another one sweeps at the same time is gone either way.
+        if metadata.is_dir() {
+            if let Ok(folder) = File::open(&path)
+                && folder.try_lock().is_ok()
+            {
+                let _ = fs::remove_dir_all(&path);
+            }
+        } else if older(&metadata, LOOSE) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Whether something was last changed longer ago than that.
+pub(crate) fn older(metadata: &fs::Metadata, than: Duration) -> bool {
+    let age = metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+    age.is_some_and(|age| age > than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_lives_is_not() {
+        let all = tempfile::tempdir().unwrap();
+        let dead = all.path().join("process-dead");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join("half"), b"x").unwrap();
+        let loose = all.path().join(".tmpold");
+        fs::write(&loose, b"x").unwrap();
+        let long_ago = SystemTime::now() - LOOSE - Duration::from_secs(60);
+        File::options().write(true).open(&loose).unwrap().set_modified(long_ago).unwrap();
+        fs::write(all.path().join(".tmpnew"), b"x").unwrap();
+
+        let first = Incoming::open(all.path()).unwrap();
+        let file = first.file().unwrap();
+        let second = Incoming::open(all.path()).unwrap();
+        assert!(!dead.exists() && !loose.exists());
+        assert!(file.path().exists() && second.path().exists() && all.path().join(".tmpnew").exists());
+        let mode = fs::metadata(file.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o137, 0, "{mode:o}");
+        let was = second.path().to_owned();
+        drop(second);
+        assert!(!was.exists());
+    }
+}
