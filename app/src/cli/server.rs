@@ -3,18 +3,24 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Router;
+use rondo_core::Code;
+use rondo_core::Span;
 use rondo_core::ports::Clock;
-use rondo_core::{Span, Timestamp};
 use rondo_store::Store;
+use rondo_tracking::artifacts::roots::Roots;
 use serde_json::json;
 
 use super::Session;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use crate::http::mlflow::{MlflowState, Mode};
 use crate::http::server::Server;
 use crate::http::tracking_router;
 use crate::platform::WallClock;
 use crate::upkeep;
+
+/// The setting that signs the addresses that the server gives out.
+const KEY: &str = "server.key";
 
 /// Run the tracking server and registry alone, for MLflow clients
 #[derive(clap::Args)]
@@ -31,6 +37,29 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = ".rondo")]
     data: PathBuf,
 
+    /// Where the artifacts of new experiments are: mlflow-artifacts:/PATH goes through this server; a
+    /// folder (a path or a file: URI) or another server (an http: or https: URL) is reached by the clients
+    /// themselves, and is neither written nor looked after by this one
+    #[arg(
+        long,
+        value_name = "URI",
+        visible_alias = "default-artifact-root",
+        default_value = "mlflow-artifacts:/"
+    )]
+    artifact_root: String,
+    /// Keep what goes through this server as plain files in this folder, in MLflow's layout, and not
+    /// among the objects of the store
+    #[arg(long, value_name = "DIR")]
+    artifacts_destination: Option<String>,
+
+    /// Put this path before all routes, such as /mlflow
+    #[arg(long, value_name = "PATH", value_parser = prefix)]
+    static_prefix: Option<String>,
+    /// Also answer to these host names, in which * stands for anything; localhost and addresses are always
+    /// answered
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
+
     /// Remove for good, every hour, what was deleted longer ago than this, such as `30d`; without it
     /// deleted things stay until `rondo admin gc`
     #[arg(long, value_name = "SPAN")]
@@ -40,24 +69,37 @@ pub struct Args {
 /// Serves until it is told to stop.
 ///
 /// # Errors
-/// When the store cannot be opened or the address cannot be listened on.
+/// When the store cannot be opened, artifacts cannot be where they should, or the address cannot be
+/// listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
     super::up::refuse_network(&args.listen, args.open_to_network)?;
+    let roots = roots(&args)?;
     let store = Store::open(&args.data).await?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    store.meta().ensure_default_experiment(now(&clock)).await?;
+    store.meta().ensure_default_experiment_under(&roots.base(), clock.now()).await?;
     let upkeep = args
         .keep_deleted
         .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
-    let state = MlflowState::new(store.clone(), clock, Mode::Open);
-    let server = Server::start(&args.listen, tracking_router(state)).await?;
-    let url = server.url();
+    let prefix = args.static_prefix.unwrap_or_default();
+    let state = MlflowState::new(store.clone(), clock, Mode::Open)
+        .with_roots(roots)
+        .with_hosts(args.allowed_hosts)
+        .with_prefix(&prefix)
+        .with_key(key(&store).await?);
+    let routes = tracking_router(state);
+    let routes = if prefix.is_empty() { routes } else { Router::new().nest(&prefix, routes) };
+    let server = Server::start(&args.listen, routes).await?;
+    let url = format!("{}{prefix}", server.url());
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "data": store.root() }),
         &format!("listening on {url}\n"),
     );
     super::up::stopped().await;
-    server.stop().await;
+    tokio::select! {
+        () = server.stop() => {}
+        // Told twice, it waits for nobody.
+        () = super::up::stopped() => {}
+    }
     if let Some(upkeep) = upkeep {
         // It may be stopped anywhere.
         upkeep.abort();
@@ -66,6 +108,34 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     Ok(())
 }
 
-fn now(clock: &Arc<dyn Clock>) -> Timestamp {
-    clock.now()
+fn roots(args: &Args) -> Outcome<Roots> {
+    let working = std::env::current_dir()
+        .map_err(|error| Failure::new(Code::Io, format!("find the working folder: {error}")))?;
+    let roots = Roots::default().with_root(&args.artifact_root, &working)?;
+    match &args.artifacts_destination {
+        Some(destination) => Ok(roots.with_destination(destination, &working)?),
+        None => Ok(roots),
+    }
+}
+
+/// A path with a slash before it and none behind.
+fn prefix(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !text.starts_with('/') || text.ends_with('/') || text.contains("//") || !text.chars().all(plain) {
+        return Err("it looks like /mlflow".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// The store's own key, made with its first server.
+async fn key(store: &Store) -> Outcome<[u8; 32]> {
+    let mut key = [0; 32];
+    if let Some(known) = store.meta().setting(KEY).await?
+        && hex::decode_to_slice(known, &mut key).is_ok()
+    {
+        return Ok(key);
+    }
+    key = rand::random();
+    store.meta().set_setting(KEY, &hex::encode(key)).await?;
+    Ok(key)
 }

@@ -9,7 +9,7 @@
 //! | `experiments` | `experiments/*` |
 //! | `runs` | `runs/*` |
 //! | `metrics` | `metrics/*` |
-//! | `artifacts` | `artifacts/list`, `mlflow-artifacts/artifacts/*`, `get-artifact` |
+//! | `artifacts` | `artifacts/*`, `mlflow-artifacts/*`, `get-artifact` |
 //! | `logged_models` | `logged-models/*` |
 //! | `registered_models` | `registered-models/*` |
 //! | `model_versions` | `model-versions/*` |
@@ -35,10 +35,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, patch, post, put};
 use rondo_core::ports::Clock;
 use rondo_store::Store;
 use rondo_tracking::Tracking;
+use rondo_tracking::artifacts::roots::Roots;
 
 pub use access::StepAccess;
 
@@ -58,12 +59,23 @@ pub struct MlflowState {
     mode: Mode,
     steps: Arc<access::Steps>,
     hosts: Arc<[String]>,
+    /// What is put before all routes.
+    prefix: Arc<str>,
+    /// What signs the addresses that are given out.
+    key: Arc<[u8; 32]>,
 }
 
 impl MlflowState {
     /// Tracking over a store for whom the mode lets in.
     pub fn new(store: Store, clock: Arc<dyn Clock>, mode: Mode) -> Self {
-        Self { tracking: Tracking::new(store, clock), mode, steps: Arc::default(), hosts: Arc::from([]) }
+        Self {
+            tracking: Tracking::new(store, clock),
+            mode,
+            steps: Arc::default(),
+            hosts: Arc::from([]),
+            prefix: Arc::from(""),
+            key: Arc::new(rand::random()),
+        }
     }
 
     /// What it serves.
@@ -71,9 +83,25 @@ impl MlflowState {
         &self.tracking
     }
 
-    /// Also answers to these names in the `Host` header; localhost and addresses are always answered.
+    /// Also answers to these names in the `Host` header, in which `*` stands for anything; localhost and
+    /// addresses are always answered.
     pub fn with_hosts(self, hosts: Vec<String>) -> Self {
         Self { hosts: hosts.into(), ..self }
+    }
+
+    /// Is served below a path, such as `/mlflow`.
+    pub fn with_prefix(self, prefix: &str) -> Self {
+        Self { prefix: Arc::from(prefix), ..self }
+    }
+
+    /// Signs addresses with this key, so that they are good after a restart too.
+    pub fn with_key(self, key: [u8; 32]) -> Self {
+        Self { key: Arc::new(key), ..self }
+    }
+
+    /// Keeps and finds artifacts where the operator wants them.
+    pub fn with_roots(self, roots: Roots) -> Self {
+        Self { tracking: self.tracking.with_roots(roots), ..self }
     }
 
     /// What lets steps in: give it to the pipeline, with the root URL that this state is served under.
@@ -92,11 +120,11 @@ pub fn router(state: MlflowState) -> Router {
     Router::new()
         .route("/health", get(about::health))
         .route("/version", get(about::version))
-        .route("/get-artifact", get(artifacts::of_run))
-        .route("/model-versions/get-artifact", get(artifacts::of_version))
+        .route("/get-artifact", get(artifacts::download::of_run))
+        .route("/model-versions/get-artifact", get(artifacts::download::of_version))
         .nest("/api/2.0/mlflow", api())
         .nest("/ajax-api/2.0/mlflow", api())
-        .route("/ajax-api/2.0/mlflow/upload-artifact", post(artifacts::upload_of_run))
+        .route("/ajax-api/2.0/mlflow/upload-artifact", post(artifacts::upload::by_run))
         .nest("/api/3.0/mlflow", newer())
         .nest("/ajax-api/3.0/mlflow", newer())
         .nest("/api/2.0/mlflow-artifacts", proxy())
@@ -135,7 +163,9 @@ fn api() -> Router<MlflowState> {
         .route("/metrics/get-history", get(metrics::history))
         .route("/metrics/get-history-bulk", get(metrics::history_bulk))
         .route("/metrics/get-history-bulk-interval", get(metrics::history_bulk_interval))
-        .route("/artifacts/list", get(artifacts::list))
+        .route("/artifacts/list", get(artifacts::list::of_run))
+        .route("/artifacts/presigned-upload-url", post(artifacts::multipart::no_object_store))
+        .route("/artifacts/presigned-download-url", post(artifacts::multipart::no_object_store))
         .merge(registry())
         .merge(models())
 }
@@ -183,7 +213,7 @@ fn models() -> Router<MlflowState> {
         .route("/logged-models/{model_id}/tags/{key}", delete(logged_models::delete_tag))
         .route("/logged-models/{model_id}/params", post(logged_models::log_params))
         .route("/logged-models/{model_id}/artifacts/directories", get(logged_models::list_artifacts))
-        .route("/logged-models/{model_id}/artifacts/files", get(artifacts::of_model))
+        .route("/logged-models/{model_id}/artifacts/files", get(artifacts::download::of_model))
 }
 
 fn newer() -> Router<MlflowState> {
@@ -191,10 +221,16 @@ fn newer() -> Router<MlflowState> {
 }
 
 fn proxy() -> Router<MlflowState> {
-    Router::new().route("/artifacts", get(artifacts::proxy_list)).route(
-        "/artifacts/{*path}",
-        get(artifacts::download).put(artifacts::upload).delete(artifacts::delete),
-    )
+    use artifacts::{download, list, multipart, upload};
+    Router::new()
+        .route("/artifacts", get(list::of_proxy))
+        .route("/artifacts/{*path}", get(download::by_path).put(upload::by_path).delete(upload::delete))
+        .route("/mpu/create/{*path}", post(multipart::create))
+        .route("/mpu/complete/{*path}", post(multipart::complete))
+        .route("/mpu/abort/{*path}", post(multipart::abort))
+        .route("/presigned/{*path}", get(multipart::presign))
+        .route(&format!("{}{{token}}", artifacts::signed::PART), put(multipart::part))
+        .route(&format!("{}{{token}}/{{name}}", artifacts::signed::FILE), get(multipart::presigned))
 }
 
 #[cfg(test)]

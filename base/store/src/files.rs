@@ -63,8 +63,7 @@ impl Files {
             make_folder(root)?;
         }
         let root = root.canonicalize().map_err(Error::io("open", root))?;
-        let folder =
-            Dir::open_ambient_dir(&root, ambient_authority()).map_err(Error::io("open", &root))?;
+        let folder = Dir::open_ambient_dir(&root, ambient_authority()).map_err(Error::io("open", &root))?;
         Ok(Self { root: Arc::new(root), folder: Arc::new(folder), incoming: None })
     }
 
@@ -144,7 +143,7 @@ impl Files {
 
     fn files_below(&self, path: &str, depth: usize, into: &mut Vec<String>) -> Result<(), Error> {
         if depth > MAX_DEPTH {
-            return Err(Error::Special { path: self.root.join(path) });
+            return Err(Error::Special { path: PathBuf::from(path) });
         }
         for (name, size) in self.list(path)? {
             let inner = format!("{path}/{name}");
@@ -161,10 +160,16 @@ impl Files {
     /// # Errors
     /// When the path is none that a file can have, or the folder was opened to be read.
     pub fn upload(&self, path: &str) -> Result<FileUpload, Error> {
-        let refused = || Error::Special { path: self.root.join(path) };
+        let refused = || Error::Special { path: PathBuf::from(path) };
         inner(path).filter(|_| !path.is_empty()).ok_or_else(refused)?;
         let file = self.incoming.as_ref().ok_or_else(refused)?.file()?;
-        Ok(FileUpload { file, hasher: blake3::Hasher::new(), size: 0, files: self.clone(), path: path.to_owned() })
+        Ok(FileUpload {
+            file,
+            hasher: blake3::Hasher::new(),
+            size: 0,
+            files: self.clone(),
+            path: path.to_owned(),
+        })
     }
 
     /// Gives a whole file its name, in place of what has it.
@@ -172,7 +177,7 @@ impl Files {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parent = self.make(folder).map_err(self.misplaced(path))?;
         if parent.symlink_metadata(name).is_ok_and(|found| found.is_dir()) {
-            return Err(Error::Special { path: self.root.join(path) });
+            return Err(Error::Special { path: PathBuf::from(path) });
         }
         file.as_file().sync_all().map_err(self.io("sync", path))?;
         let facts = file.as_file().metadata().map_err(self.io("read", path))?;
@@ -217,14 +222,16 @@ impl Files {
 
     /// A path on which a file, a link that leads out or too long a name lies is the caller's fault.
     fn misplaced(&self, path: &str) -> impl FnOnce(io::Error) -> Error {
-        let path = self.root.join(path);
+        let (given, path) = (PathBuf::from(path), self.root.join(path));
         move |source| match source.kind() {
             io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::InvalidFilename => Error::Special { path },
+            | io::ErrorKind::InvalidFilename => Error::Special { path: given },
             // What the sandbox refuses has no number of the system's.
-            io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => Error::Special { path },
+            io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => {
+                Error::Special { path: given }
+            }
             _ => Error::Io { action: "write", path, source },
         }
     }
@@ -255,12 +262,17 @@ impl FileUpload {
         self.file.write_all(bytes).map_err(Error::io("write", self.file.path()))
     }
 
+    /// What the bytes so far are.
+    pub fn digest(&self) -> Digest {
+        Digest::from(self.hasher.finalize())
+    }
+
     /// Gives the file its name; only now it is there.
     ///
     /// # Errors
     /// When it cannot be synced or named.
     pub fn finish(self) -> Result<(Digest, Facts), Error> {
-        let digest = Digest::from(self.hasher.finalize());
+        let digest = self.digest();
         Ok((digest, self.files.keep(self.file, &self.path)?))
     }
 }

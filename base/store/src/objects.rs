@@ -84,7 +84,8 @@ impl Objects {
     pub fn open(root: &Path) -> Result<Self, Error> {
         let incoming = root.join("incoming");
         make_folder(&incoming)?;
-        let objects = Self { root: Arc::new(root.to_owned()), incoming: Arc::new(Incoming::open(&incoming)?) };
+        let objects =
+            Self { root: Arc::new(root.to_owned()), incoming: Arc::new(Incoming::open(&incoming)?) };
         objects.restore_swept()?;
         Ok(objects)
     }
@@ -356,12 +357,17 @@ impl Upload {
         self.file.write_all(bytes).map_err(Error::io("write", self.file.path()))
     }
 
+    /// What the bytes so far are.
+    pub fn digest(&self) -> Digest {
+        Digest::from(self.hasher.finalize())
+    }
+
     /// Gives the object its name; only now it exists.
     ///
     /// # Errors
     /// When it cannot be synced or named.
     pub fn finish(self) -> Result<Stored, Error> {
-        let digest = Digest::from(self.hasher.finalize());
+        let digest = self.digest();
         if !self.objects.renew(digest) {
             self.objects.keep(self.file, digest)?;
         }

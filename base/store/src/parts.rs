@@ -93,15 +93,19 @@ impl Parts {
     ///
     /// # Errors
     /// When there is no such upload, a part is not there, or what the sink gives.
-    pub fn end<T>(
+    pub fn end<T, E: From<Error>>(
         &self,
         id: &str,
         parts: &[(u32, Digest)],
-        read: impl FnOnce(&mut dyn Read) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
+        read: impl FnOnce(&mut dyn Read) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
         let folder = self.folder(id).ok_or_else(|| missing(id))?;
         let lock = File::open(&folder).map_err(|_| missing(id))?;
         lock.lock().map_err(Error::io("lock", &folder))?;
+        // Given up while this one waited.
+        if !folder.join(PLAN).exists() {
+            return Err(missing(id).into());
+        }
         if folder.join(DONE).exists() {
             return Ok(None);
         }
@@ -109,7 +113,7 @@ impl Parts {
         for (number, digest) in parts {
             let path = folder.join(part_name(*number, *digest));
             if !path.is_file() {
-                return Err(Error::PartNotFound { upload: id.to_owned(), number: *number });
+                return Err(Error::PartNotFound { upload: id.to_owned(), number: *number }.into());
             }
             files.push(path);
         }
@@ -148,10 +152,7 @@ impl Parts {
             };
             let old = entry.metadata().is_ok_and(|metadata| older(&metadata, PATIENCE));
             // What is being put together at this moment is locked.
-            if old
-                && all_old(&folder)
-                && File::open(&folder).is_ok_and(|lock| lock.try_lock().is_ok())
-            {
+            if old && all_old(&folder) && File::open(&folder).is_ok_and(|lock| lock.try_lock().is_ok()) {
                 let _ = fs::remove_dir_all(&folder);
             }
         }
@@ -187,12 +188,17 @@ impl PartUpload {
         self.file.write_all(bytes).map_err(Error::io("write", self.file.path()))
     }
 
+    /// What the bytes so far are.
+    pub fn digest(&self) -> Digest {
+        Digest::from(self.hasher.finalize())
+    }
+
     /// Keeps the part in place of an earlier one of its number; its digest.
     ///
     /// # Errors
     /// When it cannot be synced or named.
     pub fn finish(self) -> Result<Digest, Error> {
-        let digest = Digest::from(self.hasher.finalize());
+        let digest = self.digest();
         let place = self.folder.join(part_name(self.number, digest));
         name(self.file, &place)?;
         for other in parts_in(&self.folder, Some(self.number)).into_iter().filter(|other| *other != place) {
@@ -301,7 +307,11 @@ mod tests {
         let part = put(&parts, &id, 1, b"x");
         let failed: Result<Option<()>, Error> = parts.end(&id, &[(1, part)], |_| Err(Error::Closed));
         assert!(failed.is_err());
-        assert_eq!(parts.end(&id, &[(1, part)], text).unwrap().unwrap(), "x", "a failed end can be tried again");
+        assert_eq!(
+            parts.end(&id, &[(1, part)], text).unwrap().unwrap(),
+            "x",
+            "a failed end can be tried again"
+        );
         let id = parts.begin(&Plan { path: "0/y".into(), parts: 1 }).unwrap();
         assert!(parts.abort(&id).unwrap());
         assert!(!parts.abort(&id).unwrap());

@@ -165,6 +165,12 @@ impl Explain for Error {
             Self::Filter { what: "filter", .. } => {
                 vec!["a filter looks like: metrics.rmse < 1 AND params.model = 'tree'".to_owned()]
             }
+            Self::Invalid { what: "artifact root", .. } => {
+                vec!["--artifact-root ./artifacts, for clients on this machine, or leave it out".to_owned()]
+            }
+            Self::Invalid { what: "artifacts destination", .. } => {
+                vec!["--artifacts-destination ./artifacts".to_owned()]
+            }
             Self::Filter { .. } => vec!["an order looks like: metrics.rmse ASC".to_owned()],
             Self::ExperimentNotFound { .. }
             | Self::ExperimentNameNotFound { .. }

@@ -3,6 +3,7 @@
 use rondo_store::meta::logged_models::{LoggedModel, LoggedModelRecord, ModelFacts};
 use rondo_store::meta::search::{Condition, Field, Order, Query, Room, Scope};
 
+use crate::artifacts::{Place, clean};
 use crate::tracking::{Found, Search};
 use crate::{Error, Tracking, filter, limits, page};
 
@@ -20,6 +21,16 @@ pub struct Logged {
     pub artifact_uri: String,
     /// Parameters, tags, metrics.
     pub facts: ModelFacts,
+}
+
+impl Logged {
+    /// A place among its files.
+    ///
+    /// # Errors
+    /// When the path leaves their root, or that is none of the server's roots.
+    pub fn place(&self, tracking: &Tracking, path: &str) -> Result<Place, Error> {
+        tracking.roots().owned(&self.row.id, &self.artifact_uri, &clean(path)?)
+    }
 }
 
 /// What a client says of a model that it is about to log.

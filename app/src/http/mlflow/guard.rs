@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::access::Caller;
+use super::artifacts::signed;
 use super::refusal::Refusal;
 use super::{MlflowState, Mode};
 
@@ -63,6 +64,8 @@ fn admit(state: &MlflowState, request: &Request<Body>, open: bool) -> Result<Cal
             .map(Caller::Step)
             .ok_or_else(|| Box::new(Refusal::unknown_token().into_response())),
         None if state.mode == Mode::Open => Ok(Caller::Anyone),
+        // The handler looks at the right that is in the address, and at nothing else.
+        None if signed::carries_right(request.uri().path()) => Ok(Caller::Anyone),
         None => Err(Box::new(Refusal::unauthenticated().into_response())),
     }
 }
@@ -106,11 +109,47 @@ fn is_loopback(host: &str) -> bool {
 
 /// A page of another site can make its own name lead here, but not an address or `localhost`.
 fn is_ours(host: &str, more: &[String]) -> bool {
-    is_loopback(host) || address(host).is_some() || more.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+    is_loopback(host) || address(host).is_some() || more.iter().any(|ours| matches(host_of(ours), host))
+}
+
+/// Whether a host is one of a pattern, in which `*` stands for anything.
+fn matches(pattern: &str, host: &str) -> bool {
+    let (pattern, host) = (pattern.to_ascii_lowercase(), host.to_ascii_lowercase());
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| host.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part).and_then(|at| rest.get(at + part.len()..)) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn hosts_match_patterns_as_a_whole() {
+        let matches = super::matches;
+        assert!(
+            matches("ml.example", "ML.example")
+                && matches("*", "anything")
+                && matches("*.example", "a.b.example")
+        );
+        assert!(matches("ml-*.example", "ml-7.example") && matches("a*b*c", "abbc"));
+        for (pattern, host) in [
+            ("ml.example", "ml.example.evil"),
+            ("*.example", "example"),
+            ("*.example", "a.example.evil"),
+            ("ml-*.example", "ml-.exampl"),
+            ("ab*ba", "aba"),
+            ("", "x"),
+        ] {
+            assert!(!matches(pattern, host), "{pattern} {host}");
+        }
+    }
+
     #[test]
     fn only_this_machine_is_loopback() {
         for listen in ["127.0.0.1:80", "[::1]:80", "localhost:0"] {

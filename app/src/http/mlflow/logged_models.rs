@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use rondo_store::meta::search::Scope;
-use rondo_tracking::artifacts::Place;
 use rondo_tracking::logged_models::{NewModel, ScopedOrder};
 use rondo_tracking::tracking::Search;
 use serde::Serialize;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::MlflowState;
 use super::args::{Args, wrong};
-use super::artifacts::{Listing, listing};
+use super::artifacts::list::{Listing, listing};
 use super::refusal::Answer;
 use super::show::LoggedShown;
 
@@ -88,7 +87,7 @@ pub(super) async fn list_artifacts(
 ) -> Answer<Json<Listing>> {
     let model = state.tracking.logged_model(&id).await?;
     let path = args.text("artifact_directory_path")?.unwrap_or_default();
-    let place = Place { owner: model.row.id, path: rondo_tracking::artifacts::clean(&path)? };
+    let place = model.place(&state.tracking, &path)?;
     Ok(Json(listing(&state, &place, Some(model.artifact_uri), false).await?))
 }
 

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use rondo_store::meta::registered::{ClientVersion, Tagged, Version};
 use rondo_store::meta::search::{Query, Room};
-use rondo_tracking::{artifacts, filter, page};
+use rondo_tracking::{filter, page};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -95,12 +95,22 @@ async fn owner(state: &MlflowState, source: &str) -> Answer<Option<String>> {
     if source.contains(['?', '#', ';']) {
         return Err(bad_source(source));
     }
-    let place = artifacts::uri(source).map_err(|_| bad_source(source))?.ok_or_else(|| bad_source(source))?;
+    let roots = state.tracking.roots();
+    let source = &of_run(state, source).await?;
+    let place = roots.find(source).map_err(|_| bad_source(source))?.ok_or_else(|| bad_source(source))?;
     if !state.tracking.owns_artifacts(&place.owner).await? {
         return Err(bad_source(source));
     }
     let is_model = place.owner.starts_with("m-") && place.path.is_empty();
     Ok(is_model.then_some(place.owner))
+}
+
+/// A source `runs:/<run>/<path>` as the address of the artifacts that it stands for; any other as it is.
+async fn of_run(state: &MlflowState, source: &str) -> Answer<String> {
+    let Some(rest) = source.strip_prefix("runs:/") else { return Ok(source.to_owned()) };
+    let (run, path) = rest.trim_start_matches('/').split_once('/').ok_or_else(|| bad_source(source))?;
+    let row = state.tracking.run_row(run).await.map_err(|_| bad_source(source))?;
+    Ok(format!("{}/{path}", state.tracking.run_root(&row).await?))
 }
 
 /// Where the files of a version are.
@@ -113,7 +123,9 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
         let Some(said) = found.of_client() else {
             return super::show_registry::root_of_run(state, &found.run.unwrap_or_default()).await;
         };
-        let Some(model) = said.source.strip_prefix("models:/") else { return Ok(said.source) };
+        let Some(model) = said.source.strip_prefix("models:/") else {
+            return of_run(state, &said.source).await;
+        };
         let model = model.trim_start_matches('/');
         if model.starts_with("m-") {
             return Ok(state.tracking.logged_model(model).await?.artifact_uri);

@@ -49,6 +49,11 @@ impl Refusal {
         Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHENTICATED", message: message.into() }
     }
 
+    /// The caller may not do this.
+    pub(super) fn denied(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message: message.into() }
+    }
+
     /// A fault that is not the client's. Its cause is for the log, not for the wire.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL_ERROR", message: message.into() }
@@ -107,8 +112,14 @@ impl From<Error> for Refusal {
             )),
             Error::PageToken { reason } => Self::invalid(format!("Invalid page token, {reason}")),
             Error::Path { path } => Self::invalid(format!("Invalid path: {path}")),
+            Error::NobodysPath { path } => {
+                Self::invalid(format!("Invalid path: {path} is nobody's: no such run or logged model"))
+            }
             Error::ArtifactNotFound { path } => Self::missing(format!("No such artifact: '{path}'")),
-            Error::StepRun { .. } | Error::Filter { .. } => Self::invalid(capitalised(&error.to_string())),
+            Error::StepRun { .. }
+            | Error::Filter { .. }
+            | Error::OutsideRoots { .. }
+            | Error::Elsewhere { .. } => Self::invalid(capitalised(&error.to_string())),
         }
     }
 }

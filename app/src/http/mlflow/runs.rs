@@ -73,8 +73,7 @@ pub(super) async fn update(
     let experiment = chosen.filter(|_| status == Some(RunState::Running));
     let update = RunUpdate { status, ended, name: args.text("run_name")?, experiment };
     let row = state.tracking.update_run(&id, update).await?;
-    let location = state.tracking.experiment(&row.experiment.to_string()).await?.artifact_location;
-    let mut run_info = Info::new(&row, rondo_tracking::artifacts::run_root(&location, row.id));
+    let mut run_info = Info::new(&row, state.tracking.run_root(&row).await?);
     if let Some(experiment) = chosen {
         run_info.experiment_id = experiment.to_string();
     }

@@ -165,6 +165,5 @@ pub(super) async fn version(
 /// Where a run's artifacts are; empty for a run that is not here.
 pub(super) async fn root_of_run(state: &MlflowState, id: &str) -> Answer<String> {
     let Ok(row) = state.tracking.run_row(id).await else { return Ok(String::new()) };
-    let location = state.tracking.experiment(&row.experiment.to_string()).await?.artifact_location;
-    Ok(rondo_tracking::artifacts::run_root(&location, row.id))
+    Ok(state.tracking.run_root(&row).await?)
 }

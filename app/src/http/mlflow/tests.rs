@@ -16,6 +16,8 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod artifacts;
+
 struct Wall;
 
 impl Clock for Wall {
@@ -34,10 +36,14 @@ struct House {
 
 impl House {
     async fn new(mode: Mode) -> Self {
+        Self::with_roots(mode, Roots::default()).await
+    }
+
+    async fn with_roots(mode: Mode, roots: Roots) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).await.unwrap();
-        store.meta().ensure_default_experiment(Timestamp(1)).await.unwrap();
-        let state = MlflowState::new(store.clone(), Arc::new(Wall), mode);
+        store.meta().ensure_default_experiment_under(&roots.base(), Timestamp(1)).await.unwrap();
+        let state = MlflowState::new(store.clone(), Arc::new(Wall), mode).with_roots(roots);
         let router = router(state.clone());
         Self { _folder: folder, store, state, router, token: None }
     }

@@ -65,6 +65,14 @@ impl Receiving {
         }
     }
 
+    /// What the bytes so far are.
+    pub fn digest(&self) -> Digest {
+        match &self.0 {
+            Into::Object(upload) => upload.digest(),
+            Into::File(upload) => upload.digest(),
+        }
+    }
+
     /// Syncs it to the disk.
     ///
     /// # Errors

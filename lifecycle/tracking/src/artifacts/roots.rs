@@ -70,7 +70,9 @@ impl Roots {
             Some(("s3" | "gs" | "wasbs" | "abfss" | "hdfs" | "dbfs" | "ftp" | "sftp", _)) => {
                 return Err(refuse(BUCKET));
             }
-            Some(_) => return Err(refuse("it is no path, and no mlflow-artifacts:, file:, http: or https: URI")),
+            Some(_) => {
+                return Err(refuse("it is no path, and no mlflow-artifacts:, file:, http: or https: URI"));
+            }
             None => Root::Folder(Files::open_to_read(&working.join(root))?, false),
         };
         Ok(Self { root: read, ..self })
@@ -253,7 +255,10 @@ mod tests {
         assert_eq!(base("mlflow-artifacts:/team/a/").unwrap(), "mlflow-artifacts:/team/a");
         assert_eq!(base("./mlruns").unwrap(), format!("{shown}/mlruns"));
         assert_eq!(base(&format!("{shown}/x/")).unwrap(), format!("{shown}/x"));
-        assert_eq!(base(&format!("file://{shown}/with%20space")).unwrap(), format!("file://{shown}/with%20space"));
+        assert_eq!(
+            base(&format!("file://{shown}/with%20space")).unwrap(),
+            format!("file://{shown}/with%20space")
+        );
         assert!(at.join("with space").is_dir());
         assert_eq!(base("https://art.example/api/").unwrap(), "https://art.example/api");
         for odd in [

@@ -1,0 +1,148 @@
+//! Bodies taken in, as fast as the disk takes them and no faster; deletion.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{Request, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt;
+use rondo_core::Digest;
+use rondo_store::parts::PartUpload;
+use rondo_tracking::artifacts::keep::{Received, Receiving};
+use rondo_tracking::artifacts::{self, Place};
+use serde_json::{Value, json};
+
+use super::checks::Checks;
+use crate::http::mlflow::MlflowState;
+use crate::http::mlflow::refusal::{Answer, Refusal};
+
+/// Parts of a body that wait for the disk at most.
+const WAITING: usize = 8;
+
+pub(in crate::http::mlflow) async fn by_path(
+    State(state): State<MlflowState>,
+    Path(path): Path<String>,
+    request: Request<Body>,
+) -> Answer<Response> {
+    take(&state, artifacts::proxied(&path)?, request).await
+}
+
+/// The same for those who know the run and not its root.
+pub(in crate::http::mlflow) async fn by_run(
+    State(state): State<MlflowState>,
+    Query(query): Query<HashMap<String, String>>,
+    request: Request<Body>,
+) -> Answer<Response> {
+    let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    let row = state.tracking.run_row(given("run_uuid")).await?;
+    let place = state.tracking.place_of_run(&row, given("path")).await?;
+    take(&state, place, request).await
+}
+
+async fn take(state: &MlflowState, place: Place, request: Request<Body>) -> Answer<Response> {
+    let checks = Checks::of(request.headers())?;
+    let receiving = state.tracking.receive_artifact(&place).await?;
+    let received = receive(receiving, checks, request.into_body()).await?;
+    state.tracking.put_artifact(&place, received).await?;
+    Ok(tagged(received.digest))
+}
+
+/// An empty answer with the digest of what was kept.
+pub(super) fn tagged(digest: Digest) -> Response {
+    ([(header::ETAG, format!("\"{digest}\""))], Json(json!({}))).into_response()
+}
+
+/// Something on the disk that bytes are written to.
+pub(super) trait Sink: Send + 'static {
+    /// What it gives when it is whole.
+    type Kept: Send + 'static;
+    fn write(&mut self, bytes: &[u8]) -> Answer<()>;
+    /// Of what was written so far.
+    fn digest(&self) -> Digest;
+    fn finish(self) -> Answer<Self::Kept>;
+}
+
+impl Sink for Receiving {
+    type Kept = Received;
+
+    fn write(&mut self, bytes: &[u8]) -> Answer<()> {
+        Ok(Self::write(self, bytes)?)
+    }
+
+    fn digest(&self) -> Digest {
+        Self::digest(self)
+    }
+
+    fn finish(self) -> Answer<Received> {
+        Ok(Self::finish(self)?)
+    }
+}
+
+impl Sink for PartUpload {
+    type Kept = Digest;
+
+    fn write(&mut self, bytes: &[u8]) -> Answer<()> {
+        Ok(Self::write(self, bytes)?)
+    }
+
+    fn digest(&self) -> Digest {
+        Self::digest(self)
+    }
+
+    fn finish(self) -> Answer<Digest> {
+        Ok(Self::finish(self)?)
+    }
+}
+
+/// Takes a body in. What breaks off, or is not what its checksums say, leaves nothing behind.
+pub(super) async fn receive<S: Sink>(mut sink: S, mut checks: Checks, body: Body) -> Answer<S::Kept> {
+    let (parts, mut incoming) = tokio::sync::mpsc::channel::<Option<Bytes>>(WAITING);
+    let writer = tokio::task::spawn_blocking(move || {
+        loop {
+            match incoming.blocking_recv() {
+                Some(Some(part)) => {
+                    checks.update(&part);
+                    sink.write(&part)?;
+                }
+                Some(None) => {
+                    checks.verify(sink.digest())?;
+                    return sink.finish().map(Some);
+                }
+                // The sender went away before the end.
+                None => return Ok(None),
+            }
+        }
+    });
+    let mut body = body.into_data_stream();
+    let mut whole = true;
+    while let Some(part) = body.next().await {
+        let Ok(part) = part else {
+            whole = false;
+            break;
+        };
+        // A writer that has gone away has failed, and its error is the answer.
+        if parts.send(Some(part)).await.is_err() {
+            break;
+        }
+    }
+    if whole {
+        // As above.
+        let _ = parts.send(None).await;
+    }
+    drop(parts);
+    match writer.await {
+        Ok(kept) => kept?.ok_or_else(|| Refusal::invalid("The request body broke off")),
+        Err(_) => Err(Refusal::internal("The upload could not be written")),
+    }
+}
+
+pub(in crate::http::mlflow) async fn delete(
+    State(state): State<MlflowState>,
+    Path(path): Path<String>,
+) -> Answer<Json<Value>> {
+    state.tracking.delete_artifacts(&artifacts::proxied(&path)?).await?;
+    Ok(Json(json!({})))
+}
