@@ -37,9 +37,7 @@ CALLS = []
 
 def spied(kind, name):
     """Notes down that the client called something."""
-    inner = getattr(kind, name)
-    inner = inner.__func__ if isinstance(kind.__dict__.get(name), staticmethod) else inner
-    static = isinstance(kind.__dict__.get(name), staticmethod)
+    inner, static = getattr(kind, name), isinstance(kind.__dict__[name], staticmethod)
 
     def call(*args, **kwargs):
         CALLS.append(name)
