@@ -20,7 +20,7 @@ use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::refusal::{Answer, Refusal};
 
 /// Parts of a body that wait for the disk at most.
-const WAITING: usize = 8;
+const WAITING: usize = 4;
 
 pub(in crate::http::mlflow) async fn by_path(
     State(state): State<MlflowState>,
