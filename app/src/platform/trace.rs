@@ -3,6 +3,7 @@
 use rondo_core::handoff::{ModelVersion, Observation};
 use rondo_core::run::{Link, RunRow};
 use rondo_core::{Code, reference};
+use rondo_tracking::artifacts;
 use serde::Serialize;
 
 use super::{Error, Platform};
@@ -14,7 +15,7 @@ pub struct Hop {
     /// How far from the beginning: what a thing was made from stands one further.
     pub depth: usize,
     /// `prediction`, `deployment`, `model version`, `run`, `code`, `environment`, `parameters`, `dataset
-    /// version`, `commit`, `objective`.
+    /// version`, `commit`, `artifacts` (that are not kept here), `objective`.
     pub kind: String,
     /// What it is called.
     pub title: String,
@@ -168,6 +169,11 @@ impl Platform {
         if let Some(commit) = &run.detail.code.commit {
             let dirty = if run.detail.code.dirty { "with uncommitted changes" } else { "" };
             chain.push(depth + 1, "git commit", commit, dirty);
+        }
+        let experiment = self.store().meta().experiment(run.experiment).await?;
+        let root = experiment.map(|experiment| artifacts::run_root(&experiment.artifact_location, run.id));
+        if let Some(root) = root.filter(|root| !artifacts::is_managed(root)) {
+            chain.push(depth + 1, "artifacts", root, "unmanaged: outside of the store, they may change");
         }
         Ok(())
     }

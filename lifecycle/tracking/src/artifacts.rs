@@ -66,6 +66,12 @@ pub fn run_root(location: &str, run: RunId) -> String {
     format!("{}/{run}/artifacts", location.trim_end_matches('/'))
 }
 
+/// Whether artifacts with this root are the server's to keep. What is not, it can neither vouch for nor take
+/// away.
+pub fn is_managed(root: &str) -> bool {
+    root.starts_with(SCHEME)
+}
+
 /// Where a logged model's files are.
 pub fn model_root(location: &str, model: &str) -> String {
     format!("{}/models/{model}/artifacts", location.trim_end_matches('/'))

@@ -182,12 +182,6 @@ impl Roots {
             None => Ok(None),
         }
     }
-
-    /// Whether artifacts with this root are this server's to keep. What is not, it can neither vouch for
-    /// nor take away.
-    pub fn manages(&self, root: &str) -> bool {
-        root.starts_with(SCHEME)
-    }
 }
 
 const BUCKET: &str = "object stores are not supported yet: give a folder, or mount the bucket as one";
