@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import http.server
 import json
 import os
 import signal
@@ -115,6 +116,45 @@ def test_a_folder_as_root_is_the_clients_and_is_listed_by_the_server(tmp_path):
     with serving(tmp_path / "store") as (_, url):
         status, body = ask(url, "GET", f"/get-artifact?run_uuid={run['run_id']}&path=x.txt")
         assert status == 400 and b"outside" in body
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """An artifact server as MLflow's answers a listing, and one that answers what it should not."""
+
+    asked = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        names = ["x.txt", "../leak", "a/b", "..", ""]
+        files = [{"path": name, "is_dir": False, "file_size": 1} for name in names] + [{"path": "sub", "is_dir": True}]
+        body = json.dumps({"files": files}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_another_server_as_root_is_asked_for_its_listing(tmp_path):
+    there = http.server.HTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=there.serve_forever).start()
+    root = f"http://127.0.0.1:{there.server_port}{PROXY}/team"
+    with serving(tmp_path / "here", "--artifact-root", root) as (_, here):
+        run = new_run(here)
+        assert run["artifact_uri"] == f"{root}/0/{run['run_id']}/artifacts"
+        listing = f"/api/2.0/mlflow/artifacts/list?run_id={run['run_id']}&path=a%20b"
+        listed = json.loads(ask(here, "GET", listing)[1])["files"]
+        assert [file["path"] for file in listed] == ["a b/x.txt", "a b/sub"]
+        expected = f"{PROXY}?path=team%2F0%2F{run['run_id']}%2Fartifacts%2Fa%20b"
+        assert Elsewhere.asked == [expected]
+        assert ask(here, "GET", f"/get-artifact?run_uuid={run['run_id']}&path=x.txt")[0] == 400
+        said = {"name": "e", "artifact_location": f"{root}/../x"}
+        assert ask(here, "POST", "/api/2.0/mlflow/experiments/create", said)[0] == 400
+        there.shutdown()
+        there.server_close()
+        assert ask(here, "GET", listing)[0] == 503
 
 
 @pytest.mark.parametrize("flag", ["--artifact-root", "--artifacts-destination"])

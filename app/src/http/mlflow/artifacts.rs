@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `list` | `artifacts/list`, the proxy's listing |
+//! | `elsewhere` | the listing of another server's |
 //! | `upload` | bodies taken in, checked by the checksums that came with them; deletion |
 //! | `download` | files sent, whole or in ranges |
 //! | `multipart` | uploads in parts |
@@ -12,6 +13,7 @@
 
 pub(super) mod checks;
 pub(super) mod download;
+mod elsewhere;
 pub(super) mod list;
 pub(super) mod multipart;
 mod range;

@@ -54,6 +54,12 @@ impl Refusal {
         Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message: message.into() }
     }
 
+    /// What is needed for an answer cannot be reached.
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE");
+        Self { status, code, message: message.into() }
+    }
+
     /// A fault that is not the client's. Its cause is for the log, not for the wire.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL_ERROR", message: message.into() }

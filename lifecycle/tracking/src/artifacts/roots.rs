@@ -119,6 +119,14 @@ impl Roots {
         }
     }
 
+    /// The URL of the other server, where artifacts are at one.
+    pub fn elsewhere(&self) -> Option<&str> {
+        match &self.root {
+            Root::Elsewhere(url) => Some(url),
+            Root::Proxy(_) | Root::Folder(..) => None,
+        }
+    }
+
     /// The tree that a URI is in and its path there; nothing for what is outside of every root.
     fn resolve(&self, uri: &str) -> Option<(Tree, String)> {
         // Parameters and fragments are read in many ways: no way is good enough for a root.

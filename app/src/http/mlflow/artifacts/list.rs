@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use rondo_tracking::artifacts::{self, Place};
+use rondo_tracking::artifacts::{self, Place, Tree};
 use serde::Serialize;
 
 use crate::http::mlflow::MlflowState;
@@ -25,7 +25,11 @@ pub(in crate::http::mlflow) async fn listing(
     root_uri: Option<String>,
     names_alone: bool,
 ) -> Answer<Listing> {
-    let files = state.tracking.list_artifacts(place).await?.into_iter().map(|listed| {
+    let listed = match state.tracking.roots().elsewhere().filter(|_| place.tree == Tree::Elsewhere) {
+        Some(root) => super::elsewhere::list(root, place).await?,
+        None => state.tracking.list_artifacts(place).await?,
+    };
+    let files = listed.into_iter().map(|listed| {
         let name = listed.path.rsplit('/').next().unwrap_or_default();
         let path = if names_alone { name.to_owned() } else { listed.path };
         File { path, is_dir: listed.size.is_none(), file_size: listed.size }
