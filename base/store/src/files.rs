@@ -121,24 +121,30 @@ impl Files {
         Ok(listed)
     }
 
-    /// Takes a file, or a folder with all that is in it, away; the paths of the files that went.
+    /// Takes a file, or a folder with all that is in it, away; the paths of the files that went. Nothing
+    /// goes, and nothing is the answer, where one of the paths is to be spared.
     ///
     /// # Errors
     /// When something there cannot be removed.
-    pub fn delete(&self, path: &str) -> Result<Vec<String>, Error> {
-        let Some(inner) = inner(path).filter(|_| !path.is_empty()) else { return Ok(Vec::new()) };
+    pub fn delete(&self, path: &str, spared: &dyn Fn(&str) -> bool) -> Result<Option<Vec<String>>, Error> {
+        let Some(inner) = inner(path).filter(|_| !path.is_empty()) else { return Ok(Some(Vec::new())) };
         let found = match self.folder.symlink_metadata(inner) {
             Ok(found) => found,
-            Err(error) => return Ok(self.absent(path, error)?.unwrap_or_default()),
+            Err(error) => return Ok(Some(self.absent(path, error)?.unwrap_or_default())),
         };
-        if !found.is_dir() {
-            self.folder.remove_file(inner).map_err(self.io("remove", path))?;
-            return Ok(vec![path.to_owned()]);
-        }
         let mut gone = Vec::new();
-        self.files_below(path, 0, &mut gone)?;
-        self.folder.remove_dir_all(inner).map_err(self.io("remove", path))?;
-        Ok(gone)
+        if found.is_dir() {
+            self.files_below(path, 0, &mut gone)?;
+        } else {
+            gone.push(path.to_owned());
+        }
+        if gone.iter().any(|path| spared(path)) {
+            return Ok(None);
+        }
+        let removed =
+            if found.is_dir() { self.folder.remove_dir_all(inner) } else { self.folder.remove_file(inner) };
+        removed.map_err(self.io("remove", path))?;
+        Ok(Some(gone))
     }
 
     fn files_below(&self, path: &str, depth: usize, into: &mut Vec<String>) -> Result<(), Error> {

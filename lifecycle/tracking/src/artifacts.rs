@@ -105,6 +105,11 @@ pub fn clean(path: &str) -> Result<String, Error> {
     Ok(inner.to_owned())
 }
 
+/// Whether a part of a path is a run's or a logged model's id.
+fn is_owner(part: &str) -> bool {
+    part.strip_prefix("m-").unwrap_or(part).parse::<RunId>().is_ok()
+}
+
 /// The place that a path of a tree, such as `0/<run>/artifacts/model/MLmodel`, names. Nothing where it is
 /// no owner's.
 fn place(tree: Tree, path: &str) -> Result<Option<Place>, Error> {
@@ -112,9 +117,7 @@ fn place(tree: Tree, path: &str) -> Result<Option<Place>, Error> {
     let parts: Vec<&str> = full.split('/').collect();
     for (index, pair) in parts.windows(2).enumerate() {
         let [owner, marker] = pair else { continue };
-        let is_run = owner.parse::<RunId>().is_ok();
-        let is_model = owner.strip_prefix("m-").is_some_and(|id| id.parse::<RunId>().is_ok());
-        if *marker == "artifacts" && (is_run || is_model) {
+        if *marker == "artifacts" && is_owner(owner) {
             let below = parts.get(index + 2..).unwrap_or_default().join("/");
             return Ok(Some(Place { owner: (*owner).to_owned(), path: below, tree, full }));
         }

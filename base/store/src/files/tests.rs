@@ -17,6 +17,10 @@ fn put(files: &Files, path: &str, bytes: &[u8]) -> Result<(Digest, Facts), Error
     upload.finish()
 }
 
+fn delete(files: &Files, path: &str) -> Vec<String> {
+    files.delete(path, &|_| false).unwrap().unwrap()
+}
+
 #[test]
 fn what_is_written_is_a_plain_file_that_others_cannot_read() {
     let (_folder, files) = files();
@@ -63,9 +67,9 @@ fn no_path_and_no_link_leads_out() {
         assert!(put.is_err() || path == "out", "{path}");
     }
     for path in ["../canary", "out/canary", "relative/x", "", ".rondo-incoming"] {
-        assert!(files.delete(path).unwrap().is_empty(), "{path}");
+        assert!(delete(&files, path).is_empty(), "{path}");
     }
-    files.delete("leak").unwrap();
+    delete(&files, "leak");
     assert_eq!(fs::read(folder.path().join("canary")).unwrap(), b"secret");
     assert!(files.root().join(INCOMING).is_dir());
 }
@@ -90,7 +94,8 @@ fn a_file_and_a_folder_do_not_take_each_others_place() {
     let long = "x".repeat(300);
     assert!(matches!(put(&files, &long, b"2"), Err(Error::Special { .. })));
     assert_eq!(fs::read(files.root().join("a/b")).unwrap(), b"1");
-    assert_eq!(files.delete("a").unwrap(), ["a/b"]);
+    assert_eq!(files.delete("a", &|path| path == "a/b").unwrap(), None);
+    assert_eq!(delete(&files, "a"), ["a/b"]);
     assert!(files.list("").unwrap().is_empty());
 }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 
 use rondo_core::Digest;
 use rondo_core::run::RunRow;
+use rondo_store::Files;
 use rondo_store::files::{Facts, FileUpload};
 use rondo_store::meta::artifacts::Artifact;
 use rondo_store::objects::Upload;
@@ -147,17 +148,25 @@ impl Tracking {
 
     /// The names in the folder that a place is in.
     async fn names(&self, place: &Place) -> Result<BTreeMap<String, Option<u64>>, Error> {
-        let Some(files) = self.files(place.tree).cloned() else { return Ok(BTreeMap::new()) };
+        let Some(files) = self.files(place)?.cloned() else { return Ok(BTreeMap::new()) };
         let full = place.full.clone();
-        Ok(blocking(move || files.list(&full)).await?.into_iter().collect())
+        let names = blocking(move || files.list(&full)).await?.into_iter();
+        // What is in the folder of a run or a model is found by asking for the run or model.
+        Ok(names.filter(|(name, _)| place.owner != SHARED || !super::is_owner(name)).collect())
     }
 
-    fn files(&self, tree: Tree) -> Option<&rondo_store::Files> {
-        match tree {
+    /// The plain files that a place is in, where it is in any. What all share is no way into what a run or
+    /// a model owns.
+    fn files(&self, place: &Place) -> Result<Option<&Files>, Error> {
+        let files = match place.tree {
             Tree::Proxy => self.roots().destination(),
             Tree::Folder => self.roots().folder(),
             Tree::Elsewhere => None,
+        };
+        if files.is_some() && place.owner == SHARED && place.full.split('/').any(super::is_owner) {
+            return Err(Error::NobodysPath { path: place.full.clone() });
         }
+        Ok(files)
     }
 
     /// A file among the artifacts, open to be read.
@@ -173,7 +182,7 @@ impl Tracking {
             Tree::Proxy => self.meta().artifact(&place.owner, &place.path).await?,
             Tree::Folder | Tree::Elsewhere => None,
         };
-        if let Some(files) = self.files(place.tree).cloned() {
+        if let Some(files) = self.files(place)?.cloned() {
             let full = place.full.clone();
             if let Some((file, facts)) = blocking(move || files.read(&full)).await? {
                 let known = row.filter(|row| row.modified == Some(facts.modified) && row.size == facts.size);
@@ -200,7 +209,7 @@ impl Tracking {
         if place.path.is_empty() || !self.owns_artifacts(&place.owner).await? {
             return Err(Error::NobodysPath { path: place.full.clone() });
         }
-        let (files, full) = (self.roots().destination().cloned(), place.full.clone());
+        let (files, full) = (self.files(place)?.cloned(), place.full.clone());
         let objects = self.objects().clone();
         blocking(move || match files {
             Some(files) => files.upload(&full).map(Into::File),
@@ -229,9 +238,11 @@ impl Tracking {
             return Err(Error::Elsewhere { path: place.full.clone() });
         }
         let mut gone = 0;
-        if let Some(files) = self.roots().destination().cloned() {
-            let full = place.full.clone();
-            gone = blocking(move || files.delete(&full)).await?.len();
+        if let Some(files) = self.files(place)?.cloned() {
+            let (full, shared) = (place.full.clone(), place.owner == SHARED);
+            let owned = move |path: &str| shared && path.split('/').any(super::is_owner);
+            let found = blocking(move || files.delete(&full, &owned)).await?;
+            gone = found.ok_or_else(|| Error::NobodysPath { path: place.full.clone() })?.len();
         }
         let rows = self.meta().delete_artifacts(&place.owner, &place.path, self.now()).await?;
         Ok(gone.max(rows))

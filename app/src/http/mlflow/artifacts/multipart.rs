@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::checks::Checks;
 use super::signed::{Right, base};
-use super::upload::{receive, tagged};
+use super::upload::{hear, receive, tagged};
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::args::Args;
 use crate::http::mlflow::refusal::{Answer, Refusal};
@@ -86,13 +86,19 @@ pub(in crate::http::mlflow) async fn part(
     Path(token): Path<String>,
     request: Request<Body>,
 ) -> Answer<Response> {
-    let Right::Part { upload, number } = state.right(&token)? else {
-        return Err(Refusal::denied("The address is not one of a part"));
+    let (head, body) = request.into_parts();
+    let ready = async {
+        let Right::Part { upload, number } = state.right(&token)? else {
+            return Err(Refusal::denied("The address is not one of a part"));
+        };
+        let checks = Checks::of(&head.headers)?;
+        let uploads = state.tracking.parts().clone();
+        Ok((blocking(move || Ok(uploads.part(&upload, number)?)).await?, checks))
     };
-    let checks = Checks::of(request.headers())?;
-    let uploads = state.tracking.parts().clone();
-    let sink = blocking(move || Ok(uploads.part(&upload, number)?)).await?;
-    Ok(tagged(receive(sink, checks, request.into_body()).await?))
+    match ready.await {
+        Ok((sink, checks)) => Ok(tagged(receive(sink, checks, body).await?)),
+        Err(refused) => Err(hear(body.into_data_stream(), refused).await),
+    }
 }
 
 pub(in crate::http::mlflow) async fn complete(

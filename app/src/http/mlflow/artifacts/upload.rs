@@ -1,9 +1,10 @@
 //! Bodies taken in, as fast as the disk takes them and no faster; deletion.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, Query, State};
 use axum::http::{Request, header};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,11 @@ use serde_json::{Value, json};
 use super::checks::Checks;
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::refusal::{Answer, Refusal};
+
+/// How much, and for how long, is read of a body that is refused. A client that is still sending hears the
+/// answer only if somebody listens; a connection that is closed on it would make it try again.
+const HEARD: usize = 64 << 20;
+const HEARD_FOR: Duration = Duration::from_secs(5);
 
 /// Parts of a body that wait for the disk at most.
 const WAITING: usize = 4;
@@ -43,9 +49,16 @@ pub(in crate::http::mlflow) async fn by_run(
 }
 
 async fn take(state: &MlflowState, place: Place, request: Request<Body>) -> Answer<Response> {
-    let checks = Checks::of(request.headers())?;
-    let receiving = state.tracking.receive_artifact(&place).await?;
-    let received = receive(receiving, checks, request.into_body()).await?;
+    let (head, body) = request.into_parts();
+    let ready = async {
+        let checks = Checks::of(&head.headers)?;
+        Ok((state.tracking.receive_artifact(&place).await?, checks))
+    };
+    let (receiving, checks) = match ready.await {
+        Ok(ready) => ready,
+        Err(refused) => return Err(hear(body.into_data_stream(), refused).await),
+    };
+    let received = receive(receiving, checks, body).await?;
     state.tracking.put_artifact(&place, received).await?;
     Ok(tagged(received.digest))
 }
@@ -134,9 +147,27 @@ pub(super) async fn receive<S: Sink>(mut sink: S, mut checks: Checks, body: Body
     }
     drop(parts);
     match writer.await {
-        Ok(kept) => kept?.ok_or_else(|| Refusal::invalid("The request body broke off")),
+        Ok(Ok(Some(kept))) => Ok(kept),
+        Ok(Ok(None)) => Err(Refusal::invalid("The request body broke off")),
+        Ok(Err(refused)) => Err(hear(body, refused).await),
         Err(_) => Err(Refusal::internal("The upload could not be written")),
     }
+}
+
+/// Listens to what is left of a body, within bounds, before it is refused.
+pub(super) async fn hear(mut body: BodyDataStream, refused: Refusal) -> Refusal {
+    let all = async {
+        let mut left = HEARD;
+        while let Some(Ok(part)) = body.next().await {
+            match left.checked_sub(part.len()) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    };
+    // Either way it has been listened to for long enough.
+    let _ = tokio::time::timeout(HEARD_FOR, all).await;
+    refused
 }
 
 pub(in crate::http::mlflow) async fn delete(

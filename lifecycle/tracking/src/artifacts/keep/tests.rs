@@ -73,6 +73,29 @@ async fn with_a_destination_artifacts_are_plain_files_in_mlflows_layout() {
 }
 
 #[tokio::test]
+async fn what_all_share_is_no_way_into_what_a_run_owns() {
+    let folder = tempfile::tempdir().unwrap();
+    let roots = Roots::default().with_destination("art", folder.path()).unwrap();
+    let (_store, tracking) = tracking(roots).await;
+    let run = run(&tracking, "0").await;
+    let place = tracking.place_of_run(&run.row, "x").await.unwrap();
+    put(&tracking, &place, b"x").await;
+    put(&tracking, &proxied("0/shared.txt").unwrap(), b"y").await;
+    let above = proxied("0").unwrap();
+    assert_eq!(names(&tracking, &above).await, [("0/shared.txt".to_owned(), Some(1))]);
+    let beside = proxied(&format!("0/{}/meta.yaml", run.row.id)).unwrap();
+    std::fs::write(folder.path().join("art").join(&beside.full), b"z").unwrap();
+    let refused = |error: Error| assert!(matches!(error, Error::NobodysPath { .. }), "{error}");
+    refused(tracking.artifact(&beside).await.unwrap_err());
+    refused(tracking.receive_artifact(&beside).await.err().unwrap());
+    refused(tracking.list_artifacts(&proxied(&format!("0/{}", run.row.id)).unwrap()).await.unwrap_err());
+    for place in [&above, &beside, &proxied(&format!("0/{}", run.row.id)).unwrap()] {
+        refused(tracking.delete_artifacts(place).await.unwrap_err());
+    }
+    assert_eq!(text(&tracking, &place).await, "x");
+}
+
+#[tokio::test]
 async fn what_was_kept_before_there_was_a_destination_is_still_there() {
     let folder = tempfile::tempdir().unwrap();
     let (_store, before) = tracking(Roots::default()).await;
