@@ -350,3 +350,6 @@ impl Drop for Clock {
         self.runs.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;
