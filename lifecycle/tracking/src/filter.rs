@@ -112,7 +112,9 @@ mod tests {
         assert_eq!(parse(Room::Runs, "params.depth IN (1, 2.5)").unwrap(), param(list));
         let texts = Test::NotIn(vec![Scalar::Text("a".into())]);
         assert_eq!(parse(Room::LoggedModels, "params.depth NOT IN ('a')").unwrap(), param(texts));
-        for refused in ["params.depth > '5'", "params.depth IN (1, 'a')", "tags.depth > 5", "params.depth LIKE 5"] {
+        for refused in
+            ["params.depth > '5'", "params.depth IN (1, 'a')", "tags.depth > 5", "params.depth LIKE 5"]
+        {
             assert!(parse(Room::Runs, refused).is_err(), "{refused}");
         }
     }

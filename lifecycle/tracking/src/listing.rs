@@ -104,7 +104,8 @@ impl Tracking {
     /// # Errors
     /// When the filter cannot be understood, or it takes too long.
     pub async fn count_runs(&self, experiments: &[String], search: &Search) -> Result<u64, Error> {
-        let search = Search { order_by: Vec::new(), page_token: String::new(), max_results: None, ..search.clone() };
+        let search =
+            Search { order_by: Vec::new(), page_token: String::new(), max_results: None, ..search.clone() };
         Ok(self.meta().count_runs(&Self::runs_query(experiments, &search)?).await?)
     }
 }

@@ -6,9 +6,9 @@ use axum::{Extension, Json};
 use rondo_core::run::{RunKind, RunState};
 use rondo_store::meta::logged_models::ModelMetric;
 use rondo_store::meta::metrics::{Batch, Point};
-use rondo_tracking::{limits, listing};
 use rondo_tracking::runs::{NewRun, RunUpdate};
 use rondo_tracking::tracking::Search;
+use rondo_tracking::{limits, listing};
 use serde::Serialize;
 use serde_json::{Value, json};
 

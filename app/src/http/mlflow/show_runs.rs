@@ -14,7 +14,8 @@ use super::show::Info;
 
 /// The answer with a page of runs.
 pub(super) fn page(found: &Found<ListedRun>) -> Answer<Response> {
-    let size: usize = found.items.iter().map(|run| 600 + logged(run).map(str::len).iter().sum::<usize>()).sum();
+    let size: usize =
+        found.items.iter().map(|run| 600 + logged(run).map(str::len).iter().sum::<usize>()).sum();
     let mut body = String::with_capacity(size + 100);
     body.push('{');
     for (index, run) in found.items.iter().enumerate() {

@@ -263,7 +263,8 @@ fn fill(connection: &Connection, runs: &mut [Listed], select: &Select) -> Result
         run.location = match locations.get(&run.experiment) {
             Some(known) => known.clone(),
             None => {
-                let found: Option<String> = location.query_row([run.experiment], |row| row.get(0)).optional()?;
+                let found: Option<String> =
+                    location.query_row([run.experiment], |row| row.get(0)).optional()?;
                 locations.entry(run.experiment).or_insert(found.unwrap_or_default()).clone()
             }
         };
@@ -285,7 +286,8 @@ impl<'c> List<'c> {
         let (text, keys) = match pick {
             Pick::All => (all.to_owned(), Vec::new()),
             Pick::Keys(keys) => {
-                let (patterns, exact): (Vec<&String>, Vec<&String>) = keys.iter().partition(|key| key.contains('*'));
+                let (patterns, exact): (Vec<&String>, Vec<&String>) =
+                    keys.iter().partition(|key| key.contains('*'));
                 let globs: Vec<String> = patterns.into_iter().map(|pattern| glob(pattern)).collect();
                 let mut text = format!("{all} AND (x.key IN (SELECT value FROM json_each($2))");
                 let mut keys = vec![super::encode("keys", family, &exact)?];

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 use tokio::sync::Semaphore;
 
 use super::Scalar;
@@ -78,7 +78,9 @@ impl Finder {
             idle.push(connection);
         }
         match done {
-            Err(Error::Search(error)) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+            Err(Error::Search(error))
+                if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) =>
+            {
                 Err(Error::TooLong { limit })
             }
             done => done,

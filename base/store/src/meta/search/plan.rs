@@ -56,9 +56,7 @@ pub(crate) fn page(query: &Query) -> Option<Plan> {
         (first, _) => {
             let natural = match first {
                 None => true,
-                Some((Order { field, .. }, _)) => {
-                    *field == Field::Attribute(super::Attribute::Started)
-                }
+                Some((Order { field, .. }, _)) => *field == Field::Attribute(super::Attribute::Started),
             };
             let piece = plain(query, experiments.as_deref(), few.filter(|_| natural))?;
             Some(Plan { pieces: vec![piece] })
@@ -106,7 +104,13 @@ fn plain(query: &Query, experiments: Option<&[i64]>, walked: Option<&[i64]>) -> 
         (Some(ids), _) => branches(&mut sql, ids, query.view),
         (None, Some(ids)) => {
             let list = format!("r.experiment IN {}", sql.experiments(ids));
-            vec![[Some(list.as_str()), view(query.view)].into_iter().flatten().collect::<Vec<_>>().join(" AND ")]
+            vec![
+                [Some(list.as_str()), view(query.view)]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" AND "),
+            ]
         }
         (None, None) => vec![view(query.view).unwrap_or("1 = 1").to_owned()],
     };
@@ -146,7 +150,13 @@ fn by_metric(query: &Query, experiments: &[i64], walk: &Walk<'_>) -> Option<Plan
 }
 
 /// One of the three walks: 0 of numbers, 1 of NaN, 2 of runs without the metric.
-fn piece(query: &Query, experiments: &[i64], walk: &Walk<'_>, rank: i64, after: Option<&[Scalar]>) -> Option<Piece> {
+fn piece(
+    query: &Query,
+    experiments: &[i64],
+    walk: &Walk<'_>,
+    rank: i64,
+    after: Option<&[Scalar]>,
+) -> Option<Piece> {
     let mut sql = Sql::new(Room::Runs, (rank < 2).then_some("o.run"));
     let value = if rank == 0 { "o.value" } else { "0.0" };
     let mut keys = vec![
@@ -163,12 +173,15 @@ fn piece(query: &Query, experiments: &[i64], walk: &Walk<'_>, rank: i64, after: 
     let metric = sql.bind(Scalar::Text(walk.metric.to_owned()));
     let mut conditions = Vec::new();
     let branches = if rank == 2 {
-        conditions.push(format!("(SELECT 1 FROM metric_latest x WHERE x.run = r.id AND x.key = {metric}) IS NULL"));
+        conditions
+            .push(format!("(SELECT 1 FROM metric_latest x WHERE x.run = r.id AND x.key = {metric}) IS NULL"));
         branches(&mut sql, experiments, query.view)
     } else {
         let nan = rank == 1;
         let ids: Vec<String> = experiments.iter().map(|id| sql.bind(Scalar::Int(*id))).collect();
-        let one = |id: String| format!("o.experiment = {id} AND o.key = {metric} AND o.is_nan = {}", i64::from(nan));
+        let one = |id: String| {
+            format!("o.experiment = {id} AND o.key = {metric} AND o.is_nan = {}", i64::from(nan))
+        };
         let branches = ids.into_iter().map(one).collect();
         conditions.extend(view(query.view).map(str::to_owned));
         branches

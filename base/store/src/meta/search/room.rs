@@ -142,16 +142,20 @@ impl Room {
             Self::Experiments => Side { table: "experiment_tag", join: "x.experiment = r.id", single: true },
             Self::LoggedModels => Side { table: "logged_model_tag", join: "x.model = r.id", single: true },
             Self::Models => Side { table: "model_tag", join: "x.model = r.name", single: true },
-            Self::Versions => {
-                Side { table: "model_version_tag", join: "x.model = r.model AND x.version = r.version", single: true }
-            }
+            Self::Versions => Side {
+                table: "model_version_tag",
+                join: "x.model = r.model AND x.version = r.version",
+                single: true,
+            },
         }
     }
 
     pub(super) const fn params(self) -> Option<Side> {
         match self {
             Self::Runs => Some(Side { table: "run_param", join: "x.run = r.id", single: true }),
-            Self::LoggedModels => Some(Side { table: "logged_model_param", join: "x.model = r.id", single: true }),
+            Self::LoggedModels => {
+                Some(Side { table: "logged_model_param", join: "x.model = r.id", single: true })
+            }
             Self::Experiments | Self::Models | Self::Versions => None,
         }
     }
@@ -159,7 +163,9 @@ impl Room {
     pub(super) const fn metrics(self) -> Option<Side> {
         match self {
             Self::Runs => Some(Side { table: "metric_latest", join: "x.run = r.id", single: true }),
-            Self::LoggedModels => Some(Side { table: "logged_model_metric", join: "x.model = r.id", single: false }),
+            Self::LoggedModels => {
+                Some(Side { table: "logged_model_metric", join: "x.model = r.id", single: false })
+            }
             Self::Experiments | Self::Models | Self::Versions => None,
         }
     }

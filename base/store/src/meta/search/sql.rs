@@ -10,7 +10,9 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::room::{Kind, Side};
-use super::{Attribute, Comparison, Condition, DatasetPart, Field, Order, Query, Room, Scalar, Scope, Test, View};
+use super::{
+    Attribute, Comparison, Condition, DatasetPart, Field, Order, Query, Room, Scalar, Scope, Test, View,
+};
 use crate::Error;
 
 /// An expression to sort by.
@@ -82,9 +84,8 @@ impl Sql {
                 Some((column, _)) => format!("({}) IS TRUE", self.predicate(column, test)),
                 None => "1 = 0".to_owned(),
             },
-            Field::Tag(key) => self.beside(Some(self.room.tags()), key, &[], test, |sql, test| {
-                sql.predicate("x.value", test)
-            }),
+            Field::Tag(key) => self
+                .beside(Some(self.room.tags()), key, &[], test, |sql, test| sql.predicate("x.value", test)),
             Field::Param(key) => self.beside(self.room.params(), key, &[], test, |sql, test| {
                 if compares_numbers(test) {
                     format!("typeof(x.number) = 'real' AND {}", sql.predicate("x.number", test))
@@ -141,8 +142,12 @@ impl Sql {
     ) -> String {
         let Some(side) = side else { return "1 = 0".to_owned() };
         let key = self.bind(Scalar::Text(key.to_owned()));
-        let rows =
-            format!("FROM {} x WHERE {} AND x.key = {key}{}", side.table, self.join(&side), self.scope(scopes));
+        let rows = format!(
+            "FROM {} x WHERE {} AND x.key = {key}{}",
+            side.table,
+            self.join(&side),
+            self.scope(scopes)
+        );
         match test {
             Test::Absent => format!("(SELECT 1 {rows} LIMIT 1) IS NULL"),
             Test::Present => format!("(SELECT 1 {rows} LIMIT 1) IS NOT NULL"),
@@ -227,7 +232,8 @@ impl Sql {
                 let Some(side) = self.room.metrics() else { return Vec::new() };
                 let name = self.bind(Scalar::Text(name.clone()));
                 let scope = self.scope(scopes);
-                let mut newest = format!("FROM {} x WHERE {} AND x.key = {name}{scope}", side.table, self.join(&side));
+                let mut newest =
+                    format!("FROM {} x WHERE {} AND x.key = {name}{scope}", side.table, self.join(&side));
                 if !side.single {
                     newest.push_str(" ORDER BY x.step DESC, x.timestamp DESC LIMIT 1");
                 }

@@ -28,12 +28,12 @@ const KEYS: [&str; 3] = ["a", "b", "c d"];
 
 fn plain() -> impl Strategy<Value = Plain> {
     let key = || prop::sample::select(&KEYS[..]).prop_map(str::to_owned);
-    let number = || {
-        prop_oneof![4 => (-3i32..4).prop_map(f64::from), 1 => Just(f64::NAN), 1 => Just(0.1 + 0.2), 1 => Just(f64::MAX)]
-    };
+    let number = || prop_oneof![4 => (-3i32..4).prop_map(f64::from), 1 => Just(f64::NAN), 1 => Just(0.1 + 0.2), 1 => Just(f64::MAX)];
     let text = || {
-        prop::sample::select(&["", "x", "X", "xy", "7", "0.5", " 3 ", "1e2", "-0", "nan", "0x1", "a%b", "[x]*"][..])
-            .prop_map(str::to_owned)
+        prop::sample::select(
+            &["", "x", "X", "xy", "7", "0.5", " 3 ", "1e2", "-0", "nan", "0x1", "a%b", "[x]*"][..],
+        )
+        .prop_map(str::to_owned)
     };
     (
         (0i64..3, "[ab]{1,2}", 0usize..5, 0i64..6, proptest::option::of(0i64..6), any::<bool>()),
@@ -89,7 +89,12 @@ async fn store() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
-fn value(test: &Test, comparison: impl Fn(&Scalar) -> Option<Ordering>, text: Option<&str>, nan: bool) -> bool {
+fn value(
+    test: &Test,
+    comparison: impl Fn(&Scalar) -> Option<Ordering>,
+    text: Option<&str>,
+    nan: bool,
+) -> bool {
     match test {
         Test::Compare(with, scalar) => match comparison(scalar) {
             None => nan && *with == Comparison::NotEqual,
@@ -104,7 +109,9 @@ fn value(test: &Test, comparison: impl Fn(&Scalar) -> Option<Ordering>, text: Op
         },
         Test::Like { pattern, ignore_case } => text.is_some_and(|text| like(pattern, text, *ignore_case)),
         Test::In(values) => values.iter().any(|scalar| comparison(scalar).is_some_and(Ordering::is_eq)),
-        Test::NotIn(values) => nan || values.iter().all(|scalar| comparison(scalar).is_some_and(Ordering::is_ne)),
+        Test::NotIn(values) => {
+            nan || values.iter().all(|scalar| comparison(scalar).is_some_and(Ordering::is_ne))
+        }
         Test::Absent => false,
         Test::Present => true,
     }
@@ -180,7 +187,12 @@ fn holds(condition: &Condition, run: &Plain) -> bool {
 
 /// By one key: what lacks it comes last, NaN just before it, whatever the direction.
 fn by(order: &Order, a: &Plain, b: &Plain) -> Ordering {
-    fn ranked<T>(a: Option<T>, b: Option<T>, descending: bool, with: impl Fn(&T, &T) -> Ordering) -> Ordering {
+    fn ranked<T>(
+        a: Option<T>,
+        b: Option<T>,
+        descending: bool,
+        with: impl Fn(&T, &T) -> Ordering,
+    ) -> Ordering {
         match (a, b) {
             (Some(a), Some(b)) if descending => with(&b, &a),
             (Some(a), Some(b)) => with(&a, &b),
@@ -237,7 +249,8 @@ fn condition() -> impl Strategy<Value = Condition> {
     };
     let real = || (-3i32..4).prop_map(|value| Scalar::Real(f64::from(value)));
     let text = || {
-        prop::sample::select(&["", "x", "X", "xy", "7", "a", "ab"][..]).prop_map(|text| Scalar::Text(text.into()))
+        prop::sample::select(&["", "x", "X", "xy", "7", "a", "ab"][..])
+            .prop_map(|text| Scalar::Text(text.into()))
     };
     let numbers = move || {
         prop_oneof![
@@ -260,7 +273,8 @@ fn condition() -> impl Strategy<Value = Condition> {
             1 => Just(Test::Present),
         ]
     };
-    let whole = (comparison(), 0i64..6).prop_map(|(comparison, value)| Test::Compare(comparison, Scalar::Int(value)));
+    let whole =
+        (comparison(), 0i64..6).prop_map(|(comparison, value)| Test::Compare(comparison, Scalar::Int(value)));
     let leaf = prop_oneof![
         3 => (key(), numbers()).prop_map(|(key, test)| Condition::Test(Field::Metric(key, Vec::new()), test)),
         2 => (key(), prop_oneof![numbers(), texts()])
@@ -338,7 +352,13 @@ async fn a_search_finds_what_its_words_say_in_the_order_they_say() {
 
 fn run(number: i64) -> Plain {
     let mut run = plain().new_tree(&mut TestRunner::deterministic()).unwrap().current();
-    run.row = RunRow { experiment: 0, started: Timestamp(number), deleted: false, state: RunState::Running, ..run.row };
+    run.row = RunRow {
+        experiment: 0,
+        started: Timestamp(number),
+        deleted: false,
+        state: RunState::Running,
+        ..run.row
+    };
     run.row.id = RunId::random();
     run.metrics = BTreeMap::from([("a".to_owned(), (number % 5) as f64)]);
     run
@@ -419,7 +439,8 @@ async fn a_list_shows_what_was_logged_last_also_after_the_run_has_ended() {
         run
     };
     assert_eq!(of(&check("RUNNING").await.tags), [("t".to_owned(), "".into())]);
-    let end = RunChange { state: Some(RunState::Finished), ended: Some(Timestamp(9)), ..RunChange::default() };
+    let end =
+        RunChange { state: Some(RunState::Finished), ended: Some(Timestamp(9)), ..RunChange::default() };
     store.meta().update_run(id, end).await.unwrap();
     assert_eq!(of(&check("FINISHED").await.tags), [("t".to_owned(), "".into())]);
     // What is changed later is seen at once, and what is taken away is gone.
@@ -428,7 +449,11 @@ async fn a_list_shows_what_was_logged_last_also_after_the_run_has_ended() {
     store.meta().delete_run_tag(id, "t").await.unwrap();
     assert_eq!(of(&check("FINISHED").await.tags), []);
     let point = Point { timestamp: 6, step: 1, value: -1.5 };
-    store.meta().log_batch(id, Batch { metrics: vec![("d".into(), point)], ..Batch::default() }).await.unwrap();
+    store
+        .meta()
+        .log_batch(id, Batch { metrics: vec![("d".into(), point)], ..Batch::default() })
+        .await
+        .unwrap();
     assert!(of(&check("FINISHED").await.metrics).contains(&("d".to_owned(), (-1.5).into())));
     store.close().await;
 }
@@ -441,7 +466,8 @@ async fn a_list_ships_what_was_asked_for() {
     plain.params = ["p", "q"].map(|key| (key.to_owned(), "1".to_owned())).into();
     log(&store, &plain).await;
     let keys = |keys: &[&str]| Pick::Keys(keys.iter().map(|key| (*key).to_owned()).collect());
-    let select = Select { metrics: keys(&["val_*", "none"]), params: keys(&["q"]), tags: keys(&[]), inputs: false };
+    let select =
+        Select { metrics: keys(&["val_*", "none"]), params: keys(&["q"]), tags: keys(&[]), inputs: false };
     for end in [false, true] {
         if end {
             let change = RunChange { state: Some(RunState::Failed), ..RunChange::default() };
