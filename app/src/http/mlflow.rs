@@ -21,6 +21,7 @@ pub(crate) mod guard;
 mod refusal;
 mod show;
 mod show_registry;
+mod show_runs;
 
 mod about;
 mod artifacts;

@@ -31,36 +31,76 @@ CREATE TABLE run (
     deleted    INTEGER NOT NULL DEFAULT 0,
     detail     TEXT NOT NULL
 );
-CREATE INDEX run_by_experiment ON run (experiment, started DESC, id);
+-- A page of an experiment's runs is a walk along this index that stops when it is full.
+CREATE INDEX run_by_experiment ON run (experiment, deleted, started DESC, id);
 CREATE INDEX run_by_parent ON run (parent);
 CREATE INDEX run_by_state ON run (state) WHERE state IN ('RUNNING', 'SCHEDULED');
 
+-- What belongs to a run lies together, by run and key: one place to read, and no second tree to write.
+-- `number` is a value that reads as a number, for searches that compare numbers; else it stays text.
+-- (SQLite alone has WITHOUT ROWID and gives a generated column the type that its text looks like.)
 CREATE TABLE run_param (
-    run   TEXT NOT NULL REFERENCES run(id),
-    key   TEXT NOT NULL,
-    value TEXT NOT NULL,
+    run    TEXT NOT NULL REFERENCES run(id),
+    key    TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    number REAL GENERATED ALWAYS AS (value) VIRTUAL,
     PRIMARY KEY (run, key)
-);
+) WITHOUT ROWID;
 CREATE TABLE run_tag (
     run   TEXT NOT NULL REFERENCES run(id),
     key   TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (run, key)
-);
+) WITHOUT ROWID;
 
 -- The newest value of each metric stands apart from its series, so that neither a search nor a listing
 -- ever reads a series. A series is a tail of rows and, once that is long, packed chunks.
 CREATE TABLE metric_latest (
-    run       TEXT NOT NULL REFERENCES run(id),
-    key       TEXT NOT NULL,
-    value     DOUBLE PRECISION NOT NULL,
-    is_nan    INTEGER NOT NULL DEFAULT 0,
-    timestamp BIGINT NOT NULL,
-    step      BIGINT NOT NULL,
-    points    BIGINT NOT NULL,
-    tail      BIGINT NOT NULL,
+    run        TEXT NOT NULL REFERENCES run(id),
+    key        TEXT NOT NULL,
+    experiment INTEGER,
+    value      DOUBLE PRECISION NOT NULL,
+    is_nan     INTEGER NOT NULL DEFAULT 0,
+    shown      TEXT NOT NULL, -- the value as JSON, exact (SQLite's own text of a number is not)
+    timestamp  BIGINT NOT NULL,
+    step       BIGINT NOT NULL,
+    points     BIGINT NOT NULL,
+    tail       BIGINT NOT NULL,
     PRIMARY KEY (run, key)
+) WITHOUT ROWID;
+-- An experiment's runs in the order of a metric: a page of them is a walk that stops when it is full.
+CREATE INDEX metric_by_value ON metric_latest (experiment, key, is_nan, value, run);
+CREATE TRIGGER metric_moves AFTER UPDATE OF experiment ON run WHEN OLD.experiment <> NEW.experiment BEGIN
+    UPDATE metric_latest SET experiment = NEW.experiment WHERE run = NEW.id;
+END;
+
+-- What was logged on an ended run, as lists shall show it: JSON that is ready to be sent. A card is a copy
+-- and may be missing; triggers take it away when anything in it changes, whoever changes it.
+CREATE TABLE run_card (
+    run     TEXT PRIMARY KEY REFERENCES run(id) ON DELETE CASCADE,
+    metrics TEXT NOT NULL,
+    params  TEXT NOT NULL,
+    tags    TEXT NOT NULL
 );
+CREATE TRIGGER card_metric_new AFTER INSERT ON metric_latest
+    BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
+CREATE TRIGGER card_metric_changed AFTER UPDATE OF value, is_nan, timestamp, step ON metric_latest
+    BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
+CREATE TRIGGER card_metric_gone AFTER DELETE ON metric_latest
+    BEGIN DELETE FROM run_card WHERE run = OLD.run; END;
+CREATE TRIGGER card_param_new AFTER INSERT ON run_param
+    BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
+CREATE TRIGGER card_param_changed AFTER UPDATE ON run_param
+    BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
+CREATE TRIGGER card_param_gone AFTER DELETE ON run_param
+    BEGIN DELETE FROM run_card WHERE run = OLD.run; END;
+CREATE TRIGGER card_tag_new AFTER INSERT ON run_tag
+    BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
+CREATE TRIGGER card_tag_changed AFTER UPDATE ON run_tag
+    BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
+CREATE TRIGGER card_tag_gone AFTER DELETE ON run_tag
+    BEGIN DELETE FROM run_card WHERE run = OLD.run; END;
+
 CREATE TABLE metric_tail (
     run       TEXT NOT NULL,
     key       TEXT NOT NULL,

@@ -1,9 +1,10 @@
 -- What clients of the tracking protocol say of models, beside the records.
 
 CREATE TABLE logged_model_param (
-    model TEXT NOT NULL REFERENCES logged_model(id),
-    key   TEXT NOT NULL,
-    value TEXT NOT NULL,
+    model  TEXT NOT NULL REFERENCES logged_model(id),
+    key    TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    number REAL GENERATED ALWAYS AS (value) VIRTUAL,
     PRIMARY KEY (model, key)
 );
 CREATE TABLE logged_model_tag (

@@ -21,6 +21,15 @@ pub enum Error {
     /// The metadata database refused.
     #[error("use the metadata database")]
     Database(#[from] sqlx::Error),
+    /// The metadata database refused a search.
+    #[error("search the metadata database")]
+    Search(#[from] rusqlite::Error),
+    /// A search took too long and was given up.
+    #[error("the search took longer than {} and was given up", seconds(*limit))]
+    TooLong {
+        /// How long it may take.
+        limit: std::time::Duration,
+    },
     /// The metadata database was written by a newer Rondo.
     #[error("the store in `{}` was written by a newer version of rondo (format {found}, this one knows {known})", path.display())]
     Newer {
@@ -162,6 +171,10 @@ impl Error {
     }
 }
 
+fn seconds(limit: std::time::Duration) -> String {
+    format!("{} s", limit.as_secs_f64())
+}
+
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
@@ -169,7 +182,8 @@ impl Explain for Error {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
                 _ => Code::Io,
             },
-            Self::Database(_) => Code::Database,
+            Self::Database(_) | Self::Search(_) => Code::Database,
+            Self::TooLong { .. } => Code::ValueInvalid,
             Self::Newer { .. } => Code::Database,
             Self::Record { .. } => Code::Corrupt,
             Self::Corrupt { .. } | Self::NotAFolder { .. } => Code::Corrupt,
@@ -190,8 +204,12 @@ impl Explain for Error {
             Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Corrupt { .. } => vec!["rondo data verify".to_owned()],
+            Self::TooLong { .. } => {
+                vec!["search fewer experiments, or order by a metric or by start_time".to_owned()]
+            }
             Self::Io { .. }
             | Self::Database(_)
+            | Self::Search(_)
             | Self::Record { .. }
             | Self::NotAFolder { .. }
             | Self::Tree { .. }

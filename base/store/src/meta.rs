@@ -3,9 +3,11 @@
 //! Reads go to a pool of connections and see the last commit. Writes of this process queue up for one
 //! writer (see [`writer`]), which commits what has gathered in one transaction and only then answers, so
 //! that many small writes share one sync of the disk. Writers of several processes wait for each other.
+//! Searches of runs have connections of their own (see [`search`]), so that a long one delays nobody.
 
 pub mod artifacts;
 pub mod cache;
+mod cards;
 pub mod columns;
 pub mod datasets;
 pub mod experiments;
@@ -13,6 +15,7 @@ pub mod facts;
 pub mod journal;
 pub mod leases;
 pub mod live;
+pub mod listing;
 pub mod logged_models;
 pub mod marks;
 pub mod metrics;
@@ -25,6 +28,7 @@ pub mod search;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -35,6 +39,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::Error;
+use search::Finder;
 pub use writer::Work;
 use writer::Writer;
 
@@ -53,6 +58,7 @@ const WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Meta {
     readers: SqlitePool,
+    finder: Arc<Finder>,
     writer: Writer,
 }
 
@@ -76,7 +82,8 @@ impl Meta {
             .min_connections(0)
             .max_connections(4)
             .connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { readers, writer: Writer::start(connection) })
+        let finder = Arc::new(Finder::new(root.join("metadata.db"), WAIT));
+        Ok(Self { readers, finder, writer: Writer::start(connection) })
     }
 
     /// Does a piece of work in a transaction and answers when it is on the disk.
@@ -108,7 +115,13 @@ impl Meta {
         Ok(())
     }
 
+    /// What searches runs.
+    pub(crate) const fn finder(&self) -> &Arc<Finder> {
+        &self.finder
+    }
+
     pub(crate) async fn close(&self) {
+        self.finder.close();
         self.readers.close().await;
         self.writer.close().await;
     }

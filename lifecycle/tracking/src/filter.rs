@@ -1,8 +1,10 @@
 //! Filters and orders as text: MLflow's grammar, and more.
 //!
-//! MLflow takes tests joined by AND. Here OR, NOT, parentheses and IN on every field are taken too. A test
-//! of a metric, parameter or tag that a run has not got is false, whatever the operator; `NOT` of it is
-//! true. Keys with unusual characters stand in backticks or double quotes.
+//! MLflow takes tests joined by AND. Here OR, NOT, parentheses and IN on every field are taken too, and a
+//! parameter is compared with a number as a number (`params.depth > 5`, true of those that read as one).
+//! A test of a metric, parameter or tag that a run has not got is false, whatever the operator; `NOT` of it
+//! is true. Keys with unusual characters stand in backticks or double quotes. How long, how deep and of
+//! how many tests and values a filter may be is bounded.
 
 mod lexer;
 mod parser;
@@ -97,6 +99,35 @@ mod tests {
         ] {
             assert!(parse(Room::Runs, text).is_ok(), "{text}: {:?}", parse(Room::Runs, text));
         }
+    }
+
+    #[test]
+    fn parameters_are_compared_with_numbers_as_numbers_and_with_texts_as_texts() {
+        let param = |test| Condition::Test(Field::Param("depth".to_owned()), test);
+        let number = Test::Compare(Comparison::Greater, Scalar::Real(5.0));
+        assert_eq!(parse(Room::Runs, "params.depth > 5").unwrap(), param(number));
+        let text = Test::Compare(Comparison::Equal, Scalar::Text("5".into()));
+        assert_eq!(parse(Room::Runs, "params.depth = '5'").unwrap(), param(text));
+        let list = Test::In(vec![Scalar::Real(1.0), Scalar::Real(2.5)]);
+        assert_eq!(parse(Room::Runs, "params.depth IN (1, 2.5)").unwrap(), param(list));
+        let texts = Test::NotIn(vec![Scalar::Text("a".into())]);
+        assert_eq!(parse(Room::LoggedModels, "params.depth NOT IN ('a')").unwrap(), param(texts));
+        for refused in
+            ["params.depth > '5'", "params.depth IN (1, 'a')", "tags.depth > 5", "params.depth LIKE 5"]
+        {
+            assert!(parse(Room::Runs, refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_a_filter_may_cost_is_bounded() {
+        let list = |n: usize| format!("run_id IN ({})", vec!["'x'"; n].join(","));
+        assert!(parse(Room::Runs, &list(10_000)).is_ok());
+        assert!(parse(Room::Runs, &format!("{} OR {}", list(6_000), list(6_000))).is_err());
+        assert!(parse(Room::Runs, &vec!["tags.a = 'x'"; 300].join(" OR ")).is_ok());
+        assert!(parse(Room::Runs, &vec!["tags.a = 'x'"; 301].join(" OR ")).is_err());
+        assert!(parse(Room::Runs, &format!("tags.a LIKE '{}'", "%a".repeat(6_000))).is_err());
+        assert!(parse(Room::Runs, &format!("tags.a = '{}'", "x".repeat(70_000))).is_err());
     }
 
     #[test]

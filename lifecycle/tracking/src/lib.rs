@@ -14,6 +14,7 @@ pub mod tracking;
 pub mod artifacts;
 pub mod experiments;
 pub mod history;
+pub mod listing;
 pub mod logged_models;
 pub mod runs;
 

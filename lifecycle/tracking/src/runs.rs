@@ -7,17 +7,16 @@ use rondo_core::{RunId, Timestamp};
 use rondo_store::meta::facts::Facts;
 use rondo_store::meta::metrics::{Batch, Point};
 use rondo_store::meta::runs::RunChange;
-use rondo_store::meta::search::{Query, Room};
 use serde_json::Value;
 
 use crate::artifacts::run_root;
 use crate::tracking::{Found, Search};
-use crate::{Error, Tracking, filter, limits, naming, page};
+use crate::{Error, Tracking, limits, naming, page};
 
 /// Rows of a page of runs, unless it is said.
-const PAGE: u32 = 1000;
+pub(crate) const PAGE: u32 = 1000;
 /// Rows of a page of runs, at most.
-const PAGE_MAX: u32 = 50_000;
+pub(crate) const PAGE_MAX: u32 = 50_000;
 
 /// The tag that is a run's name.
 pub const RUN_NAME: &str = "mlflow.runName";
@@ -272,20 +271,12 @@ impl Tracking {
         Ok(())
     }
 
-    /// Runs of these experiments that match.
+    /// Runs of these experiments that match, as records to compute with; to show them see `list_runs`.
     ///
     /// # Errors
     /// When the filter, the order or the page token cannot be understood.
     pub async fn search_runs(&self, experiments: &[String], search: &Search) -> Result<Found<Run>, Error> {
-        let query = Query {
-            // What is no number is no experiment's id, and has no runs.
-            experiments: Some(experiments.iter().filter_map(|id| id.parse().ok()).collect()),
-            view: search.view,
-            filter: filter::parse(Room::Runs, &search.filter)?,
-            order: filter::order(Room::Runs, &search.order_by)?,
-            after: page::place(&search.page_token)?,
-            ..Query::all(Room::Runs, page::size(search.max_results, PAGE, PAGE_MAX)?)
-        };
+        let query = Self::runs_query(experiments, search)?;
         let page = self.meta().search_runs(&query).await?.ok_or_else(page::foreign)?;
         let items = self.with_facts(page.items).await?;
         Ok(Found { items, next_page_token: page.next.as_deref().map(page::token) })

@@ -1,13 +1,14 @@
 //! `runs/*`
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use rondo_core::run::{RunKind, RunState};
 use rondo_store::meta::logged_models::ModelMetric;
 use rondo_store::meta::metrics::{Batch, Point};
-use rondo_tracking::limits;
 use rondo_tracking::runs::{NewRun, RunUpdate};
 use rondo_tracking::tracking::Search;
+use rondo_tracking::{limits, listing};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use super::access::Caller;
 use super::args::{Args, wrong};
 use super::refusal::{Answer, Refusal};
 use super::show::{Info, RunShown};
+use super::show_runs;
 
 #[derive(Serialize)]
 pub(super) struct One {
@@ -240,15 +242,9 @@ pub(super) async fn log_model(State(state): State<MlflowState>, args: Args) -> A
     Ok(Json(json!({})))
 }
 
-#[derive(Serialize)]
-pub(super) struct Many {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    runs: Vec<RunShown>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
-}
-
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+/// Finds runs. Beyond MLflow's own fields a request may say `select` (what to ship of each run) and
+/// `count_only` (how many there are, and no more).
+pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
     let search = Search {
         filter: args.text("filter")?.unwrap_or_default(),
         order_by: args.texts("order_by")?,
@@ -256,7 +252,12 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
         page_token: args.text("page_token")?.unwrap_or_default(),
         view: args.view("run_view_type")?,
     };
-    let found = state.tracking.search_runs(&args.texts("experiment_ids")?, &search).await?;
-    let runs = found.items.into_iter().map(Into::into).collect();
-    Ok(Json(Many { runs, next_page_token: found.next_page_token }))
+    let experiments = args.texts("experiment_ids")?;
+    if args.flag("count_only")? == Some(true) {
+        let count = state.tracking.count_runs(&experiments, &search).await?;
+        return Ok(Json(json!({ "count": count })).into_response());
+    }
+    let select = listing::select(&args.texts("select")?)?;
+    let found = state.tracking.list_runs(&experiments, &search, &select).await?;
+    show_runs::page(&found)
 }

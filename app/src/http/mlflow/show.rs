@@ -1,8 +1,9 @@
 //! Records as MLflow's clients read them: unset fields and empty lists are left out.
 
-use rondo_core::run::RunRow;
+use rondo_core::run::{RunRow, RunState};
 use rondo_store::meta::experiments::Experiment;
 use rondo_store::meta::metrics::Point;
+use rondo_tracking::listing::ListedRun;
 use rondo_tracking::logged_models::Logged;
 use rondo_tracking::runs::Run;
 use serde::{Serialize, Serializer};
@@ -90,6 +91,25 @@ impl Info {
             end_time: row.ended.map(|ended| ended.millis()),
             artifact_uri,
             lifecycle_stage: stage(row.deleted),
+        }
+    }
+}
+
+impl Info {
+    /// Of a run in a list.
+    pub(super) fn listed(run: &ListedRun) -> Self {
+        let ListedRun { run, artifact_uri } = run;
+        Self {
+            run_id: run.id.clone(),
+            run_uuid: run.id.clone(),
+            run_name: run.name.clone(),
+            experiment_id: run.experiment.to_string(),
+            user_id: run.user.clone(),
+            status: RunState::from_status(&run.status).unwrap_or(RunState::Running).status(),
+            start_time: run.started,
+            end_time: run.ended,
+            artifact_uri: artifact_uri.clone(),
+            lifecycle_stage: stage(run.deleted),
         }
     }
 }

@@ -636,3 +636,5 @@ async fn a_chart_gets_both_ends_of_a_long_series() {
     let whole = house.get(&format!("metrics/get-history?run_id={run}&metric_key=m")).await;
     assert_eq!(whole["metrics"].as_array().unwrap().len(), 900);
 }
+
+mod search;

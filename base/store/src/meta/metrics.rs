@@ -125,8 +125,8 @@ async fn append(conn: &mut SqliteConnection, id: RunId, key: &str, points: &[Poi
     let Some(newest) = points.iter().copied().max_by(newer) else { return Ok(()) };
     let run = id.hex();
     let row = sqlx::query(
-        "INSERT INTO metric_latest (run, key, value, is_nan, timestamp, step, points, tail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+        "INSERT INTO metric_latest (run, key, experiment, value, is_nan, timestamp, step, points, tail, shown)
+         VALUES ($1, $2, (SELECT experiment FROM run WHERE id = $1), $3, $4, $5, $6, $7, $7, $8)
          ON CONFLICT (run, key) DO UPDATE SET points = points + $7, tail = tail + $7
          RETURNING value, is_nan, timestamp, step, points, tail",
     )
@@ -137,12 +137,13 @@ async fn append(conn: &mut SqliteConnection, id: RunId, key: &str, points: &[Poi
     .bind(newest.timestamp)
     .bind(newest.step)
     .bind(points.len() as i64)
+    .bind(shown(newest.value))
     .fetch_one(&mut *conn)
     .await
     .map_err(|error| no_run(error, id))?;
     if newer(&newest, &point(&row)?).is_gt() {
         sqlx::query(
-            "UPDATE metric_latest SET value = $3, is_nan = $4, timestamp = $5, step = $6
+            "UPDATE metric_latest SET value = $3, is_nan = $4, timestamp = $5, step = $6, shown = $7
              WHERE run = $1 AND key = $2",
         )
         .bind(&run)
@@ -151,6 +152,7 @@ async fn append(conn: &mut SqliteConnection, id: RunId, key: &str, points: &[Poi
         .bind(newest.value.is_nan())
         .bind(newest.timestamp)
         .bind(newest.step)
+        .bind(shown(newest.value))
         .execute(&mut *conn)
         .await?;
     }
@@ -229,6 +231,11 @@ fn newer(a: &Point, b: &Point) -> std::cmp::Ordering {
 /// SQLite turns NaN into NULL, so it is kept as 0 and a flag.
 pub(super) const fn stored(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value }
+}
+
+/// A value as JSON shows it: NaN as text, infinities as the greatest finite numbers.
+fn shown(value: f64) -> String {
+    if value.is_nan() { "\"NaN\"".to_owned() } else { format!("{:?}", value.clamp(f64::MIN, f64::MAX)) }
 }
 
 pub(super) fn point(row: &SqliteRow) -> Result<Point, Error> {

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::cache::parse_run;
-use super::{Meta, decode, encode};
+use super::{Meta, cards, decode, encode};
 use crate::Error;
 
 /// What may change in a run's row; what is `None` stays.
@@ -91,9 +91,12 @@ impl Meta {
                 .bind(change.state.map(RunState::status))
                 .bind(change.ended.map(Timestamp::millis))
                 .bind(&detail)
-                .execute(conn)
+                .execute(&mut *conn)
                 .await?;
-                if updated.rows_affected() == 1 { Ok(()) } else { Err(missing(id)) }
+                if updated.rows_affected() != 1 {
+                    return Err(missing(id));
+                }
+                if change.state.is_some_and(RunState::ended) { cards::make(conn, id).await } else { Ok(()) }
             })
         })
         .await

@@ -5,19 +5,27 @@
 //! after them, so that a deep page costs what the first does and no row is skipped while others are
 //! written. This is no parser: what a filter's text means is the tracking stage's to say.
 
+mod finder;
+pub(crate) mod plan;
+pub(crate) mod room;
 mod sql;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use rondo_core::run::RunRow;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::Meta;
 use super::experiments::{self, Experiment};
-use super::runs;
 use crate::Error;
+pub(crate) use finder::{Finder, numbered};
 use sql::Sql;
+
+/// How long a search may take, unless it is said.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +224,8 @@ pub struct Query {
     pub limit: u32,
     /// Where the page before ended.
     pub after: Option<Vec<Scalar>>,
+    /// How long it may take.
+    pub patience: Duration,
 }
 
 impl Query {
@@ -229,6 +239,7 @@ impl Query {
             order: Vec::new(),
             limit,
             after: None,
+            patience: PATIENCE,
         }
     }
 }
@@ -243,14 +254,6 @@ pub struct Page<T> {
 }
 
 impl Meta {
-    /// Runs that match, a page of them. Nothing when the page's start does not belong to this order.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn search_runs(&self, query: &Query) -> Result<Option<Page<RunRow>>, Error> {
-        self.search(Room::Runs, query, runs::read).await
-    }
-
     /// Experiments that match, a page of them. Nothing when the page's start does not belong to this order.
     ///
     /// # Errors
@@ -295,7 +298,16 @@ impl Meta {
                 Scalar::Text(value) => statement.bind(value),
             };
         }
-        let mut rows = statement.fetch_all(self.readers()).await?;
+        let mut connection = self.readers().acquire().await?;
+        let clock = Clock::start(query.patience);
+        let ticks = clock.ticks();
+        connection.lock_handle().await?.set_progress_handler(1000, ticks);
+        let found = statement.fetch_all(&mut *connection).await;
+        connection.lock_handle().await?.remove_progress_handler();
+        let mut rows = match found {
+            Err(_) if clock.over() => return Err(Error::TooLong { limit: query.patience }),
+            found => found?,
+        };
         let limit = query.limit as usize;
         let more = rows.len() > limit;
         rows.truncate(limit);
@@ -310,3 +322,34 @@ impl Meta {
         Ok(Some(Page { items, next }))
     }
 }
+
+/// What ends a search on a connection that others use too: when this is gone, it ends nothing any more.
+struct Clock {
+    end: Instant,
+    runs: Arc<AtomicBool>,
+}
+
+impl Clock {
+    fn start(limit: Duration) -> Self {
+        Self { end: Instant::now() + limit, runs: Arc::new(AtomicBool::new(true)) }
+    }
+
+    fn over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+
+    /// What SQLite asks from time to time: whether to go on.
+    fn ticks(&self) -> impl FnMut() -> bool + Send + use<> {
+        let (end, runs) = (self.end, Arc::clone(&self.runs));
+        move || !runs.load(Ordering::Relaxed) || Instant::now() < end
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.runs.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,10 @@ use crate::Error;
 const DEPTH: usize = 40;
 /// How many tests a filter may have.
 const TESTS: usize = 300;
+/// How many values the lists of a filter may have, all together.
+const VALUES: usize = 10_000;
+/// How long a pattern may be, in bytes.
+const PATTERN: usize = 10_000;
 
 pub(super) struct Parser {
     what: &'static str,
@@ -25,6 +29,7 @@ pub(super) struct Parser {
     tokens: std::iter::Peekable<std::vec::IntoIter<Spot>>,
     end: usize,
     tests: usize,
+    values: usize,
 }
 
 /// What kind of values a field has.
@@ -33,12 +38,14 @@ enum Kind {
     Number,
     Whole,
     Text,
+    /// Text that is compared as a number with a number, as text with a quoted text.
+    Either,
 }
 
 impl Parser {
     pub(super) fn new(what: &'static str, room: Room, text: &str) -> Result<Self, Error> {
         let end = text.chars().count() + 1;
-        Ok(Self { what, room, tokens: tokens(what, text)?.into_iter().peekable(), end, tests: 0 })
+        Ok(Self { what, room, tokens: tokens(what, text)?.into_iter().peekable(), end, tests: 0, values: 0 })
     }
 
     /// A whole filter; an empty one is true of everything.
@@ -135,12 +142,16 @@ impl Parser {
         }
         for (word, ignore_case) in [("like", false), ("ilike", true)] {
             if self.keyword(word) {
-                if kind != Kind::Text {
+                if !matches!(kind, Kind::Text | Kind::Either) {
                     return Err(self.error(at, "LIKE and ILIKE are for text only".to_owned()));
                 }
-                let Scalar::Text(pattern) = self.value(kind)? else {
+                let at = self.at();
+                let Scalar::Text(pattern) = self.value(Kind::Text)? else {
                     return Err(self.error(at, "expected a quoted pattern".to_owned()));
                 };
+                if pattern.len() > PATTERN {
+                    return Err(self.error(at, format!("a pattern longer than {PATTERN} bytes")));
+                }
                 let test = Condition::Test(field, Test::Like { pattern, ignore_case });
                 return Ok(if negated { Condition::Not(Box::new(test)) } else { test });
             }
@@ -154,7 +165,8 @@ impl Parser {
                 "expected one of =, !=, <, <=, >, >=, LIKE, ILIKE, IN, NOT IN, IS NULL, IS NOT NULL";
             return Err(self.error(at, expected.to_owned()));
         };
-        if kind == Kind::Text && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+        let text = kind == Kind::Text || (kind == Kind::Either && self.text_is_next());
+        if text && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
             return Err(self.error(at, "text can be compared by =, !=, LIKE, ILIKE and IN only".to_owned()));
         }
         let value = self.value(kind)?;
@@ -199,11 +211,15 @@ impl Parser {
         match field {
             Field::Metric(..) => Kind::Number,
             Field::Attribute(attribute) if self.room.is_number(*attribute) == Some(true) => Kind::Whole,
+            Field::Param(_) => Kind::Either,
             Field::Attribute(_)
-            | Field::Param(_)
             | Field::Tag(_)
             | Field::Dataset(DatasetPart::Name | DatasetPart::Digest | DatasetPart::Context) => Kind::Text,
         }
+    }
+
+    fn text_is_next(&mut self) -> bool {
+        self.tokens.peek().is_some_and(|spot| matches!(spot.token, Token::Single(_) | Token::Double(_)))
     }
 
     fn list(&mut self, kind: Kind) -> Result<Vec<Scalar>, Error> {
@@ -211,11 +227,18 @@ impl Parser {
         if self.tokens.next_if(|spot| spot.token == Token::Open).is_none() {
             return Err(self.error(at, "expected a list such as ('a', 'b')".to_owned()));
         }
+        // Of texts that may be numbers all of a list are the one or the other.
+        let kind = match kind {
+            Kind::Either if self.text_is_next() => Kind::Text,
+            Kind::Either => Kind::Number,
+            Kind::Number | Kind::Whole | Kind::Text => kind,
+        };
         let mut values = Vec::new();
         loop {
             values.push(self.value(kind)?);
-            if values.len() > 10_000 {
-                return Err(self.error(at, "more than 10000 values in a list".to_owned()));
+            self.values += 1;
+            if self.values > VALUES {
+                return Err(self.error(at, format!("more than {VALUES} values in lists")));
             }
             let at = self.at();
             match self.tokens.next().map(|spot| spot.token) {
@@ -230,8 +253,10 @@ impl Parser {
         let at = self.at();
         let token = self.tokens.next().map(|spot| spot.token);
         let value = match (kind, token) {
-            (Kind::Text, Some(Token::Single(text) | Token::Double(text))) => Some(Scalar::Text(text)),
-            (Kind::Number, Some(Token::Word(word))) => {
+            (Kind::Text | Kind::Either, Some(Token::Single(text) | Token::Double(text))) => {
+                Some(Scalar::Text(text))
+            }
+            (Kind::Number | Kind::Either, Some(Token::Word(word))) => {
                 word.parse().ok().filter(|value: &f64| value.is_finite()).map(Scalar::Real)
             }
             (Kind::Whole, Some(Token::Word(word))) => match word.parse() {
@@ -242,6 +267,7 @@ impl Parser {
         };
         let expected = match kind {
             Kind::Text => "expected a quoted text value",
+            Kind::Either => "expected a quoted text value or a number",
             Kind::Number | Kind::Whole => "expected a number",
         };
         value.ok_or_else(|| self.error(at, expected.to_owned()))

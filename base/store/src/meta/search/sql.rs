@@ -1,289 +1,161 @@
 //! The text of a search, and what is bound to it.
 //!
-//! Each room has a table, expressions for its attributes and tables of keys and values beside it. SQL that
-//! only SQLite has: `json_extract`, `GLOB`.
+//! A test of a key is a look at the one row that the key can have, and never a join: which table is walked
+//! and which is looked up is said here and not left to a planner's guess. SQL that only SQLite has:
+//! `json_extract`, `json_each`, `GLOB`, `IS TRUE` of numbers.
 
 use std::fmt::Write as _;
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::room::{Kind, Side};
 use super::{
     Attribute, Comparison, Condition, DatasetPart, Field, Order, Query, Room, Scalar, Scope, Test, View,
 };
 use crate::Error;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Int,
-    Real,
-    Text,
-}
-
-/// A table of keys and values beside a room's own.
-struct Side {
-    table: &'static str,
-    join: &'static str,
-}
-
 /// An expression to sort by.
-pub(super) struct Key {
-    sql: String,
-    kind: Kind,
-    descending: bool,
-}
-
-impl Room {
-    const fn table(self) -> &'static str {
-        match self {
-            Self::Runs => "run",
-            Self::Experiments => "experiment",
-            Self::LoggedModels => "logged_model",
-            Self::Models => "model",
-            Self::Versions => "model_version",
-        }
-    }
-
-    const fn experiment(self) -> Option<&'static str> {
-        match self {
-            Self::Runs | Self::LoggedModels => Some("r.experiment"),
-            Self::Experiments => Some("r.id"),
-            Self::Models | Self::Versions => None,
-        }
-    }
-
-    const fn deletes_softly(self) -> bool {
-        match self {
-            Self::Runs | Self::Experiments | Self::LoggedModels => true,
-            Self::Models | Self::Versions => false,
-        }
-    }
-
-    /// The expression of an attribute, where the room has it.
-    const fn column(self, attribute: Attribute) -> Option<(&'static str, Kind)> {
-        use Attribute as A;
-        match self {
-            Self::Runs => match attribute {
-                A::Id => Some(("r.id", Kind::Text)),
-                A::Name => Some(("r.name", Kind::Text)),
-                A::User => Some((
-                    "COALESCE((SELECT t.value FROM run_tag t WHERE t.run = r.id AND t.key = 'mlflow.user'), r.user_name)",
-                    Kind::Text,
-                )),
-                A::Status => Some(("r.state", Kind::Text)),
-                A::ArtifactUri => Some((
-                    "((SELECT e.artifact_location FROM experiment e WHERE e.id = r.experiment) || '/' || r.id || '/artifacts')",
-                    Kind::Text,
-                )),
-                A::Started | A::Created => Some(("r.started", Kind::Int)),
-                A::Ended => Some(("r.ended", Kind::Int)),
-                A::Parent => Some((
-                    "COALESCE((SELECT t.value FROM run_tag t WHERE t.run = r.id AND t.key = 'mlflow.parentRunId'), r.parent)",
-                    Kind::Text,
-                )),
-                A::Updated | A::Type | A::SourceRun | A::Number | A::Source => None,
-            },
-            Self::Experiments => match attribute {
-                A::Id => Some(("CAST(r.id AS TEXT)", Kind::Text)),
-                A::Name => Some(("r.name", Kind::Text)),
-                A::Created => Some(("r.created", Kind::Int)),
-                A::Updated => Some(("r.updated", Kind::Int)),
-                A::ArtifactUri => Some(("r.artifact_location", Kind::Text)),
-                A::User
-                | A::Status
-                | A::Started
-                | A::Ended
-                | A::Parent
-                | A::Type
-                | A::SourceRun
-                | A::Number
-                | A::Source => None,
-            },
-            Self::LoggedModels => match attribute {
-                A::Id => Some(("r.id", Kind::Text)),
-                A::Name => Some(("r.name", Kind::Text)),
-                A::Status => Some(("r.status", Kind::Text)),
-                A::Created => Some(("r.created", Kind::Int)),
-                A::Updated => Some(("r.updated", Kind::Int)),
-                A::Type => Some(("json_extract(r.record, '$.model_type')", Kind::Text)),
-                A::SourceRun => Some(("r.run", Kind::Text)),
-                A::User | A::ArtifactUri | A::Started | A::Ended | A::Parent | A::Number | A::Source => None,
-            },
-            Self::Models => match attribute {
-                A::Id | A::Name => Some(("r.name", Kind::Text)),
-                A::Created => Some(("r.created", Kind::Int)),
-                A::Updated => Some(("r.updated", Kind::Int)),
-                A::User
-                | A::Status
-                | A::ArtifactUri
-                | A::Started
-                | A::Ended
-                | A::Parent
-                | A::Type
-                | A::SourceRun
-                | A::Number
-                | A::Source => None,
-            },
-            Self::Versions => match attribute {
-                A::Name => Some(("r.model", Kind::Text)),
-                A::Number => Some(("r.version", Kind::Int)),
-                A::Created => Some(("r.created", Kind::Int)),
-                A::Updated => Some(("r.updated", Kind::Int)),
-                A::SourceRun => Some(("r.run", Kind::Text)),
-                A::Source => Some(("json_extract(r.record, '$.source')", Kind::Text)),
-                A::Id
-                | A::User
-                | A::Status
-                | A::ArtifactUri
-                | A::Started
-                | A::Ended
-                | A::Parent
-                | A::Type => None,
-            },
-        }
-    }
-
-    /// Whether values of an attribute are numbers; nothing where the room lacks it.
-    pub fn is_number(self, attribute: Attribute) -> Option<bool> {
-        self.column(attribute).map(|(_, kind)| kind != Kind::Text)
-    }
-
-    const fn tags(self) -> Side {
-        match self {
-            Self::Runs => Side { table: "run_tag", join: "x.run = r.id" },
-            Self::Experiments => Side { table: "experiment_tag", join: "x.experiment = r.id" },
-            Self::LoggedModels => Side { table: "logged_model_tag", join: "x.model = r.id" },
-            Self::Models => Side { table: "model_tag", join: "x.model = r.name" },
-            Self::Versions => {
-                Side { table: "model_version_tag", join: "x.model = r.model AND x.version = r.version" }
-            }
-        }
-    }
-
-    const fn params(self) -> Option<Side> {
-        match self {
-            Self::Runs => Some(Side { table: "run_param", join: "x.run = r.id" }),
-            Self::LoggedModels => Some(Side { table: "logged_model_param", join: "x.model = r.id" }),
-            Self::Experiments | Self::Models | Self::Versions => None,
-        }
-    }
-
-    const fn metrics(self) -> Option<Side> {
-        match self {
-            Self::Runs => Some(Side { table: "metric_latest", join: "x.run = r.id" }),
-            Self::LoggedModels => Some(Side { table: "logged_model_metric", join: "x.model = r.id" }),
-            Self::Experiments | Self::Models | Self::Versions => None,
-        }
-    }
-
-    /// The order that ends every order: total, so that pages neither overlap nor leave gaps.
-    fn own_order(self) -> Vec<Key> {
-        let key = |sql: &str, kind, descending| Key { sql: sql.to_owned(), kind, descending };
-        match self {
-            Self::Runs => vec![key("r.started", Kind::Int, true), key("r.id", Kind::Text, false)],
-            Self::Experiments => vec![key("r.updated", Kind::Int, true), key("r.id", Kind::Int, true)],
-            Self::LoggedModels => vec![key("r.created", Kind::Int, true), key("r.id", Kind::Text, false)],
-            Self::Models => vec![key("r.name", Kind::Text, false)],
-            Self::Versions => vec![
-                key("r.updated", Kind::Int, true),
-                key("r.model", Kind::Text, false),
-                key("r.version", Kind::Int, true),
-            ],
-        }
-    }
+pub(crate) struct Key {
+    pub(crate) sql: String,
+    pub(crate) kind: Kind,
+    pub(crate) descending: bool,
+    /// Whether every row has the same here, so that nothing is to be sorted.
+    pub(crate) constant: bool,
 }
 
 /// SQL under construction: text of this program's own, and what is bound to it.
-#[derive(Default)]
-pub(super) struct Sql {
-    pub(super) text: String,
-    pub(super) binds: Vec<Scalar>,
+pub(crate) struct Sql {
+    pub(crate) text: String,
+    pub(crate) binds: Vec<Scalar>,
+    room: Room,
+    /// The id of a run, where a walk along another table than its own leads to it.
+    owner: Option<&'static str>,
 }
 
 impl Sql {
-    fn bind(&mut self, value: Scalar) -> String {
+    pub(crate) const fn new(room: Room, owner: Option<&'static str>) -> Self {
+        Self { text: String::new(), binds: Vec::new(), room, owner }
+    }
+
+    pub(crate) fn bind(&mut self, value: Scalar) -> String {
         self.binds.push(value);
         format!("${}", self.binds.len())
     }
 
-    fn list(&mut self, values: &[Scalar]) -> String {
-        let marks: Vec<String> = values.iter().map(|value| self.bind(value.clone())).collect();
-        format!("({})", marks.join(", "))
+    /// A list of values, bound as one where that is exact, so that its length is not in the text.
+    pub(crate) fn list(&mut self, values: &[Scalar]) -> String {
+        let mut json = Vec::with_capacity(values.len());
+        for value in values {
+            match value {
+                Scalar::Int(value) => json.push(serde_json::Value::from(*value)),
+                Scalar::Text(value) => json.push(serde_json::Value::from(value.as_str())),
+                Scalar::Real(_) => {
+                    let marks: Vec<String> = values.iter().map(|value| self.bind(value.clone())).collect();
+                    return format!("({})", marks.join(", "));
+                }
+            }
+        }
+        let list = self.bind(Scalar::Text(serde_json::Value::Array(json).to_string()));
+        format!("(SELECT value FROM json_each({list}))")
     }
 
-    fn condition(&mut self, room: Room, condition: &Condition) -> String {
+    pub(crate) fn condition(&mut self, condition: &Condition) -> String {
         match condition {
-            Condition::All(parts) => self.joined(room, parts, " AND ", "1 = 1"),
-            Condition::Any(parts) => self.joined(room, parts, " OR ", "1 = 0"),
-            Condition::Not(inner) => format!("NOT ({})", self.condition(room, inner)),
-            Condition::Test(field, test) => self.test(room, field, test),
+            Condition::All(parts) => self.joined(parts, " AND ", "1 = 1"),
+            Condition::Any(parts) => self.joined(parts, " OR ", "1 = 0"),
+            Condition::Not(inner) => format!("NOT ({})", self.condition(inner)),
+            Condition::Test(field, test) => self.test(field, test),
         }
     }
 
-    fn joined(&mut self, room: Room, parts: &[Condition], with: &str, none: &str) -> String {
+    fn joined(&mut self, parts: &[Condition], with: &str, none: &str) -> String {
         if parts.is_empty() {
             return none.to_owned();
         }
-        let parts: Vec<String> = parts.iter().map(|part| self.condition(room, part)).collect();
+        let parts: Vec<String> = parts.iter().map(|part| self.condition(part)).collect();
         format!("({})", parts.join(with))
     }
 
-    fn test(&mut self, room: Room, field: &Field, test: &Test) -> String {
+    fn test(&mut self, field: &Field, test: &Test) -> String {
         match field {
-            Field::Attribute(attribute) => match room.column(*attribute) {
+            Field::Attribute(attribute) => match self.room.column(*attribute) {
                 // `IS TRUE`, so that what is unknown is false and its negation true.
                 Some((column, _)) => format!("({}) IS TRUE", self.predicate(column, test)),
                 None => "1 = 0".to_owned(),
             },
-            Field::Tag(key) => self.beside(Some(room.tags()), key, test),
-            Field::Param(key) => self.beside(room.params(), key, test),
-            Field::Metric(key, scopes) => self.metric(room, key, scopes, test),
-            Field::Dataset(part) => {
-                let column = match part {
-                    DatasetPart::Name => "json_extract(x.record, '$.dataset.name')",
-                    DatasetPart::Digest => "json_extract(x.record, '$.dataset.digest')",
-                    DatasetPart::Context => "json_extract(x.record, '$.context')",
-                };
-                let predicate = self.predicate(column, test);
-                match room {
-                    Room::Runs => format!(
-                        "EXISTS (SELECT 1 FROM run_input x WHERE x.run = r.id AND x.kind = 'dataset' AND {predicate})"
-                    ),
-                    Room::Experiments | Room::LoggedModels | Room::Models | Room::Versions => {
-                        "1 = 0".to_owned()
-                    }
+            Field::Tag(key) => self
+                .beside(Some(self.room.tags()), key, &[], test, |sql, test| sql.predicate("x.value", test)),
+            Field::Param(key) => self.beside(self.room.params(), key, &[], test, |sql, test| {
+                if compares_numbers(test) {
+                    format!("typeof(x.number) = 'real' AND {}", sql.predicate("x.number", test))
+                } else {
+                    sql.predicate("x.value", test)
                 }
-            }
+            }),
+            Field::Metric(key, scopes) => self.beside(self.room.metrics(), key, scopes, test, |sql, test| {
+                let predicate = sql.predicate("x.value", test);
+                // A NaN equals nothing and differs from everything.
+                match test {
+                    Test::Compare(Comparison::NotEqual, _) | Test::NotIn(_) => {
+                        format!("(x.is_nan = 1 OR {predicate})")
+                    }
+                    _ => format!("x.is_nan = 0 AND {predicate}"),
+                }
+            }),
+            Field::Dataset(part) => self.dataset(*part, test),
         }
     }
 
-    fn beside(&mut self, side: Option<Side>, key: &str, test: &Test) -> String {
-        let Some(Side { table, join }) = side else { return "1 = 0".to_owned() };
+    fn dataset(&mut self, part: DatasetPart, test: &Test) -> String {
+        let column = match part {
+            DatasetPart::Name => "json_extract(x.record, '$.dataset.name')",
+            DatasetPart::Digest => "json_extract(x.record, '$.dataset.digest')",
+            DatasetPart::Context => "json_extract(x.record, '$.context')",
+        };
+        let owner = self.owner.unwrap_or("r.id");
+        let of_run = format!("x.run = {owner} AND x.kind = 'dataset'");
+        match (self.room, test) {
+            (Room::Runs, Test::Absent) => {
+                format!("(SELECT 1 FROM run_input x WHERE {of_run} AND {column} IS NOT NULL LIMIT 1) IS NULL")
+            }
+            (Room::Runs, _) => {
+                let predicate = self.predicate(column, test);
+                format!("(SELECT 1 FROM run_input x WHERE {of_run} AND {predicate} LIMIT 1) IS NOT NULL")
+            }
+            (Room::Experiments | Room::LoggedModels | Room::Models | Room::Versions, _) => "1 = 0".to_owned(),
+        }
+    }
+
+    fn join(&self, side: &Side) -> String {
+        self.owner.map_or_else(|| side.join.to_owned(), |owner| format!("x.run = {owner}"))
+    }
+
+    /// A test of a row beside.
+    fn beside(
+        &mut self,
+        side: Option<Side>,
+        key: &str,
+        scopes: &[Scope],
+        test: &Test,
+        predicate: impl FnOnce(&mut Self, &Test) -> String,
+    ) -> String {
+        let Some(side) = side else { return "1 = 0".to_owned() };
         let key = self.bind(Scalar::Text(key.to_owned()));
-        let exists = format!("EXISTS (SELECT 1 FROM {table} x WHERE {join} AND x.key = {key}");
+        let rows = format!(
+            "FROM {} x WHERE {} AND x.key = {key}{}",
+            side.table,
+            self.join(&side),
+            self.scope(scopes)
+        );
         match test {
-            Test::Absent => format!("NOT {exists})"),
-            Test::Present => format!("{exists})"),
+            Test::Absent => format!("(SELECT 1 {rows} LIMIT 1) IS NULL"),
+            Test::Present => format!("(SELECT 1 {rows} LIMIT 1) IS NOT NULL"),
+            Test::Compare(..) | Test::Like { .. } | Test::In(_) | Test::NotIn(_) if side.single => {
+                format!("(SELECT {} {rows}) IS TRUE", predicate(self, test))
+            }
             Test::Compare(..) | Test::Like { .. } | Test::In(_) | Test::NotIn(_) => {
-                format!("{exists} AND {})", self.predicate("x.value", test))
-            }
-        }
-    }
-
-    fn metric(&mut self, room: Room, key: &str, scopes: &[Scope], test: &Test) -> String {
-        let Some(Side { table, join }) = room.metrics() else { return "1 = 0".to_owned() };
-        let key = self.bind(Scalar::Text(key.to_owned()));
-        let scope = self.scope(scopes);
-        let exists = format!("EXISTS (SELECT 1 FROM {table} x WHERE {join} AND x.key = {key}{scope}");
-        match test {
-            Test::Absent => format!("NOT {exists})"),
-            Test::Present => format!("{exists})"),
-            // A NaN equals nothing and differs from everything.
-            Test::Compare(Comparison::NotEqual, _) | Test::NotIn(_) => {
-                format!("{exists} AND (x.is_nan = 1 OR {}))", self.predicate("x.value", test))
-            }
-            Test::Compare(..) | Test::Like { .. } | Test::In(_) => {
-                format!("{exists} AND x.is_nan = 0 AND {})", self.predicate("x.value", test))
+                format!("EXISTS (SELECT 1 {rows} AND {})", predicate(self, test))
             }
         }
     }
@@ -306,7 +178,7 @@ impl Sql {
         format!(" AND ({})", any.join(" OR "))
     }
 
-    fn predicate(&mut self, column: &str, test: &Test) -> String {
+    pub(crate) fn predicate(&mut self, column: &str, test: &Test) -> String {
         match test {
             Test::Compare(comparison, value) => {
                 let value = self.bind(value.clone());
@@ -329,79 +201,83 @@ impl Sql {
     }
 
     /// A key of the order as expressions that are never null: where the value is missing, and the value.
-    fn order(&mut self, room: Room, order: &Order) -> Vec<Key> {
+    pub(crate) fn order(&mut self, order: &Order) -> Vec<Key> {
         let descending = order.descending;
-        let rank = |sql: String| Key { sql, kind: Kind::Int, descending: false };
+        let key = |sql: String, kind, descending| Key { sql, kind, descending, constant: false };
         let by_side = |value: String, kind| {
-            let (blank, sql) = match kind {
-                Kind::Text => (format!("({value} IS NULL)"), format!("COALESCE({value}, '')")),
-                Kind::Int => (format!("({value} IS NULL)"), format!("COALESCE({value}, 0)")),
-                Kind::Real => (format!("({value} IS NULL)"), format!("COALESCE({value}, 0.0)")),
+            let blank = match kind {
+                Kind::Text => "''",
+                Kind::Int => "0",
+                Kind::Real => "0.0",
             };
-            vec![rank(blank), Key { sql, kind, descending }]
+            vec![
+                key(format!("({value} IS NULL)"), Kind::Int, false),
+                key(format!("COALESCE({value}, {blank})"), kind, descending),
+            ]
         };
         match &order.field {
-            Field::Attribute(attribute) => match room.column(*attribute) {
+            Field::Attribute(attribute) => match self.room.column(*attribute) {
                 Some((column, kind)) if matches!(attribute, Attribute::Started | Attribute::Id) => {
-                    vec![Key { sql: column.to_owned(), kind, descending }]
+                    vec![key(column.to_owned(), kind, descending)]
                 }
                 Some((column, kind)) => by_side(column.to_owned(), kind),
                 None => Vec::new(),
             },
-            Field::Tag(key) => {
-                let Side { table, join } = room.tags();
-                let key = self.bind(Scalar::Text(key.clone()));
-                by_side(format!("(SELECT x.value FROM {table} x WHERE {join} AND x.key = {key})"), Kind::Text)
-            }
-            Field::Param(key) => {
-                let Some(Side { table, join }) = room.params() else { return Vec::new() };
-                let key = self.bind(Scalar::Text(key.clone()));
-                by_side(format!("(SELECT x.value FROM {table} x WHERE {join} AND x.key = {key})"), Kind::Text)
-            }
-            Field::Metric(key, scopes) => {
-                let Some(Side { table, join }) = room.metrics() else { return Vec::new() };
-                let key = self.bind(Scalar::Text(key.clone()));
+            Field::Tag(name) => by_side(self.beside_value(&self.room.tags(), name), Kind::Text),
+            Field::Param(name) => match self.room.params() {
+                Some(side) => by_side(self.beside_value(&side, name), Kind::Text),
+                None => Vec::new(),
+            },
+            Field::Metric(name, scopes) => {
+                let Some(side) = self.room.metrics() else { return Vec::new() };
+                let name = self.bind(Scalar::Text(name.clone()));
                 let scope = self.scope(scopes);
-                let newest = format!(
-                    "FROM {table} x WHERE {join} AND x.key = {key}{scope} ORDER BY x.step DESC, x.timestamp DESC LIMIT 1"
-                );
+                let mut newest =
+                    format!("FROM {} x WHERE {} AND x.key = {name}{scope}", side.table, self.join(&side));
+                if !side.single {
+                    newest.push_str(" ORDER BY x.step DESC, x.timestamp DESC LIMIT 1");
+                }
                 vec![
-                    rank(format!("COALESCE((SELECT x.is_nan {newest}), 2)")),
-                    Key {
-                        sql: format!("COALESCE((SELECT x.value {newest}), 0.0)"),
-                        kind: Kind::Real,
-                        descending,
-                    },
+                    key(format!("COALESCE((SELECT x.is_nan {newest}), 2)"), Kind::Int, false),
+                    key(format!("COALESCE((SELECT x.value {newest}), 0.0)"), Kind::Real, descending),
                 ]
             }
             Field::Dataset(_) => Vec::new(),
         }
     }
 
+    fn beside_value(&mut self, side: &Side, name: &str) -> String {
+        let name = self.bind(Scalar::Text(name.to_owned()));
+        format!("(SELECT x.value FROM {} x WHERE {} AND x.key = {name})", side.table, self.join(side))
+    }
+
     /// What comes after the row whose keys have these values.
-    fn after(&mut self, keys: &[Key], values: &[Scalar]) -> String {
+    pub(crate) fn after(&mut self, keys: &[Key], values: &[Scalar]) -> String {
         let mut text = "1 = 0".to_owned();
-        for (key, value) in keys.iter().zip(values).rev() {
+        let mut first = None;
+        for (key, value) in keys.iter().zip(values).rev().filter(|(key, _)| !key.constant) {
             let mark = self.bind(value.clone());
             let beyond = if key.descending { "<" } else { ">" };
             text = format!("({sql} {beyond} {mark} OR ({sql} = {mark} AND {text}))", sql = key.sql);
+            first = Some(format!("{} {beyond}= {mark}", key.sql));
         }
-        text
+        // What the rest implies, said so that an index can begin there.
+        first.map_or(text.clone(), |first| format!("{first} AND {text}"))
     }
 
-    /// The whole search. Answers nothing when the page's start does not fit the order.
-    pub(super) fn search(query: &Query) -> Option<(Self, Vec<Key>)> {
+    /// The whole search of a room that is one table. Answers nothing when the page's start does not fit
+    /// the order.
+    pub(crate) fn search(query: &Query) -> Option<(Self, Vec<Key>)> {
         let room = query.room;
-        let mut sql = Self::default();
+        let mut sql = Self::new(room, None);
         let mut keys = Vec::new();
         for order in &query.order {
-            keys.extend(sql.order(room, order));
+            keys.extend(sql.order(order));
         }
         keys.extend(room.own_order());
         let mut conditions = Vec::new();
         if let (Some(column), Some(experiments)) = (room.experiment(), &query.experiments) {
-            let ids: Vec<Scalar> = experiments.iter().map(|id| Scalar::Int(*id)).collect();
-            conditions.push(format!("{column} IN {}", sql.list(&ids)));
+            conditions.push(format!("{column} IN {}", sql.experiments(experiments)));
         }
         if room.deletes_softly() {
             match query.view {
@@ -410,46 +286,70 @@ impl Sql {
                 View::All => {}
             }
         }
-        conditions.push(sql.condition(room, &query.filter));
+        conditions.push(sql.condition(&query.filter));
         if let Some(values) = &query.after {
-            let fits =
-                keys.len() == values.len() && keys.iter().zip(values).all(|(key, value)| key.takes(value));
-            if !fits {
+            if !fits(&keys, values) {
                 return None;
             }
             conditions.push(sql.after(&keys, values));
         }
-        let mut text = "SELECT r.*".to_owned();
-        for (index, key) in keys.iter().enumerate() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ", {} AS k{index}", key.sql);
-        }
-        let order: Vec<String> = keys
-            .iter()
-            .map(|key| format!("{}{}", key.sql, if key.descending { " DESC" } else { "" }))
-            .collect();
         let limit = sql.bind(Scalar::Int(i64::from(query.limit) + 1));
+        // Writing to a String cannot fail.
         let _ = write!(
-            text,
-            " FROM {} r WHERE {} ORDER BY {} LIMIT {limit}",
+            sql.text,
+            "SELECT r.*{} FROM {} r WHERE {}{} LIMIT {limit}",
+            columns(&keys),
             room.table(),
             conditions.join(" AND "),
-            order.join(", ")
+            order_by(&keys),
         );
-        sql.text = text;
         Some((sql, keys))
+    }
+
+    /// A list of experiments.
+    pub(crate) fn experiments(&mut self, experiments: &[i64]) -> String {
+        let ids: Vec<Scalar> = experiments.iter().map(|id| Scalar::Int(*id)).collect();
+        self.list(&ids)
+    }
+}
+
+/// The keys as columns of the result: `, … AS k0, … AS k1`.
+pub(crate) fn columns(keys: &[Key]) -> String {
+    keys.iter().enumerate().map(|(index, key)| format!(", {} AS k{index}", key.sql)).collect()
+}
+
+/// The order by the keys' columns.
+pub(crate) fn order_by(keys: &[Key]) -> String {
+    let sorted = keys.iter().enumerate().filter(|(_, key)| !key.constant);
+    let sorted: Vec<String> =
+        sorted.map(|(index, key)| format!("k{index}{}", if key.descending { " DESC" } else { "" })).collect();
+    format!(" ORDER BY {}", sorted.join(", "))
+}
+
+/// Whether a place is one in this order.
+pub(crate) fn fits(keys: &[Key], values: &[Scalar]) -> bool {
+    keys.len() == values.len() && keys.iter().zip(values).all(|(key, value)| key.takes(value))
+}
+
+/// Whether a test looks at a text as a number.
+fn compares_numbers(test: &Test) -> bool {
+    let number = |value: &Scalar| !matches!(value, Scalar::Text(_));
+    match test {
+        Test::Compare(_, value) => number(value),
+        Test::In(values) | Test::NotIn(values) => values.iter().all(number),
+        Test::Like { .. } | Test::Absent | Test::Present => false,
     }
 }
 
 impl Key {
-    const fn takes(&self, value: &Scalar) -> bool {
+    pub(crate) const fn takes(&self, value: &Scalar) -> bool {
         matches!(
             (self.kind, value),
             (Kind::Int, Scalar::Int(_)) | (Kind::Real, Scalar::Real(_)) | (Kind::Text, Scalar::Text(_))
         )
     }
 
-    pub(super) fn read(&self, row: &SqliteRow, index: usize) -> Result<Scalar, Error> {
+    pub(crate) fn read(&self, row: &SqliteRow, index: usize) -> Result<Scalar, Error> {
         let column = format!("k{index}");
         let column = column.as_str();
         Ok(match self.kind {

@@ -1,0 +1,150 @@
+//! The connections that search runs, and the clock that ends what takes too long.
+//!
+//! A page of runs is many small values. The driver that the rest of the store uses copies each value and
+//! sends each row from a thread of its own (measured: a page of 1,000 runs took 98 ms); here the rows are
+//! read where the query runs, on a thread that may block. Nothing is written through these connections.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+use tokio::sync::Semaphore;
+
+use super::Scalar;
+use crate::Error;
+
+/// How many searches run at once; more wait.
+const AT_ONCE: usize = 6;
+/// How many of their connections stay open.
+const IDLE: usize = 3;
+/// After how many of SQLite's instructions the clock is looked at: some microseconds.
+const TICK: i32 = 200;
+
+/// Connections for searches.
+pub(crate) struct Finder {
+    path: PathBuf,
+    wait: Duration,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+    cards: AtomicBool,
+}
+
+impl Finder {
+    pub(crate) fn new(path: PathBuf, wait: Duration) -> Self {
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        Self { path, wait, idle: Mutex::default(), permits, cards: AtomicBool::new(false) }
+    }
+
+    /// Does a piece of reading on a thread that may block. It ends when its time is over, and also when
+    /// nobody waits for it any more.
+    pub(crate) async fn read<T, F>(self: &Arc<Self>, limit: Duration, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let alone = Arc::new(AtomicBool::new(false));
+        let waiting = Waiting(Arc::clone(&alone));
+        let finder = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            finder.on_connection(limit, alone, work)
+        });
+        let done = reading.await.map_err(|_| Error::Closed)?;
+        drop(waiting);
+        done
+    }
+
+    fn on_connection<T>(
+        &self,
+        limit: Duration,
+        alone: Arc<AtomicBool>,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let connection = match self.idle().pop() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let end = Instant::now() + limit;
+        connection
+            .progress_handler(TICK, Some(move || alone.load(Ordering::Relaxed) || Instant::now() >= end))?;
+        let done = work(&connection);
+        connection.progress_handler(0, None::<fn() -> bool>)?;
+        let mut idle = self.idle();
+        if idle.len() < IDLE {
+            idle.push(connection);
+        }
+        match done {
+            Err(Error::Search(error))
+                if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) =>
+            {
+                Err(Error::TooLong { limit })
+            }
+            done => done,
+        }
+    }
+
+    fn connect(&self) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(self.wait)?;
+        connection.pragma_update(None, "query_only", "ON")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // A list of connections is whole whatever a thread that held it did.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes what is idle.
+    pub(crate) fn close(&self) {
+        self.idle().clear();
+    }
+
+    /// Whether cards may be made now: one at a time does it.
+    pub(crate) fn begin_cards(&self) -> bool {
+        !self.cards.swap(true, Ordering::AcqRel)
+    }
+
+    /// That cards have been made.
+    pub(crate) fn end_cards(&self) {
+        self.cards.store(false, Ordering::Release);
+    }
+}
+
+/// That somebody waits for an answer.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ToSql for Scalar {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Real(value) => ValueRef::Real(*value),
+            Self::Text(value) => ValueRef::Text(value.as_bytes()),
+        }))
+    }
+}
+
+/// The text with its places numbered as SQLite numbers them: `$1` is a name there, `?1` a place.
+pub(crate) fn numbered(text: &str) -> String {
+    let mut numbered = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        numbered.push_str(before);
+        numbered.push(if after.starts_with(|c: char| c.is_ascii_digit()) { '?' } else { '$' });
+        rest = after;
+    }
+    numbered.push_str(rest);
+    numbered
+}
