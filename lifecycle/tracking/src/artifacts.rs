@@ -43,6 +43,11 @@ pub fn model_root(location: &str, model: &str) -> String {
     format!("{}/models/{model}/artifacts", location.trim_end_matches('/'))
 }
 
+/// Where a trace's files are.
+pub fn trace_root(location: &str, trace: &str) -> String {
+    format!("{}/traces/{trace}/artifacts", location.trim_end_matches('/'))
+}
+
 /// A path below an owner's root in one form.
 ///
 /// # Errors
@@ -93,7 +98,8 @@ pub fn place(path: &str) -> Result<Option<Place>, Error> {
         let [owner, marker] = pair else { continue };
         let is_run = owner.parse::<RunId>().is_ok();
         let is_model = owner.strip_prefix("m-").is_some_and(|id| id.parse::<RunId>().is_ok());
-        if *marker == "artifacts" && (is_run || is_model) {
+        let is_trace = owner.strip_prefix("tr-").is_some_and(|id| id.parse::<RunId>().is_ok());
+        if *marker == "artifacts" && (is_run || is_model || is_trace) {
             let below = parts.get(index + 2..).unwrap_or_default().join("/");
             return Ok(Some(Place { owner: (*owner).to_owned(), path: below }));
         }
@@ -135,6 +141,9 @@ impl Tracking {
         }
         if owner.starts_with("m-") {
             return Ok(self.meta().logged_model(owner).await?.is_some_and(|model| !model.deleted));
+        }
+        if owner.starts_with("tr-") {
+            return Ok(self.meta().trace(owner).await?.is_some());
         }
         match owner.parse() {
             Ok(id) => Ok(self.meta().run(id).await?.is_some()),

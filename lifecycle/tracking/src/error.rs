@@ -68,6 +68,40 @@ pub enum Error {
         /// What was asked for.
         id: String,
     },
+    /// No such trace.
+    #[error("trace `{id}` does not exist")]
+    TraceNotFound {
+        /// What was asked for.
+        id: String,
+    },
+    /// No such tag on a trace.
+    #[error("no tag `{key}` on trace `{id}`")]
+    TraceTagNotFound {
+        /// The tag.
+        key: String,
+        /// The trace.
+        id: String,
+    },
+    /// Spans of a trace are on their way still, or were lost by its client.
+    #[error("spans of trace `{id}` are missing")]
+    TraceIncomplete {
+        /// Its id.
+        id: String,
+    },
+    /// A trace's spans are in a file of its artifacts.
+    #[error("spans of trace `{id}` are among its artifacts")]
+    SpansElsewhere {
+        /// Its id.
+        id: String,
+    },
+    /// No such assessment.
+    #[error("assessment `{id}` of trace `{trace}` does not exist")]
+    AssessmentNotFound {
+        /// What was asked for.
+        id: String,
+        /// The trace.
+        trace: String,
+    },
     /// A value is not what it should be.
     #[error("invalid {what} `{value}`: {reason}")]
     Invalid {
@@ -132,7 +166,13 @@ impl Explain for Error {
             | Self::PageToken { .. }
             | Self::Path { .. } => Code::ValueInvalid,
             Self::RunNotFound { .. } => Code::RunNotFound,
-            Self::TagNotFound { .. } | Self::ArtifactNotFound { .. } => Code::ObjectNotFound,
+            Self::TagNotFound { .. }
+            | Self::ArtifactNotFound { .. }
+            | Self::TraceNotFound { .. }
+            | Self::TraceTagNotFound { .. }
+            | Self::TraceIncomplete { .. }
+            | Self::SpansElsewhere { .. }
+            | Self::AssessmentNotFound { .. } => Code::ObjectNotFound,
             Self::LoggedModelNotFound { .. } => Code::ModelNotFound,
             Self::Filter { .. } => Code::FilterInvalid,
         }
@@ -154,6 +194,11 @@ impl Explain for Error {
             | Self::StepRun { .. }
             | Self::TagNotFound { .. }
             | Self::LoggedModelNotFound { .. }
+            | Self::TraceNotFound { .. }
+            | Self::TraceTagNotFound { .. }
+            | Self::TraceIncomplete { .. }
+            | Self::SpansElsewhere { .. }
+            | Self::AssessmentNotFound { .. }
             | Self::Invalid { .. }
             | Self::TooMany { .. }
             | Self::PageToken { .. }

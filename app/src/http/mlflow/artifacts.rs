@@ -182,7 +182,7 @@ pub(super) async fn of_version(
 }
 
 /// Sends a file, or the part of it that was asked for.
-async fn send(state: &MlflowState, place: &Place, headers: &HeaderMap) -> Answer<Response> {
+pub(super) async fn send(state: &MlflowState, place: &Place, headers: &HeaderMap) -> Answer<Response> {
     let artifact = state.tracking.artifact(place).await?;
     let tag = format!("\"{}\"", artifact.digest);
     let name = place.path.rsplit('/').next().unwrap_or_default();

@@ -92,6 +92,19 @@ impl From<Error> for Refusal {
             Error::LoggedModelNotFound { id } => {
                 Self::missing(format!("Logged model with ID '{id}' not found."))
             }
+            Error::TraceNotFound { id } => Self::missing(format!("Trace with ID '{id}' not found.")),
+            Error::TraceTagNotFound { key, id } => {
+                Self::missing(format!("No trace tag with key '{key}' for trace with ID '{id}'"))
+            }
+            Error::TraceIncomplete { id } => Self::missing(format!(
+                "Trace with ID {id} is not fully exported yet, please try again later."
+            )),
+            Error::SpansElsewhere { id } => {
+                Self::missing(format!("Trace data of trace with ID '{id}' not stored in tracking store"))
+            }
+            Error::AssessmentNotFound { id, trace } => {
+                Self::missing(format!("Assessment with ID '{id}' not found for trace '{trace}'"))
+            }
             Error::Invalid { what: "max_results", value, reason } => {
                 let message = format!(
                     "Invalid value {value} for parameter 'max_results' supplied: {reason}, but got value {value}"

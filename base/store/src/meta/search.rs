@@ -18,6 +18,7 @@ use super::experiments::{self, Experiment};
 use super::runs;
 use crate::Error;
 use sql::Sql;
+pub(super) use sql::glob;
 
 /// What is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +132,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    const fn sql(self) -> &'static str {
+    pub(super) const fn sql(self) -> &'static str {
         match self {
             Self::Equal => "=",
             Self::NotEqual => "<>",
