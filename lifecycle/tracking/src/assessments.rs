@@ -108,8 +108,7 @@ impl Tracking {
         let changed = self.meta().change_assessment(trace, id, move |mut assessment| {
             if let Some((kind, value)) = change.value {
                 if kind != assessment.kind {
-                    let reason = format!("it is of the kind `{}`, which cannot change", assessment.kind);
-                    return Err(limits::invalid("assessment", &kind, &reason));
+                    return Err(Error::AssessmentKind { given: kind, kept: assessment.kind });
                 }
                 assessment.record.value = value;
             }
@@ -145,6 +144,10 @@ fn settle(assessment: &mut Assessment) -> Result<(), Error> {
     limits::length("assessment id", &assessment.id, 50)?;
     if let Some(Value::String(source)) = assessment.record.source.get("source_id") {
         limits::length("assessment source", source, limits::KEY)?;
+    }
+    if assessment.kind == "feedback" {
+        // A feedback without a value says that there is none, as one that failed.
+        assessment.record.value.entry("value").or_insert(Value::Null);
     }
     let value = &assessment.record.value;
     let written = value.get("serialized_value").and_then(|form| form.get("value")).and_then(Value::as_str);

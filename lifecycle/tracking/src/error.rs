@@ -94,6 +94,28 @@ pub enum Error {
         /// Its id.
         id: String,
     },
+    /// It is not said, or said in two ways, which traces are meant.
+    #[error("{reason}")]
+    Selection {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Too many traces for one run at once.
+    #[error("cannot link more than {limit} traces to a run in a single request: there are {found}")]
+    TooManyLinks {
+        /// How many there were.
+        found: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// An assessment keeps its kind.
+    #[error("cannot update {given} value on a {kept} assessment")]
+    AssessmentKind {
+        /// Of which kind the new value is.
+        given: String,
+        /// Of which kind the assessment is.
+        kept: String,
+    },
     /// No such assessment.
     #[error("assessment `{id}` of trace `{trace}` does not exist")]
     AssessmentNotFound {
@@ -163,6 +185,9 @@ impl Explain for Error {
             | Self::StepRun { .. }
             | Self::Invalid { .. }
             | Self::TooMany { .. }
+            | Self::Selection { .. }
+            | Self::TooManyLinks { .. }
+            | Self::AssessmentKind { .. }
             | Self::PageToken { .. }
             | Self::Path { .. } => Code::ValueInvalid,
             Self::RunNotFound { .. } => Code::RunNotFound,
@@ -198,6 +223,9 @@ impl Explain for Error {
             | Self::TraceTagNotFound { .. }
             | Self::TraceIncomplete { .. }
             | Self::SpansElsewhere { .. }
+            | Self::Selection { .. }
+            | Self::TooManyLinks { .. }
+            | Self::AssessmentKind { .. }
             | Self::AssessmentNotFound { .. }
             | Self::Invalid { .. }
             | Self::TooMany { .. }

@@ -4,6 +4,7 @@
 //! first span on. The client's word on the whole trace comes at its end and stands over what its spans
 //! told. Search reads traces and never their spans, unless a filter asks for spans.
 
+mod conventions;
 pub mod preview;
 pub mod span;
 
@@ -131,12 +132,15 @@ impl Tracking {
         metadata: BTreeMap<String, String>,
     ) -> Result<Trace, Error> {
         self.trace(id).await?;
+        check_millis("timestamp_ms", ended)?;
         let (tags, metadata) = (entries("tag", tags)?, entries("metadata", metadata)?);
         Ok(self.meta().end_trace(id, Timestamp(ended), state, tags, metadata).await?)
     }
 
     async fn checked(&self, new: NewTrace) -> Result<Trace, Error> {
         check_id(&new.id)?;
+        check_millis("request_time", new.started.millis())?;
+        check_millis("execution_duration", new.duration.unwrap_or_default())?;
         let experiment = self.active_experiment(&new.experiment).await?;
         let mut tags = entries("tag", new.tags)?;
         tags.insert(
@@ -169,6 +173,7 @@ impl Tracking {
         let mut by_trace: BTreeMap<String, Vec<Span>> = BTreeMap::new();
         for mut span in spans {
             span.settle();
+            conventions::translate(&mut span);
             let trace = span.trace();
             check_id(&trace)?;
             by_trace.entry(trace).or_default().push(span);
@@ -280,17 +285,17 @@ impl Tracking {
     /// # Errors
     /// When it is not said which, or in two ways.
     pub async fn delete_traces(&self, experiment: &str, doomed: Doomed) -> Result<u64, Error> {
-        let reason = match (&doomed.until, doomed.ids.is_empty(), doomed.limit) {
-            (None, true, _) => Some("either `max_timestamp_millis` or `request_ids` must be specified"),
+        let reason = match (doomed.until, doomed.ids.is_empty(), doomed.limit) {
+            (None, true, _) => Some("either `max_timestamp_millis` or `trace_ids` must be specified"),
             (Some(_), false, _) => {
-                Some("only one of `max_timestamp_millis` and `request_ids` can be specified")
+                Some("only one of `max_timestamp_millis` and `trace_ids` can be specified")
             }
-            (_, false, Some(_)) => Some("`max_traces` can't be specified if `request_ids` is specified"),
+            (_, false, Some(_)) => Some("`max_traces` can't be specified if `trace_ids` is specified"),
             (_, _, Some(..=0)) => Some("`max_traces` must be a positive integer"),
             (_, _, _) => None,
         };
         if let Some(reason) = reason {
-            return Err(limits::invalid("selection of traces", experiment, reason));
+            return Err(Error::Selection { reason });
         }
         let experiment = self.experiment(experiment).await?.id;
         let ids = Some(doomed.ids.as_slice()).filter(|ids| !ids.is_empty());
@@ -314,8 +319,7 @@ impl Tracking {
     /// When there is no such run, or there are too many.
     pub async fn link_traces(&self, run: &str, ids: Vec<String>) -> Result<(), Error> {
         if ids.len() > LINKS {
-            let reason = format!("cannot link more than {LINKS} traces to a run in a single request");
-            return Err(limits::invalid("number of traces", &ids.len().to_string(), &reason));
+            return Err(Error::TooManyLinks { found: ids.len(), limit: LINKS });
         }
         let run = self.run_row(run).await?;
         Ok(self.meta().link_traces(run.id, ids).await?)
@@ -436,6 +440,14 @@ fn check_id(id: &str) -> Result<(), Error> {
     Err(limits::invalid("trace id", id, "it must be `tr-` and 32 hex characters"))
 }
 
+/// Refuses what is beyond the year 9999, before or after, and so has no form on the wire.
+fn check_millis(what: &'static str, millis: i64) -> Result<(), Error> {
+    if millis.unsigned_abs() < 253_402_300_800_000 {
+        return Ok(());
+    }
+    Err(limits::invalid(what, &millis.to_string(), "it is beyond the year 9999"))
+}
+
 /// Tags or metadata as they are kept: values that are too long are cut, as MLflow does.
 fn entries(what: &'static str, given: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
     if given.len() > ENTRIES {
@@ -449,4 +461,107 @@ fn entries(what: &'static str, given: BTreeMap<String, String>) -> Result<BTreeM
 
 fn shortened(value: String) -> String {
     if value.len() <= limits::TAG_VALUE { value } else { value.chars().take(limits::TAG_VALUE).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tracking::fixture;
+
+    const ID: &str = "tr-0000000000000000000000000000000a";
+
+    fn span(id: &str, parent: Option<&str>, start: u64, attributes: Value) -> Span {
+        let text = json!([{
+            "id": id, "parent": parent, "otel": "0000000000000000000000000000000a", "name": format!("span {id}"),
+            "start": start, "end": start + 2_000_000, "status": "OK", "attributes": attributes,
+        }]);
+        span::merge(&[text.to_string()]).unwrap().pop().unwrap()
+    }
+
+    #[tokio::test]
+    async fn spans_alone_make_a_trace() {
+        let (_folder, tracking) = fixture::tracking().await;
+        let child = span("02", Some("01"), 5_000_000, json!({ span::USAGE: { "input_tokens": 2 } }));
+        tracking.log_spans("0", vec![child.clone()]).await.unwrap();
+        assert_eq!(tracking.trace(ID).await.unwrap().trace.state, "IN_PROGRESS");
+        let said = json!({ "mlflow.spanInputs": "{\"x\": 1}", "mlflow.spanOutputs": [2], "session.id": "s" });
+        tracking.log_spans("0", vec![span("01", None, 4_000_000, said), child]).await.unwrap();
+        let whole = tracking.whole_trace(ID, false).await.unwrap();
+        let trace = &whole.told.trace;
+        assert_eq!((trace.state.as_str(), trace.started, trace.duration), ("OK", Timestamp(4), Some(3)));
+        assert_eq!(trace.request_preview.as_deref(), Some("{\"x\": 1}"));
+        assert_eq!(trace.response_preview.as_deref(), Some("[2]"));
+        assert_eq!(trace.metadata["mlflow.trace.session"], "s");
+        assert_eq!(trace.tags[LOCATION], format!("mlflow-artifacts:/0/traces/{ID}/artifacts"));
+        // One that came twice is there once.
+        let ids: Vec<&str> = whole.spans.iter().map(|span| span.id.as_str()).collect();
+        assert_eq!(ids, ["01", "02"]);
+        assert_eq!(whole.spans[0].attributes[span::TRACE], ID);
+    }
+
+    #[tokio::test]
+    async fn a_trace_that_lacks_spans_is_given_in_part_only_when_asked_for() {
+        let (_folder, tracking) = fixture::tracking().await;
+        let new = NewTrace {
+            id: ID.to_owned(),
+            experiment: "0".to_owned(),
+            state: "OK".to_owned(),
+            metadata: BTreeMap::from([(SIZE.to_owned(), "{\"num_spans\": 2}".to_owned())]),
+            ..NewTrace::default()
+        };
+        tracking.start_trace(new, Vec::new()).await.unwrap();
+        let elsewhere = tracking.whole_trace(ID, true).await;
+        assert!(matches!(elsewhere, Err(Error::SpansElsewhere { .. })), "{elsewhere:?}");
+        tracking.log_spans("0", vec![span("01", None, 1, json!({}))]).await.unwrap();
+        assert_eq!(tracking.whole_trace(ID, true).await.unwrap().spans.len(), 1);
+        assert!(tracking.whole_traces(&[ID.to_owned()]).await.unwrap().is_empty());
+        // The other comes while it is waited for.
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            tracking.log_spans("0", vec![span("02", Some("01"), 1, json!({}))]).await.unwrap();
+        };
+        let (whole, ()) = tokio::join!(tracking.whole_trace(ID, false), late);
+        assert_eq!(whole.unwrap().spans.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_out_of_bounds_is_refused_or_cut() {
+        let (_folder, tracking) = fixture::tracking().await;
+        for id in ["", "a b", "../x", "tr/1", &"x".repeat(51)] {
+            let new = NewTrace { id: id.to_owned(), experiment: "0".to_owned(), ..NewTrace::default() };
+            assert!(
+                matches!(tracking.start_trace(new, Vec::new()).await, Err(Error::Invalid { .. })),
+                "{id}"
+            );
+            let odd = span("01", None, 1, json!({ span::TRACE: id }));
+            assert_eq!(tracking.log_spans("0", vec![odd]).await.is_err(), !id.is_empty(), "{id}");
+        }
+        let new = NewTrace { id: "tr-1".to_owned(), experiment: "0".to_owned(), ..NewTrace::default() };
+        tracking.start_trace(new, Vec::new()).await.unwrap();
+        tracking.tag_trace("tr-1", "k", &"é".repeat(9000)).await.unwrap();
+        assert_eq!(tracking.trace("tr-1").await.unwrap().trace.tags["k"].chars().count(), limits::TAG_VALUE);
+        assert!(tracking.tag_trace("tr-1", "", "v").await.is_err());
+        let doomed = Doomed { until: Some(9), limit: Some(0), ..Doomed::default() };
+        assert!(matches!(tracking.delete_traces("0", doomed).await, Err(Error::Selection { .. })));
+    }
+
+    #[tokio::test]
+    async fn many_traces_are_deleted_in_parts() {
+        let (_folder, tracking) = fixture::tracking().await;
+        for index in 0..450 {
+            let new = NewTrace {
+                id: format!("tr-{index}"),
+                experiment: "0".to_owned(),
+                started: Timestamp(index),
+                ..NewTrace::default()
+            };
+            tracking.meta().put_trace(tracking.checked(new).await.unwrap()).await.unwrap();
+        }
+        let doomed = |until, limit| Doomed { until: Some(until), limit, ..Doomed::default() };
+        assert_eq!(tracking.delete_traces("0", doomed(449, Some(3))).await.unwrap(), 3);
+        assert_eq!(tracking.delete_traces("0", doomed(439, None)).await.unwrap(), 437);
+        assert_eq!(tracking.delete_traces("0", doomed(i64::MAX, None)).await.unwrap(), 10);
+    }
 }

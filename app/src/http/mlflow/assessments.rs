@@ -18,7 +18,7 @@ const KINDS: [(&str, &[&str]); 3] = [
     ("expectation", &["value", "serialized_value"]),
     ("issue", &["issue_name"]),
 ];
-const SOURCES: [&str; 5] = ["SOURCE_TYPE_UNSPECIFIED", "HUMAN", "LLM_JUDGE", "AI_JUDGE", "CODE"];
+const UNSPECIFIED: &str = "SOURCE_TYPE_UNSPECIFIED";
 
 pub(super) async fn create(
     State(state): State<MlflowState>,
@@ -110,9 +110,9 @@ fn value(given: &Args) -> Answer<(String, Map<String, Value>)> {
 
 fn checked(mut source: Map<String, Value>) -> Answer<Map<String, Value>> {
     source.retain(|field, _| matches!(field.as_str(), "source_type" | "source_id"));
-    let kind = source.entry("source_type").or_insert_with(|| Value::from("SOURCE_TYPE_UNSPECIFIED")).clone();
-    if !kind.as_str().is_some_and(|kind| SOURCES.contains(&kind)) {
-        return Err(wrong("source_type", &kind));
+    let kind = source.entry("source_type").or_insert(Value::Null);
+    if !matches!(kind.as_str(), Some("HUMAN" | "LLM_JUDGE" | "CODE")) {
+        *kind = Value::from(UNSPECIFIED);
     }
     if let Some(other) = source.get("source_id").filter(|id| !id.is_string()) {
         return Err(wrong("source_id", other));

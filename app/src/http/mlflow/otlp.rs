@@ -20,7 +20,7 @@ use super::MlflowState;
 use super::refusal::Refusal;
 
 /// The largest export, before and after it is unpacked.
-const BODY: usize = 64 << 20;
+const BODY: usize = 32 << 20;
 
 /// Why an export is not taken.
 struct Refused(StatusCode, String);
@@ -157,14 +157,14 @@ fn value(any: wire::AnyValue) -> Value {
     use wire::any_value::Value as V;
     match any.value {
         None => Value::Null,
-        Some(V::StringValue(text)) => Value::String(text),
-        Some(V::BoolValue(flag)) => Value::Bool(flag),
-        Some(V::IntValue(whole)) => Value::from(whole),
-        Some(V::DoubleValue(number)) if number.is_finite() => Value::from(number),
-        Some(V::DoubleValue(number)) => json!({ "$double": odd_number(number) }),
-        Some(V::ArrayValue(list)) => list.values.into_iter().map(value).collect(),
-        Some(V::KvlistValue(map)) => Value::Object(attributes(map.values)),
-        Some(V::BytesValue(bytes)) => json!({ "$bytes": STANDARD.encode(bytes) }),
+        Some(V::Text(text)) => Value::String(text),
+        Some(V::Bool(flag)) => Value::Bool(flag),
+        Some(V::Whole(whole)) => Value::from(whole),
+        Some(V::Number(number)) if number.is_finite() => Value::from(number),
+        Some(V::Number(number)) => json!({ "$double": odd_number(number) }),
+        Some(V::List(list)) => list.values.into_iter().map(value).collect(),
+        Some(V::Map(map)) => Value::Object(attributes(map.values)),
+        Some(V::Bytes(bytes)) => json!({ "$bytes": STANDARD.encode(bytes) }),
     }
 }
 
@@ -374,19 +374,19 @@ mod wire {
         #[derive(Clone, PartialEq, prost::Oneof)]
         pub(in super::super) enum Value {
             #[prost(string, tag = "1")]
-            StringValue(String),
+            Text(String),
             #[prost(bool, tag = "2")]
-            BoolValue(bool),
+            Bool(bool),
             #[prost(int64, tag = "3")]
-            IntValue(i64),
+            Whole(i64),
             #[prost(double, tag = "4")]
-            DoubleValue(f64),
+            Number(f64),
             #[prost(message, tag = "5")]
-            ArrayValue(super::ArrayValue),
+            List(super::ArrayValue),
             #[prost(message, tag = "6")]
-            KvlistValue(super::KeyValueList),
+            Map(super::KeyValueList),
             #[prost(bytes, tag = "7")]
-            BytesValue(Vec<u8>),
+            Bytes(Vec<u8>),
         }
     }
 
@@ -400,5 +400,107 @@ mod wire {
     pub(super) struct KeyValueList {
         #[prost(message, repeated, tag = "1")]
         pub(super) values: Vec<KeyValue>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(key: &str, value: wire::any_value::Value) -> wire::KeyValue {
+        wire::KeyValue { key: key.into(), value: Some(wire::AnyValue { value: Some(value) }) }
+    }
+
+    fn request() -> wire::Request {
+        use wire::any_value::Value as V;
+        let number = |number| wire::AnyValue { value: Some(V::Number(number)) };
+        let list =
+            wire::ArrayValue { values: vec![number(1.5), number(f64::NAN), wire::AnyValue::default()] };
+        let span = wire::Span {
+            trace_id: vec![1; 16],
+            span_id: vec![2; 8],
+            parent_span_id: Vec::new(),
+            name: "ask".into(),
+            start_time_unix_nano: 5,
+            end_time_unix_nano: 7,
+            attributes: vec![
+                text("whole", V::Whole(-3)),
+                text("flag", V::Bool(true)),
+                text("list", V::List(list)),
+                text("map", V::Map(wire::KeyValueList { values: vec![text("é", V::Text("x".into()))] })),
+                text("bytes", V::Bytes(vec![0, 255])),
+            ],
+            events: vec![wire::Event { time_unix_nano: 6, name: "token".into(), attributes: Vec::new() }],
+            status: Some(wire::Status { message: "bad".into(), code: 2 }),
+        };
+        let scope = wire::ScopeSpans { spans: vec![span] };
+        wire::Request { resource_spans: vec![wire::ResourceSpans { scope_spans: vec![scope] }] }
+    }
+
+    #[test]
+    fn both_forms_of_an_export_say_the_same() {
+        let json = json!({ "resourceSpans": [{ "resource": {}, "scopeSpans": [{ "spans": [{
+            "traceId": "01".repeat(16), "spanId": "02".repeat(8), "parentSpanId": "", "name": "ask",
+            "startTimeUnixNano": "5", "endTimeUnixNano": 7, "kind": 3,
+            "attributes": [
+                { "key": "whole", "value": { "intValue": "-3" } },
+                { "key": "flag", "value": { "boolValue": true } },
+                { "key": "list", "value": { "arrayValue": { "values": [
+                    { "doubleValue": 1.5 }, { "doubleValue": "NaN" }, {}] } } },
+                { "key": "map", "value": { "kvlistValue": { "values": [
+                    { "key": "é", "value": { "stringValue": "x" } }] } } },
+                { "key": "bytes", "value": { "bytesValue": "AP8=" } },
+            ],
+            "events": [{ "timeUnixNano": "6", "name": "token" }],
+            "status": { "code": 2, "message": "bad" },
+        }] }] }] });
+        let spans = from_protobuf(&request().encode_to_vec()).ok().unwrap();
+        assert_eq!(spans, from_json(json.to_string().as_bytes()).ok().unwrap());
+        let shown = Value::from(key_values(&spans[0].attributes));
+        assert_eq!(shown[0], json!({ "key": "whole", "value": { "int_value": -3 } }));
+        let list = json!([{ "double_value": 1.5 }, { "double_value": "NaN" }, {}]);
+        assert_eq!(shown[2]["value"]["array_value"]["values"], list);
+        assert_eq!(shown[4]["value"], json!({ "bytes_value": "AP8=" }));
+    }
+
+    #[test]
+    fn a_broken_export_is_refused() {
+        let whole = request().encode_to_vec();
+        for cut in 1..whole.len() {
+            // Some beginnings are messages of their own; none brings anything down.
+            let _ = from_protobuf(&whole[..cut]);
+        }
+        for body in ["", "{", "[]", "{}", r#"{"resourceSpans": 5}"#] {
+            assert!(from_json(body.as_bytes()).is_err(), "{body}");
+        }
+        for (trace, span) in [("", "02"), ("01", ""), ("00", "02"), ("01", "zz"), (&*"01".repeat(17), "02")] {
+            let spans = json!([{ "traceId": trace, "spanId": span }]);
+            let body = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] });
+            assert!(from_json(body.to_string().as_bytes()).is_err(), "{trace} {span}");
+        }
+        let mut deep = wire::AnyValue::default();
+        for _ in 0..2000 {
+            let list = wire::ArrayValue { values: vec![deep] };
+            deep = wire::AnyValue { value: Some(wire::any_value::Value::List(list)) };
+        }
+        let mut request = request();
+        request.resource_spans[0].scope_spans[0].spans[0].attributes =
+            vec![wire::KeyValue { key: "deep".into(), value: Some(deep) }];
+        assert!(from_protobuf(&request.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn a_small_body_cannot_become_a_large_one() {
+        use std::io::Write as _;
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for _ in 0..(BODY >> 20) + 1 {
+            packed.write_all(&vec![0; 1 << 20]).unwrap();
+        }
+        let packed = Bytes::from(packed.finish().unwrap());
+        assert!(packed.len() < BODY / 100);
+        assert!(unpacked(packed, "gzip").is_err());
+        assert!(unpacked(Bytes::from_static(b"x"), "gzip").is_err());
+        assert!(unpacked(Bytes::from_static(b"x"), "br").is_err());
+        assert_eq!(unpacked(Bytes::from_static(b"x"), "").ok().unwrap(), "x");
     }
 }

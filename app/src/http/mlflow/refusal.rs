@@ -102,6 +102,13 @@ impl From<Error> for Refusal {
             Error::SpansElsewhere { id } => {
                 Self::missing(format!("Trace data of trace with ID '{id}' not stored in tracking store"))
             }
+            Error::TooManyLinks { found, limit } => Self::invalid(format!(
+                "Cannot link more than {limit} traces to a run in a single request. Provided {found} traces."
+            )),
+            Error::AssessmentKind { given, kept } => Self::invalid(format!(
+                "Cannot update {given} value on {} assessment.",
+                if kept == "feedback" { "a Feedback" } else { "an Expectation" }
+            )),
             Error::AssessmentNotFound { id, trace } => {
                 Self::missing(format!("Assessment with ID '{id}' not found for trace '{trace}'"))
             }
@@ -121,6 +128,7 @@ impl From<Error> for Refusal {
             Error::PageToken { reason } => Self::invalid(format!("Invalid page token, {reason}")),
             Error::Path { path } => Self::invalid(format!("Invalid path: {path}")),
             Error::ArtifactNotFound { path } => Self::missing(format!("No such artifact: '{path}'")),
+            Error::Selection { .. } => Self::invalid(format!("{}.", capitalised(&error.to_string()))),
             Error::StepRun { .. } | Error::Filter { .. } => Self::invalid(capitalised(&error.to_string())),
         }
     }

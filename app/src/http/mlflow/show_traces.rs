@@ -129,10 +129,18 @@ fn span(span: &Span) -> Value {
     Value::Object(fields.0)
 }
 
+/// The JSON of an attribute as text; of a number that JSON has not, its name.
+fn written(value: &Value) -> String {
+    match value.get("$double").and_then(Value::as_str) {
+        Some(odd) => odd.to_owned(),
+        None => spaced(value),
+    }
+}
+
 /// A span as it stands in a trace's file: attributes are JSON written as text.
 pub(super) fn span_of_file(span: &Span) -> Value {
     let attributes: Map<String, Value> =
-        span.attributes.iter().map(|(key, value)| (key.clone(), Value::String(spaced(value)))).collect();
+        span.attributes.iter().map(|(key, value)| (key.clone(), Value::String(written(value)))).collect();
     let events: Vec<Value> = span
         .events
         .iter()

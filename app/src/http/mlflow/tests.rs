@@ -16,6 +16,8 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod traces;
+
 struct Wall;
 
 impl Clock for Wall {

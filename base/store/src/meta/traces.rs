@@ -367,7 +367,10 @@ fn add(metadata: &mut BTreeMap<String, String>, sums: &BTreeMap<String, BTreeMap
             let whole = sum.fract() == 0.0 && sum.abs() < 9.0e15 && !name.ends_with("_cost");
             all.insert(name.clone(), if whole { Value::from(sum as i64) } else { Value::from(sum) });
         }
-        metadata.insert(key.clone(), Value::Object(all).to_string());
+        // As clients write it, with blanks.
+        let parts: Vec<String> =
+            all.iter().map(|(name, count)| format!("{}: {count}", Value::from(name.as_str()))).collect();
+        metadata.insert(key.clone(), format!("{{{}}}", parts.join(", ")));
     }
 }
 
@@ -434,3 +437,6 @@ fn read(row: &SqliteRow) -> Result<Trace, Error> {
         id,
     })
 }
+
+#[cfg(test)]
+mod tests;

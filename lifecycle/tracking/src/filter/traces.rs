@@ -10,6 +10,8 @@ use crate::Error;
 
 /// How long a filter may be.
 const LENGTH: usize = 65_536;
+/// How long a pattern may be.
+const PATTERN: usize = 10_000;
 /// How deep brackets may stand in each other.
 const DEPTH: usize = 40;
 /// How many tests a filter may have.
@@ -153,6 +155,9 @@ impl Parser {
         for (word, ignore_case) in [("like", false), ("ilike", true)] {
             if self.keyword(word) {
                 let pattern = match self.value(false)? {
+                    Scalar::Text(pattern) if pattern.len() > PATTERN => {
+                        return Err(self.error(at, &format!("the pattern is longer than {PATTERN} bytes")));
+                    }
                     Scalar::Text(pattern) if !number => pattern,
                     _ => return Err(self.error(at, "LIKE and ILIKE are for text only")),
                 };
@@ -179,7 +184,17 @@ impl Parser {
             }
             (_, value) => value,
         };
-        Ok(Condition::Test(field, Test::Compare(comparison, value)))
+        let whole = |text: &str| text.parse::<i64>().is_ok();
+        Ok(match (&field, &value) {
+            // Clients write the whole numbers of assessments both ways.
+            (Field::Assessment { .. }, Scalar::Text(text)) if whole(text.trim_end_matches(".0")) => {
+                let short = text.trim_end_matches(".0");
+                let both = [short.to_owned(), format!("{short}.0")].map(Scalar::Text).to_vec();
+                let test = if comparison == Comparison::Equal { Test::In(both) } else { Test::NotIn(both) };
+                Condition::Test(field, test)
+            }
+            (_, _) => Condition::Test(field, Test::Compare(comparison, value)),
+        })
     }
 
     fn field(&mut self) -> Result<Field, Error> {
@@ -254,6 +269,8 @@ fn named(name: &str) -> Option<Field> {
     match head.to_lowercase().as_str() {
         "attribute" | "attributes" | "trace" => attribute(key),
         "tag" | "tags" => owned().map(Field::Tag),
+        // The run under which a trace was made is one that it is linked to.
+        "metadata" | "request_metadata" if key == SOURCE_RUN => Some(Field::Run),
         "metadata" | "request_metadata" => owned().map(Field::Metadata),
         "feedback" => owned().map(|name| Field::Assessment { kind: "feedback", name }),
         "expectation" => owned().map(|name| Field::Assessment { kind: "expectation", name }),

@@ -20,6 +20,9 @@ pub const COST: &str = "mlflow.llm.cost";
 /// The model that was called.
 pub const MODEL: &str = "mlflow.llm.model";
 
+/// How deep a value may be that came as text.
+const DEPTH: usize = 100;
+
 /// How a span ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -103,14 +106,30 @@ impl Span {
             if !text.starts_with(['"', '{', '[']) {
                 continue;
             }
-            if let Ok(inner @ (Value::String(_) | Value::Array(_) | Value::Object(_))) =
-                serde_json::from_str(text)
-            {
-                *value = inner;
+            match serde_json::from_str(text) {
+                // Whatever is deeper could not be read back with what is around it.
+                Ok(inner @ (Value::String(_) | Value::Array(_) | Value::Object(_)))
+                    if !deeper(&inner, DEPTH) =>
+                {
+                    *value = inner;
+                }
+                Ok(_) | Err(_) => {}
             }
         }
         let trace = self.trace();
-        self.attributes.entry(TRACE).or_insert_with(|| Value::String(trace));
+        if !self.attributes.contains_key(TRACE) {
+            self.attributes.shift_insert(0, TRACE.to_owned(), Value::String(trace));
+        }
+    }
+}
+
+/// Whether a value has more levels than these.
+fn deeper(value: &Value, levels: usize) -> bool {
+    match (value, levels.checked_sub(1)) {
+        (Value::Array(_) | Value::Object(_), None) => true,
+        (Value::Array(values), Some(levels)) => values.iter().any(|value| deeper(value, levels)),
+        (Value::Object(map), Some(levels)) => map.values().any(|value| deeper(value, levels)),
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), _) => false,
     }
 }
 
@@ -134,4 +153,35 @@ pub fn merge(exports: &[String]) -> Result<Vec<Span>, serde_json::Error> {
     }
     spans.sort_by_key(|span| (span.parent.is_some(), span.start));
     Ok(spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settled(value: Value) -> Value {
+        let text =
+            json!([{ "id": "01", "otel": "02", "name": "x", "start": 1, "attributes": { "a": value } }]);
+        let mut span = merge(&[text.to_string()]).unwrap().pop().unwrap();
+        span.settle();
+        assert_eq!(span.attributes.keys().next().unwrap(), TRACE);
+        // Whatever came of it can be read back.
+        let kept = serde_json::to_string(&[&span]).unwrap();
+        merge(&[kept]).unwrap().pop().unwrap().attributes["a"].clone()
+    }
+
+    #[test]
+    fn one_layer_of_encoding_is_taken_off_texts_lists_and_maps() {
+        assert_eq!(settled(json!("{\"x\": [1]}")), json!({ "x": [1] }));
+        assert_eq!(settled(json!("\"LLM\"")), json!("LLM"));
+        for same in [json!("plain"), json!("1"), json!("true"), json!("{not json}"), json!(5), json!(["a"])] {
+            assert_eq!(settled(same.clone()), same);
+        }
+        for levels in [90, 120, 127, 5000] {
+            let deep = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+            assert_eq!(settled(json!(deep)).is_array(), levels <= DEPTH, "{levels}");
+        }
+    }
 }

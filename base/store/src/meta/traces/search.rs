@@ -189,6 +189,11 @@ impl Sql {
         format!("${}", self.binds.len())
     }
 
+    /// A list as one bound value: there are fewer marks in a statement than people may write values.
+    fn list(&mut self, values: serde_json::Value) -> String {
+        format!("(SELECT value FROM json_each({}))", self.bind(Scalar::Text(values.to_string())))
+    }
+
     fn text(&mut self, text: &str) -> String {
         self.bind(Scalar::Text(text.to_owned()))
     }
@@ -201,8 +206,11 @@ impl Sql {
         }
         let own = |sql: &str, is_text, descending| Key { sql: sql.to_owned(), is_text, descending };
         keys.extend([own("r.started", false, true), own("r.id", true, false)]);
-        let ids: Vec<String> = query.experiments.iter().map(|id| sql.bind(Scalar::Int(*id))).collect();
-        let mut conditions = vec![format!("r.experiment IN ({})", ids.join(", "))];
+        let mut conditions = vec![match query.experiments.as_slice() {
+            // An equality lets an index order what it finds.
+            [only] => format!("r.experiment = {}", sql.bind(Scalar::Int(*only))),
+            several => format!("r.experiment IN {}", sql.list(serde_json::json!(several))),
+        }];
         conditions.push(sql.condition(&query.filter));
         if let Some(values) = &query.after {
             let fits = keys.len() == values.len() && keys.iter().zip(values).all(|(key, v)| key.takes(v));
@@ -353,8 +361,12 @@ impl Sql {
 
     fn predicate(&mut self, column: &str, test: &Test) -> String {
         let list = |sql: &mut Self, values: &[Scalar]| {
-            let marks: Vec<String> = values.iter().map(|value| sql.bind(value.clone())).collect();
-            marks.join(", ")
+            let values = values.iter().map(|value| match value {
+                Scalar::Int(value) => serde_json::json!(value),
+                Scalar::Real(value) => serde_json::json!(value),
+                Scalar::Text(value) => serde_json::json!(value),
+            });
+            sql.list(values.collect())
         };
         match test {
             Test::Compare(comparison, value) => {
@@ -370,8 +382,8 @@ impl Sql {
                 let pattern = self.text(&glob(pattern));
                 format!("{column} GLOB {pattern}")
             }
-            Test::In(values) => format!("{column} IN ({})", list(self, values)),
-            Test::NotIn(values) => format!("{column} NOT IN ({})", list(self, values)),
+            Test::In(values) => format!("{column} IN {}", list(self, values)),
+            Test::NotIn(values) => format!("{column} NOT IN {}", list(self, values)),
             Test::Absent => format!("{column} IS NULL"),
             Test::Present => format!("{column} IS NOT NULL"),
         }
@@ -385,6 +397,43 @@ impl Sql {
             let beyond = if key.descending { "<" } else { ">" };
             text = format!("({sql} {beyond} {mark} OR ({sql} = {mark} AND {text}))", sql = key.sql);
         }
+        // Said once more of the first key alone, so that an index on it is entered at its place.
+        if let (Some(key), Some(value)) = (keys.first(), values.first()) {
+            let mark = self.bind(value.clone());
+            let beyond = if key.descending { "<=" } else { ">=" };
+            text = format!("({} {beyond} {mark} AND {text})", key.sql);
+        }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_by_a_filter_of_spans_only_and_a_users_words_are_bound() {
+        let odd = "'; DROP TABLE trace; --";
+        let is = |field| Condition::Test(field, Test::In(vec![Scalar::Text(odd.to_owned())]));
+        let fields = [
+            Field::Tag(odd.to_owned()),
+            Field::Metadata(odd.to_owned()),
+            Field::Run,
+            Field::Prompt,
+            Field::Assessment { kind: "feedback", name: odd.to_owned() },
+        ];
+        let order = vec![Order { field: Field::Tag(odd.to_owned()), descending: true }];
+        let mut query = Query {
+            experiments: vec![0],
+            filter: Condition::All(fields.map(is).into()),
+            order,
+            limit: 1,
+            after: None,
+        };
+        let (sql, _) = Sql::search(&query).unwrap();
+        assert!(!sql.text.contains("DROP") && !sql.text.contains("trace_spans"), "{}", sql.text);
+        query.filter = Condition::Span(Box::new(is(Field::SpanAttribute(odd.to_owned()))));
+        let (sql, _) = Sql::search(&query).unwrap();
+        assert!(!sql.text.contains("DROP") && sql.text.contains("trace_spans"), "{}", sql.text);
     }
 }
