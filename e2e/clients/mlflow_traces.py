@@ -91,7 +91,7 @@ client.link_traces_to_run([what], run.info.run_id)
 assert found(run_id=run.info.run_id) == [how, what]
 prompt = mlflow.genai.register_prompt("greeting", "hello {{name}}")
 client.link_prompt_versions_to_trace([prompt], what)
-assert found("prompt = 'greeting/1'") == [what]
+assert found(f"prompt = 'greeting/{prompt.version}'") == [what]
 
 # Assessments.
 source = AssessmentSource(source_type="HUMAN", source_id="ada")

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
-use rondo_tracking::traces::span::{Event, Span, Status};
+use rondo_tracking::traces::span::{Event, Link, Span, Status};
 use serde_json::{Map, Value, json};
 
 use super::MlflowState;
@@ -146,6 +146,17 @@ fn span(span: wire::Span) -> Result<Span, Refused> {
                 attributes: attributes(event.attributes),
             })
             .collect(),
+        links: span
+            .links
+            .into_iter()
+            .map(|link| {
+                Ok(Link {
+                    otel: id(&link.trace_id, 16)?,
+                    span: id(&link.span_id, 8)?,
+                    attributes: attributes(link.attributes),
+                })
+            })
+            .collect::<Result<_, Refused>>()?,
     })
 }
 
@@ -215,6 +226,14 @@ fn json_span(span: &Value) -> Option<Span> {
             attributes: json_attributes(list(event, "attributes"))?,
         });
     }
+    let mut links = Vec::new();
+    for link in list(span, "links") {
+        links.push(Link {
+            otel: id(&hex::decode(json_text(link, "traceId")).ok()?, 16).ok()?,
+            span: id(&hex::decode(json_text(link, "spanId")).ok()?, 8).ok()?,
+            attributes: json_attributes(list(link, "attributes"))?,
+        });
+    }
     Some(Span {
         otel: id(&bytes("traceId")?, 16).ok()?,
         id: id(&bytes("spanId")?, 8).ok()?,
@@ -230,6 +249,7 @@ fn json_span(span: &Value) -> Option<Span> {
         message: json_text(status, "message"),
         attributes: json_attributes(list(span, "attributes"))?,
         events,
+        links,
     })
 }
 
@@ -334,6 +354,8 @@ mod wire {
         pub(super) attributes: Vec<KeyValue>,
         #[prost(message, repeated, tag = "11")]
         pub(super) events: Vec<Event>,
+        #[prost(message, repeated, tag = "13")]
+        pub(super) links: Vec<Link>,
         #[prost(message, optional, tag = "15")]
         pub(super) status: Option<Status>,
     }
@@ -345,6 +367,16 @@ mod wire {
         #[prost(string, tag = "2")]
         pub(super) name: String,
         #[prost(message, repeated, tag = "3")]
+        pub(super) attributes: Vec<KeyValue>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Link {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(super) trace_id: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub(super) span_id: Vec<u8>,
+        #[prost(message, repeated, tag = "4")]
         pub(super) attributes: Vec<KeyValue>,
     }
 
@@ -431,6 +463,7 @@ mod tests {
                 text("bytes", V::Bytes(vec![0, 255])),
             ],
             events: vec![wire::Event { time_unix_nano: 6, name: "token".into(), attributes: Vec::new() }],
+            links: vec![wire::Link { trace_id: vec![3; 16], span_id: vec![4; 8], attributes: Vec::new() }],
             status: Some(wire::Status { message: "bad".into(), code: 2 }),
         };
         let scope = wire::ScopeSpans { spans: vec![span] };
@@ -452,6 +485,7 @@ mod tests {
                 { "key": "bytes", "value": { "bytesValue": "AP8=" } },
             ],
             "events": [{ "timeUnixNano": "6", "name": "token" }],
+            "links": [{ "traceId": "03".repeat(16), "spanId": "04".repeat(8) }],
             "status": { "code": 2, "message": "bad" },
         }] }] }] });
         let spans = from_protobuf(&request().encode_to_vec()).ok().unwrap();

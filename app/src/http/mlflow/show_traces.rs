@@ -114,6 +114,10 @@ fn span(span: &Span) -> Value {
         let fields = Fields::default().set("time_unix_nano", event.time).set("name", event.name.as_str());
         Value::Object(fields.list("attributes", key_values(&event.attributes)).0)
     });
+    let links = span.links.iter().map(|link| {
+        let fields = Fields::default().set("trace_id", coded(&link.otel)).set("span_id", coded(&link.span));
+        Value::Object(fields.list("attributes", key_values(&link.attributes)).0)
+    });
     let message = Some(span.message.as_str()).filter(|message| !message.is_empty());
     let ended = Fields::default().some("message", message).set("code", status(span.status));
     let fields = Fields::default()
@@ -125,6 +129,7 @@ fn span(span: &Span) -> Value {
         .some("end_time_unix_nano", span.end)
         .list("attributes", key_values(&span.attributes))
         .list("events", events.collect())
+        .list("links", links.collect())
         .set("status", ended.0);
     Value::Object(fields.0)
 }
@@ -148,6 +153,13 @@ pub(super) fn span_of_file(span: &Span) -> Value {
             json!({ "name": event.name, "time_unix_nano": event.time, "attributes": event.attributes })
         })
         .collect();
+    let links = span.links.iter();
+    let links: Vec<Value> = links
+        .map(|link| {
+            let attributes = Some(&link.attributes).filter(|attributes| !attributes.is_empty());
+            json!({ "trace_id": format!("tr-{}", link.otel), "span_id": link.span, "attributes": attributes })
+        })
+        .collect();
     json!({
         "trace_id": coded(&span.otel),
         "span_id": coded(&span.id),
@@ -156,6 +168,7 @@ pub(super) fn span_of_file(span: &Span) -> Value {
         "start_time_unix_nano": span.start,
         "end_time_unix_nano": span.end,
         "events": events,
+        "links": links,
         "status": { "code": status(span.status), "message": span.message },
         "attributes": attributes,
     })

@@ -48,6 +48,18 @@ pub struct Event {
     pub attributes: Map<String, Value>,
 }
 
+/// Another span that a span has to do with, of whichever trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The other trace's OpenTelemetry id, 32 hex characters.
+    pub otel: String,
+    /// The other span, 16 hex characters.
+    pub span: String,
+    /// More of it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub attributes: Map<String, Value>,
+}
+
 /// A piece of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Span {
@@ -76,6 +88,9 @@ pub struct Span {
     /// What happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+    /// What it has to do with elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
 }
 
 impl Span {
