@@ -15,11 +15,12 @@ CREATE TABLE trace (
 );
 CREATE INDEX trace_by_experiment ON trace (experiment, started DESC, id);
 
--- One row for each export of spans: a JSON list. A span that came twice counts as it came last.
+-- One row for each export of spans: a JSON list. A span that came twice counts as it came last. The column
+-- is no TEXT to whoever looks through all texts for what they name: spans name nothing of this store's.
 CREATE TABLE trace_spans (
     trace TEXT NOT NULL REFERENCES trace(id) ON DELETE CASCADE,
     seq   BIGINT NOT NULL,
-    spans TEXT NOT NULL,
+    spans JSON NOT NULL,
     PRIMARY KEY (trace, seq)
 );
 

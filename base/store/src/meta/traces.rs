@@ -240,29 +240,7 @@ impl Meta {
     ) -> Result<u64, Error> {
         let ids = ids.map(|ids| encode("traces", "list", &ids)).transpose()?;
         self.write(move |conn| {
-            Box::pin(async move {
-                let rows = sqlx::query(
-                    "SELECT id FROM trace WHERE experiment = $1
-                     AND ($2 IS NULL OR id IN (SELECT value FROM json_each($2)))
-                     AND ($3 IS NULL OR started <= $3) ORDER BY started, id LIMIT $4",
-                )
-                .bind(experiment)
-                .bind(&ids)
-                .bind(until.map(Timestamp::millis))
-                .bind(i64::from(limit))
-                .fetch_all(&mut *conn)
-                .await?;
-                let gone: Vec<String> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
-                let list = encode("traces", "list", &gone)?;
-                // What was uploaded for a trace is its own; spans, links and assessments go by their keys.
-                for text in [
-                    "DELETE FROM run_artifact WHERE owner IN (SELECT value FROM json_each($1))",
-                    "DELETE FROM trace WHERE id IN (SELECT value FROM json_each($1))",
-                ] {
-                    sqlx::query(text).bind(&list).execute(&mut *conn).await?;
-                }
-                Ok(gone.len() as u64)
-            })
+            Box::pin(async move { delete(conn, experiment, ids.as_deref(), until, limit).await })
         })
         .await
     }
@@ -308,6 +286,37 @@ impl Meta {
         })
         .await
     }
+}
+
+/// Deletes traces of an experiment with all that belongs to them; `ids` is a JSON list. How many there were.
+pub(super) async fn delete(
+    conn: &mut SqliteConnection,
+    experiment: i64,
+    ids: Option<&str>,
+    until: Option<Timestamp>,
+    limit: u32,
+) -> Result<u64, Error> {
+    let rows = sqlx::query(
+        "SELECT id FROM trace WHERE experiment = $1
+         AND ($2 IS NULL OR id IN (SELECT value FROM json_each($2)))
+         AND ($3 IS NULL OR started <= $3) ORDER BY started, id LIMIT $4",
+    )
+    .bind(experiment)
+    .bind(ids)
+    .bind(until.map(Timestamp::millis))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *conn)
+    .await?;
+    let gone: Vec<String> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+    let list = encode("traces", "list", &gone)?;
+    // What was uploaded for a trace is its own; spans, links and assessments go by their keys.
+    for text in [
+        "DELETE FROM run_artifact WHERE owner IN (SELECT value FROM json_each($1))",
+        "DELETE FROM trace WHERE id IN (SELECT value FROM json_each($1))",
+    ] {
+        sqlx::query(text).bind(&list).execute(&mut *conn).await?;
+    }
+    Ok(gone.len() as u64)
 }
 
 async fn put_export(conn: &mut SqliteConnection, export: &Export) -> Result<(), Error> {

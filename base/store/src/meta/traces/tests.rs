@@ -236,3 +236,24 @@ async fn a_deleted_trace_leaves_nothing_behind() {
     }
     assert_eq!(found(&store, Condition::All(Vec::new())).await, ["b"]);
 }
+
+#[tokio::test]
+async fn an_experiment_that_is_purged_takes_its_traces_along() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let id = meta.ensure_experiment("gone", Timestamp(1)).await.unwrap();
+    for index in 0..250 {
+        let mut export = export(&format!("t{index}"), index, 1.0, "[]");
+        export.trace.experiment = id;
+        meta.put_spans(vec![export]).await.unwrap();
+    }
+    meta.put_trace(trace("stays", 1)).await.unwrap();
+    meta.delete_experiment(id, true, Timestamp(5)).await.unwrap();
+    assert!(meta.trace("t0").await.unwrap().is_some(), "deleting is soft");
+    let purge = meta.purgeable(Timestamp(9)).await.unwrap();
+    assert_eq!(purge.experiments, [id]);
+    meta.purge(&purge).await.unwrap();
+    assert!(meta.experiment(id).await.unwrap().is_none());
+    assert!(meta.trace("t0").await.unwrap().is_none() && meta.trace("t249").await.unwrap().is_none());
+    assert!(meta.trace("stays").await.unwrap().is_some());
+}
