@@ -13,6 +13,9 @@
 //! | `logged_models` | `logged-models/*` |
 //! | `registered_models` | `registered-models/*` |
 //! | `model_versions` | `model-versions/*` |
+//! | `traces` | `traces/*`, `get-trace-artifact` |
+//! | `assessments` | `traces/*/assessments/*` |
+//! | `otlp` | `/v1/traces` |
 //! | `about` | `/health`, `/version`, `server-info` |
 
 mod access;
@@ -22,15 +25,19 @@ mod refusal;
 mod show;
 mod show_registry;
 mod show_runs;
+mod show_traces;
 
 mod about;
 mod artifacts;
+mod assessments;
 mod experiments;
 mod logged_models;
 mod metrics;
 mod model_versions;
+mod otlp;
 mod registered_models;
 mod runs;
+mod traces;
 
 use std::sync::Arc;
 
@@ -123,6 +130,9 @@ pub fn router(state: MlflowState) -> Router {
         .route("/version", get(about::version))
         .route("/get-artifact", get(artifacts::download::of_run))
         .route("/model-versions/get-artifact", get(artifacts::download::of_version))
+        .route("/v1/traces", post(otlp::export))
+        .route("/ajax-api/2.0/mlflow/get-trace-artifact", get(traces::artifact))
+        .route("/ajax-api/3.0/mlflow/get-trace-artifact", get(traces::artifact))
         .nest("/api/2.0/mlflow", api())
         .nest("/ajax-api/2.0/mlflow", api())
         .route("/ajax-api/2.0/mlflow/upload-artifact", post(artifacts::upload::by_run))
@@ -169,6 +179,36 @@ fn api() -> Router<MlflowState> {
         .route("/artifacts/presigned-download-url", post(artifacts::multipart::no_object_store))
         .merge(registry())
         .merge(models())
+        .merge(traces_of_old())
+}
+
+/// Traces in the protocol's second version, some of which newer clients still use.
+fn traces_of_old() -> Router<MlflowState> {
+    Router::new()
+        .route("/traces", post(traces::old_start).get(traces::old_search))
+        .route("/traces/{trace_id}", patch(traces::old_end))
+        .route("/traces/{trace_id}/info", get(traces::old_info))
+        .route("/traces/{trace_id}/tags", patch(traces::set_tag).delete(traces::delete_tag))
+        .route("/traces/delete-traces", post(traces::delete))
+        .route("/traces/link-to-run", post(traces::link_to_run))
+        .route("/traces/link-prompts", post(traces::link_prompts))
+}
+
+fn traces() -> Router<MlflowState> {
+    Router::new()
+        .route("/traces", post(traces::start))
+        .route("/traces/search", post(traces::search))
+        .route("/traces/delete-traces", post(traces::delete))
+        .route("/traces/get", get(traces::get))
+        .route("/traces/batchGet", get(traces::batch_get))
+        .route("/traces/batchGetInfos", post(traces::batch_get_infos))
+        .route("/traces/{trace_id}", get(traces::info))
+        .route("/traces/{trace_id}/tags", patch(traces::set_tag).delete(traces::delete_tag))
+        .route("/traces/{trace_id}/assessments", post(assessments::create))
+        .route(
+            "/traces/{trace_id}/assessments/{assessment_id}",
+            get(assessments::get).patch(assessments::update).delete(assessments::delete),
+        )
 }
 
 fn registry() -> Router<MlflowState> {
@@ -218,7 +258,7 @@ fn models() -> Router<MlflowState> {
 }
 
 fn newer() -> Router<MlflowState> {
-    models().route("/server-info", get(about::server_info))
+    models().merge(traces()).route("/server-info", get(about::server_info))
 }
 
 fn proxy() -> Router<MlflowState> {

@@ -6,6 +6,7 @@
 //! Searches of runs have connections of their own (see [`search`]), so that a long one delays nobody.
 
 pub mod artifacts;
+pub mod assessments;
 pub mod cache;
 mod cards;
 pub mod columns;
@@ -14,8 +15,8 @@ pub mod experiments;
 pub mod facts;
 pub mod journal;
 pub mod leases;
-pub mod live;
 pub mod listing;
+pub mod live;
 pub mod logged_models;
 pub mod marks;
 pub mod metrics;
@@ -25,6 +26,7 @@ pub mod purge;
 pub mod registered;
 pub mod runs;
 pub mod search;
+pub mod traces;
 mod writer;
 
 use std::path::Path;
@@ -44,11 +46,12 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
     include_str!("../migrations/0004_artifacts.sql"),
+    include_str!("../migrations/0005_traces.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.

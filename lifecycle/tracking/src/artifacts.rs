@@ -77,6 +77,11 @@ pub fn model_root(location: &str, model: &str) -> String {
     format!("{}/models/{model}/artifacts", location.trim_end_matches('/'))
 }
 
+/// Where a trace's files are.
+pub fn trace_root(location: &str, trace: &str) -> String {
+    format!("{}/traces/{trace}/artifacts", location.trim_end_matches('/'))
+}
+
 /// A path below an owner's root in one form.
 ///
 /// # Errors
@@ -105,9 +110,10 @@ pub fn clean(path: &str) -> Result<String, Error> {
     Ok(inner.to_owned())
 }
 
-/// Whether a part of a path is a run's or a logged model's id.
+/// Whether a part of a path is a run's, a logged model's or a trace's id.
 fn is_owner(part: &str) -> bool {
-    part.strip_prefix("m-").unwrap_or(part).parse::<RunId>().is_ok()
+    let prefixed = ["m-", "tr-"].iter().find_map(|prefix| part.strip_prefix(prefix));
+    prefixed.unwrap_or(part).parse::<RunId>().is_ok()
 }
 
 /// The place that a path of a tree, such as `0/<run>/artifacts/model/MLmodel`, names. Nothing where it is

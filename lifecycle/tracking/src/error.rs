@@ -68,6 +68,62 @@ pub enum Error {
         /// What was asked for.
         id: String,
     },
+    /// No such trace.
+    #[error("trace `{id}` does not exist")]
+    TraceNotFound {
+        /// What was asked for.
+        id: String,
+    },
+    /// No such tag on a trace.
+    #[error("no tag `{key}` on trace `{id}`")]
+    TraceTagNotFound {
+        /// The tag.
+        key: String,
+        /// The trace.
+        id: String,
+    },
+    /// Spans of a trace are on their way still, or were lost by its client.
+    #[error("spans of trace `{id}` are missing")]
+    TraceIncomplete {
+        /// Its id.
+        id: String,
+    },
+    /// A trace's spans are in a file of its artifacts.
+    #[error("spans of trace `{id}` are among its artifacts")]
+    SpansElsewhere {
+        /// Its id.
+        id: String,
+    },
+    /// It is not said, or said in two ways, which traces are meant.
+    #[error("{reason}")]
+    Selection {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Too many traces for one run at once.
+    #[error("cannot link more than {limit} traces to a run in a single request: there are {found}")]
+    TooManyLinks {
+        /// How many there were.
+        found: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// An assessment keeps its kind.
+    #[error("cannot update {given} value on a {kept} assessment")]
+    AssessmentKind {
+        /// Of which kind the new value is.
+        given: String,
+        /// Of which kind the assessment is.
+        kept: String,
+    },
+    /// No such assessment.
+    #[error("assessment `{id}` of trace `{trace}` does not exist")]
+    AssessmentNotFound {
+        /// What was asked for.
+        id: String,
+        /// The trace.
+        trace: String,
+    },
     /// A value is not what it should be.
     #[error("invalid {what} `{value}`: {reason}")]
     Invalid {
@@ -147,13 +203,22 @@ impl Explain for Error {
             | Self::StepRun { .. }
             | Self::Invalid { .. }
             | Self::TooMany { .. }
+            | Self::Selection { .. }
+            | Self::TooManyLinks { .. }
+            | Self::AssessmentKind { .. }
             | Self::PageToken { .. }
             | Self::NobodysPath { .. }
             | Self::OutsideRoots { .. }
             | Self::Elsewhere { .. }
             | Self::Path { .. } => Code::ValueInvalid,
             Self::RunNotFound { .. } => Code::RunNotFound,
-            Self::TagNotFound { .. } | Self::ArtifactNotFound { .. } => Code::ObjectNotFound,
+            Self::TagNotFound { .. }
+            | Self::ArtifactNotFound { .. }
+            | Self::TraceNotFound { .. }
+            | Self::TraceTagNotFound { .. }
+            | Self::TraceIncomplete { .. }
+            | Self::SpansElsewhere { .. }
+            | Self::AssessmentNotFound { .. } => Code::ObjectNotFound,
             Self::LoggedModelNotFound { .. } => Code::ModelNotFound,
             Self::Filter { .. } => Code::FilterInvalid,
         }
@@ -181,6 +246,14 @@ impl Explain for Error {
             | Self::StepRun { .. }
             | Self::TagNotFound { .. }
             | Self::LoggedModelNotFound { .. }
+            | Self::TraceNotFound { .. }
+            | Self::TraceTagNotFound { .. }
+            | Self::TraceIncomplete { .. }
+            | Self::SpansElsewhere { .. }
+            | Self::Selection { .. }
+            | Self::TooManyLinks { .. }
+            | Self::AssessmentKind { .. }
+            | Self::AssessmentNotFound { .. }
             | Self::Invalid { .. }
             | Self::TooMany { .. }
             | Self::PageToken { .. }

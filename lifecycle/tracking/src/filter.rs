@@ -8,6 +8,7 @@
 
 mod lexer;
 mod parser;
+pub mod traces;
 mod words;
 
 use rondo_store::meta::search::{Condition, Field, Order, Room};

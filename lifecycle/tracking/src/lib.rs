@@ -23,6 +23,9 @@ pub mod compare;
 pub mod series;
 pub mod table;
 
+pub mod assessments;
+pub mod traces;
+
 pub mod filter;
 pub mod page;
 

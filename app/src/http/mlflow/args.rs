@@ -64,6 +64,11 @@ impl Args {
         Self(map)
     }
 
+    /// The arguments as they came.
+    pub(super) fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+
     fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
@@ -123,8 +128,9 @@ impl Args {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(Value::String(text)) if text == "true" => Ok(Some(true)),
-            Some(Value::String(text)) if text == "false" => Ok(Some(false)),
+            // Python's own spelling comes in queries.
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
             Some(other) => Err(wrong(name, other)),
         }
     }
@@ -189,7 +195,8 @@ impl Args {
     }
 }
 
-fn missing(name: &str) -> Refusal {
+/// The complaint about an argument that must be there.
+pub(super) fn missing(name: &str) -> Refusal {
     Refusal::invalid(format!(
         "Missing value for required parameter '{name}'. See the API docs for more information about request parameters."
     ))

@@ -103,6 +103,26 @@ impl From<Error> for Refusal {
             Error::LoggedModelNotFound { id } => {
                 Self::missing(format!("Logged model with ID '{id}' not found."))
             }
+            Error::TraceNotFound { id } => Self::missing(format!("Trace with ID '{id}' not found.")),
+            Error::TraceTagNotFound { key, id } => {
+                Self::missing(format!("No trace tag with key '{key}' for trace with ID '{id}'"))
+            }
+            Error::TraceIncomplete { id } => Self::missing(format!(
+                "Trace with ID {id} is not fully exported yet, please try again later."
+            )),
+            Error::SpansElsewhere { id } => {
+                Self::missing(format!("Trace data of trace with ID '{id}' not stored in tracking store"))
+            }
+            Error::TooManyLinks { found, limit } => Self::invalid(format!(
+                "Cannot link more than {limit} traces to a run in a single request. Provided {found} traces."
+            )),
+            Error::AssessmentKind { given, kept } => Self::invalid(format!(
+                "Cannot update {given} value on {} assessment.",
+                if kept == "feedback" { "a Feedback" } else { "an Expectation" }
+            )),
+            Error::AssessmentNotFound { id, trace } => {
+                Self::missing(format!("Assessment with ID '{id}' not found for trace '{trace}'"))
+            }
             Error::Invalid { what: "max_results", value, reason } => {
                 let message = format!(
                     "Invalid value {value} for parameter 'max_results' supplied: {reason}, but got value {value}"
@@ -122,6 +142,7 @@ impl From<Error> for Refusal {
                 Self::invalid(format!("Invalid path: {path} is nobody's: no such run or logged model"))
             }
             Error::ArtifactNotFound { path } => Self::missing(format!("No such artifact: '{path}'")),
+            Error::Selection { .. } => Self::invalid(format!("{}.", capitalised(&error.to_string()))),
             Error::StepRun { .. }
             | Error::Filter { .. }
             | Error::OutsideRoots { .. }

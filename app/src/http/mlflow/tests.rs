@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use super::*;
 
 mod artifacts;
+mod traces;
 
 struct Wall;
 

@@ -89,6 +89,8 @@ impl Meta {
             self.write(move |conn| Box::pin(async move { purge_models(conn, &ids).await })).await?;
         }
         for id in purge.experiments.iter().copied() {
+            // An experiment has as many traces as its application had calls: they go in parts.
+            while self.write(move |conn| Box::pin(async move { purge_traces(conn, id).await })).await? {}
             self.write(move |conn| Box::pin(async move { purge_experiment(conn, id).await })).await?;
         }
         Ok(())
@@ -153,6 +155,7 @@ async fn purge_runs(conn: &mut SqliteConnection, ids: &str) -> Result<(), Error>
         ("run_input", "run"),
         ("run_artifact", "owner"),
         ("step_cache", "run"),
+        ("trace_run", "run"),
         ("run", "id"),
     ] {
         delete(conn, table, column, doomed, ids).await?;
@@ -189,16 +192,30 @@ async fn delete(
     Ok(())
 }
 
-async fn purge_experiment(conn: &mut SqliteConnection, id: i64) -> Result<(), Error> {
+/// Whether an experiment is deleted still, and all that kept it is gone.
+async fn is_empty(conn: &mut SqliteConnection, id: i64) -> Result<bool, Error> {
     let empty = sqlx::query(
         "SELECT 1 FROM experiment e WHERE e.id = $1 AND e.deleted = 1
          AND NOT EXISTS (SELECT 1 FROM run WHERE experiment = e.id)
          AND NOT EXISTS (SELECT 1 FROM logged_model WHERE experiment = e.id)",
     )
     .bind(id)
-    .fetch_optional(&mut *conn)
+    .fetch_optional(conn)
     .await?;
-    if empty.is_none() {
+    Ok(empty.is_some())
+}
+
+/// Takes some of the traces of an experiment that goes; whether there were any.
+async fn purge_traces(conn: &mut SqliteConnection, id: i64) -> Result<bool, Error> {
+    if !is_empty(conn, id).await? {
+        return Ok(false);
+    }
+    let gone = super::traces::delete(conn, id, None, None, GROUP as u32).await?;
+    Ok(gone > 0)
+}
+
+async fn purge_experiment(conn: &mut SqliteConnection, id: i64) -> Result<(), Error> {
+    if !is_empty(conn, id).await? {
         return Ok(());
     }
     sqlx::query("DELETE FROM experiment_tag WHERE experiment = $1").bind(id).execute(&mut *conn).await?;

@@ -23,6 +23,7 @@ use super::experiments::{self, Experiment};
 use crate::Error;
 pub(crate) use finder::{Finder, numbered};
 use sql::Sql;
+pub(super) use sql::glob;
 
 /// How long a search may take, unless it is said.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -139,7 +140,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    const fn sql(self) -> &'static str {
+    pub(super) const fn sql(self) -> &'static str {
         match self {
             Self::Equal => "=",
             Self::NotEqual => "<>",

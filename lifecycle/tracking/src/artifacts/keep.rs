@@ -121,6 +121,9 @@ impl Tracking {
         if owner.starts_with("m-") {
             return Ok(self.meta().logged_model(owner).await?.is_some_and(|model| !model.deleted));
         }
+        if owner.starts_with("tr-") {
+            return Ok(self.meta().trace(owner).await?.is_some());
+        }
         match owner.parse() {
             Ok(id) => Ok(self.meta().run(id).await?.is_some()),
             Err(_) => Ok(false),

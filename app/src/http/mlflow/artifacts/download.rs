@@ -63,7 +63,11 @@ pub(in crate::http::mlflow) async fn of_version(
 }
 
 /// Sends a file, or the parts of it that were asked for.
-pub(super) async fn send(state: &MlflowState, place: &Place, headers: &HeaderMap) -> Answer<Response> {
+pub(in crate::http::mlflow) async fn send(
+    state: &MlflowState,
+    place: &Place,
+    headers: &HeaderMap,
+) -> Answer<Response> {
     let held = state.tracking.artifact(place).await?;
     let name = place.path.rsplit('/').next().unwrap_or_default();
     let (tag, modified) = (format!("\"{}\"", held.tag), date(held.modified));

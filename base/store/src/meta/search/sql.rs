@@ -361,7 +361,7 @@ impl Key {
 }
 
 /// A LIKE pattern as SQLite's GLOB has it.
-fn glob(pattern: &str) -> String {
+pub(in crate::meta) fn glob(pattern: &str) -> String {
     let mut glob = String::with_capacity(pattern.len() + 2);
     for c in pattern.chars() {
         match c {
