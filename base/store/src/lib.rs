@@ -18,6 +18,7 @@ pub mod objects;
 
 pub mod backup;
 pub mod upkeep;
+pub mod foreign;
 
 pub mod error;
 

@@ -9,6 +9,7 @@ pub mod columns;
 pub mod datasets;
 pub mod experiments;
 pub mod facts;
+pub mod import;
 pub mod journal;
 pub mod leases;
 pub mod live;
@@ -38,10 +39,11 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
+    include_str!("../migrations/0004_import.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.

@@ -110,12 +110,38 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// A store that cannot be imported or written.
+    #[error("`{path}` {reason}")]
+    NotAStore {
+        /// The path.
+        path: String,
+        /// What is the matter with it.
+        reason: String,
+    },
+    /// A file or folder of another store cannot be read or written.
+    #[error("{action} `{path}`")]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Nothing at a path.
     #[error("no artifact at `{path}`")]
     ArtifactNotFound {
         /// The path.
         path: String,
     },
+}
+
+impl Error {
+    /// An error with a file or folder.
+    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Io { action, path, source }
+    }
 }
 
 impl Explain for Error {
@@ -135,6 +161,12 @@ impl Explain for Error {
             Self::TagNotFound { .. } | Self::ArtifactNotFound { .. } => Code::ObjectNotFound,
             Self::LoggedModelNotFound { .. } => Code::ModelNotFound,
             Self::Filter { .. } => Code::FilterInvalid,
+            Self::NotAStore { .. } => Code::SourceInvalid,
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => Code::SourceNotFound,
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                _ => Code::Io,
+            },
         }
     }
 
@@ -158,6 +190,8 @@ impl Explain for Error {
             | Self::TooMany { .. }
             | Self::PageToken { .. }
             | Self::Path { .. }
+            | Self::NotAStore { .. }
+            | Self::Io { .. }
             | Self::ArtifactNotFound { .. } => Vec::new(),
         }
     }

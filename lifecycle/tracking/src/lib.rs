@@ -25,6 +25,9 @@ pub mod table;
 pub mod filter;
 pub mod page;
 
+pub mod export;
+pub mod import;
+
 pub mod limits;
 pub mod naming;
 

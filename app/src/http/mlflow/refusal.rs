@@ -108,7 +108,10 @@ impl From<Error> for Refusal {
             Error::PageToken { reason } => Self::invalid(format!("Invalid page token, {reason}")),
             Error::Path { path } => Self::invalid(format!("Invalid path: {path}")),
             Error::ArtifactNotFound { path } => Self::missing(format!("No such artifact: '{path}'")),
-            Error::StepRun { .. } | Error::Filter { .. } => Self::invalid(capitalised(&error.to_string())),
+            // The last two are of imports and exports, which no request asks for.
+            Error::StepRun { .. } | Error::Filter { .. } | Error::NotAStore { .. } | Error::Io { .. } => {
+                Self::invalid(capitalised(&error.to_string()))
+            }
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Writing a store out in the forms of other programs.
