@@ -71,11 +71,47 @@ def move(folder, uri, rondo, python=sys.executable):
     return held
 
 
-@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "./mlruns"], ids=["database", "files"])
-def test_everything_comes_in_once_and_the_client_reads_the_same(uri, tmp_path):
+def test_a_database_comes_in_once_and_the_client_reads_the_same_here_and_from_an_export(tmp_path):
     folder = tmp_path / "mlflow"
     folder.mkdir()
-    move(folder, uri, Rondo(tmp_path))
+    held = move(folder, "sqlite:///mlflow.db", Rondo(tmp_path))
+    rondo = Rondo(tmp_path)
+    would = rondo.json("export", "--to", "mlruns", "out", "--data", "store", "--dry-run")
+    assert not (tmp_path / "out").exists()
+    report = rondo.json("export", "--to", "mlruns", "out", "--data", "store")
+    assert report["complete"] and report["counts"] == would["counts"]
+    assert dump("dump", "./out", tmp_path) == held
+    assert rondo.json("export", "--to", "mlruns", "out", "--data", "store", code=2)["error"]["code"] == "source-invalid"
+
+
+def test_files_come_in_once_and_an_export_of_them_becomes_a_database(tmp_path):
+    folder = tmp_path / "mlflow"
+    folder.mkdir()
+    held = move(folder, "./mlruns", Rondo(tmp_path))
+    Rondo(tmp_path)("export", "--to", "mlruns", "out", "--data", "store")
+    client("-m", "mlflow", "migrate-filestore", "--source", "out", "--target", "sqlite:///new.db", cwd=tmp_path)
+    assert dump("dump", "sqlite:///new.db", tmp_path) == held
+
+
+@pytest.fixture(scope="module")
+def mlflow2(tmp_path_factory):
+    """A Python with the last release 2 of MLflow."""
+    if given := os.environ.get("MLFLOW2_PYTHON"):
+        return given
+    folder = tmp_path_factory.mktemp("mlflow2")
+    python = str(folder / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    packages = ["mlflow==2.22.5", "scikit-learn==1.7.2", "setuptools<80"]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+    return python
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "./mlruns"], ids=["database", "files"])
+def test_stores_of_release_2_come_in(uri, mlflow2, tmp_path):
+    folder = tmp_path / "mlflow"
+    folder.mkdir()
+    move(folder, uri, Rondo(tmp_path), mlflow2)
 
 
 def test_hostile_stores_are_refused_or_told_and_nothing_outside_is_read(tmp_path):

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod completions;
 pub mod data;
 pub mod doctor;
+pub mod export;
 pub mod import;
 pub mod models;
 pub mod monitor;
@@ -122,6 +123,8 @@ enum Command {
     Admin(admin::Verb),
     /// Bring in everything of an MLflow store: its database or its `mlruns` folder, artifacts included
     Import(import::Args),
+    /// Write the store in the form of another program, such as MLflow's folder of files
+    Export(export::Args),
     /// Look over the machine: what is there, what is missing, what to do
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -190,6 +193,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Server(args) => server::run(args, session).await,
         Command::Admin(verb) => admin::run(verb, session).await,
         Command::Import(args) => import::run(args, session).await,
+        Command::Export(args) => export::run(args, session).await,
         Command::Doctor(args) => doctor::run(&args, session).await,
         Command::Completions(args) => completions::run(&args, session),
     }

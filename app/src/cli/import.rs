@@ -100,17 +100,6 @@ fn find(path: &Path) -> PathBuf {
 
 fn show(report: &Report, args: &Args, source: &Path, session: &Session) -> Outcome {
     let printer = session.printer();
-    let mut counts = Map::new();
-    let mut rows = vec![["", "found", "imported", "already there", "skipped"].map(String::from).to_vec()];
-    for kind in Kind::ALL {
-        let count = report.count(kind);
-        let Count { found, imported, already_there, skipped } = count;
-        counts.insert(kind.text().replace(' ', "_"), json!(count));
-        if found + imported + already_there + skipped > 0 {
-            let numbers = [found, imported, already_there, skipped].map(|number| number.to_string());
-            rows.push([vec![kind.text().to_owned()], numbers.to_vec()].concat());
-        }
-    }
     for note in report.notes() {
         printer.note(&format!("note: {note}"));
     }
@@ -120,7 +109,7 @@ fn show(report: &Report, args: &Args, source: &Path, session: &Session) -> Outco
     if report.unsaid() > 0 {
         printer.note(&format!("not imported: {} more", report.unsaid()));
     }
-    let mut text = table(&rows);
+    let (counts, mut text) = counted(report, ["found", "imported", "already there", "skipped"]);
     if report.nothing_new() {
         text.push_str("nothing new: all that could be imported is here already\n");
     } else if args.dry_run {
@@ -129,7 +118,7 @@ fn show(report: &Report, args: &Args, source: &Path, session: &Session) -> Outco
     let complete = report.complete();
     let value = json!({
         "schema": 1, "source": source, "data": args.data, "dry_run": args.dry_run, "complete": complete,
-        "counts": Value::Object(counts), "notes": report.notes(), "not_imported": report.skipped(),
+        "counts": counts, "notes": report.notes(), "not_imported": report.skipped(),
     });
     if complete {
         printer.result(&value, &text);
@@ -138,15 +127,33 @@ fn show(report: &Report, args: &Args, source: &Path, session: &Session) -> Outco
     if !printer.json() {
         printer.out(&text);
     }
-    let many = report.skipped().len() as u64 + report.unsaid();
-    let message = format!("import all of `{}`: {many} {} left out", source.display(), were(many));
-    let hint =
-        "each line `not imported:` says why; what is there now stays, and importing again adds the rest";
+    let message = format!("import all of `{}`: {}", source.display(), left_out(report));
+    let hint = "each line `not imported:` says why; what came in stays, and importing again adds the rest";
     let failure = Failure::hinted(Code::ImportIncomplete, message, hint);
-    let rendered = failure.text().lines().next().map(|line| format!("{line}\n")).unwrap_or_default();
+    let rendered = failure.heading();
     Err(failure.shown(rendered, value))
 }
 
-const fn were(many: u64) -> &'static str {
-    if many == 1 { "thing was" } else { "things were" }
+/// The counts of a report for programs and as a table with these columns.
+pub(super) fn counted<const N: usize>(report: &Report, columns: [&str; N]) -> (Value, String) {
+    let mut counts = Map::new();
+    let mut rows = vec![[vec![String::new()], columns.map(String::from).to_vec()].concat()];
+    for kind in Kind::ALL {
+        let count = report.count(kind);
+        let Count { found, imported, already_there, skipped } = count;
+        counts.insert(kind.text().replace(' ', "_"), json!(count));
+        if found + imported + already_there + skipped > 0 {
+            let numbers = [found, imported, already_there, skipped].map(|number| number.to_string());
+            rows.push([vec![kind.text().to_owned()], numbers.into_iter().take(N).collect()].concat());
+        }
+    }
+    (Value::Object(counts), table(&rows))
+}
+
+/// How much was left out, in words.
+pub(super) fn left_out(report: &Report) -> String {
+    match report.skipped().len() as u64 + report.unsaid() {
+        1 => "one thing was left out".to_owned(),
+        many => format!("{many} things were left out"),
+    }
 }

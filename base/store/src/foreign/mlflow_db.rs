@@ -470,3 +470,6 @@ fn optional_int(row: &SqliteRow, column: usize) -> Option<i64> {
 fn int(row: &SqliteRow, column: usize) -> i64 {
     optional_int(row, column).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,8 +66,8 @@ pub async fn import<S: Source>(
         options,
         report: Report::default(),
         experiments: HashMap::new(),
-        runs: HashSet::new(),
-        models: HashSet::new(),
+        runs: HashMap::new(),
+        models: HashMap::new(),
     };
     let outline = source.outline().await?;
     importer.experiments(source).await?;
@@ -89,9 +89,9 @@ struct Importer<'a> {
     report: Report,
     /// The experiments' ids there and here.
     experiments: HashMap<String, i64>,
-    /// What came with this source, by the ids here.
-    runs: HashSet<RunId>,
-    models: HashSet<String>,
+    /// The experiments of what came with this source, by the ids here.
+    runs: HashMap<RunId, i64>,
+    models: HashMap<String, i64>,
 }
 
 /// What an import does with a record.
@@ -168,7 +168,7 @@ impl Importer<'_> {
             if !self.options.dry_run {
                 let experiment = Experiment {
                     id,
-                    artifact_location: format!("mlflow-artifacts:/{id}"),
+                    artifact_location: location(id),
                     name: here.map_or(experiment.name, |here| here.name),
                     deleted: experiment.deleted,
                     created: Timestamp(experiment.created),
@@ -240,8 +240,9 @@ impl Importer<'_> {
     /// What is to be done with each run of a page.
     async fn look_at(&mut self, page: Vec<foreign::Run>) -> Result<Vec<Incoming>, Error> {
         let mut incoming = Vec::with_capacity(page.len());
-        for run in page {
+        for mut run in page {
             self.report.of(Kind::Runs).found += 1;
+            self.drop_paths(&mut run);
             let Some(experiment) = self.experiments.get(&run.experiment).copied() else {
                 let reason = format!("its experiment `{}` could not be read", run.experiment);
                 self.report.skip(Kind::Runs, 1, run.id, reason);
@@ -266,7 +267,7 @@ impl Importer<'_> {
                 // Without a mark it was made here: its owner's it is.
                 Some(_) | None => State::Here,
             };
-            self.runs.insert(run.id);
+            self.runs.insert(run.id, run.experiment);
             self.count(Kind::Runs, run.state, 0, 1);
             for (kind, many) in [
                 (Kind::Params, run.run.params.len()),
@@ -277,6 +278,27 @@ impl Importer<'_> {
             }
         }
         Ok(incoming)
+    }
+
+    /// Leaves out keys that would be other paths than they read: MLflow takes none, so somebody forged them.
+    fn drop_paths(&mut self, run: &mut foreign::Run) {
+        let mut told = Vec::new();
+        let mut keep = |kind: Kind, key: &str| {
+            let plain = !key.split('/').any(|part| part.is_empty() || part == "." || part == "..");
+            if !plain {
+                told.push((kind, key.to_owned()));
+            }
+            plain
+        };
+        run.params.retain(|(key, _)| keep(Kind::Params, key));
+        run.tags.retain(|(key, _)| keep(Kind::Tags, key));
+        run.metrics.retain(|key| keep(Kind::MetricPoints, key));
+        for (kind, key) in told {
+            self.report.of(kind).found += 1;
+            let short: String = key.chars().take(160).collect();
+            let reason = "its name would be another path than it reads";
+            self.report.skip(kind, 1, format!("run {}: {short}", run.id), reason);
+        }
     }
 
     fn count(&mut self, kind: Kind, state: State, found: u64, many: u64) {
@@ -297,6 +319,7 @@ impl Importer<'_> {
                 continue;
             }
             let mut series = source.history(&run.run).await?;
+            series.retain(|series| run.run.metrics.contains(&series.key));
             self.faults(source);
             let found: u64 = series.iter().map(|series| series.points.len() as u64).sum();
             if run.state == State::Behind {
@@ -466,7 +489,7 @@ impl Importer<'_> {
                     Some(_) | None => State::Here,
                 };
                 self.count(Kind::LoggedModels, state, 0, 1);
-                self.models.insert(model.id.clone());
+                self.models.insert(model.id.clone(), experiment);
                 files.extend(self.files_of_model(&model, state));
                 if state != State::Here {
                     metrics.extend(model.metrics.iter().map(|metric| model_metric(&model.id, metric)));
@@ -604,7 +627,7 @@ impl Importer<'_> {
         let places = [Some(&version.source), version.storage.as_ref()];
         for place in places.into_iter().flatten() {
             if let Some(id) = place.strip_prefix("models:/") {
-                if self.models.contains(id) || !id.starts_with("m-") {
+                if self.models.contains_key(id) || !id.starts_with("m-") {
                     return Ok(place.clone());
                 }
                 continue;
@@ -632,22 +655,20 @@ impl Importer<'_> {
 
     /// Where the artifacts of an owner that came with this source are here.
     async fn root_of(&self, owner: &str) -> Result<Option<String>, Error> {
-        let experiment = if owner.starts_with("m-") {
-            self.meta().logged_model(owner).await?.map(|model| model.experiment)
-        } else {
-            let id: Option<RunId> = owner.parse().ok().filter(|id| self.runs.contains(id));
-            match id {
-                Some(id) => self.meta().run(id).await?.map(|run| run.experiment),
-                None => None,
-            }
-        };
-        let Some(experiment) = experiment else { return Ok(None) };
-        let location = self.meta().experiment(experiment).await?.map(|found| found.artifact_location);
-        Ok(location.map(|location| match owner.parse() {
+        let of_run = owner.parse().ok().and_then(|id: RunId| self.runs.get(&id));
+        let Some(experiment) = of_run.or_else(|| self.models.get(owner)).copied() else { return Ok(None) };
+        let known = self.meta().experiment(experiment).await?.map(|found| found.artifact_location);
+        let location = known.unwrap_or_else(|| location(experiment));
+        Ok(Some(match owner.parse() {
             Ok(run) => artifacts::run_root(&location, run),
             Err(_) => artifacts::model_root(&location, owner),
         }))
     }
+}
+
+/// Where the artifacts of an experiment that is brought in are.
+fn location(experiment: i64) -> String {
+    format!("mlflow-artifacts:/{experiment}")
 }
 
 /// What became of an owner's files.
