@@ -4,6 +4,8 @@ pub mod admin;
 pub mod completions;
 pub mod data;
 pub mod doctor;
+pub mod export;
+pub mod import;
 pub mod models;
 pub mod monitor;
 pub mod new;
@@ -119,6 +121,10 @@ enum Command {
     /// Look after a store: clean up, back up, restore
     #[command(subcommand)]
     Admin(admin::Verb),
+    /// Bring in everything of an MLflow store: its database or its `mlruns` folder, artifacts included
+    Import(import::Args),
+    /// Write the store in the form of another program, such as MLflow's folder of files
+    Export(export::Args),
     /// Look over the machine: what is there, what is missing, what to do
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -186,6 +192,8 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Trace(args) => trace::run(&args, session).await,
         Command::Server(args) => server::run(args, session).await,
         Command::Admin(verb) => admin::run(verb, session).await,
+        Command::Import(args) => import::run(args, session).await,
+        Command::Export(args) => export::run(args, session).await,
         Command::Doctor(args) => doctor::run(&args, session).await,
         Command::Completions(args) => completions::run(&args, session),
     }

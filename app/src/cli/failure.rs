@@ -61,7 +61,7 @@ impl Failure {
     pub fn text(&self) -> String {
         let mut text = match &self.rendered {
             Some(rendered) => rendered.clone(),
-            None => format!("error: {}\n", self.error),
+            None => self.heading(),
         };
         for cause in self.causes() {
             text.push_str(&format!("  caused by: {cause}\n"));
@@ -70,6 +70,11 @@ impl Failure {
             text.push_str(&format!("hint: {hint}\n"));
         }
         text
+    }
+
+    /// The line that says what failed.
+    pub fn heading(&self) -> String {
+        format!("error: {}\n", self.error)
     }
 
     /// For programs.

@@ -198,6 +198,8 @@ codes! {
     BackupNotFound = "backup-not-found", NotFound;
     /// The folder that a store should be made in is in use.
     StoreExists = "store-exists", Conflict;
+    /// Not everything of another store could be brought in or written out.
+    ImportIncomplete = "import-incomplete", Verdict;
     /// Not allowed.
     Denied = "denied", Denied;
     /// Stopped by the user.

@@ -159,6 +159,22 @@ pub enum Error {
         /// Who is at it.
         what: &'static str,
     },
+    /// Another program's database cannot be read.
+    #[error("read `{}` as a database of MLflow's", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// A database that is not MLflow's.
+    #[error("`{}` is no database of MLflow's: it has no table `{table}`", path.display())]
+    NotMlflow {
+        /// The file.
+        path: PathBuf,
+        /// A table that MLflow's have.
+        table: &'static str,
+    },
     /// The process that writes for everybody has gone.
     #[error("the store is shutting down")]
     Closed,
@@ -195,6 +211,7 @@ impl Explain for Error {
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
             Self::RefMoved { .. } => Code::RefMoved,
             Self::ParameterChanged { .. } => Code::ParameterChanged,
+            Self::Foreign { .. } | Self::NotMlflow { .. } => Code::SourceInvalid,
             Self::Closed => Code::Interrupted,
         }
     }
@@ -207,7 +224,11 @@ impl Explain for Error {
             Self::TooLong { .. } => {
                 vec!["search fewer experiments, or order by a metric or by start_time".to_owned()]
             }
+            Self::Foreign { path, .. } => {
+                vec![format!("mlflow db upgrade sqlite:///{}", path.display())]
+            }
             Self::Io { .. }
+            | Self::NotMlflow { .. }
             | Self::Database(_)
             | Self::Search(_)
             | Self::Record { .. }

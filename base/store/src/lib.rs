@@ -22,6 +22,7 @@ pub mod parts;
 mod incoming;
 
 pub mod backup;
+pub mod foreign;
 pub mod upkeep;
 
 pub mod error;

@@ -13,6 +13,7 @@ pub mod columns;
 pub mod datasets;
 pub mod experiments;
 pub mod facts;
+pub mod import;
 pub mod journal;
 pub mod leases;
 pub mod listing;
@@ -46,12 +47,13 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
     include_str!("../migrations/0004_artifacts.sql"),
     include_str!("../migrations/0005_traces.sql"),
+    include_str!("../migrations/0006_import.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.

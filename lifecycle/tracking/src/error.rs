@@ -184,12 +184,38 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// A store that cannot be imported or written.
+    #[error("`{path}` {reason}")]
+    NotAStore {
+        /// The path.
+        path: String,
+        /// What is the matter with it.
+        reason: String,
+    },
+    /// A file or folder of another store cannot be read or written.
+    #[error("{action} `{path}`")]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Nothing at a path.
     #[error("no artifact at `{path}`")]
     ArtifactNotFound {
         /// The path.
         path: String,
     },
+}
+
+impl Error {
+    /// An error with a file or folder.
+    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Io { action, path, source }
+    }
 }
 
 impl Explain for Error {
@@ -221,6 +247,12 @@ impl Explain for Error {
             | Self::AssessmentNotFound { .. } => Code::ObjectNotFound,
             Self::LoggedModelNotFound { .. } => Code::ModelNotFound,
             Self::Filter { .. } => Code::FilterInvalid,
+            Self::NotAStore { .. } => Code::SourceInvalid,
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => Code::SourceNotFound,
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                _ => Code::Io,
+            },
         }
     }
 
@@ -260,6 +292,8 @@ impl Explain for Error {
             | Self::Path { .. }
             | Self::NobodysPath { .. }
             | Self::Elsewhere { .. }
+            | Self::NotAStore { .. }
+            | Self::Io { .. }
             | Self::ArtifactNotFound { .. } => Vec::new(),
             Self::OutsideRoots { .. } => {
                 vec!["start the server with the --artifact-root that it had then".to_owned()]

@@ -29,6 +29,9 @@ pub mod traces;
 pub mod filter;
 pub mod page;
 
+pub mod export;
+pub mod import;
+
 pub mod limits;
 pub mod naming;
 

@@ -191,7 +191,7 @@ impl Tracking {
         Ok(Found { items, next_page_token: page.next.as_deref().map(page::token) })
     }
 
-    async fn with_model_facts(&self, rows: Vec<LoggedModel>) -> Result<Vec<Logged>, Error> {
+    pub(crate) async fn with_model_facts(&self, rows: Vec<LoggedModel>) -> Result<Vec<Logged>, Error> {
         let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
         let mut facts = self.meta().model_facts(&ids).await?;
         let mut models = Vec::with_capacity(rows.len());

@@ -312,7 +312,8 @@ fn run(row: RunRow, location: &str, mut facts: Facts) -> Run {
     if let Some(parent) = row.parent {
         facts.tags.entry(PARENT.to_owned()).or_insert_with(|| parent.hex());
     }
-    if !row.user.is_empty() {
+    // A client says it by a tag of its own or not at all.
+    if row.kind != RunKind::Client && !row.user.is_empty() {
         facts.tags.entry(USER.to_owned()).or_insert_with(|| row.user.clone());
     }
     Run { artifact_uri: run_root(location, row.id), row, facts }

@@ -143,10 +143,13 @@ impl From<Error> for Refusal {
             }
             Error::ArtifactNotFound { path } => Self::missing(format!("No such artifact: '{path}'")),
             Error::Selection { .. } => Self::invalid(format!("{}.", capitalised(&error.to_string()))),
+            // The last two are of imports and exports, which no request asks for.
             Error::StepRun { .. }
             | Error::Filter { .. }
             | Error::OutsideRoots { .. }
-            | Error::Elsewhere { .. } => Self::invalid(capitalised(&error.to_string())),
+            | Error::Elsewhere { .. }
+            | Error::NotAStore { .. }
+            | Error::Io { .. } => Self::invalid(capitalised(&error.to_string())),
         }
     }
 }

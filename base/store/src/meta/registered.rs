@@ -21,7 +21,7 @@ use super::search::{Page, Query, Room};
 use super::{Meta, decode, encode};
 use crate::Error;
 
-const CLIENT_VERSION: &str = "client model version";
+pub(super) const CLIENT_VERSION: &str = "client model version";
 
 /// A registered model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,9 +101,9 @@ pub enum Tagged {
 }
 
 #[derive(Default, Serialize, Deserialize)]
-struct ModelRecord {
+pub(super) struct ModelRecord {
     #[serde(skip_serializing_if = "String::is_empty", default)]
-    description: String,
+    pub(super) description: String,
 }
 
 impl Meta {
