@@ -21,9 +21,11 @@ pub mod purge;
 pub mod registered;
 pub mod runs;
 pub mod search;
+pub mod webhooks;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -32,16 +34,18 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection, Row, SqliteConnection};
+use tokio::sync::Notify;
 
 use crate::Error;
 pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
+    include_str!("../migrations/0004_webhooks.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.
@@ -52,6 +56,8 @@ const WAIT: Duration = Duration::from_secs(60);
 pub struct Meta {
     readers: SqlitePool,
     writer: Writer,
+    /// Rung when webhooks may have something to be told.
+    bell: Arc<Notify>,
 }
 
 impl Meta {
@@ -74,7 +80,7 @@ impl Meta {
             .min_connections(0)
             .max_connections(4)
             .connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { readers, writer: Writer::start(connection) })
+        Ok(Self { readers, writer: Writer::start(connection), bell: Arc::default() })
     }
 
     /// Does a piece of work in a transaction and answers when it is on the disk.
@@ -87,6 +93,11 @@ impl Meta {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
     {
         self.writer.run(work).await
+    }
+
+    /// Wakes who tells webhooks, after a commit.
+    fn ring(&self) {
+        self.bell.notify_one();
     }
 
     /// The pool that reads.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::registered::events::moved;
 use super::{Meta, decode, encode};
 use crate::Error;
 
@@ -71,8 +72,9 @@ impl Meta {
         at: Timestamp,
     ) -> Result<Moved, Error> {
         let name = name.to_owned();
-        self.write(move |conn| Box::pin(async move { move_ref(conn, &name, expect, to, &because, at).await }))
-            .await
+        let moved = self
+            .write(move |conn| Box::pin(async move { move_ref(conn, &name, expect, to, &because, at).await }));
+        moved.await.inspect(|_| self.ring())
     }
 
     /// The journal, newest first, of refs whose name begins so.
@@ -201,10 +203,11 @@ pub(crate) async fn move_ref(
     .bind(encode("evidence", name, &because.evidence)?)
     .execute(&mut *conn)
     .await?;
+    moved(conn, name, to, at).await?;
     Ok(Moved { from, changed: true })
 }
 
-fn digest(row: &SqliteRow, column: &str) -> Result<Digest, Error> {
+pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Digest, Error> {
     let text: String = row.try_get(column)?;
     parse(&text)
 }
