@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use rondo_registry::webhooks::Webhooks;
 use rondo_serving::deployment::Deployments;
 
 use crate::platform::Platform;
@@ -26,6 +27,8 @@ pub struct AppState {
     pub platform: Arc<Platform>,
     /// The endpoints of this process.
     pub deployments: Arc<Deployments>,
+    /// Who is told of changes in the registry.
+    pub webhooks: Webhooks,
 }
 
 /// How long a body may be.
@@ -34,7 +37,8 @@ const BODY: usize = 16 << 20;
 /// Every route of a project's server.
 pub fn router(state: AppState) -> Router {
     let tracking =
-        MlflowState::new(state.platform.store().clone(), state.platform.clock().clone(), Mode::Open);
+        MlflowState::new(state.platform.store().clone(), state.platform.clock().clone(), Mode::Open)
+            .with_webhooks(state.webhooks.clone());
     let own = Router::new()
         .route("/", get(pages::home))
         .route("/report", get(pages::report))

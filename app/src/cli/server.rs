@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use rondo_core::ports::Clock;
 use rondo_core::{Span, Timestamp};
+use rondo_registry::webhooks::Webhooks;
+use rondo_registry::webhooks::courier::Courier;
+use rondo_registry::webhooks::target::{Allow, Entry};
 use rondo_store::Store;
 use serde_json::json;
 
@@ -35,6 +38,10 @@ pub struct Args {
     /// deleted things stay until `rondo admin gc`
     #[arg(long, value_name = "SPAN")]
     keep_deleted: Option<Span>,
+
+    /// Let webhooks reach this private host or network too, also without TLS; may be given more than once
+    #[arg(long, value_name = "HOST|CIDR")]
+    webhook_allow: Vec<Entry>,
 }
 
 /// Serves until it is told to stop.
@@ -49,8 +56,10 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let upkeep = args
         .keep_deleted
         .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
-    let state = MlflowState::new(store.clone(), clock, Mode::Open);
+    let webhooks = Webhooks::new(store.clone(), Allow::new(args.webhook_allow));
+    let state = MlflowState::new(store.clone(), clock.clone(), Mode::Open).with_webhooks(webhooks.clone());
     let server = Server::start(&args.listen, tracking_router(state)).await?;
+    let courier = Courier::start(webhooks, clock, session.printer().progress());
     let url = server.url();
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "data": store.root() }),
@@ -62,6 +71,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         // It may be stopped anywhere.
         upkeep.abort();
     }
+
+    courier.stop().await;
     store.close().await;
     Ok(())
 }

@@ -13,6 +13,7 @@
 //! | `logged_models` | `logged-models/*` |
 //! | `registered_models` | `registered-models/*` |
 //! | `model_versions` | `model-versions/*` |
+//! | `webhooks` | `webhooks*` |
 //! | `about` | `/health`, `/version`, `server-info` |
 
 mod access;
@@ -30,6 +31,7 @@ mod metrics;
 mod model_versions;
 mod registered_models;
 mod runs;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -37,6 +39,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, patch, post};
 use rondo_core::ports::Clock;
+use rondo_registry::webhooks::Webhooks;
+use rondo_registry::webhooks::target::Allow;
 use rondo_store::Store;
 use rondo_tracking::Tracking;
 
@@ -58,12 +62,15 @@ pub struct MlflowState {
     mode: Mode,
     steps: Arc<access::Steps>,
     hosts: Arc<[String]>,
+    webhooks: Webhooks,
 }
 
 impl MlflowState {
     /// Tracking over a store for whom the mode lets in.
     pub fn new(store: Store, clock: Arc<dyn Clock>, mode: Mode) -> Self {
-        Self { tracking: Tracking::new(store, clock), mode, steps: Arc::default(), hosts: Arc::from([]) }
+        let webhooks = Webhooks::new(store.clone(), Allow::default());
+        let tracking = Tracking::new(store, clock);
+        Self { tracking, mode, steps: Arc::default(), hosts: Arc::from([]), webhooks }
     }
 
     /// What it serves.
@@ -74,6 +81,11 @@ impl MlflowState {
     /// Also answers to these names in the `Host` header; localhost and addresses are always answered.
     pub fn with_hosts(self, hosts: Vec<String>) -> Self {
         Self { hosts: hosts.into(), ..self }
+    }
+
+    /// Takes webhooks as these do.
+    pub fn with_webhooks(self, webhooks: Webhooks) -> Self {
+        Self { webhooks, ..self }
     }
 
     /// What lets steps in: give it to the pipeline, with the root URL that this state is served under.
@@ -137,6 +149,7 @@ fn api() -> Router<MlflowState> {
         .route("/metrics/get-history-bulk-interval", get(metrics::history_bulk_interval))
         .route("/artifacts/list", get(artifacts::list))
         .merge(registry())
+        .merge(webhook_routes())
         .merge(models())
 }
 
@@ -169,6 +182,13 @@ fn registry() -> Router<MlflowState> {
         .route("/model-versions/transition-stage", post(model_versions::transition))
         .route("/model-versions/set-tag", post(model_versions::set_tag))
         .route("/model-versions/delete-tag", delete(model_versions::delete_tag))
+}
+
+fn webhook_routes() -> Router<MlflowState> {
+    Router::new()
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{id}", get(webhooks::get).patch(webhooks::update).delete(webhooks::delete))
+        .route("/webhooks/{id}/test", post(webhooks::test))
 }
 
 fn models() -> Router<MlflowState> {

@@ -54,6 +54,29 @@ pub enum Error {
         /// The rule that failed.
         reason: String,
     },
+    /// A webhook's name that cannot be taken.
+    #[error(
+        "webhook name `{name}` is invalid: it must begin and end with a letter or digit, have at most 63 characters, and none but letters, digits, dots, underscores and hyphens"
+    )]
+    WebhookName {
+        /// The name, shortened.
+        name: String,
+    },
+    /// A webhook's URL that cannot be taken.
+    #[error(transparent)]
+    WebhookUrl(crate::webhooks::target::UrlFault),
+    /// No such event.
+    #[error("there is no event `{event}`")]
+    WebhookEvent {
+        /// What was asked for.
+        event: String,
+    },
+    /// A webhook's secret cannot be sealed or opened.
+    #[error("a webhook's secret cannot be read with the key `webhook.key` of this store")]
+    WebhookSecret,
+    /// Nothing can be sent.
+    #[error("set up the sending of webhooks")]
+    WebhookClient(reqwest::Error),
 }
 
 impl Explain for Error {
@@ -67,6 +90,10 @@ impl Explain for Error {
             Self::Io { .. } => Code::Io,
             Self::NoVersion { .. } => Code::VersionNotFound,
             Self::Refused { .. } => Code::GateRefused,
+            Self::WebhookName { .. } | Self::WebhookEvent { .. } => Code::ValueInvalid,
+            Self::WebhookUrl(_) => Code::WebhookRefused,
+            Self::WebhookSecret => Code::Corrupt,
+            Self::WebhookClient(_) => Code::Internal,
         }
     }
 
@@ -79,7 +106,16 @@ impl Explain for Error {
             Self::Refused { model, version, .. } => {
                 vec![format!("rondo models promote {model} {version} --force --why \"…\"")]
             }
-            Self::Column { .. } | Self::With(_) | Self::Io { .. } => Vec::new(),
+            Self::WebhookUrl(_) => {
+                vec!["a private receiver has to be let in: rondo server --webhook-allow HOST".to_owned()]
+            }
+            Self::WebhookSecret => vec!["set the webhook's secret again".to_owned()],
+            Self::Column { .. }
+            | Self::With(_)
+            | Self::Io { .. }
+            | Self::WebhookName { .. }
+            | Self::WebhookEvent { .. }
+            | Self::WebhookClient(_) => Vec::new(),
         }
     }
 }

@@ -10,6 +10,8 @@ pub mod gate;
 pub mod promote;
 pub mod register;
 
+pub mod webhooks;
+
 pub mod error;
 
 pub use error::Error;

@@ -16,6 +16,8 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod webhooks;
+
 struct Wall;
 
 impl Clock for Wall {

@@ -72,8 +72,9 @@ impl Meta {
         at: Timestamp,
     ) -> Result<Moved, Error> {
         let name = name.to_owned();
-        let moved = self
-            .write(move |conn| Box::pin(async move { move_ref(conn, &name, expect, to, &because, at).await }));
+        let moved = self.write(move |conn| {
+            Box::pin(async move { move_ref(conn, &name, expect, to, &because, at).await })
+        });
         moved.await.inspect(|_| self.ring())
     }
 

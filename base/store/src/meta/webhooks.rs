@@ -393,7 +393,10 @@ mod tests {
         let taken = store.meta().take_deliveries(Timestamp(10), Timestamp(20), 9).await.unwrap();
         let [only] = taken.as_slice() else { panic!("{taken:?}") };
         assert_eq!((only.webhook.id.as_str(), only.event.as_str()), ("a", "registered_model.created"));
-        assert_eq!(only.data, serde_json::json!({ "name": "m", "tags": { "k": "v" }, "description": "text" }));
+        assert_eq!(
+            only.data,
+            serde_json::json!({ "name": "m", "tags": { "k": "v" }, "description": "text" })
+        );
         assert_eq!((only.at, only.attempts), (Timestamp(5), 0));
     }
 

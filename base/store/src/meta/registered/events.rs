@@ -10,7 +10,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{ClientVersion, Tagged};
 use crate::Error;
-use crate::meta::webhooks::{anybody, announce};
+use crate::meta::webhooks::{announce, anybody};
 
 const IS_PROMPT: &str = "mlflow.prompt.is_prompt";
 const PROMPT_TYPE: &str = "_mlflow_prompt_type";
@@ -137,12 +137,11 @@ pub(in crate::meta) async fn moved(
 }
 
 async fn is_prompt(conn: &mut SqliteConnection, model: &str) -> Result<bool, Error> {
-    let row =
-        sqlx::query("SELECT 1 FROM model_tag WHERE model = $1 AND key = $2 AND lower(value) = 'true'")
-            .bind(model)
-            .bind(IS_PROMPT)
-            .fetch_optional(conn)
-            .await?;
+    let row = sqlx::query("SELECT 1 FROM model_tag WHERE model = $1 AND key = $2 AND lower(value) = 'true'")
+        .bind(model)
+        .bind(IS_PROMPT)
+        .fetch_optional(conn)
+        .await?;
     Ok(row.is_some())
 }
 

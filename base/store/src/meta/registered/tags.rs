@@ -38,7 +38,12 @@ impl Meta {
     }
 }
 
-pub(super) async fn set_tag(conn: &mut SqliteConnection, what: &Tagged, key: &str, value: &str) -> Result<(), Error> {
+pub(super) async fn set_tag(
+    conn: &mut SqliteConnection,
+    what: &Tagged,
+    key: &str,
+    value: &str,
+) -> Result<(), Error> {
     let set = match what {
         Tagged::Model(model) => sqlx::query(
             "INSERT INTO model_tag (model, key, value) VALUES ($1, $2, $3)
