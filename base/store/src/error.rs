@@ -100,6 +100,18 @@ pub enum Error {
         /// Its line in the table of codes.
         code: Code,
     },
+    /// Something else needs it.
+    #[error("{kind} `{name}` is needed by {by}")]
+    Needed {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What needs it.
+        by: String,
+        /// How to detach it.
+        hint: String,
+    },
     /// A ref was moved by somebody else in the meantime.
     #[error("ref `{name}` has moved: it points to {found}, not to {expected}")]
     RefMoved {
@@ -164,6 +176,7 @@ impl Explain for Error {
             Self::Changed { .. } | Self::Busy { .. } => Code::Busy,
             Self::ObjectNotFound(_) => Code::ObjectNotFound,
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
+            Self::Needed { .. } => Code::Needed,
             Self::RefMoved { .. } => Code::RefMoved,
             Self::ParameterChanged { .. } => Code::ParameterChanged,
             Self::Closed => Code::Interrupted,
@@ -175,6 +188,7 @@ impl Explain for Error {
             Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Corrupt { .. } => vec!["rondo data verify".to_owned()],
+            Self::Needed { hint, .. } => vec![hint.clone()],
             Self::Io { .. }
             | Self::Database(_)
             | Self::Record { .. }

@@ -17,6 +17,7 @@ pub mod marks;
 pub mod metrics;
 pub mod models;
 pub mod monitors;
+pub mod needs;
 pub mod purge;
 pub mod registered;
 pub mod runs;

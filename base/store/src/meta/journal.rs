@@ -24,6 +24,15 @@ pub enum Expect {
     At(Digest),
 }
 
+/// Where a ref goes when it is moved together with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// To the record that is stored with the move.
+    Record,
+    /// To this.
+    At(Digest),
+}
+
 /// The result of a conditional move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moved {
@@ -76,6 +85,50 @@ impl Meta {
             Box::pin(async move { move_ref(conn, &name, expect, to, &because, at).await })
         });
         moved.await.inspect(|_| self.ring())
+    }
+
+    /// Stores a record and moves refs, all of it or nothing: each ref to where it is sent, or to the record.
+    ///
+    /// # Errors
+    /// When one is not what the caller took it to be, or the database refuses.
+    pub async fn decide<T: Serialize>(
+        &self,
+        kind: &'static str,
+        record: &T,
+        moves: Vec<(String, Expect, Target)>,
+        because: Because,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let body = canonical(kind, record)?;
+        let work = self.write(move |conn| {
+            Box::pin(async move {
+                let own = put_record(conn, kind, &body).await?;
+                for (name, expect, target) in moves {
+                    let to = match target {
+                        Target::Record => own,
+                        Target::At(to) => to,
+                    };
+                    move_ref(conn, &name, expect, Some(to), &because, at).await?;
+                }
+                Ok(())
+            })
+        });
+        work.await.inspect(|()| self.ring())
+    }
+
+    /// A line of the journal by its number.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn journal_line(&self, seq: i64) -> Result<Option<JournalEntry>, Error> {
+        let row = sqlx::query(
+            "SELECT seq, at, name, from_target, to_target, actor, why, run, evidence FROM journal
+             WHERE seq = $1",
+        )
+        .bind(seq)
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(entry).transpose()
     }
 
     /// The journal, newest first, of refs whose name begins so.
