@@ -40,7 +40,7 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                told.put((dict(self.headers), body))
+                told.put((self.headers, body))
                 status = 200 if answers.empty() else answers.get()
                 self.send_response(status)
                 self.send_header("Location", "http://127.0.0.1:9/elsewhere")
@@ -101,9 +101,9 @@ def test_changes_are_told_in_mlflows_words_and_signed(tmp_path, receiver):
         told = {}
         for _ in every:
             headers, body, what = receiver.next()
-            signed = f"{headers['X-Mlflow-Delivery-Id']}.{headers['X-Mlflow-Timestamp']}.{body}"
+            signed = f"{headers['X-MLflow-Delivery-Id']}.{headers['X-MLflow-Timestamp']}.{body}"
             digest = hmac.new(b"hush", signed.encode(), hashlib.sha256).digest()
-            assert headers["X-Mlflow-Signature"] == "v1," + base64.b64encode(digest).decode()
+            assert headers["X-MLflow-Signature"] == "v1," + base64.b64encode(digest).decode()
             name, data = event(what)
             told[name] = data
         assert told == {
@@ -141,7 +141,7 @@ def test_what_could_not_be_told_is_told_after_a_restart(tmp_path, receiver):
     with serving(store, "--webhook-allow", "127.0.0.0/8"):
         again = receiver.next()
     assert again[1] == first[1]
-    assert again[0]["X-Mlflow-Delivery-Id"] == first[0]["X-Mlflow-Delivery-Id"]
+    assert again[0]["X-MLflow-Delivery-Id"] == first[0]["X-MLflow-Delivery-Id"]
 
 
 def test_prompts_are_told_as_prompts(tmp_path, receiver):

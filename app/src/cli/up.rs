@@ -45,6 +45,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     refuse_network(&args.listen, args.open_to_network)?;
     let platform = session.platform().await?;
     let deployments = platform.open_serving().await?;
+    platform.protect_declared().await?;
     let live = platform.deploy(&deployments).await?;
     let webhooks = Webhooks::new(platform.store().clone(), Allow::new(args.webhook_allow));
     let state =

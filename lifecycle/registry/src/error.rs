@@ -50,7 +50,7 @@ pub enum Error {
         /// The model.
         model: String,
         /// The version.
-        version: u32,
+        version: i64,
         /// The rule that failed.
         reason: String,
     },

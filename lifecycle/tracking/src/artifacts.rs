@@ -174,8 +174,12 @@ impl Tracking {
     /// Takes a file or folder away from an owner's artifacts; how many files there were.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When a registered version needs them, or the database refuses.
     pub async fn delete_artifacts(&self, place: &Place) -> Result<usize, Error> {
+        if place.owner != SHARED {
+            let kind = if place.owner.starts_with("m-") { "logged model" } else { "run" };
+            self.meta().require_unneeded(kind, &place.owner).await?;
+        }
         Ok(self.meta().delete_artifacts(&place.owner, &place.path, self.now()).await?)
     }
 }

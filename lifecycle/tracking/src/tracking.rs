@@ -19,6 +19,11 @@ impl Tracking {
         Self { store, clock }
     }
 
+    /// The store.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The metadata.
     pub const fn meta(&self) -> &Meta {
         self.store.meta()

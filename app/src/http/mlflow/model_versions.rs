@@ -116,7 +116,8 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
         let Some(model) = said.source.strip_prefix("models:/") else { return Ok(said.source) };
         let model = model.trim_start_matches('/');
         if model.starts_with("m-") {
-            return Ok(state.tracking.logged_model(model).await?.artifact_uri);
+            // A version stays loadable when its logged model is deleted.
+            return Ok(state.tracking.model_home(model).await?);
         }
         let (name, number) = model.split_once('/').ok_or_else(missing)?;
         at = (name.to_owned(), number.parse().map_err(|_| missing())?);
@@ -176,6 +177,7 @@ pub(super) async fn delete(
              of its predictions refers to it"
         )));
     }
+    rondo_registry::protect::require_free(state.tracking.store(), &found).await?;
     let because = because(&caller, "model version deleted");
     state.tracking.meta().delete_version(&name, number, because, state.tracking.now()).await?;
     Ok(Json(json!({})))
