@@ -143,3 +143,115 @@ fn columns(side: Option<&Value>) -> Option<String> {
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use rondo_core::evaluation::Task;
+    use rondo_core::handoff::{Deployment, Lineage, ModelVersion};
+    use rondo_core::journal::Because;
+    use rondo_core::run::{Code, Link};
+    use rondo_core::signature::{Column, ColumnType, Signature};
+    use rondo_core::{Digest, RunId, Timestamp, reference};
+    use rondo_store::Store;
+    use rondo_store::meta::journal::{Expect, Target};
+    use rondo_store::meta::registered::ClientVersion;
+
+    use super::*;
+    use crate::platform::dossier;
+
+    const AT: Timestamp = Timestamp(1_700_000_000_000);
+
+    async fn shown(store: &Store, wanted: &str) -> String {
+        let version = dossier::find(store, "delay", Some(wanted)).await.unwrap();
+        text(&dossier::dossier(store, version).await.unwrap())
+    }
+
+    fn link(name: &str) -> Link {
+        Link {
+            name: name.into(),
+            reference: format!("data.{name}"),
+            digest: Digest::of(name.as_bytes()),
+            size: 1,
+            folder: false,
+        }
+    }
+
+    fn trained(run: RunId) -> ModelVersion {
+        let column =
+            |name: &str| Column { name: name.into(), column_type: ColumnType::Number, nullable: false };
+        ModelVersion {
+            model: "delay".into(),
+            version: 0,
+            file: Digest::of(b"onnx"),
+            run,
+            pipeline_run: run,
+            task: Task::Binary,
+            target: "late".into(),
+            threshold: Some(0.5),
+            signature: Signature { inputs: vec![column("distance"), column("hour")], outputs: vec![] },
+            evaluation: Evaluation {
+                rows: 900,
+                metrics: vec![rondo_core::evaluation::Metric::with_interval("roc_auc", 0.71, 0.69, 0.73)],
+                ..Evaluation::default()
+            },
+            verdicts: vec![],
+            gate_passed: true,
+            gate_reason: "all objectives hold (1 judged)".into(),
+            reference: None,
+            trained_until: Some(AT),
+            lineage: Lineage {
+                code: Code {
+                    commit: Some("c0ffee".into()),
+                    dirty: true,
+                    files: [("train.ipynb".into(), Digest::of(b"nb"))].into(),
+                },
+                environment: Some(("default".into(), Digest::of(b"lock"))),
+                params: [("seed".to_owned(), Value::from(7))].into(),
+                datasets: vec![link("flights")],
+                inputs: vec![],
+            },
+            created: AT,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_shows_where_it_comes_from_and_where_it_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let meta = store.meta();
+        let run: RunId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let (digest, version) = meta.register_version(trained(run)).await.unwrap();
+        let because = || Because::new("ada", "good");
+        meta.move_ref(&reference::alias("delay", "champion"), Expect::Absent, Some(digest), because(), AT)
+            .await
+            .unwrap();
+        rondo_registry::protect::protect(&store, ("delay", "champion"), because(), AT).await.unwrap();
+        let deployment = Deployment {
+            name: "live".into(),
+            model: "delay".into(),
+            version: version.version,
+            file: version.file,
+            alias: Some("champion".into()),
+            since: AT,
+        };
+        let moves = vec![(reference::deployment("live"), Expect::Absent, Target::Record)];
+        meta.decide("deployment", &deployment, moves, because(), AT).await.unwrap();
+        insta::assert_snapshot!(shown(&store, "@champion").await);
+
+        let said = ClientVersion {
+            source: "mlflow-artifacts:/0/fedcba9876543210fedcba9876543210/artifacts/model".into(),
+            run: None,
+            model_id: None,
+            run_link: None,
+            user: None,
+        };
+        let owner = "fedcba9876543210fedcba9876543210";
+        let mlmodel = b"signature:\n  inputs: '[{\"type\": \"double\", \"name\": \"x\"}]'\n  outputs: '[{\"type\": \"long\"}]'\n";
+        for (name, body) in [("MLmodel", mlmodel.as_slice()), ("requirements.txt", b"scikit-learn\n")] {
+            let stored = store.objects().put_bytes(body).unwrap();
+            meta.put_artifact(owner, &format!("model/{name}"), stored.digest, stored.size, AT).await.unwrap();
+        }
+        meta.create_client_version("delay", said, "by hand", vec![], AT).await.unwrap();
+        insta::assert_snapshot!(shown(&store, "2").await);
+    }
+}
