@@ -3,6 +3,7 @@
 pub mod endpoints;
 pub mod experiments;
 pub mod mlflow;
+pub mod models;
 pub mod pages;
 pub mod problem;
 pub mod requests;
@@ -56,6 +57,9 @@ pub fn router(state: AppState) -> Router {
 
 /// The routes of a tracking server: MLflow's wire, and `/api/v1` for people's pages.
 pub fn tracking_router(state: MlflowState) -> Router {
-    let own = experiments::routes().merge(runs::routes()).with_state(state.tracking().clone());
+    let own = experiments::routes()
+        .merge(models::routes())
+        .merge(runs::routes())
+        .with_state(state.tracking().clone());
     mlflow::guarded(own, state.clone()).merge(mlflow::router(state))
 }

@@ -1,9 +1,8 @@
 //! What needs what: runs and logged models whose files a registered version stands on.
 //!
-//! Deleting a run, a logged model or an experiment is soft, and takes nothing from a version. What removes
-//! files for good asks here first.
-
-use std::collections::BTreeSet;
+//! Deleting a run, a logged model or an experiment is soft, and takes nothing from a version; what ends the
+//! time in which that can be taken back has a wider notion of need, see [`super::purge`]. What takes files
+//! away at once asks here first.
 
 use sqlx::Row;
 
@@ -25,15 +24,6 @@ impl Meta {
         let needs = self.needs().await?.into_iter();
         let own = needs.filter(|need| need.owners.iter().any(|own| own == owner));
         Ok(own.map(|need| need.version).collect())
-    }
-
-    /// All runs and logged models that some version needs, deleted or not: what collects garbage keeps them,
-    /// with their artifacts.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn needed_owners(&self) -> Result<BTreeSet<String>, Error> {
-        Ok(self.needs().await?.into_iter().flat_map(|need| need.owners).collect())
     }
 
     /// Refuses where a version needs a run or logged model.
@@ -103,13 +93,11 @@ mod tests {
         assert_eq!(meta.needed_by(&run).await.unwrap(), ["m/1", "m/2"]);
         assert_eq!(meta.needed_by(&source_run).await.unwrap(), ["m/1"]);
         assert_eq!(meta.needed_by(&logged).await.unwrap(), ["m/2"]);
-        assert_eq!(meta.needed_owners().await.unwrap().len(), 3);
         let refused = meta.require_unneeded("run", &run).await.unwrap_err();
         assert!(matches!(refused, crate::Error::Needed { .. }));
         for number in 1..=2 {
             meta.delete_version("m", number, Because::new("ada", "gone"), Timestamp(3)).await.unwrap();
         }
         meta.require_unneeded("run", &run).await.unwrap();
-        assert!(meta.needed_owners().await.unwrap().is_empty());
     }
 }

@@ -107,7 +107,8 @@ async fn what_a_version_needs_stays_when_its_run_and_experiment_are_deleted() {
     assert_eq!(found["artifact_uri"], uri);
     let loaded = house.send(house.request("GET", &file).body(Body::empty()).unwrap()).await;
     assert_eq!(bytes(loaded).await, b"x: 1\n");
-    assert!(house.store.meta().needed_owners().await.unwrap().contains(id));
+    let purge = house.store.meta().purgeable(Timestamp(i64::MAX)).await.unwrap();
+    assert_eq!((purge.logged_models, purge.needed), (vec![], vec![id.to_owned()]));
 
     house.ok("DELETE", "model-versions/delete", json!({ "name": "m", "version": "1" })).await;
     let gone = house.send(house.request("DELETE", &file).body(Body::empty()).unwrap()).await;
