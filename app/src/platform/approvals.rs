@@ -62,3 +62,86 @@ async fn settle(store: &Store, approval: &Approval) -> Result<(), Error> {
     });
     Ok(store.meta().update_request(&request).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use rondo_core::handoff::RetrainRequest;
+    use rondo_core::journal::Because;
+    use rondo_store::meta::registered::ClientVersion;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(9);
+
+    /// A store in which version 1 waits for its approval, with the request that made it.
+    async fn waiting() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        store.meta().create_model("delay", "", vec![], NOW).await.unwrap();
+        let said = ClientVersion {
+            source: "mlflow-artifacts:/0/x/artifacts".into(),
+            run: None,
+            model_id: None,
+            run_link: None,
+            user: None,
+        };
+        store.meta().create_client_version("delay", said, "", vec![], NOW).await.unwrap();
+        let request = RetrainRequest {
+            id: "delay/drift/9".into(),
+            model: "delay".into(),
+            cause: "drift".into(),
+            until: NOW,
+            targets: vec![],
+            params: Default::default(),
+            promote: true,
+            state: RequestState::Pending,
+            run: None,
+            outcome: None,
+            created: NOW,
+        };
+        store.meta().request_retraining(&request).await.unwrap();
+        let asked = Approval {
+            model: "delay".into(),
+            version: 1,
+            decision: Decision::Pending,
+            alias: Some("champion".into()),
+            seen: None,
+            evidence: json!({ "request": request.id }),
+            by: "rondo".into(),
+            why: "passes".into(),
+            at: NOW,
+        };
+        approval::ask(&store, asked, Because::new("rondo", "passes")).await.unwrap();
+        (folder, store)
+    }
+
+    fn word(why: &str) -> Word<'_> {
+        Word { model: "delay", version: 1, by: "ada", why }
+    }
+
+    async fn request(store: &Store) -> (RequestState, String) {
+        let request = store.meta().requests("delay").await.unwrap().remove(0);
+        (request.state, request.outcome.unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn the_workers_promotion_goes_on_after_its_approval() {
+        let (_folder, store) = waiting().await;
+        approve(&store, word("fine"), false, NOW).await.unwrap();
+        let (state, outcome) = request(&store).await;
+        assert_eq!(state, RequestState::Promoted);
+        assert_eq!(outcome, "version 1 is champion now: approved by ada: fine");
+        assert!(store.meta().model_aliases("delay").await.unwrap().contains_key("champion"));
+    }
+
+    #[tokio::test]
+    async fn the_champion_stays_after_a_rejection() {
+        let (_folder, store) = waiting().await;
+        reject(&store, word("unfair"), NOW).await.unwrap();
+        let (state, outcome) = request(&store).await;
+        assert_eq!(state, RequestState::Kept);
+        assert_eq!(outcome, "version 1 was rejected by ada: unfair");
+        assert!(store.meta().model_aliases("delay").await.unwrap().is_empty());
+    }
+}
