@@ -3,6 +3,7 @@
 pub mod endpoints;
 pub mod experiments;
 pub mod mlflow;
+pub mod models;
 pub mod pages;
 pub mod problem;
 pub mod requests;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use rondo_registry::webhooks::Webhooks;
 use rondo_serving::deployment::Deployments;
 
 use crate::platform::Platform;
@@ -26,6 +28,8 @@ pub struct AppState {
     pub platform: Arc<Platform>,
     /// The endpoints of this process.
     pub deployments: Arc<Deployments>,
+    /// Who is told of changes in the registry.
+    pub webhooks: Webhooks,
 }
 
 /// How long a body may be.
@@ -34,7 +38,8 @@ const BODY: usize = 16 << 20;
 /// Every route of a project's server.
 pub fn router(state: AppState) -> Router {
     let tracking =
-        MlflowState::new(state.platform.store().clone(), state.platform.clock().clone(), Mode::Open);
+        MlflowState::new(state.platform.store().clone(), state.platform.clock().clone(), Mode::Open)
+            .with_webhooks(state.webhooks.clone());
     let own = Router::new()
         .route("/", get(pages::home))
         .route("/report", get(pages::report))
@@ -52,6 +57,9 @@ pub fn router(state: AppState) -> Router {
 
 /// The routes of a tracking server: MLflow's wire, and `/api/v1` for people's pages.
 pub fn tracking_router(state: MlflowState) -> Router {
-    let own = experiments::routes().merge(runs::routes()).with_state(state.tracking().clone());
+    let own = experiments::routes()
+        .merge(models::routes())
+        .merge(runs::routes())
+        .with_state(state.tracking().clone());
     mlflow::guarded(own, state.clone()).merge(mlflow::router(state))
 }

@@ -3,8 +3,10 @@
 //! A command and a route that do the same thing call the same method here. What the stages cannot know of
 //! each other meets in this folder and nowhere else.
 
+pub mod approvals;
 pub mod builtins;
 pub mod data;
+pub mod dossier;
 pub mod error;
 pub mod models;
 pub mod monitor;

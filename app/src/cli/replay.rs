@@ -16,6 +16,8 @@ use futures::stream;
 use rondo_core::ports::Event;
 use rondo_core::{Code, Span, Timestamp, suggest};
 use rondo_project::project::{Model, Reference};
+use rondo_registry::webhooks::Webhooks;
+use rondo_registry::webhooks::target::Allow;
 use rondo_table::records::{self, Records};
 use serde_json::{Map, Value, json};
 
@@ -77,7 +79,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let mut fields: Vec<String> = live.signature().inputs.iter().map(|column| column.name.clone()).collect();
     drop(live);
     let plan = Plan::new(&platform, &endpoint, &args, &mut fields).await?;
-    let state = AppState { platform: platform.clone(), deployments: deployments.clone() };
+    let webhooks = Webhooks::new(platform.store().clone(), Allow::default());
+    let state = AppState { platform: platform.clone(), deployments: deployments.clone(), webhooks };
     let server = Server::start("127.0.0.1:0", router(state)).await?;
     let worker = Worker::start(platform.clone(), deployments.clone());
     let client = Client::new(&server.url(), &endpoint)?;

@@ -7,6 +7,9 @@ use axum::Router;
 use rondo_core::Code;
 use rondo_core::Span;
 use rondo_core::ports::Clock;
+use rondo_registry::webhooks::Webhooks;
+use rondo_registry::webhooks::courier::Courier;
+use rondo_registry::webhooks::target::{Allow, Entry};
 use rondo_store::Store;
 use rondo_tracking::artifacts::roots::Roots;
 use serde_json::json;
@@ -64,6 +67,10 @@ pub struct Args {
     /// deleted things stay until `rondo admin gc`
     #[arg(long, value_name = "SPAN")]
     keep_deleted: Option<Span>,
+
+    /// Let webhooks reach this private host or network too, also without TLS; may be given more than once
+    #[arg(long, value_name = "HOST|CIDR")]
+    webhook_allow: Vec<Entry>,
 }
 
 /// Serves until it is told to stop.
@@ -81,7 +88,9 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         .keep_deleted
         .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
     let prefix = args.static_prefix.unwrap_or_default();
-    let state = MlflowState::new(store.clone(), clock, Mode::Open)
+    let webhooks = Webhooks::new(store.clone(), Allow::new(args.webhook_allow));
+    let state = MlflowState::new(store.clone(), clock.clone(), Mode::Open)
+        .with_webhooks(webhooks.clone())
         .with_roots(roots)
         .with_hosts(args.allowed_hosts)
         .with_prefix(&prefix)
@@ -89,6 +98,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let routes = tracking_router(state);
     let routes = if prefix.is_empty() { routes } else { Router::new().nest(&prefix, routes) };
     let server = Server::start(&args.listen, routes).await?;
+    let courier = Courier::start(webhooks, clock, session.printer().progress());
     let url = format!("{}{prefix}", server.url());
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "data": store.root() }),
@@ -104,6 +114,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         // It may be stopped anywhere.
         upkeep.abort();
     }
+
+    courier.stop().await;
     store.close().await;
     Ok(())
 }

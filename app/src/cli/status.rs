@@ -114,6 +114,13 @@ async fn registry(platform: &Platform) -> Result<Vec<Line>, Error> {
         };
         lines.push(line(text, json!({ "model": name, "versions": versions, "champion": champion })));
     }
+    for waiting in rondo_registry::approval::pending(platform.store(), None).await? {
+        let (model, version) = (&waiting.model, waiting.version);
+        lines.push(line(
+            format!("{model}: version {version} waits for approval (rondo models approve {model}/{version})"),
+            json!({ "model": model, "version": version, "waits": "approval", "why": waiting.why, "since": waiting.at }),
+        ));
+    }
     Ok(lines)
 }
 
@@ -157,11 +164,12 @@ async fn retraining(platform: &Platform) -> Result<Vec<Line>, Error> {
         let count = |state| requests.iter().filter(|request| request.state == state).count();
         let (promoted, kept) = (count(RequestState::Promoted), count(RequestState::Kept));
         let open = count(RequestState::Open) + count(RequestState::Running);
-        let failed = count(RequestState::Failed);
+        let (failed, pending) = (count(RequestState::Failed), count(RequestState::Pending));
+        let waits = if pending == 0 { String::new() } else { format!(", {pending} waiting for approval") };
         lines.push(line(
-            format!("{name}: {} requests, {promoted} promoted, {kept} kept, {failed} failed, {open} open", requests.len()),
+            format!("{name}: {} requests, {promoted} promoted, {kept} kept, {failed} failed, {open} open{waits}", requests.len()),
             json!({
-                "model": name, "requests": requests.len(), "promoted": promoted, "kept": kept, "failed": failed, "open": open,
+                "model": name, "requests": requests.len(), "promoted": promoted, "kept": kept, "failed": failed, "open": open, "pending": pending,
             }),
         ));
     }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use rondo_core::Code;
 use rondo_core::ports::Event;
 use rondo_project::project::Cause;
+use rondo_registry::webhooks::Webhooks;
+use rondo_registry::webhooks::courier::Courier;
+use rondo_registry::webhooks::target::{Allow, Entry};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,6 +31,10 @@ pub struct Args {
     /// who is there before it
     #[arg(long)]
     open_to_network: bool,
+
+    /// Let webhooks reach this private host or network too, also without TLS; may be given more than once
+    #[arg(long, value_name = "HOST|CIDR")]
+    webhook_allow: Vec<Entry>,
 }
 
 /// Serves until it is told to stop.
@@ -38,10 +45,14 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     refuse_network(&args.listen, args.open_to_network)?;
     let platform = session.platform().await?;
     let deployments = platform.open_serving().await?;
+    platform.protect_declared().await?;
     let live = platform.deploy(&deployments).await?;
-    let state = AppState { platform: platform.clone(), deployments: deployments.clone() };
+    let webhooks = Webhooks::new(platform.store().clone(), Allow::new(args.webhook_allow));
+    let state =
+        AppState { platform: platform.clone(), deployments: deployments.clone(), webhooks: webhooks.clone() };
     let server = Server::start(&args.listen, router(state)).await?;
     let worker = Worker::start(platform.clone(), deployments.clone());
+    let courier = Courier::start(webhooks, platform.clock().clone(), platform.progress().clone());
     let url = server.url();
     let mut text = format!("listening on {url}\n");
     for deployment in &live {
@@ -87,6 +98,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     }
     worker.stop().await;
     server.stop().await;
+    courier.stop().await;
     deployments.log().sync()?;
     platform.store().close().await;
     Ok(())

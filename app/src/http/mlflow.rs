@@ -16,6 +16,7 @@
 //! | `traces` | `traces/*`, `get-trace-artifact` |
 //! | `assessments` | `traces/*/assessments/*` |
 //! | `otlp` | `/v1/traces` |
+//! | `webhooks` | `webhooks*` |
 //! | `about` | `/health`, `/version`, `server-info` |
 
 mod access;
@@ -38,6 +39,7 @@ mod otlp;
 mod registered_models;
 mod runs;
 mod traces;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, patch, post, put};
 use rondo_core::ports::Clock;
+use rondo_registry::webhooks::Webhooks;
+use rondo_registry::webhooks::target::Allow;
 use rondo_store::Store;
 use rondo_tracking::Tracking;
 use rondo_tracking::artifacts::roots::Roots;
@@ -71,11 +75,13 @@ pub struct MlflowState {
     prefix: Arc<str>,
     /// What signs the addresses that are given out.
     key: Arc<[u8; 32]>,
+    webhooks: Webhooks,
 }
 
 impl MlflowState {
     /// Tracking over a store for whom the mode lets in.
     pub fn new(store: Store, clock: Arc<dyn Clock>, mode: Mode) -> Self {
+        let webhooks = Webhooks::new(store.clone(), Allow::default());
         Self {
             tracking: Tracking::new(store, clock),
             mode,
@@ -83,6 +89,7 @@ impl MlflowState {
             hosts: Arc::from([]),
             prefix: Arc::from(""),
             key: Arc::new(rand::random()),
+            webhooks,
         }
     }
 
@@ -110,6 +117,11 @@ impl MlflowState {
     /// Keeps and finds artifacts where the operator wants them.
     pub fn with_roots(self, roots: Roots) -> Self {
         Self { tracking: self.tracking.with_roots(roots), ..self }
+    }
+
+    /// Takes webhooks as these do.
+    pub fn with_webhooks(self, webhooks: Webhooks) -> Self {
+        Self { webhooks, ..self }
     }
 
     /// What lets steps in: give it to the pipeline, with the root URL that this state is served under.
@@ -178,6 +190,7 @@ fn api() -> Router<MlflowState> {
         .route("/artifacts/presigned-upload-url", post(artifacts::multipart::no_object_store))
         .route("/artifacts/presigned-download-url", post(artifacts::multipart::no_object_store))
         .merge(registry())
+        .merge(webhook_routes())
         .merge(models())
         .merge(traces_of_old())
 }
@@ -240,6 +253,13 @@ fn registry() -> Router<MlflowState> {
         .route("/model-versions/transition-stage", post(model_versions::transition))
         .route("/model-versions/set-tag", post(model_versions::set_tag))
         .route("/model-versions/delete-tag", delete(model_versions::delete_tag))
+}
+
+fn webhook_routes() -> Router<MlflowState> {
+    Router::new()
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{id}", get(webhooks::get).patch(webhooks::update).delete(webhooks::delete))
+        .route("/webhooks/{id}/test", post(webhooks::test))
 }
 
 fn models() -> Router<MlflowState> {

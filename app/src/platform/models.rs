@@ -1,5 +1,5 @@
 //! Models meet their runs: a finished pipeline's model becomes a candidate, is judged beside the champion
-//! on the same rows, registered, and promoted where that was asked for.
+//! on the same rows, registered, and promoted where that was asked for; or it waits for its approval.
 
 use std::path::PathBuf;
 
@@ -13,16 +13,19 @@ use rondo_core::signature::Signature;
 use rondo_core::{Code, Digest, Timestamp, suggest};
 use rondo_monitoring::reference::Reference;
 use rondo_pipeline::RunReport;
-use rondo_project::project::{Model, Reference as Output};
+use rondo_project::project::{Gate, Model, Reference as Output};
+use rondo_registry::approval::{self, Approval, Decision};
 use rondo_registry::evaluate::{Spec, evaluate};
 use rondo_registry::gate;
 use rondo_registry::promote::{CHALLENGER, CHAMPION, promote};
+use rondo_registry::protect;
 use rondo_registry::register::register;
 use rondo_serving::engine::{self, Batch, Engine, LoadOptions};
 use rondo_store::meta::journal::Expect;
+use rondo_store::meta::registered::Version;
 use rondo_table::columns;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Error, Platform};
 
@@ -38,6 +41,8 @@ pub struct Registered {
     pub version: u32,
     /// Whether the version is the champion now.
     pub promoted: bool,
+    /// Whether it waits for its approval.
+    pub pending: bool,
     /// What came of it, in one sentence.
     pub outcome: String,
 }
@@ -59,7 +64,7 @@ pub struct Promotion {
     /// The model.
     pub model: String,
     /// The version.
-    pub version: u32,
+    pub version: i64,
     /// The alias that moves.
     pub alias: String,
     /// Who and why.
@@ -81,6 +86,7 @@ impl Platform {
         rule: PromotionRule,
         because: &Because,
     ) -> Result<Vec<Registered>, Error> {
+        self.protect_declared().await?;
         let mut registered = Vec::new();
         let project = self.project().clone();
         for (name, model) in project.models.iter() {
@@ -91,6 +97,22 @@ impl Platform {
             registered.push(self.register_model(name, model, made, report, rule, because).await?);
         }
         Ok(registered)
+    }
+
+    /// Protects the champion of each model that has a gate, and every alias of it that an endpoint follows.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn protect_declared(&self) -> Result<(), Error> {
+        for (name, model) in self.project().models.iter() {
+            let served = self.project().serve.iter().map(|(_, endpoint)| &endpoint.model);
+            let mut aliases: Vec<&str> =
+                served.filter(|served| served.model == name).map(|served| served.alias.as_str()).collect();
+            aliases.push(CHAMPION);
+            aliases.retain(|_| !model.gate.is_empty());
+            protect::declare(self.store(), name, &aliases, self.clock().now()).await?;
+        }
+        Ok(())
     }
 
     async fn register_model(
@@ -118,7 +140,8 @@ impl Platform {
                     )
                 }
             };
-            return Ok(Registered { model: name.to_owned(), version: version.version, promoted, outcome });
+            let (model, version) = (name.to_owned(), version.version);
+            return Ok(Registered { model, version, promoted, pending: false, outcome });
         }
         let objectives = &self.project().canvas.objectives;
         let spec = Spec::of_model(model, objectives);
@@ -170,21 +193,40 @@ impl Platform {
             PromotionRule::Passing => true,
             PromotionRule::Never => false,
         };
-        let promoted = gate.passed && wanted;
+        let pending = gate.passed && model.gate.contains(&Gate::Approval);
+        let promoted = gate.passed && wanted && !pending;
         let (alias, expect) = if promoted {
             (CHAMPION, seen_at.map_or(Expect::Absent, Expect::At))
         } else {
             (CHALLENGER, Expect::Anything)
         };
+        let (number, now) = (i64::from(version.version), self.clock().now());
         let evidence = json!({ "gate": gate, "why": why, "request": because.evidence });
-        let because = because.clone().by_run(report.run).with_evidence(evidence);
-        promote(self.store(), name, version.version, alias, expect, because, self.clock().now()).await?;
-        let outcome = match (promoted, gate.passed) {
-            (true, _) => format!("version {} is champion now: {why}", version.version),
-            (false, true) => format!("version {} passes its gate and waits: {why}", version.version),
-            (false, false) => format!("version {} does not pass its gate: {why}", version.version),
+        let because = because.clone().by_run(report.run).with_evidence(evidence.clone());
+        if pending {
+            let asked = Approval {
+                model: name.to_owned(),
+                version: number,
+                decision: Decision::Pending,
+                alias: wanted.then(|| CHAMPION.to_owned()),
+                seen: seen_at,
+                evidence,
+                by: because.actor.clone(),
+                why: why.clone(),
+                at: now,
+            };
+            approval::ask(self.store(), asked, because.clone()).await?;
+        }
+        promote(self.store(), (name, alias), number, expect, because, now).await?;
+        let outcome = match (promoted, pending, gate.passed) {
+            (true, _, _) => format!("version {number} is champion now: {why}"),
+            (false, true, _) => format!(
+                "version {number} passes its gate and waits for approval (rondo models approve {name}/{number}): {why}"
+            ),
+            (false, false, true) => format!("version {number} passes its gate and waits: {why}"),
+            (false, false, false) => format!("version {number} does not pass its gate: {why}"),
         };
-        Ok(Registered { model: name.to_owned(), version: version.version, promoted, outcome })
+        Ok(Registered { model: name.to_owned(), version: version.version, promoted, pending, outcome })
     }
 
     /// Whether a run's model is registered and an alias was moved for it: a process that is killed between
@@ -206,7 +248,7 @@ impl Platform {
         let Some(last) = journal.into_iter().find(|entry| entry.name == name) else { return Ok(None) };
         let evidence = last.because.evidence;
         let same = !because.evidence.is_null() && evidence.get("request") == Some(&because.evidence);
-        let why = evidence.get("why").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let why = evidence.get("why").and_then(Value::as_str).unwrap_or_default();
         Ok(same.then(|| why.to_owned()))
     }
 
@@ -245,22 +287,45 @@ impl Platform {
     /// Moves an alias by hand; whether it moves.
     ///
     /// # Errors
-    /// When there is no such version, an objective was missed at its gate and it is not forced, or the
-    /// store refuses.
+    /// When there is no such version; when, and it is not forced, an objective was missed at its gate or it is
+    /// not approved although its gate asks for that; or when the store refuses.
     pub async fn promote(&self, promotion: Promotion) -> Result<bool, Error> {
         let Promotion { model, version: number, alias, because, force, dry_run } = promotion;
-        let (record, version) = self.store().meta().model_version(&model, number).await?;
-        if !version.gate_passed && !force {
-            let reason = version.gate_reason;
-            return Err(rondo_registry::Error::Refused { model, version: number, reason }.into());
+        let version = self.store().meta().version(&model, number).await?;
+        if !force {
+            self.require_worthy(&version).await?;
         }
         let name = rondo_core::reference::alias(&model, &alias);
         let now = self.store().meta().target(&name).await?;
-        if dry_run || now == Some(record) {
-            return Ok(now != Some(record));
+        if dry_run || now == Some(version.digest) {
+            return Ok(now != Some(version.digest));
         }
         let expect = now.map_or(Expect::Absent, Expect::At);
-        Ok(promote(self.store(), &model, number, &alias, expect, because, self.clock().now()).await?)
+        Ok(promote(self.store(), (&model, &alias), number, expect, because, self.clock().now()).await?)
+    }
+
+    /// Refuses a version that has not passed its gate, or lacks the approval that the gate asks for.
+    async fn require_worthy(&self, version: &Version) -> Result<(), Error> {
+        let decided = approval::find(self.store(), &version.model, version.number).await?;
+        if decided.as_ref().is_some_and(|decided| decided.decision == Decision::Approved) {
+            return Ok(());
+        }
+        let model = version.model.clone();
+        let asks =
+            self.project().models.get(&model).is_some_and(|model| model.gate.contains(&Gate::Approval));
+        let passed = version.record.get("gate_passed").and_then(Value::as_bool);
+        match passed {
+            Some(false) => {
+                let reason = version.record.get("gate_reason").and_then(Value::as_str).unwrap_or_default();
+                let (version, reason) = (version.number, reason.to_owned());
+                Err(rondo_registry::Error::Refused { model, version, reason }.into())
+            }
+            // A client's version has no gate; what was asked and not granted is refused.
+            _ if asks || decided.is_some() || passed.is_none() => {
+                Err(rondo_registry::Error::Unapproved { model, version: version.number }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A version by its number or alias (`3`, `champion`, `@champion`).

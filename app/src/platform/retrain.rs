@@ -94,8 +94,12 @@ impl Platform {
         let because = Because::new("rondo", &request.cause).with_evidence(json!(request.id));
         let registered = self.register_models(&report, rule, &because).await?;
         let own = registered.iter().find(|registered| registered.model == request.model);
-        let promoted = own.is_some_and(|registered| registered.promoted);
-        request.state = if promoted { RequestState::Promoted } else { RequestState::Kept };
+        request.state = match own {
+            Some(registered) if registered.promoted => RequestState::Promoted,
+            // The promotion goes on when somebody approves it: see `approvals`.
+            Some(registered) if registered.pending && request.promote => RequestState::Pending,
+            Some(_) | None => RequestState::Kept,
+        };
         request.outcome = own.map(|registered| registered.outcome.clone());
         Ok(())
     }

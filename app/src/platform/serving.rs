@@ -16,7 +16,7 @@ use super::monitor::blocking;
 use super::{Error, Platform};
 
 /// The kind of record a deployment is.
-const DEPLOYMENT: &str = "deployment";
+pub(super) const DEPLOYMENT: &str = "deployment";
 
 impl Platform {
     /// Opens the prediction log for writing and makes room for endpoints.

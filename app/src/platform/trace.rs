@@ -3,10 +3,11 @@
 use rondo_core::handoff::{ModelVersion, Observation};
 use rondo_core::run::{Link, RunRow};
 use rondo_core::{Code, reference};
+use rondo_store::meta::registered::Version;
 use rondo_tracking::artifacts;
 use serde::Serialize;
 
-use super::{Error, Platform};
+use super::{Error, Platform, dossier};
 use crate::report::lineage::Graph;
 
 /// One link of the chain.
@@ -63,7 +64,13 @@ impl Platform {
             return Ok(chain);
         }
         if let Some((name, rest)) = thing.split_once('@').or_else(|| thing.split_once('/')) {
-            if self.project().models.contains(name) {
+            let known = self.store().meta().registered_model(name).await.is_ok();
+            if known || self.project().models.contains(name) {
+                let found = dossier::find(self.store(), name, Some(rest)).await?;
+                if found.of_client().is_some() {
+                    self.trace_client_version(&mut chain, found).await?;
+                    return Ok(chain);
+                }
                 let version = self.find_version(name, rest).await?;
                 self.trace_version(&mut chain, 0, &version).await?;
                 return Ok(chain);
@@ -145,6 +152,41 @@ impl Platform {
                 format!("{}{slice}", verdict.text),
                 format!("{mark}: {value}"),
             );
+        }
+        Ok(())
+    }
+
+    /// Of a version that a client made: what its run and its logged model say.
+    async fn trace_client_version(&self, chain: &mut Chain, found: Version) -> Result<(), Error> {
+        let known = dossier::dossier(self.store(), found).await?;
+        let name = format!("{} {}", known.model, known.version);
+        chain.push(0, "model version", name, format!("source {}", known.source.unwrap_or_default()));
+        if let Some(logged) = known.logged_model {
+            chain.push(1, "logged model", logged, "");
+        }
+        if let Some(made) = &known.run {
+            let run = self.store().meta().require_run(made.id).await?;
+            self.trace_run(chain, 1, &run).await?;
+        }
+        if let Some(entry) = known.code.entry {
+            chain.push(2, "code", entry, "");
+        }
+        if let Some(commit) = known.code.commit {
+            chain.push(2, "git commit", commit, "");
+        }
+        if let Some(environment) = known.environment {
+            chain.push(2, "environment", environment.name, environment.lock.hex());
+        }
+        let params: Vec<String> = known
+            .params
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+            .collect();
+        if !params.is_empty() {
+            chain.push(2, "parameters", params.join(" "), "");
+        }
+        for data in known.data {
+            chain.push(2, "dataset", data.name, data.digest);
         }
         Ok(())
     }

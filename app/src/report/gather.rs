@@ -245,6 +245,7 @@ async fn attempts(platform: &Platform, model: &str) -> Result<Vec<Attempt>, Erro
             state: match request.state {
                 RequestState::Open => "open",
                 RequestState::Running => "running",
+                RequestState::Pending => "pending",
                 RequestState::Promoted => "promoted",
                 RequestState::Kept => "kept",
                 RequestState::Failed => "failed",

@@ -172,6 +172,14 @@ codes! {
     VersionNotFound = "version-not-found", NotFound;
     /// No such alias.
     AliasNotFound = "alias-not-found", NotFound;
+    /// Something else needs it: it cannot be deleted.
+    Needed = "needed", Conflict;
+    /// No such webhook.
+    WebhookNotFound = "webhook-not-found", NotFound;
+    /// A webhook's receiver is one that must not be reached.
+    WebhookRefused = "webhook-refused", Invalid;
+    /// A version waits for its approval.
+    ApprovalMissing = "approval-missing", Denied;
     /// A gate refused a promotion.
     GateRefused = "gate-refused", Verdict;
     /// A model file cannot be run by any engine.

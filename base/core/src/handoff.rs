@@ -228,6 +228,8 @@ pub enum RequestState {
     Open,
     /// Being worked on.
     Running,
+    /// Done: the new version passes its gate and waits for its approval.
+    Pending,
     /// Done: the new version serves.
     Promoted,
     /// Done: the champion stays.

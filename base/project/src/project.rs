@@ -390,6 +390,8 @@ pub enum Gate {
     BeatsChampion,
     /// An objective may be missed if the champion misses it by more; always beside [`Gate::Objectives`].
     Improves,
+    /// Somebody has to approve it.
+    Approval,
 }
 
 /// A model behind an alias: `delay@champion`.

@@ -123,6 +123,18 @@ pub enum Error {
         /// The part.
         number: u32,
     },
+    /// Something else needs it.
+    #[error("{kind} `{name}` is needed by {by}")]
+    Needed {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What needs it.
+        by: String,
+        /// How to detach it.
+        hint: String,
+    },
     /// A ref was moved by somebody else in the meantime.
     #[error("ref `{name}` has moved: it points to {found}, not to {expected}")]
     RefMoved {
@@ -209,6 +221,7 @@ impl Explain for Error {
             Self::ObjectNotFound(_) | Self::UploadNotFound { .. } => Code::ObjectNotFound,
             Self::PartNotFound { .. } => Code::ValueInvalid,
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
+            Self::Needed { .. } => Code::Needed,
             Self::RefMoved { .. } => Code::RefMoved,
             Self::ParameterChanged { .. } => Code::ParameterChanged,
             Self::Foreign { .. } | Self::NotMlflow { .. } => Code::SourceInvalid,
@@ -227,6 +240,7 @@ impl Explain for Error {
             Self::Foreign { path, .. } => {
                 vec![format!("mlflow db upgrade sqlite:///{}", path.display())]
             }
+            Self::Needed { hint, .. } => vec![hint.clone()],
             Self::Io { .. }
             | Self::NotMlflow { .. }
             | Self::Database(_)

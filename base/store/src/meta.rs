@@ -23,11 +23,13 @@ pub mod marks;
 pub mod metrics;
 pub mod models;
 pub mod monitors;
+pub mod needs;
 pub mod purge;
 pub mod registered;
 pub mod runs;
 pub mod search;
 pub mod traces;
+pub mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -40,6 +42,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection, Row, SqliteConnection};
+use tokio::sync::Notify;
 
 use crate::Error;
 use search::Finder;
@@ -47,13 +50,14 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
     include_str!("../migrations/0004_artifacts.sql"),
     include_str!("../migrations/0005_traces.sql"),
     include_str!("../migrations/0006_import.sql"),
+    include_str!("../migrations/0007_webhooks.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.
@@ -65,6 +69,8 @@ pub struct Meta {
     readers: SqlitePool,
     finder: Arc<Finder>,
     writer: Writer,
+    /// Rung when webhooks may have something to be told.
+    bell: Arc<Notify>,
 }
 
 impl Meta {
@@ -88,7 +94,7 @@ impl Meta {
             .max_connections(4)
             .connect_lazy_with(options.pragma("query_only", "ON"));
         let finder = Arc::new(Finder::new(root.join("metadata.db"), WAIT));
-        Ok(Self { readers, finder, writer: Writer::start(connection) })
+        Ok(Self { readers, finder, writer: Writer::start(connection), bell: Arc::default() })
     }
 
     /// Does a piece of work in a transaction and answers when it is on the disk.
@@ -101,6 +107,11 @@ impl Meta {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
     {
         self.writer.run(work).await
+    }
+
+    /// Wakes who tells webhooks, after a commit.
+    fn ring(&self) {
+        self.bell.notify_one();
     }
 
     /// The pool that reads.

@@ -50,10 +50,73 @@ pub enum Error {
         /// The model.
         model: String,
         /// The version.
-        version: u32,
+        version: i64,
         /// The rule that failed.
         reason: String,
     },
+    /// The gate of a version that should be approved did not pass.
+    #[error("approve model `{model}` version {version}: it does not pass its gate: {reason}")]
+    Unworthy {
+        /// The model.
+        model: String,
+        /// The version.
+        version: i64,
+        /// The rule that failed.
+        reason: String,
+    },
+    /// A version that waits for its approval, or was rejected.
+    #[error("model `{model}` version {version} is not approved")]
+    Unapproved {
+        /// The model.
+        model: String,
+        /// The version.
+        version: i64,
+    },
+    /// A protected alias.
+    #[error("alias `{alias}` of model `{model}` stays where it is: {reason}")]
+    Protected {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// Where it should have gone.
+        version: Option<i64>,
+        /// What keeps it.
+        reason: String,
+    },
+    /// A version that something uses.
+    #[error("model `{model}` version {version} is needed by {by}")]
+    InUse {
+        /// The model.
+        model: String,
+        /// The version.
+        version: i64,
+        /// What needs it.
+        by: String,
+    },
+    /// A webhook's name that cannot be taken.
+    #[error(
+        "webhook name `{name}` is invalid: it must begin and end with a letter or digit, have at most 63 characters, and none but letters, digits, dots, underscores and hyphens"
+    )]
+    WebhookName {
+        /// The name, shortened.
+        name: String,
+    },
+    /// A webhook's URL that cannot be taken.
+    #[error(transparent)]
+    WebhookUrl(crate::webhooks::target::UrlFault),
+    /// No such event.
+    #[error("there is no event `{event}`")]
+    WebhookEvent {
+        /// What was asked for.
+        event: String,
+    },
+    /// A webhook's secret cannot be sealed or opened.
+    #[error("a webhook's secret cannot be read with the key `webhook.key` of this store")]
+    WebhookSecret,
+    /// Nothing can be sent.
+    #[error("set up the sending of webhooks")]
+    WebhookClient(reqwest::Error),
 }
 
 impl Explain for Error {
@@ -66,7 +129,14 @@ impl Explain for Error {
             Self::With(_) => Code::ValueInvalid,
             Self::Io { .. } => Code::Io,
             Self::NoVersion { .. } => Code::VersionNotFound,
-            Self::Refused { .. } => Code::GateRefused,
+            Self::Refused { .. } | Self::Unworthy { .. } => Code::GateRefused,
+            Self::Unapproved { .. } => Code::ApprovalMissing,
+            Self::Protected { .. } => Code::Denied,
+            Self::InUse { .. } => Code::Needed,
+            Self::WebhookName { .. } | Self::WebhookEvent { .. } => Code::ValueInvalid,
+            Self::WebhookUrl(_) => Code::WebhookRefused,
+            Self::WebhookSecret => Code::Corrupt,
+            Self::WebhookClient(_) => Code::Internal,
         }
     }
 
@@ -79,7 +149,31 @@ impl Explain for Error {
             Self::Refused { model, version, .. } => {
                 vec![format!("rondo models promote {model} {version} --force --why \"…\"")]
             }
-            Self::Column { .. } | Self::With(_) | Self::Io { .. } => Vec::new(),
+            Self::Unworthy { model, version, .. } => {
+                vec![format!("rondo models approve {model}/{version} --force --why \"…\"")]
+            }
+            Self::Unapproved { model, version } => {
+                vec![format!("rondo models approve {model}/{version} --why \"…\"")]
+            }
+            Self::Protected { model, version: Some(version), .. } => {
+                vec![format!("rondo models approve {model}/{version} --why \"…\"")]
+            }
+            Self::Protected { model, alias, version: None, .. } => {
+                vec![format!("rondo models protect {model} --alias {alias} --off")]
+            }
+            Self::InUse { model, .. } => {
+                vec![format!("rondo models promote {model} VERSION puts another in its place")]
+            }
+            Self::WebhookUrl(_) => {
+                vec!["a private receiver has to be let in: rondo server --webhook-allow HOST".to_owned()]
+            }
+            Self::WebhookSecret => vec!["set the webhook's secret again".to_owned()],
+            Self::Column { .. }
+            | Self::With(_)
+            | Self::Io { .. }
+            | Self::WebhookName { .. }
+            | Self::WebhookEvent { .. }
+            | Self::WebhookClient(_) => Vec::new(),
         }
     }
 }

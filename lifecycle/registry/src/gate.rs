@@ -63,13 +63,13 @@ impl GateReport {
         self.rules.push(RuleResult { rule: rule.to_owned(), passed: false, note });
     }
 
-    /// The first rule that failed, as a sentence; or that all passed.
+    /// The first rule that failed, as a sentence; or the last of those that passed.
     pub fn reason(&self) -> String {
         self.rules
             .iter()
             .find(|rule| !rule.passed)
             .or_else(|| self.rules.last())
-            .map_or_else(|| "no gate is declared".to_owned(), |rule| rule.note.clone())
+            .map_or_else(|| "no rule judges it".to_owned(), |rule| rule.note.clone())
     }
 }
 
@@ -103,8 +103,8 @@ pub fn judge(
             Gate::BeatsChampion => {
                 results.push(champion_rule(champion.is_some(), metric, comparison.as_ref()));
             }
-            // It only softens the rule of the objectives.
-            Gate::Improves => {}
+            // The one only softens the rule of the objectives, the other is for people: see `approval`.
+            Gate::Improves | Gate::Approval => {}
         }
     }
     GateReport {

@@ -105,6 +105,17 @@ impl Tracking {
         all.pop().ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })
     }
 
+    /// Where a logged model's files are, also of a deleted one: they stay as long as a version needs them.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn model_home(&self, id: &str) -> Result<String, Error> {
+        let row = self.meta().logged_model(id).await?;
+        let row = row.ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })?;
+        let experiment = self.experiment(&row.experiment.to_string()).await?;
+        Ok(crate::artifacts::model_root(&experiment.artifact_location, &row.id))
+    }
+
     /// Sets a logged model's status: `PENDING`, `READY` or `UPLOAD_FAILED`.
     ///
     /// # Errors

@@ -38,6 +38,11 @@ impl Tracking {
         self.store.parts()
     }
 
+    /// The store.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The metadata.
     pub const fn meta(&self) -> &Meta {
         self.store.meta()

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
+use crate::platform::dossier;
 use crate::platform::models::Promotion;
 
 /// Point an alias at a version, if it passes its gate
@@ -34,11 +35,11 @@ pub struct Args {
 /// When there is no such version or its gate does not pass.
 pub async fn run(args: Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
-    let version = platform.find_version(&args.model, &args.version).await?;
+    let version = dossier::find(platform.store(), &args.model, Some(&args.version)).await?.number;
     let why = args.why.clone().unwrap_or_else(|| "promoted by hand".to_owned());
     let promotion = Promotion {
         model: args.model.clone(),
-        version: version.version,
+        version,
         alias: args.alias.clone(),
         because: Because::new(&session.config().user, &why),
         force: args.force,
@@ -46,12 +47,12 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     };
     let moved = platform.promote(promotion).await?;
     let value = json!({
-        "schema": 1, "model": args.model, "version": version.version, "alias": args.alias, "moved": moved,
+        "schema": 1, "model": args.model, "version": version, "alias": args.alias, "moved": moved,
     });
     let text = match (args.dry_run, moved) {
-        (true, true) => format!("would point {}@{} at version {}\n", args.model, args.alias, version.version),
-        (false, true) => format!("{}@{} is version {} now\n", args.model, args.alias, version.version),
-        (_, false) => format!("{}@{} is version {} already\n", args.model, args.alias, version.version),
+        (true, true) => format!("would point {}@{} at version {}\n", args.model, args.alias, version),
+        (false, true) => format!("{}@{} is version {} now\n", args.model, args.alias, version),
+        (_, false) => format!("{}@{} is version {} already\n", args.model, args.alias, version),
     };
     session.printer().result(&value, &text);
     Ok(())

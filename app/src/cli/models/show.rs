@@ -1,22 +1,26 @@
 //! `rondo models show`.
 
-use std::fmt::Write;
+mod page;
 
-use rondo_core::handoff::ModelVersion;
-use rondo_core::{Code, reference};
-use serde_json::json;
+use rondo_core::evaluation::Evaluation;
+use rondo_store::meta::registered::Version;
+use serde_json::{Value, json};
 
+use super::shelf::{self, Shelf};
 use crate::cli::Session;
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::Outcome;
 use crate::cli::output::table;
+use crate::platform::{Error, dossier};
 
-/// Show a model's versions, or one version with its objectives and lineage
+/// Show a model's versions, or all that is known of one version
 #[derive(clap::Args)]
 pub struct Args {
-    /// The model
+    /// The model, or one version of it: `delay`, `delay@champion`, `delay/3`
     model: String,
     /// A version's number, or an alias such as `@champion`
     version: Option<String>,
+    #[command(flatten)]
+    shelf: Shelf,
 }
 
 /// Shows it.
@@ -24,91 +28,66 @@ pub struct Args {
 /// # Errors
 /// When there is no such model or version.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
-    if let Some(wanted) = &args.version {
-        let version = platform.find_version(&args.model, wanted).await?;
-        session.printer().result(&json!({ "schema": 1, "version": version }), &page(&version));
+    let store = args.shelf.open(session).await?;
+    let (model, within) = shelf::parse(&args.model);
+    if let Some(wanted) = args.version.as_deref().or(within) {
+        let version = dossier::find(&store, model, Some(wanted)).await?;
+        let record = version.record.clone();
+        let known = dossier::dossier(&store, version).await?;
+        let value = json!({ "schema": 1, "version": record, "dossier": known });
+        session.printer().result(&value, &page::text(&known));
         return Ok(());
     }
-    let meta = platform.store().meta();
-    let versions = meta.model_versions(&args.model).await?;
+    let versions = store.meta().versions(model).await?;
     if versions.is_empty() {
-        return Err(Failure::hinted(
-            Code::ModelNotFound,
-            format!("find model `{}`", args.model),
-            "rondo models list",
-        ));
+        // It says whether it is the model or its versions that are missing.
+        dossier::find(&store, model, None).await?;
     }
-    let prefix = reference::alias(&args.model, "");
-    let mut aliases: Vec<(String, u32)> = Vec::new();
-    for (name, _) in meta.refs(&prefix).await? {
-        let alias = name.trim_start_matches(&prefix).to_owned();
-        if let Some((_, version)) = meta.aliased_version(&args.model, &alias).await? {
-            aliases.push((alias, version.version));
-        }
-    }
-    let mut rows: Vec<Vec<String>> =
-        vec![["version", "alias", "created", "objectives", "metrics", "run"].map(String::from).to_vec()];
+    let aliases = store.meta().model_aliases(model).await?;
+    let head = ["version", "alias", "created", "made by", "gate", "metrics", "run"];
+    let mut rows: Vec<Vec<String>> = vec![head.map(String::from).to_vec()];
     for version in &versions {
-        let named: Vec<&str> = aliases
-            .iter()
-            .filter(|(_, number)| *number == version.version)
-            .map(|(alias, _)| alias.as_str())
-            .collect();
-        let missed = version.verdicts.iter().filter(|verdict| !verdict.passed).count();
-        let metrics: Vec<String> = version
-            .evaluation
-            .metrics
-            .iter()
-            .take(3)
-            .filter_map(|metric| Some(format!("{} {:.4}", metric.name, metric.value?)))
-            .collect();
+        let named = aliases.iter().filter(|(_, to)| **to == version.digest);
+        let named: Vec<&str> = named.map(|(alias, _)| alias.as_str()).collect();
+        let gate = gate(&store, version).await?;
         rows.push(vec![
-            version.version.to_string(),
+            version.number.to_string(),
             named.join(", "),
             version.created.rfc3339(),
-            if missed == 0 { "hold".to_owned() } else { format!("{missed} missed") },
-            metrics.join(", "),
-            version.run.short(),
+            if version.of_client().is_some() { "client" } else { "pipeline" }.to_owned(),
+            gate,
+            metrics(version),
+            version.run.as_ref().map_or_else(|| "–".to_owned(), |run| run.chars().take(8).collect()),
         ]);
     }
-    let aliases: serde_json::Map<String, serde_json::Value> =
-        aliases.into_iter().map(|(alias, version)| (alias, json!(version))).collect();
-    let value = json!({ "schema": 1, "model": args.model, "aliases": aliases, "versions": versions });
+    let number = |to| versions.iter().find(|version| version.digest == to).map(|version| version.number);
+    let aliases: serde_json::Map<String, Value> =
+        aliases.into_iter().map(|(alias, to)| (alias, json!(number(to)))).collect();
+    let versions: Vec<&Value> = versions.iter().map(|version| &version.record).collect();
+    let value = json!({ "schema": 1, "model": model, "aliases": aliases, "versions": versions });
     session.printer().result(&value, &table(&rows));
     Ok(())
 }
 
-fn page(version: &ModelVersion) -> String {
-    let mut text = format!("model {} version {}\n", version.model, version.version);
-    let _ = writeln!(text, "  file           {}", version.file.short());
-    let _ = writeln!(text, "  created        {}", version.created);
-    let _ = writeln!(text, "  run            {}", version.run);
-    if let Some(until) = version.trained_until {
-        let _ = writeln!(text, "  trained until  {until}");
-    }
-    if let Some(commit) = &version.lineage.code.commit {
-        let _ = writeln!(text, "  commit         {commit}");
-    }
-    for dataset in &version.lineage.datasets {
-        let _ = writeln!(text, "  data           {} {}", dataset.reference, dataset.digest.short());
-    }
-    let _ = writeln!(text, "\nobjectives at its gate");
-    for verdict in &version.verdicts {
-        let mark = if verdict.passed { "holds" } else { "missed" };
-        let slice = verdict.slice.as_ref().map_or_else(String::new, |slice| format!(" [{slice}]"));
-        let value = verdict.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
-        let note = verdict.note.as_ref().map_or_else(String::new, |note| format!("  ({note})"));
-        let _ = writeln!(text, "  {mark:<7} {}{slice}: {value}{note}", verdict.text);
-    }
-    let _ = writeln!(text, "\nmetrics on {} rows", version.evaluation.rows);
-    for metric in &version.evaluation.metrics {
-        let value = metric.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
-        let interval = metric
-            .low
-            .zip(metric.high)
-            .map_or_else(String::new, |(low, high)| format!("  95 % interval {low:.4} to {high:.4}"));
-        let _ = writeln!(text, "  {:<34} {value}{interval}", metric.name);
-    }
-    text
+/// What its gate and people say, in a word.
+async fn gate(store: &rondo_store::Store, version: &Version) -> Result<String, Error> {
+    let decided = rondo_registry::approval::find(store, &version.model, version.number).await?;
+    let judged = match version.record.get("gate_passed").and_then(Value::as_bool) {
+        Some(true) => "passed",
+        Some(false) => "missed",
+        None => "–",
+    };
+    Ok(match decided {
+        Some(decided) => format!("{judged}, {}", decided.decision.text()),
+        None => judged.to_owned(),
+    })
+}
+
+fn metrics(version: &Version) -> String {
+    let scored =
+        version.record.get("evaluation").cloned().and_then(|scored| serde_json::from_value(scored).ok());
+    let scored: Evaluation = scored.unwrap_or_default();
+    let shown = scored.metrics.iter().take(3);
+    let shown = shown.filter_map(|metric| Some(format!("{} {:.4}", metric.name, metric.value?)));
+    shown.collect::<Vec<_>>().join(", ")
 }

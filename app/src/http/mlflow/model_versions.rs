@@ -128,7 +128,8 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
         };
         let model = model.trim_start_matches('/');
         if model.starts_with("m-") {
-            return Ok(state.tracking.logged_model(model).await?.artifact_uri);
+            // A version stays loadable when its logged model is deleted.
+            return Ok(state.tracking.model_home(model).await?);
         }
         let (name, number) = model.split_once('/').ok_or_else(missing)?;
         at = (name.to_owned(), number.parse().map_err(|_| missing())?);
@@ -150,11 +151,15 @@ pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answ
     let (name, number) = (args.required("name")?, number(&args)?);
     find(&state, &name, number).await?;
     let (description, now) = (args.text("description")?.unwrap_or_default(), state.tracking.now());
-    state.tracking.meta().note_version(&name, number, Some(description), None, false, now).await?;
+    state.tracking.meta().describe_version(&name, number, &description, now).await?;
     one(&state, &name, number).await
 }
 
-pub(super) async fn transition(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn transition(
+    State(state): State<MlflowState>,
+    Extension(caller): Extension<Caller>,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, number, asked) = (args.required("name")?, number(&args)?, args.required("stage")?);
     let stage = STAGES.iter().find(|stage| stage.eq_ignore_ascii_case(&asked));
     let stage = *stage.ok_or_else(|| wrong("stage", &Value::String(asked.clone())))?;
@@ -166,8 +171,8 @@ pub(super) async fn transition(State(state): State<MlflowState>, args: Args) -> 
         )));
     }
     find(&state, &name, number).await?;
-    let now = state.tracking.now();
-    state.tracking.meta().note_version(&name, number, None, Some(stage.to_owned()), archive, now).await?;
+    let (because, now) = (because(&caller, "stage set by a client of the MLflow API"), state.tracking.now());
+    state.tracking.meta().set_stage(&name, number, stage, archive, because, now).await?;
     one(&state, &name, number).await
 }
 
@@ -184,6 +189,7 @@ pub(super) async fn delete(
              of its predictions refers to it"
         )));
     }
+    rondo_registry::protect::require_free(state.tracking.store(), &found).await?;
     let because = because(&caller, "model version deleted");
     state.tracking.meta().delete_version(&name, number, because, state.tracking.now()).await?;
     Ok(Json(json!({})))

@@ -37,6 +37,11 @@ impl Refusal {
         Self { status: StatusCode::BAD_REQUEST, code: "RESOURCE_ALREADY_EXISTS", message: message.into() }
     }
 
+    /// Whoever asks, may not.
+    pub(super) fn denied(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message: message.into() }
+    }
+
     /// The caller has not shown who it is.
     pub(super) fn unauthenticated() -> Self {
         let message = "this server takes requests from the steps of a running pipeline only";
@@ -47,11 +52,6 @@ impl Refusal {
     pub(super) fn unknown_token() -> Self {
         let message = "the token is unknown: it was of a step that has ended, or of another server";
         Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHENTICATED", message: message.into() }
-    }
-
-    /// The caller may not do this.
-    pub(super) fn denied(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message: message.into() }
     }
 
     /// What is needed for an answer cannot be reached.
@@ -154,6 +154,15 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<rondo_registry::Error> for Refusal {
+    fn from(error: rondo_registry::Error) -> Self {
+        match error {
+            rondo_registry::Error::Store(error) => error.into(),
+            other => Self::explained(&other),
+        }
+    }
+}
+
 impl From<rondo_store::Error> for Refusal {
     fn from(error: rondo_store::Error) -> Self {
         if let rondo_store::Error::ParameterChanged { run, key, old, new } = &error {
@@ -162,16 +171,23 @@ impl From<rondo_store::Error> for Refusal {
                  for run ID='{run}'. Attempted logging new value '{new}'."
             ));
         }
-        let message = capitalised(&error.to_string());
         match error.code() {
-            Code::ExperimentExists | Code::ModelExists => return Self::exists(message),
-            _ => {}
+            Code::ExperimentExists | Code::ModelExists => Self::exists(capitalised(&error.to_string())),
+            _ => Self::explained(&error),
         }
+    }
+}
+
+impl Refusal {
+    /// An error by its kind, with what there is to do about it.
+    fn explained(error: &dyn Explain) -> Self {
+        let hints: String = error.hints().iter().map(|hint| format!(". Hint: {hint}")).collect();
+        let message = format!("{}{hints}", capitalised(&error.to_string()));
         match error.code().kind() {
             Kind::NotFound => Self::missing(message),
             Kind::Invalid | Kind::Verdict | Kind::StepFailed => Self::invalid(message),
             Kind::Conflict => Self { status: StatusCode::CONFLICT, code: "ABORTED", message },
-            Kind::Denied => Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message },
+            Kind::Denied => Self::denied(message),
             Kind::Unavailable | Kind::Interrupted => {
                 Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "TEMPORARILY_UNAVAILABLE", message }
             }

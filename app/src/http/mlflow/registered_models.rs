@@ -3,8 +3,7 @@
 use axum::extract::State;
 use axum::{Extension, Json};
 use rondo_core::journal::Because;
-use rondo_core::reference;
-use rondo_store::meta::journal::Expect;
+use rondo_registry::protect::{self, Mover};
 use rondo_store::meta::registered::Tagged;
 use rondo_store::meta::search::{Comparison, Condition, Field, Query, Room, Scalar, Test};
 use rondo_tracking::{filter, limits, page};
@@ -126,6 +125,9 @@ pub(super) async fn delete(
 ) -> Answer<Json<Value>> {
     let name = args.required("name")?;
     is_clients(&state, &name, "deleted").await?;
+    for version in state.tracking.meta().versions(&name).await? {
+        protect::require_free(state.tracking.store(), &version).await?;
+    }
     let because = because(&caller, "registered model deleted");
     let deleted = state.tracking.meta().delete_model(&name, because, state.tracking.now()).await;
     deleted.map_err(|error| named(error, &name))?;
@@ -197,8 +199,7 @@ pub(super) async fn get_alias(State(state): State<MlflowState>, args: Args) -> A
     Ok(Json(Aliased { model_version: version(&state, aliased, &found.aliases).await? }))
 }
 
-/// Moves an alias, with its line in the journal. One that a pipeline's version has is served from: it goes
-/// to no version that no pipeline made.
+/// Moves an alias, with its line in the journal. A protected one goes only to a version that may serve.
 pub(super) async fn set_alias(
     State(state): State<MlflowState>,
     Extension(caller): Extension<Caller>,
@@ -207,19 +208,11 @@ pub(super) async fn set_alias(
     let (name, alias, number) = (args.required("name")?, args.required("alias")?, number(&args)?);
     limits::alias(&alias)?;
     let meta = state.tracking.meta();
-    let found = meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
-    let to = super::model_versions::find(&state, &name, number).await?;
-    if to.of_client().is_some()
-        && found.aliases.contains_key(&alias)
-        && meta.aliased_version(&name, &alias).await?.is_some()
-    {
-        return Err(Refusal::invalid(format!(
-            "Alias '{alias}' of Registered Model with name={name} points to a version that a pipeline registered: it \
-             cannot be moved to version {number}, which has no gate's verdict"
-        )));
-    }
+    meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
+    super::model_versions::find(&state, &name, number).await?;
     let (at, because) = (state.tracking.now(), because(&caller, "alias set by a client of the MLflow API"));
-    meta.move_ref(&reference::alias(&name, &alias), Expect::Anything, Some(to.digest), because, at).await?;
+    let mover = if caller.step().is_some() { Mover::Step } else { Mover::Client };
+    protect::set_alias(state.tracking.store(), (&name, &alias), number, mover, because, at).await?;
     Ok(Json(json!({})))
 }
 
@@ -233,7 +226,7 @@ pub(super) async fn delete_alias(
     meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
     let (at, because) =
         (state.tracking.now(), because(&caller, "alias deleted by a client of the MLflow API"));
-    meta.move_ref(&reference::alias(&name, &alias), Expect::Anything, None, because, at).await?;
+    protect::delete_alias(state.tracking.store(), (&name, &alias), because, at).await?;
     Ok(Json(json!({})))
 }
 

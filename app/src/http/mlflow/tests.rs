@@ -17,7 +17,9 @@ use tower::ServiceExt;
 use super::*;
 
 mod artifacts;
+mod registry;
 mod traces;
+mod webhooks;
 
 struct Wall;
 
@@ -576,8 +578,10 @@ async fn what_a_pipeline_registers_is_a_registered_model_for_clients_and_stays_t
     assert!(meta.model_version("delay", 2).await.is_err());
     let again = meta.register_version(pipelines_version(run.parse().unwrap())).await.unwrap();
     assert_eq!((again.0, again.1.version), (digest, 1));
+    let moved = json!({ "name": "delay", "alias": "champion", "version": "2" });
+    let (status, answer) = house.call("POST", "registered-models/alias", moved).await;
+    assert_eq!((status, &answer["error_code"]), (StatusCode::FORBIDDEN, &json!("PERMISSION_DENIED")));
     for (method, path, body) in [
-        ("POST", "registered-models/alias", json!({ "name": "delay", "alias": "champion", "version": "2" })),
         ("DELETE", "model-versions/delete", json!({ "name": "delay", "version": "1" })),
         ("DELETE", "registered-models/delete", json!({ "name": "delay" })),
         ("POST", "registered-models/rename", json!({ "name": "delay", "new_name": "late" })),

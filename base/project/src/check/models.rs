@@ -111,6 +111,10 @@ fn gate(context: &mut Context<'_>, node: &Node, path: &str, canvas: &Canvas) -> 
             Some("objectives") => (Gate::Objectives, "objectives to judge"),
             Some("improves") => (Gate::Improves, "objectives to judge"),
             Some("beats_champion") => (Gate::BeatsChampion, "a metric to compare by"),
+            Some("approval") => {
+                rules.push(Gate::Approval);
+                continue;
+            }
             _ => continue,
         };
         let compares = rule == Gate::BeatsChampion && node.get("metric").is_some();

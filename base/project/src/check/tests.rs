@@ -142,7 +142,7 @@ fn a_fault_is_reported_once_and_not_through_its_consequences() {
 
 #[test]
 fn a_gate_is_never_open_by_oversight() {
-    use crate::project::Gate::{BeatsChampion, Improves, Objectives};
+    use crate::project::Gate::{Approval, BeatsChampion, Improves, Objectives};
     let gate = |line: &str| {
         let source = format!(
             "project: p\ncanvas: {{ objectives: [{{ metric: roc_auc, min: 0.6 }}] }}\nsteps:\n  t: {{ run: x, \
@@ -154,6 +154,8 @@ fn a_gate_is_never_open_by_oversight() {
     assert_eq!(gate(""), [Objectives, BeatsChampion]);
     assert_eq!(gate(", gate: improves"), [Objectives, Improves]);
     assert_eq!(gate(", gate: []"), []);
+    assert_eq!(gate(", gate: [objectives, approval]"), [Objectives, Approval]);
+    assert_eq!(gate(", gate: approval"), [Approval]);
 }
 
 #[test]

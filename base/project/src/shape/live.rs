@@ -22,7 +22,7 @@ pub(super) static MODEL: Shape = Shape {
         key(
             "gate",
             Form::OneOrMore(&Form::Choice(GATES)),
-            "What a promotion has to pass; `[objectives, beats_champion]` where absent.",
+            "What a promotion has to pass; `[objectives, beats_champion]` where absent. With `approval` it waits for `rondo models approve`.",
         )
         .elsewhere(&["gates"]),
         key("refit", Form::Bool, "Whether the promoted version is refitted on everything."),
@@ -32,7 +32,7 @@ pub(super) static MODEL: Shape = Shape {
 };
 
 pub(crate) const TASKS: &[&str] = &["binary", "multiclass", "regression"];
-pub(crate) const GATES: &[&str] = &["objectives", "beats_champion", "improves"];
+pub(crate) const GATES: &[&str] = &["objectives", "beats_champion", "improves", "approval"];
 
 pub(super) static ENDPOINT: Shape = Shape {
     noun: "an endpoint",

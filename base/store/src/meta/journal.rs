@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::registered::events::moved;
 use super::{Meta, decode, encode};
 use crate::Error;
 
@@ -20,6 +21,15 @@ pub enum Expect {
     /// Not there yet.
     Absent,
     /// Exactly this.
+    At(Digest),
+}
+
+/// Where a ref goes when it is moved together with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// To the record that is stored with the move.
+    Record,
+    /// To this.
     At(Digest),
 }
 
@@ -71,8 +81,54 @@ impl Meta {
         at: Timestamp,
     ) -> Result<Moved, Error> {
         let name = name.to_owned();
-        self.write(move |conn| Box::pin(async move { move_ref(conn, &name, expect, to, &because, at).await }))
-            .await
+        let moved = self.write(move |conn| {
+            Box::pin(async move { move_ref(conn, &name, expect, to, &because, at).await })
+        });
+        moved.await.inspect(|_| self.ring())
+    }
+
+    /// Stores a record and moves refs, all of it or nothing: each ref to where it is sent, or to the record.
+    ///
+    /// # Errors
+    /// When one is not what the caller took it to be, or the database refuses.
+    pub async fn decide<T: Serialize>(
+        &self,
+        kind: &'static str,
+        record: &T,
+        moves: Vec<(String, Expect, Target)>,
+        because: Because,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let body = canonical(kind, record)?;
+        let work = self.write(move |conn| {
+            Box::pin(async move {
+                let own = put_record(conn, kind, &body).await?;
+                for (name, expect, target) in moves {
+                    let to = match target {
+                        Target::Record => own,
+                        Target::At(to) => to,
+                    };
+                    move_ref(conn, &name, expect, Some(to), &because, at).await?;
+                }
+                Ok(())
+            })
+        });
+        work.await.inspect(|()| self.ring())
+    }
+
+    /// A line of the journal by its number.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn journal_line(&self, seq: i64) -> Result<Option<JournalEntry>, Error> {
+        let row = sqlx::query(
+            "SELECT seq, at, name, from_target, to_target, actor, why, run, evidence FROM journal
+             WHERE seq = $1",
+        )
+        .bind(seq)
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(entry).transpose()
     }
 
     /// The journal, newest first, of refs whose name begins so.
@@ -201,10 +257,11 @@ pub(crate) async fn move_ref(
     .bind(encode("evidence", name, &because.evidence)?)
     .execute(&mut *conn)
     .await?;
+    moved(conn, name, to, at).await?;
     Ok(Moved { from, changed: true })
 }
 
-fn digest(row: &SqliteRow, column: &str) -> Result<Digest, Error> {
+pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Digest, Error> {
     let text: String = row.try_get(column)?;
     parse(&text)
 }

@@ -8,6 +8,7 @@ use rondo_core::{Code, Digest, Timestamp};
 use sqlx::{Row, SqliteConnection};
 
 use super::journal::{canonical, put_record};
+use super::registered::events::version_registered;
 use super::{Meta, decode};
 use crate::Error;
 
@@ -60,12 +61,15 @@ impl Meta {
                 .bind(version.run.hex())
                 .bind(at)
                 .bind(&body)
-                .execute(conn)
+                .execute(&mut *conn)
                 .await?;
+                let run = version.run.hex();
+                version_registered(conn, &version.model, number, &run, version.created).await?;
                 Ok((address, version))
             })
         })
         .await
+        .inspect(|_| self.ring())
     }
 
     /// A version by its number, with the address of its record.

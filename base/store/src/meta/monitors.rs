@@ -222,6 +222,7 @@ const fn state(state: RequestState) -> &'static str {
     match state {
         RequestState::Open => "open",
         RequestState::Running => "running",
+        RequestState::Pending => "pending",
         RequestState::Promoted => "promoted",
         RequestState::Kept => "kept",
         RequestState::Failed => "failed",

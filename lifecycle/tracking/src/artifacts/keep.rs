@@ -240,6 +240,10 @@ impl Tracking {
         if place.tree != Tree::Proxy {
             return Err(Error::Elsewhere { path: place.full.clone() });
         }
+        if place.owner != SHARED {
+            let kind = if place.owner.starts_with("m-") { "logged model" } else { "run" };
+            self.meta().require_unneeded(kind, &place.owner).await?;
+        }
         let mut gone = 0;
         if let Some(files) = self.files(place)?.cloned() {
             let (full, shared) = (place.full.clone(), place.owner == SHARED);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Store;
+use crate::meta::journal::Expect;
 
 async fn house() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -58,13 +59,18 @@ async fn one_version_takes_a_stage_and_the_others_are_archived() {
     let meta = store.meta();
     for number in 1..=2 {
         meta.create_client_version("m", said("x"), "", vec![], Timestamp(2)).await.unwrap();
-        let stage = Some("Production".to_owned());
-        meta.note_version("m", number, None, stage, true, Timestamp(3)).await.unwrap();
+        meta.set_stage("m", number, "Production", true, why(), Timestamp(3)).await.unwrap();
     }
     let stages: Vec<String> =
         meta.versions("m").await.unwrap().into_iter().map(|version| version.stage).collect();
     assert_eq!(stages, ["Archived", "Production"]);
-    assert!(meta.note_version("m", 9, None, None, false, Timestamp(4)).await.is_err());
+    assert!(meta.set_stage("m", 9, "Production", true, why(), Timestamp(4)).await.is_err());
+    assert!(meta.describe_version("m", 9, "", Timestamp(4)).await.is_err());
+    let moves: Vec<String> =
+        meta.journal("stage/m/", 9).await.unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(moves, ["stage/m/2", "stage/m/1", "stage/m/1"]);
+    meta.set_stage("m", 2, "None", false, why(), Timestamp(5)).await.unwrap();
+    assert_eq!(meta.refs("stage/m/").await.unwrap().len(), 1);
 }
 
 #[tokio::test]

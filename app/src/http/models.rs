@@ -1,0 +1,44 @@
+//! `/api/v1/models`: all that is known of a model's version, and the model's journal.
+
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use rondo_registry::log::{self, Line};
+use rondo_tracking::Tracking;
+use serde::Serialize;
+
+use super::problem::Answer;
+use crate::platform::dossier::{self, Dossier};
+
+/// The routes.
+pub fn routes() -> Router<Tracking> {
+    Router::new()
+        .route("/api/v1/models/{name}/versions/{version}", get(version))
+        .route("/api/v1/models/{name}/journal", get(journal))
+}
+
+/// A version by its number or an alias, whoever made it.
+///
+/// # Errors
+/// When there is no such model, version or alias.
+pub async fn version(
+    State(tracking): State<Tracking>,
+    Path((name, version)): Path<(String, String)>,
+) -> Answer<Json<Dossier>> {
+    let found = dossier::find(tracking.store(), &name, Some(&version)).await?;
+    Ok(Json(dossier::dossier(tracking.store(), found).await?))
+}
+
+/// The lines of a journal.
+#[derive(Debug, Serialize)]
+pub struct Journal {
+    journal: Vec<Line>,
+}
+
+/// Every move of a model's aliases, stages, approvals and protections, newest first.
+///
+/// # Errors
+/// When there is no such model.
+pub async fn journal(State(tracking): State<Tracking>, Path(name): Path<String>) -> Answer<Json<Journal>> {
+    Ok(Json(Journal { journal: log::log(tracking.store(), &name).await? }))
+}
