@@ -201,6 +201,14 @@ def test_a_second_signal_ends_the_server_at_once(tmp_path):
         assert process.wait(timeout=3) == 0
 
 
+def test_who_sends_much_to_nobody_hears_why_it_is_refused(tmp_path):
+    with serving(tmp_path / "store") as (_, url):
+        path = f"{PROXY}/0/{'f' * 32}/artifacts/x.bin"
+        status, body = ask(url, "PUT", path, bytes(96 << 20))
+        assert status == 400 and b"no such run" in body
+    assert list((tmp_path / "store" / "objects" / "incoming").iterdir()) == []
+
+
 def test_what_a_kill_left_is_swept_and_parts_are_gone_on_with(tmp_path):
     store = tmp_path / "store"
     folder = "/api/2.0/mlflow-artifacts/mpu/{}/0/RUN/artifacts"

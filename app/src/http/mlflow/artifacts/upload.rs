@@ -20,10 +20,9 @@ use super::checks::Checks;
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::refusal::{Answer, Refusal};
 
-/// How much, and for how long, is read of a body that is refused. A client that is still sending hears the
-/// answer only if somebody listens; a connection that is closed on it would make it try again.
-const HEARD: usize = 64 << 20;
-const HEARD_FOR: Duration = Duration::from_secs(5);
+/// How long a body is read that is refused. A client that is still sending hears the answer only if
+/// somebody listens; a connection that is closed on it would make it try again.
+const HEARD: Duration = Duration::from_secs(10);
 
 /// Parts of a body that wait for the disk at most.
 const WAITING: usize = 4;
@@ -154,19 +153,11 @@ pub(super) async fn receive<S: Sink>(mut sink: S, mut checks: Checks, body: Body
     }
 }
 
-/// Listens to what is left of a body, within bounds, before it is refused.
+/// Listens to what is left of a body, for a while, before it is refused.
 pub(super) async fn hear(mut body: BodyDataStream, refused: Refusal) -> Refusal {
-    let all = async {
-        let mut left = HEARD;
-        while let Some(Ok(part)) = body.next().await {
-            match left.checked_sub(part.len()) {
-                Some(less) => left = less,
-                None => break,
-            }
-        }
-    };
+    let all = async { while let Some(Ok(_)) = body.next().await {} };
     // Either way it has been listened to for long enough.
-    let _ = tokio::time::timeout(HEARD_FOR, all).await;
+    let _ = tokio::time::timeout(HEARD, all).await;
     refused
 }
 
