@@ -218,7 +218,7 @@ async fn refusals_have_the_codes_and_words_that_clients_look_for() {
         (
             "POST",
             "runs/search",
-            json!({ "experiment_ids": ["0"], "filter": "params.a > 1" }),
+            json!({ "experiment_ids": ["0"], "filter": "params.a > '1'" }),
             400,
             "INVALID_PARAMETER_VALUE",
             "Invalid filter",

@@ -389,8 +389,7 @@ async fn pages_neither_skip_nor_repeat_while_others_write() {
             }
             let gone = run(number * 11 % 40);
             log(&store, &gone).await;
-            let deleted = RunChange { deleted: Some(true), ..RunChange::default() };
-            store.meta().update_run(gone.row.id, deleted).await.unwrap();
+            store.meta().delete_run(gone.row.id, true, Timestamp(1)).await.unwrap();
             let tagged = known[number as usize % 40].row.id;
             store.meta().set_run_tags(tagged, vec![("t".into(), number.to_string())]).await.unwrap();
             number += 1;
