@@ -17,8 +17,8 @@ pub mod meta;
 pub mod objects;
 
 pub mod backup;
-pub mod upkeep;
 pub mod foreign;
+pub mod upkeep;
 
 pub mod error;
 
