@@ -101,7 +101,7 @@ def mlflow2(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mlflow2")
     python = str(folder / "bin" / "python")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    packages = ["mlflow==2.22.5", "scikit-learn==1.7.2", "setuptools<80"]
+    packages = ["mlflow==2.22.5", "scikit-learn==1.7.2", "setuptools<80", "sqlalchemy<2.1"]
     subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
     return python
 

@@ -1,3 +1,5 @@
+//! What an export promises: it comes in again as it was, and writes nowhere else.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! What an import promises: everything once, nothing else read, and every gap told.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! What is read of databases of old releases, of broken ones and of others.
+
 use super::*;
 
 /// What a release 1 of MLflow made: no steps of inputs, no logged models, no aliases, no workspaces.

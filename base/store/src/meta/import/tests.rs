@@ -1,3 +1,5 @@
+//! What is brought in is completed when it comes again, never doubled.
+
 use rondo_core::run::{RunDetail, RunKind, RunState};
 
 use super::*;
