@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `experiments` | `experiments/*` |
 //! | `runs` | `runs/*` |
+//! | `logging` | `runs/log-metric`, `runs/log-batch` |
 //! | `metrics` | `metrics/*` |
 //! | `artifacts` | `artifacts/list`, `mlflow-artifacts/artifacts/*`, `get-artifact` |
 //! | `logged_models` | `logged-models/*` |
@@ -18,6 +19,7 @@
 mod access;
 mod args;
 pub(crate) mod guard;
+mod points;
 mod refusal;
 mod show;
 mod show_registry;
@@ -26,6 +28,7 @@ mod about;
 mod artifacts;
 mod experiments;
 mod logged_models;
+mod logging;
 mod metrics;
 mod model_versions;
 mod registered_models;
@@ -123,11 +126,11 @@ fn api() -> Router<MlflowState> {
         .route("/runs/update", post(runs::update))
         .route("/runs/delete", post(runs::delete))
         .route("/runs/restore", post(runs::restore))
-        .route("/runs/log-metric", post(runs::log_metric))
+        .route("/runs/log-metric", post(logging::log_metric))
         .route("/runs/log-parameter", post(runs::log_param))
         .route("/runs/set-tag", post(runs::set_tag))
         .route("/runs/delete-tag", post(runs::delete_tag))
-        .route("/runs/log-batch", post(runs::log_batch))
+        .route("/runs/log-batch", post(logging::log_batch))
         .route("/runs/log-inputs", post(runs::log_inputs))
         .route("/runs/outputs", post(runs::log_outputs))
         .route("/runs/log-model", post(runs::log_model))

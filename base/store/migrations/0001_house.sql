@@ -48,36 +48,35 @@ CREATE TABLE run_tag (
     PRIMARY KEY (run, key)
 );
 
+-- What metrics were measured of and on, once each; 0 stands for none. An empty text was not said.
+CREATE TABLE metric_context (
+    id             INTEGER PRIMARY KEY,
+    model          TEXT NOT NULL,
+    dataset_name   TEXT NOT NULL,
+    dataset_digest TEXT NOT NULL,
+    UNIQUE (model, dataset_name, dataset_digest)
+);
+
 -- The newest value of each metric stands apart from its series, so that neither a search nor a listing
--- ever reads a series. A series is a tail of rows and, once that is long, packed chunks.
+-- ever reads a series. A series is chunks of packed points, each appended to until it is long enough;
+-- they go by a number, so that a new series is at the end of the table and not in its midst.
 CREATE TABLE metric_latest (
+    series    INTEGER PRIMARY KEY,
     run       TEXT NOT NULL REFERENCES run(id),
     key       TEXT NOT NULL,
     value     DOUBLE PRECISION NOT NULL,
     is_nan    INTEGER NOT NULL DEFAULT 0,
     timestamp BIGINT NOT NULL,
     step      BIGINT NOT NULL,
-    points    BIGINT NOT NULL,
-    tail      BIGINT NOT NULL,
-    PRIMARY KEY (run, key)
-);
-CREATE TABLE metric_tail (
-    run       TEXT NOT NULL,
-    key       TEXT NOT NULL,
-    seq       BIGINT NOT NULL,
-    timestamp BIGINT NOT NULL,
-    step      BIGINT NOT NULL,
-    value     DOUBLE PRECISION NOT NULL,
-    is_nan    INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (run, key, seq)
+    context   BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (run, key)
 );
 CREATE TABLE metric_chunk (
-    run    TEXT NOT NULL,
-    key    TEXT NOT NULL,
+    series BIGINT NOT NULL,
     seq    BIGINT NOT NULL,
     points BLOB NOT NULL,
-    PRIMARY KEY (run, key, seq)
-);
+    PRIMARY KEY (series, seq)
+) WITHOUT ROWID;
 
 -- An overwritten artifact is a new row; the newest counts.
 CREATE TABLE run_artifact (

@@ -4,6 +4,7 @@
 //! writer (see [`writer`]), which commits what has gathered in one transaction and only then answers, so
 //! that many small writes share one sync of the disk. Writers of several processes wait for each other.
 
+pub mod batch;
 pub mod cache;
 pub mod columns;
 pub mod datasets;
@@ -20,6 +21,7 @@ pub mod monitors;
 pub mod purge;
 pub mod registered;
 pub mod runs;
+mod script;
 pub mod search;
 mod writer;
 
@@ -29,11 +31,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use crate::Error;
+use script::Script;
 pub use writer::Work;
 use writer::Writer;
 
@@ -46,6 +49,10 @@ const MIGRATIONS: [&str; 3] = [
 
 /// How long a writer of this process waits for one of another process.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// Pages (of 4 KiB) of the write-ahead log at which it is written back: pages that change often are then
+/// written back once for many commits, and the log stays small enough to be read at once at a start.
+const CHECKPOINT: &str = "4000";
 
 /// The metadata of a store. Cheap to clone.
 #[derive(Clone)]
@@ -67,12 +74,16 @@ impl Meta {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(WAIT)
             .foreign_keys(true)
-            .statement_cache_capacity(256);
+            .statement_cache_capacity(256)
+            .pragma("wal_autocheckpoint", CHECKPOINT)
+            .disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await?;
         migrate(&mut connection, root).await?;
         let readers = SqlitePoolOptions::new()
             .min_connections(0)
             .max_connections(4)
+            // A file does not hang up: to ask before each use would cost a trip to the driver's thread.
+            .test_before_acquire(false)
             .connect_lazy_with(options.pragma("query_only", "ON"));
         Ok(Self { readers, writer: Writer::start(connection) })
     }
@@ -87,6 +98,11 @@ impl Meta {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
     {
         self.writer.run(work).await
+    }
+
+    /// Sends a script and answers when it is on the disk, with the rows of all its statements.
+    async fn script(&self, script: Script) -> Result<Vec<SqliteRow>, Error> {
+        self.writer.script(script).await
     }
 
     /// The pool that reads.
