@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `experiments` | `experiments/*` |
 //! | `runs` | `runs/*` |
+//! | `logging` | `runs/log-metric`, `runs/log-batch` |
 //! | `metrics` | `metrics/*` |
 //! | `artifacts` | `artifacts/*`, `mlflow-artifacts/*`, `get-artifact` |
 //! | `logged_models` | `logged-models/*` |
@@ -22,6 +23,7 @@
 mod access;
 mod args;
 pub(crate) mod guard;
+mod points;
 mod refusal;
 mod show;
 mod show_registry;
@@ -33,6 +35,7 @@ mod artifacts;
 mod assessments;
 mod experiments;
 mod logged_models;
+mod logging;
 mod metrics;
 mod model_versions;
 mod otlp;
@@ -174,11 +177,11 @@ fn api() -> Router<MlflowState> {
         .route("/runs/update", post(runs::update))
         .route("/runs/delete", post(runs::delete))
         .route("/runs/restore", post(runs::restore))
-        .route("/runs/log-metric", post(runs::log_metric))
+        .route("/runs/log-metric", post(logging::log_metric))
         .route("/runs/log-parameter", post(runs::log_param))
         .route("/runs/set-tag", post(runs::set_tag))
         .route("/runs/delete-tag", post(runs::delete_tag))
-        .route("/runs/log-batch", post(runs::log_batch))
+        .route("/runs/log-batch", post(logging::log_batch))
         .route("/runs/log-inputs", post(runs::log_inputs))
         .route("/runs/outputs", post(runs::log_outputs))
         .route("/runs/log-model", post(runs::log_model))

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
 use rondo_core::{RunId, Timestamp};
+use rondo_store::meta::batch::Batch;
 use rondo_store::meta::facts::Facts;
-use rondo_store::meta::metrics::{Batch, Point};
+use rondo_store::meta::metrics::Point;
 use rondo_store::meta::runs::RunChange;
 use serde_json::Value;
 
@@ -72,7 +73,8 @@ impl Tracking {
     /// # Errors
     /// When the experiment does not exist or is deleted, or a tag is out of bounds.
     pub async fn create_run(&self, new: NewRun) -> Result<Run, Error> {
-        let experiment = self.active_experiment(&new.experiment).await?;
+        let missing = || Error::ExperimentNotFound { id: new.experiment.clone() };
+        let experiment: i64 = new.experiment.parse().map_err(|_| missing())?;
         let mut tags = new.tags;
         for (key, value) in &tags {
             check_tag(key, value)?;
@@ -91,7 +93,7 @@ impl Tracking {
         let parent = self.parent(&mut tags, new.adopted_by).await?;
         let row = RunRow {
             id: RunId::random(),
-            experiment: experiment.id,
+            experiment,
             kind: RunKind::Client,
             parent,
             name,
@@ -103,9 +105,15 @@ impl Tracking {
             deleted: false,
             detail: RunDetail::default(),
         };
-        self.meta().create_tagged_run(&row, tags.clone()).await?;
+        let location = match self.meta().create_tagged_run(&row, &tags).await {
+            Err(rondo_store::Error::NotFound { kind: "experiment", .. }) => return Err(missing()),
+            Err(rondo_store::Error::Deleted { kind: "experiment", .. }) => {
+                return Err(Error::ExperimentDeleted { id: experiment });
+            }
+            made => made?,
+        };
         let facts = Facts { tags: tags.into_iter().collect(), ..Facts::default() };
-        Ok(run(row, &experiment.artifact_location, facts))
+        Ok(run(row, &location, facts))
     }
 
     /// The run above a new one: the one its tag names, else the step that adopts it.
@@ -163,14 +171,17 @@ impl Tracking {
             .ok_or_else(|| Error::ExperimentNotFound { id: experiment.to_string() })
     }
 
-    /// Changes a run as a client asks. Of the run of a step or pipeline the state and end are Rondo's own:
-    /// what a client says of them is left out here, and the caller may still answer as it was asked.
+    /// Changes a run as a client asks; the run as it is then, and where its artifacts are. Of the run of a
+    /// step or pipeline the state and end are Rondo's own: what a client says of them is left out here, and
+    /// the caller may still answer as it was asked.
     ///
     /// # Errors
     /// When there is none or it is deleted.
-    pub async fn update_run(&self, id: &str, update: RunUpdate) -> Result<RunRow, Error> {
-        self.active_run(id).await?;
+    pub async fn update_run(&self, id: &str, update: RunUpdate) -> Result<(RunRow, String), Error> {
         let row = self.run_row(id).await?;
+        if row.deleted {
+            return Err(Error::RunDeleted { id: id.to_owned() });
+        }
         if let Some(name) = &update.name {
             limits::length("run name", name, limits::TAG_VALUE)?;
         }
@@ -182,8 +193,9 @@ impl Tracking {
             ended: update.ended.filter(|_| !ours).map(Timestamp),
             ..RunChange::default()
         };
-        self.meta().update_run(row.id, change).await?;
-        self.run_row(id).await
+        let (row, location) = self.meta().changed_run(row.id, change).await?;
+        let artifacts = run_root(&location, row.id);
+        Ok((row, artifacts))
     }
 
     /// Deletes a run (softly) or brings it back.
@@ -204,8 +216,13 @@ impl Tracking {
     /// When there is no such run, it is deleted, something is out of bounds, or a parameter stands with
     /// another value.
     pub async fn log_batch(&self, id: &str, mut batch: Batch) -> Result<RunId, Error> {
-        limits::batch(batch.metrics.len(), batch.params.len(), batch.tags.len())?;
+        let points = batch.metrics.len() + batch.measured.len();
+        limits::batch(points, batch.params.len(), batch.tags.len())?;
         for (key, point) in &mut batch.metrics {
+            limits::key("metric name", key)?;
+            point.value = finite(point.value);
+        }
+        for (_, key, point) in &mut batch.measured {
             limits::key("metric name", key)?;
             point.value = finite(point.value);
         }
@@ -225,13 +242,18 @@ impl Tracking {
         for (key, value) in &batch.tags {
             check_tag(key, value)?;
         }
-        let run = self.active_run(id).await?;
+        let missing = || Error::RunNotFound { id: id.to_owned() };
+        let run: RunId = id.parse().map_err(|_| missing())?;
         if let Some(name) = take(&mut batch.tags, RUN_NAME).filter(|name| !name.is_empty()) {
-            let change = RunChange { name: Some(name), ..RunChange::default() };
-            self.meta().update_run(run, change).await?;
+            batch.name = Some(name);
         }
-        self.meta().log_batch(run, batch).await?;
-        Ok(run)
+        match self.meta().log_batch(run, batch).await {
+            Err(rondo_store::Error::NotFound { kind: "run", .. }) => Err(missing()),
+            Err(rondo_store::Error::Deleted { kind: "run", .. }) => {
+                Err(Error::RunDeleted { id: id.to_owned() })
+            }
+            logged => Ok(logged.map(|()| run)?),
+        }
     }
 
     /// Logs one point.

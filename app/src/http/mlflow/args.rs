@@ -1,6 +1,6 @@
 //! Arguments: one map, whether they came as a query or as a JSON body, with MLflow's own complaints.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Query};
 use axum::http::{Method, Request, header};
 use rondo_store::meta::search::View;
@@ -21,6 +21,14 @@ impl<S: Send + Sync> FromRequest<S> for Args {
         if request.method() == Method::GET {
             return Self::query(request.uri());
         }
+        let (of_query, body) = Self::content(request).await?;
+        Ok(Self::read(of_query, &body))
+    }
+}
+
+impl Args {
+    /// The arguments of the query, and the body of a request that may have one.
+    pub(super) async fn content(request: Request<Body>) -> Answer<(Self, Bytes)> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let is_json = content_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
             value.split(';').next().is_some_and(|kind| kind.trim() == "application/json")
@@ -33,15 +41,18 @@ impl<S: Send + Sync> FromRequest<S> for Args {
         let body = axum::body::to_bytes(request.into_body(), BODY).await;
         let body =
             body.map_err(|_| Refusal::invalid(format!("Request body is cut off or exceeds {BODY} bytes")))?;
-        Ok(match serde_json::from_slice(&body) {
+        Ok((of_query, body))
+    }
+
+    /// The arguments of a body.
+    pub(super) fn read(of_query: Self, body: &[u8]) -> Self {
+        match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Self(map),
             // What cannot be read has no arguments; the missing one is what is complained of.
             Ok(_) | Err(_) => of_query,
-        })
+        }
     }
-}
 
-impl Args {
     fn query(uri: &axum::http::Uri) -> Answer<Self> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| Refusal::invalid("The query of the request cannot be read"))?;

@@ -1,56 +1,45 @@
 //! `metrics/*`
 
-use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use axum::response::Response;
+use rondo_store::meta::metrics::Series;
 
 use super::MlflowState;
 use super::args::Args;
+use super::points::List;
 use super::refusal::{Answer, Refusal};
-use super::show::MetricShown;
 
 /// Runs of one request for charts.
 const RUNS: usize = 100;
 /// Points of one run in a chart.
 const POINTS: i64 = 2500;
 
-#[derive(Serialize)]
-pub(super) struct Series {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    metrics: Vec<MetricShown>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
-}
-
-pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Answer<Json<Series>> {
+pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
     let (id, key) = (args.run_id()?, args.required("metric_key")?);
     let token = args.text("page_token")?.unwrap_or_default();
-    let found = state.tracking.history(&id, &key, args.int("max_results")?, &token).await?;
-    let metrics = found.items.into_iter().map(|point| MetricShown::new(key.clone(), point, Some(id.clone())));
-    Ok(Json(Series { metrics: metrics.collect(), next_page_token: found.next_page_token }))
+    let page = state.tracking.history(&id, &key, args.int("max_results")?, &token).await?;
+    let mut list = List::default();
+    list.add(None, &key, &page.series, page.range);
+    Ok(list.close(page.next_page_token.as_deref()))
 }
 
 /// The series of one metric of several runs, whole.
-pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -> Answer<Json<Series>> {
+pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
     let (ids, key) = (runs(&args, "run_id")?, args.required("metric_key")?);
-    let most = args.int("max_results")?.unwrap_or(25_000).clamp(1, 25_000) as usize;
-    let mut metrics: Vec<MetricShown> = Vec::new();
+    let mut left = args.int("max_results")?.unwrap_or(25_000).clamp(1, 25_000) as usize;
+    let mut list = List::default();
     for id in ids {
         let run = state.tracking.run_row(&id).await?.id;
-        let points = state.tracking.meta().metric_history(run, &key).await?;
-        let left = most.saturating_sub(metrics.len());
-        metrics.extend(
-            points.into_iter().take(left).map(|point| MetricShown::new(key.clone(), point, Some(id.clone()))),
-        );
+        let series = state.tracking.meta().metric_series(run, &key).await?;
+        let count = series.points.len().min(left);
+        left -= count;
+        list.add(Some(&id), &key, &series, 0..count);
     }
-    Ok(Json(Series { metrics, next_page_token: None }))
+    Ok(list.close(None))
 }
 
 /// The series of one metric of several runs, thinned out for a chart.
-pub(super) async fn history_bulk_interval(
-    State(state): State<MlflowState>,
-    args: Args,
-) -> Answer<Json<Series>> {
+pub(super) async fn history_bulk_interval(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
     let (ids, key) = (runs(&args, "run_ids")?, args.required("metric_key")?);
     let most = args.int("max_results")?.unwrap_or(320);
     if !(1..=POINTS).contains(&most) {
@@ -71,14 +60,14 @@ pub(super) async fn history_bulk_interval(
             ));
         }
     };
-    let mut metrics = Vec::new();
+    let mut list = List::default();
     for id in ids {
         let run = state.tracking.run_row(&id).await?.id;
         let points = state.tracking.sampled_history(run, &key, steps.clone(), most as usize).await?;
-        metrics
-            .extend(points.into_iter().map(|point| MetricShown::new(key.clone(), point, Some(id.clone()))));
+        let all = 0..points.len();
+        list.add(Some(&id), &key, &Series { points, contexts: Vec::new() }, all);
     }
-    Ok(Json(Series { metrics, next_page_token: None }))
+    Ok(list.close(None))
 }
 
 fn runs(args: &Args, name: &str) -> Answer<Vec<String>> {

@@ -4,8 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use rondo_core::run::{RunKind, RunState};
-use rondo_store::meta::logged_models::ModelMetric;
-use rondo_store::meta::metrics::{Batch, Point};
+use rondo_store::meta::batch::Batch;
 use rondo_tracking::runs::{NewRun, RunUpdate};
 use rondo_tracking::tracking::Search;
 use rondo_tracking::{limits, listing};
@@ -69,13 +68,18 @@ pub(super) async fn update(
 ) -> Answer<Json<Updated>> {
     let id = args.run_id()?;
     let (status, ended) = (status(&args)?, args.int("end_time")?);
-    let row = state.tracking.run_row(&id).await?;
-    let own = caller.step().filter(|step| step.run() == row.id && !row.state.ended());
-    let chosen = own.and_then(super::access::Step::chosen);
+    let chosen = match caller.step() {
+        Some(step) => {
+            let row = state.tracking.run_row(&id).await?;
+            Some(step).filter(|step| step.run() == row.id && !row.state.ended())
+        }
+        None => None,
+    };
+    let chosen = chosen.and_then(super::access::Step::chosen);
     let experiment = chosen.filter(|_| status == Some(RunState::Running));
     let update = RunUpdate { status, ended, name: args.text("run_name")?, experiment };
-    let row = state.tracking.update_run(&id, update).await?;
-    let mut run_info = Info::new(&row, state.tracking.run_root(&row).await?);
+    let (row, artifact_uri) = state.tracking.update_run(&id, update).await?;
+    let mut run_info = Info::new(&row, artifact_uri);
     if let Some(experiment) = chosen {
         run_info.experiment_id = experiment.to_string();
     }
@@ -101,43 +105,6 @@ pub(super) async fn restore(State(state): State<MlflowState>, args: Args) -> Ans
     Ok(Json(json!({})))
 }
 
-pub(super) async fn log_metric(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let id = args.run_id()?;
-    if args.int("timestamp")?.is_none() {
-        args.required("timestamp")?;
-    }
-    log_metrics(&state, &id, Batch::default(), std::slice::from_ref(&args)).await
-}
-
-/// Logs a batch with these metrics; those that are of a logged model are kept there too.
-async fn log_metrics(
-    state: &MlflowState,
-    id: &str,
-    mut batch: Batch,
-    metrics: &[Args],
-) -> Answer<Json<Value>> {
-    let mut of_models = Vec::new();
-    for metric in metrics {
-        let (key, value) = (metric.required("key")?, metric.float("value")?);
-        let timestamp = metric.int("timestamp")?.unwrap_or_else(|| state.tracking.now().millis());
-        let point = Point { timestamp, step: metric.int("step")?.unwrap_or_default(), value };
-        if let Some(model) = metric.text("model_id")?.filter(|model| !model.is_empty()) {
-            let dataset_name = metric.text("dataset_name")?.unwrap_or_default();
-            let dataset_digest = metric.text("dataset_digest")?.unwrap_or_default();
-            of_models.push((model, key.clone(), dataset_name, dataset_digest, point));
-        }
-        batch.metrics.push((key, point));
-    }
-    let run = state.tracking.log_batch(id, batch).await?;
-    if !of_models.is_empty() {
-        let metrics = of_models.into_iter().map(|(model, key, dataset_name, dataset_digest, point)| {
-            ModelMetric { model, run, key, dataset_name, dataset_digest, point }
-        });
-        state.tracking.meta().log_model_metrics(metrics.collect()).await?;
-    }
-    Ok(Json(json!({})))
-}
-
 pub(super) async fn log_param(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
     let (id, key, value) = (args.run_id()?, args.required("key")?, args.present("value")?);
     state.tracking.log_batch(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
@@ -154,13 +121,6 @@ pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> 
     let id = args.run_id()?;
     state.tracking.untag_run(&id, &args.required("key")?).await?;
     Ok(Json(json!({})))
-}
-
-pub(super) async fn log_batch(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let batch = Batch { metrics: Vec::new(), params: args.pairs("params")?, tags: args.pairs("tags")? };
-    let metrics = args.objects("metrics")?;
-    limits::batch(metrics.len(), batch.params.len(), batch.tags.len()).map_err(Refusal::from)?;
-    log_metrics(&state, &args.run_id()?, batch, &metrics).await
 }
 
 pub(super) async fn log_inputs(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {

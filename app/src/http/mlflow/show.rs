@@ -1,8 +1,10 @@
 //! Records as MLflow's clients read them: unset fields and empty lists are left out.
 
+use std::sync::Arc;
+
 use rondo_core::run::{RunRow, RunState};
 use rondo_store::meta::experiments::Experiment;
-use rondo_store::meta::metrics::Point;
+use rondo_store::meta::metrics::{Context, Latest, Point};
 use rondo_tracking::listing::ListedRun;
 use rondo_tracking::logged_models::Logged;
 use rondo_tracking::runs::Run;
@@ -139,6 +141,20 @@ impl MetricShown {
     }
 }
 
+impl From<Latest> for MetricShown {
+    fn from(latest: Latest) -> Self {
+        let shown = Self::new(latest.key, latest.point, None);
+        let Some(context) = latest.context else { return shown };
+        let Context { model, dataset_name, dataset_digest } = Arc::unwrap_or_clone(context);
+        Self {
+            model_id: Some(model).filter(|model| !model.is_empty()),
+            dataset_name,
+            dataset_digest,
+            ..shown
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Data {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -184,8 +200,7 @@ impl From<Run> for RunShown {
             })
             .collect();
         let (model_inputs, model_outputs) = (inputs("model_input"), inputs("model_output"));
-        let metrics =
-            facts.metrics.into_iter().map(|latest| MetricShown::new(latest.key, latest.point, None));
+        let metrics = facts.metrics.into_iter().map(MetricShown::from);
         Self {
             info: Info::new(&run.row, run.artifact_uri),
             data: Data { metrics: metrics.collect(), params: pairs(facts.params), tags: pairs(facts.tags) },

@@ -642,4 +642,62 @@ async fn a_chart_gets_both_ends_of_a_long_series() {
     assert_eq!(whole["metrics"].as_array().unwrap().len(), 900);
 }
 
+#[tokio::test]
+async fn a_series_comes_in_pages_that_join_to_the_whole_and_keep_every_number() {
+    let house = House::new(Mode::Open).await;
+    let run = house.run().await;
+    let empty = house.get(&format!("metrics/get-history?run_id={run}&metric_key=a%22b")).await;
+    assert_eq!(empty, json!({}));
+    let values = json!([0.1, "NaN", "Infinity", -1e300, 3, "4.5"]);
+    let metric = |(i, value): (usize, &Value)| {
+        // A number as text is read as well, in the slower way.
+        let step = if i == 5 { json!("5") } else { json!(i) };
+        json!({ "key": "a b", "value": value, "timestamp": 10 + i, "step": step })
+    };
+    let metrics: Vec<Value> = values.as_array().unwrap().iter().enumerate().map(metric).collect();
+    house.ok("POST", "runs/log-batch", json!({ "run_id": run, "metrics": metrics[..5] })).await;
+    house.ok("POST", "runs/log-batch", json!({ "run_uuid": run, "metrics": metrics[3..] })).await;
+    let path = format!("metrics/get-history?run_id={run}&metric_key=a%20b");
+    let whole = house.get(&path).await["metrics"].clone();
+    let shown: Vec<&Value> = whole.as_array().unwrap().iter().map(|metric| &metric["value"]).collect();
+    assert_eq!(json!(shown), json!([0.1, "NaN", f64::MAX, -1e300, 3.0, 4.5]));
+    let (mut joined, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = house.get(&format!("{path}&max_results=2&page_token={token}")).await;
+        joined.extend(page["metrics"].as_array().unwrap().clone());
+        match page["next_page_token"].as_str() {
+            Some(next) => token = next.replace('=', "%3D").replace('+', "%2B"),
+            None => break,
+        }
+    }
+    assert_eq!(json!(joined), whole);
+}
+
+#[tokio::test]
+async fn a_metric_says_what_it_was_measured_of_wherever_it_is_shown() {
+    let house = House::new(Mode::Open).await;
+    let run = house.run().await;
+    let made = house.ok("POST", "logged-models", json!({ "experiment_id": "0", "name": "m" })).await;
+    let model = made["model"]["info"]["model_id"].as_str().unwrap().to_owned();
+    let metric = |model: &str| {
+        json!({ "run_id": run, "key": "auc", "value": 0.5, "timestamp": 1, "step": 0, "model_id": model,
+                "dataset_name": "flights", "dataset_digest": "d1" })
+    };
+    let (status, answer) = house.call("POST", "runs/log-metric", metric("m-nothing")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{answer}");
+    house.ok("POST", "runs/log-metric", metric(&model)).await;
+    let found = house.get(&format!("runs/get?run_id={run}")).await;
+    let history = house.get(&format!("metrics/get-history?run_id={run}&metric_key=auc")).await;
+    let of_model = house.get(&format!("logged-models/{model}")).await;
+    let shown = [
+        &found["run"]["data"]["metrics"][0],
+        &history["metrics"][0],
+        &of_model["model"]["data"]["metrics"][0],
+    ];
+    for metric in shown {
+        assert_eq!(metric["model_id"], json!(model), "{metric}");
+        assert_eq!((&metric["dataset_name"], &metric["dataset_digest"]), (&json!("flights"), &json!("d1")));
+    }
+}
+
 mod search;
