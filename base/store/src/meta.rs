@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod columns;
+pub mod dataset_inputs;
 pub mod datasets;
 pub mod experiments;
 pub mod facts;

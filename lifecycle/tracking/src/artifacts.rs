@@ -49,22 +49,54 @@ pub fn model_root(location: &str, model: &str) -> String {
 /// When it begins with a slash, has empty or dotted parts, or characters that some system reads otherwise.
 pub fn clean(path: &str) -> Result<String, Error> {
     let refuse = || Error::Path { path: path.chars().take(200).collect() };
-    let inner = path.strip_suffix('/').unwrap_or(path);
-    if inner.is_empty() && path != "/" {
+    // Clients name a root `.` and go on from there: `./model` is `model`.
+    let here: Vec<&str> = path.split('/').filter(|part| *part != ".").collect();
+    let joined = here.join("/");
+    let inner = joined.strip_suffix('/').unwrap_or(&joined);
+    if inner.is_empty() && joined != "/" {
         return Ok(String::new());
     }
-    let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.chars().all(|c| c == '.');
-    let lower = inner.to_lowercase();
-    if inner.split('/').any(odd)
-        || inner.contains(['\\', '\0'])
-        || inner.chars().any(char::is_control)
-        // Encoded once more: some other reader might take it for what it hides.
-        || ["%2e", "%2f", "%5c", "%25", "%00"].iter().any(|code| lower.contains(code))
-        || inner.len() > 4096
-    {
+    // What is still encoded stays as it is, but nobody who decodes it may find another place there.
+    let plain = decoded(inner).ok_or_else(refuse)?;
+    if [inner, &plain].into_iter().any(leads_astray) || inner.len() > 4096 {
         return Err(refuse());
     }
     Ok(inner.to_owned())
+}
+
+fn leads_astray(path: &str) -> bool {
+    let odd = |part: &str| part.chars().all(|c| c == '.');
+    path.split('/').any(odd) || path.contains('\\') || path.chars().any(char::is_control)
+}
+
+/// A text without percent encoding, however often it was encoded; nothing where that has no end.
+pub fn decoded(text: &str) -> Option<String> {
+    let mut text = text.to_owned();
+    for _ in 0..16 {
+        let next = decode(&text);
+        if next == text {
+            return Some(text);
+        }
+        text = next;
+    }
+    None
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes().iter();
+    while let Some(&byte) = rest.next() {
+        let pair = rest.as_slice().get(..2).filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+        let pair = pair.and_then(|pair| std::str::from_utf8(pair).ok());
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(coded) if byte == b'%' => {
+                bytes.push(coded);
+                rest.nth(1);
+            }
+            Some(_) | None => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Refuses a root of artifacts that is not the server's own.
@@ -72,8 +104,8 @@ pub fn clean(path: &str) -> Result<String, Error> {
 /// # Errors
 /// When it has another scheme, a host, parameters, or leaves its root.
 pub fn check_location(location: &str) -> Result<(), Error> {
-    let reason = "artifacts are kept by this server: leave it out, or give mlflow-artifacts:/PATH";
-    let refuse = || crate::limits::invalid("artifact location", location, reason);
+    let reason = "Artifacts are kept by this server: leave it out, or give mlflow-artifacts:/PATH";
+    let refuse = || crate::limits::invalid("artifact_location", location, reason);
     let path = location.strip_prefix(SCHEME).ok_or_else(refuse)?;
     if path.contains(['?', '#', ';', ':']) {
         return Err(refuse());
@@ -204,6 +236,8 @@ fn below(artifacts: &[Artifact], folder: &str) -> Vec<Listed> {
 mod tests {
     use proptest::prelude::*;
 
+    use rondo_core::Timestamp;
+
     use super::*;
 
     const RUN: &str = "0123456789abcdef0123456789abcdef";
@@ -230,7 +264,6 @@ mod tests {
             "a/../b",
             "a//b",
             "/etc/passwd",
-            "a/./b",
             "a\\..\\b",
             "%2e%2e/x",
             "a/%252e%252e%252fx",
@@ -242,14 +275,24 @@ mod tests {
         ] {
             assert!(clean(path).is_err(), "{path}");
         }
+        // So clients name images by their steps.
+        for name in ["dog%step%25%timestamp%2", "100%", "a%2fb", "%zz", "a%ffb"] {
+            assert_eq!(clean(name).unwrap(), name);
+        }
         assert_eq!(clean("a/b/").unwrap(), "a/b");
         assert_eq!(clean("").unwrap(), "");
+        for (path, one) in
+            [(".", ""), ("./", ""), ("./a", "a"), ("a/.", "a"), ("a/./", "a"), ("a/././b", "a/b")]
+        {
+            assert_eq!(clean(path).unwrap(), one, "{path}");
+        }
         assert_eq!(clean("a b/c;d#e?.txt").unwrap(), "a b/c;d#e?.txt");
     }
 
     #[test]
     fn listings_are_one_level_deep() {
-        let file = |path: &str| Artifact { path: path.into(), digest: Digest::of(b""), size: 3 };
+        let file =
+            |path: &str| Artifact { path: path.into(), digest: Digest::of(b""), size: 3, at: Timestamp(1) };
         let all = ["a-b/x", "a/x", "a/y/z", "ab", "b.txt"].map(file);
         let show = |folder: &str| {
             let of = |listed: Listed| (listed.path, listed.size);

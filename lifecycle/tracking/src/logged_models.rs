@@ -11,6 +11,16 @@ const PAGE: u32 = 100;
 /// Rows of a page, at most.
 const PAGE_MAX: u32 = 1000;
 
+/// The tag that lists the versions that a logged model was registered as.
+const REGISTERED: &str = "mlflow.modelVersions";
+
+/// An entry of that list.
+#[derive(PartialEq, serde::Deserialize)]
+struct Registered {
+    name: String,
+    version: i64,
+}
+
 /// A logged model with all that was logged of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logged {
@@ -62,10 +72,11 @@ impl Tracking {
         }
         let name = new.name.filter(|name| !name.is_empty()).unwrap_or_else(crate::naming::run_name);
         if name.contains(['/', ':', '.', '%', '"', '\'']) {
-            let reason = "it must not contain any of / : . % \" '";
+            let reason = "Model name must be a non-empty string and cannot contain the following characters: ('/', ':', \
+                          '.', '%', '\"', \"'\")";
             return Err(limits::invalid("model name", &name, reason));
         }
-        limits::length("model name", &name, limits::KEY)?;
+        limits::length("name", &name, limits::KEY)?;
         check(&new.params, &new.tags)?;
         let now = self.now();
         let row = LoggedModel {
@@ -88,10 +99,21 @@ impl Tracking {
     /// # Errors
     /// When there is none.
     pub async fn logged_model(&self, id: &str) -> Result<Logged, Error> {
-        let found = self.meta().logged_model(id).await?.filter(|model| !model.deleted);
-        let row = found.ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })?;
+        match self.logged_model_or_deleted(id).await {
+            Ok(model) if model.row.deleted => Err(Error::LoggedModelNotFound { id: id.to_owned() }),
+            found => found,
+        }
+    }
+
+    /// A logged model, also one that is deleted.
+    ///
+    /// # Errors
+    /// When there never was one.
+    pub async fn logged_model_or_deleted(&self, id: &str) -> Result<Logged, Error> {
+        let missing = || Error::LoggedModelNotFound { id: id.to_owned() };
+        let row = self.meta().logged_model(id).await?.ok_or_else(missing)?;
         let mut all = self.with_model_facts(vec![row]).await?;
-        all.pop().ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })
+        all.pop().ok_or_else(missing)
     }
 
     /// Sets a logged model's status: `PENDING`, `READY` or `UPLOAD_FAILED`.
@@ -124,6 +146,26 @@ impl Tracking {
         self.logged_model(id).await
     }
 
+    /// Notes on a logged model that it was registered as a version, as clients look for it there.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn note_registration(&self, id: &str, name: &str, version: i64) -> Result<(), Error> {
+        let known = self.logged_model(id).await?.facts.tags.remove(REGISTERED);
+        let known = known.and_then(|text| serde_json::from_str(&text).ok());
+        let mut versions: Vec<Registered> = known.unwrap_or_default();
+        let new = Registered { name: name.to_owned(), version };
+        if !versions.contains(&new) {
+            versions.push(new);
+        }
+        let shown = versions.iter().map(|one| {
+            let name = serde_json::Value::from(one.name.as_str());
+            format!("{{\"name\": {name}, \"version\": {}}}", one.version)
+        });
+        let tag = format!("[{}]", shown.collect::<Vec<_>>().join(", "));
+        Ok(self.meta().tag_logged_model(id, vec![(REGISTERED.to_owned(), tag)]).await?)
+    }
+
     /// Takes a tag of a logged model away.
     ///
     /// # Errors
@@ -133,7 +175,7 @@ impl Tracking {
         if self.meta().untag_logged_model(id, key).await? {
             return Ok(());
         }
-        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("logged model `{id}`") })
+        Err(Error::ModelTagNotFound { key: key.to_owned(), model: id.to_owned() })
     }
 
     /// Logs parameters of a logged model.
@@ -210,12 +252,12 @@ fn narrow(condition: &mut Condition, scopes: &[Scope]) {
 
 fn check(params: &[(String, String)], tags: &[(String, String)]) -> Result<(), Error> {
     for (key, value) in params {
-        limits::key("param name", key)?;
-        limits::length("param value", value, limits::PARAM_VALUE)?;
+        limits::param_name(key)?;
+        limits::length("value", value, limits::PARAM_VALUE)?;
     }
     for (key, value) in tags {
-        limits::key("tag name", key)?;
-        limits::length("tag value", value, limits::TAG_VALUE)?;
+        limits::tag_name(key)?;
+        limits::length("value", value, limits::TAG_VALUE)?;
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! Artifacts: listed, and streamed both ways in constant memory.
 
-use std::collections::HashMap;
 use std::io::SeekFrom;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::MlflowState;
-use super::args::Args;
+use super::args::{Args, InPath};
 use super::refusal::{Answer, Refusal};
 use super::show::File;
 
@@ -63,22 +62,33 @@ pub(super) async fn proxy_list(State(state): State<MlflowState>, args: Args) -> 
 
 pub(super) async fn upload(
     State(state): State<MlflowState>,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
     request: Request<Body>,
 ) -> Answer<Json<Value>> {
     take(&state, artifacts::proxied(&path)?, &path, request.into_body()).await
 }
 
+/// What may be uploaded without the proxy, which is for pages.
+const SMALL: usize = 10 << 20;
+
 /// The same for those who know the run and not its root.
 pub(super) async fn upload_of_run(
     State(state): State<MlflowState>,
-    Query(query): Query<HashMap<String, String>>,
     request: Request<Body>,
 ) -> Answer<Json<Value>> {
-    let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
-    let row = state.tracking.run_row(given("run_uuid")).await?;
-    let path = artifacts::clean(given("path"))?;
-    take(&state, Place { owner: row.id.hex(), path }, given("path"), request.into_body()).await
+    let args = Args::query(request.uri())?;
+    let run = args.given("run_uuid")?.ok_or_else(|| Refusal::invalid("Request must specify run_uuid."))?;
+    let path = args.given("path")?.ok_or_else(|| Refusal::invalid("Request must specify path."))?;
+    let path = artifacts::clean(&path)?;
+    let large = |_| Refusal::invalid("Artifact size is too large. Max size is 10MB.");
+    let body = axum::body::to_bytes(request.into_body(), SMALL).await.map_err(large)?;
+    if body.is_empty() {
+        return Err(Refusal::invalid("Request must specify data."));
+    }
+    let row = state.tracking.run_row(&run).await?;
+    let place = Place { owner: row.id.hex(), path };
+    let named = place.path.clone();
+    take(&state, place, &named, Body::from(body)).await
 }
 
 async fn take(state: &MlflowState, place: Place, path: &str, body: Body) -> Answer<Json<Value>> {
@@ -132,7 +142,7 @@ async fn receive(state: &MlflowState, body: Body) -> Answer<Stored> {
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
 ) -> Answer<Json<Value>> {
     state.tracking.delete_artifacts(&artifacts::proxied(&path)?).await?;
     Ok(Json(json!({})))
@@ -140,7 +150,7 @@ pub(super) async fn delete(
 
 pub(super) async fn download(
     State(state): State<MlflowState>,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     send(&state, &artifacts::proxied(&path)?, &headers).await
@@ -151,19 +161,20 @@ pub(super) async fn of_run(
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
-    let row = state.tracking.run_row(&args.run_id()?).await?;
     let path = artifacts::clean(&args.required("path")?)?;
+    let row = state.tracking.run_row(&args.run_id()?).await?;
     send(&state, &Place { owner: row.id.hex(), path }, &headers).await
 }
 
 pub(super) async fn of_model(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
+    let unnamed = || Refusal::bad("Request must include the \"artifact_file_path\" query parameter.");
+    let path = artifacts::clean(&args.given("artifact_file_path")?.ok_or_else(unnamed)?)?;
     let model = state.tracking.logged_model(&id).await?;
-    let path = artifacts::clean(&args.required("artifact_file_path")?)?;
     send(&state, &Place { owner: model.row.id, path }, &headers).await
 }
 
@@ -172,11 +183,17 @@ pub(super) async fn of_version(
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
-    let (name, version) = (args.required("name")?, args.required("version")?);
     let path = artifacts::clean(&args.required("path")?)?;
+    let (name, version) = (args.required("name")?, args.required("version")?);
     let root = super::model_versions::root(&state, &name, &version).await?;
-    let root =
-        artifacts::uri(&root)?.ok_or_else(|| Refusal::missing(format!("No such artifact: '{path}'")))?;
+    let missing = || Refusal::missing(format!("No such artifact: '{path}'"));
+    let root = match root.strip_prefix("runs:/").map(|at| at.split_once('/').unwrap_or((at, ""))) {
+        Some((run, below)) => {
+            let row = state.tracking.run_row(run).await?;
+            Place { owner: row.id.hex(), path: artifacts::clean(below)? }
+        }
+        None => artifacts::uri(&root)?.ok_or_else(missing)?,
+    };
     let path = if root.path.is_empty() { path } else { format!("{}/{path}", root.path) };
     send(&state, &Place { owner: root.owner, path }, &headers).await
 }
@@ -224,6 +241,7 @@ async fn send(state: &MlflowState, place: &Place, headers: &HeaderMap) -> Answer
     set(header::CONTENT_DISPOSITION, &disposition(name));
     set(header::ETAG, &tag);
     set(header::ACCEPT_RANGES, "bytes");
+    set(header::LAST_MODIFIED, &http_date(artifact.at));
     Ok(response)
 }
 
@@ -280,6 +298,10 @@ fn disposition(name: &str) -> String {
         .chars()
         .map(|c| if c.is_ascii_graphic() && !"\"\\;%".contains(c) || c == ' ' { c } else { '_' })
         .collect();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.is_empty() && name.bytes().all(token) {
+        return format!("attachment; filename={name}");
+    }
     if plain == name {
         return format!("attachment; filename=\"{plain}\"");
     }
@@ -294,9 +316,15 @@ fn disposition(name: &str) -> String {
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{coded}")
 }
 
+/// A time as HTTP writes it.
+fn http_date(at: rondo_core::Timestamp) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(at.millis()).unwrap_or_default();
+    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
 fn media_type(name: &str) -> &'static str {
     let lower = name.to_lowercase();
-    let text = ["MLmodel", "MLproject", "Dockerfile", "LICENSE"].contains(&name);
+    let text = ["mlmodel", "mlproject", "dockerfile", "license"].contains(&lower.as_str());
     match lower.rsplit_once('.').map_or("", |(_, ending)| ending) {
         _ if text => "text/plain",
         "txt" | "log" | "yaml" | "yml" | "md" | "cfg" | "conf" | "ini" | "toml" | "py" | "r" | "sh"
@@ -342,7 +370,9 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_header() {
-        assert_eq!(disposition("model.onnx"), "attachment; filename=\"model.onnx\"");
+        assert_eq!(disposition("model.onnx"), "attachment; filename=model.onnx");
+        assert_eq!(disposition("dog%step%1.png"), "attachment; filename=dog%step%1.png");
+        assert_eq!(disposition("a b.txt"), "attachment; filename=\"a b.txt\"");
         assert_eq!(
             disposition("a\";x=é.txt"),
             "attachment; filename=\"a__x=_.txt\"; filename*=UTF-8''a%22%3Bx%3D%C3%A9.txt"

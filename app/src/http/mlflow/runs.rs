@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::MlflowState;
 use super::access::Caller;
-use super::args::{Args, wrong};
+use super::args::{Args, missing};
 use super::refusal::{Answer, Refusal};
 use super::show::{Info, RunShown};
 
@@ -40,7 +40,7 @@ pub(super) async fn create(
         tags: args.pairs("tags")?,
         adopted_by: caller.step().map(super::access::Step::run),
     };
-    Ok(Json(One { run: state.tracking.create_run(new).await?.into() }))
+    Ok(Json(One { run: RunShown::begun(state.tracking.create_run(new).await?) }))
 }
 
 pub(super) async fn get(
@@ -86,8 +86,11 @@ pub(super) async fn update(
 }
 
 fn status(args: &Args) -> Answer<Option<RunState>> {
-    let Some(text) = args.text("status")? else { return Ok(None) };
-    RunState::from_status(&text).map(Some).ok_or_else(|| wrong("status", &Value::String(text)))
+    const WORDS: &[(&str, i64)] =
+        &[("RUNNING", 1), ("SCHEDULED", 2), ("FINISHED", 3), ("FAILED", 4), ("KILLED", 5)];
+    let Some(number) = args.enumeration("status", WORDS)? else { return Ok(None) };
+    let word = WORDS.iter().find(|(_, of)| *of == number).map_or("RUNNING", |(word, _)| word);
+    Ok(RunState::from_status(word))
 }
 
 pub(super) async fn delete(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
@@ -102,10 +105,40 @@ pub(super) async fn restore(State(state): State<MlflowState>, args: Args) -> Ans
 
 pub(super) async fn log_metric(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
     let id = args.run_id()?;
-    if args.int("timestamp")?.is_none() {
-        args.required("timestamp")?;
-    }
-    log_metrics(&state, &id, Batch::default(), std::slice::from_ref(&args)).await
+    log_metrics(&state, &id, Batch::default(), vec![metric(&args, str::to_owned)?], true).await
+}
+
+/// A metric, and the logged model that it is of where it is of one.
+struct Measured {
+    key: String,
+    point: Point,
+    model: Option<String>,
+    dataset_name: String,
+    dataset_digest: String,
+}
+
+/// Reads a metric; `place` says what its fields are called where they are complained of.
+fn metric(args: &Args, place: impl Fn(&str) -> String) -> Answer<Measured> {
+    let there = |field: &str| match args.says(field) && args.text(field).ok().flatten().as_deref() != Some("")
+    {
+        true => Ok(()),
+        false => Err(missing(&place(field))),
+    };
+    let key = args.given("key").map_err(|_| args.wrong("key", &place("key")))?;
+    let key = key.ok_or_else(|| missing(&place("key")))?;
+    there("value")?;
+    let value = args.float("value").map_err(|_| args.wrong("value", &place("value")))?;
+    there("timestamp")?;
+    let whole = |field: &str| args.int(field).map_err(|_| args.wrong(field, &place(field)));
+    let (timestamp, step) = (whole("timestamp")?, whole("step")?.unwrap_or_default());
+    let timestamp = timestamp.ok_or_else(|| missing(&place("timestamp")))?;
+    Ok(Measured {
+        key,
+        point: Point { timestamp, step, value },
+        model: args.given("model_id")?,
+        dataset_name: args.maybe("dataset_name")?,
+        dataset_digest: args.maybe("dataset_digest")?,
+    })
 }
 
 /// Logs a batch with these metrics; those that are of a logged model are kept there too.
@@ -113,39 +146,47 @@ async fn log_metrics(
     state: &MlflowState,
     id: &str,
     mut batch: Batch,
-    metrics: &[Args],
+    metrics: Vec<Measured>,
+    alone: bool,
 ) -> Answer<Json<Value>> {
-    let mut of_models = Vec::new();
-    for metric in metrics {
-        let (key, value) = (metric.required("key")?, metric.float("value")?);
-        let timestamp = metric.int("timestamp")?.unwrap_or_else(|| state.tracking.now().millis());
-        let point = Point { timestamp, step: metric.int("step")?.unwrap_or_default(), value };
-        if let Some(model) = metric.text("model_id")?.filter(|model| !model.is_empty()) {
-            let dataset_name = metric.text("dataset_name")?.unwrap_or_default();
-            let dataset_digest = metric.text("dataset_digest")?.unwrap_or_default();
-            of_models.push((model, key.clone(), dataset_name, dataset_digest, point));
-        }
-        batch.metrics.push((key, point));
-    }
-    let run = state.tracking.log_batch(id, batch).await?;
+    batch.metrics = metrics.iter().map(|metric| (metric.key.clone(), metric.point)).collect();
+    let run = match alone {
+        true => state.tracking.log_one(id, batch).await?,
+        false => state.tracking.log_batch(id, batch).await.map_err(changed)?,
+    };
+    let of_model = |metric: Measured| {
+        let Measured { key, point, model, dataset_name, dataset_digest } = metric;
+        Some(ModelMetric { model: model?, run, key, dataset_name, dataset_digest, point })
+    };
+    let of_models: Vec<ModelMetric> = metrics.into_iter().filter_map(of_model).collect();
     if !of_models.is_empty() {
-        let metrics = of_models.into_iter().map(|(model, key, dataset_name, dataset_digest, point)| {
-            ModelMetric { model, run, key, dataset_name, dataset_digest, point }
-        });
-        state.tracking.meta().log_model_metrics(metrics.collect()).await?;
+        state.tracking.meta().log_model_metrics(of_models).await?;
     }
     Ok(Json(json!({})))
 }
 
+/// A batch tells of a changed parameter in other words than a request for one does.
+fn changed(error: rondo_tracking::Error) -> Refusal {
+    match error {
+        rondo_tracking::Error::Store(rondo_store::Error::ParameterChanged { run, key, old, new }) => {
+            Refusal::invalid(format!(
+                "Changing param values is not allowed. Params were already logged='[{{'key': '{key}', 'old_value': \
+                 '{old}', 'new_value': '{new}'}}]' for run ID='{run}'."
+            ))
+        }
+        error => error.into(),
+    }
+}
+
 pub(super) async fn log_param(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let (id, key, value) = (args.run_id()?, args.required("key")?, args.present("value")?);
-    state.tracking.log_batch(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
+    let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
+    state.tracking.log_one(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let (id, key, value) = (args.run_id()?, args.required("key")?, args.present("value")?);
-    state.tracking.log_batch(&id, Batch { tags: vec![(key, value)], ..Batch::default() }).await?;
+    let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
+    state.tracking.log_one(&id, Batch { tags: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
@@ -156,10 +197,13 @@ pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> 
 }
 
 pub(super) async fn log_batch(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let batch = Batch { metrics: Vec::new(), params: args.pairs("params")?, tags: args.pairs("tags")? };
+    let id = args.run_id()?;
     let metrics = args.objects("metrics")?;
+    let batch = Batch { metrics: Vec::new(), params: args.pairs("params")?, tags: args.pairs("tags")? };
     limits::batch(metrics.len(), batch.params.len(), batch.tags.len()).map_err(Refusal::from)?;
-    log_metrics(&state, &args.run_id()?, batch, &metrics).await
+    let read = |(index, args): (usize, &Args)| metric(args, |field| format!("metrics[{index}].{field}"));
+    let metrics = metrics.iter().enumerate().map(read).collect::<Answer<_>>()?;
+    log_metrics(&state, &id, batch, metrics, false).await
 }
 
 pub(super) async fn log_inputs(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
@@ -182,6 +226,10 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
     let dataset = input.object("dataset")?.unwrap_or_else(|| Args::of(serde_json::Map::new()));
     let (name, digest) = (dataset.required("name")?, dataset.required("digest")?);
     let tags = input.pairs("tags")?;
+    for (key, value) in &tags {
+        limits::length("key", key, limits::INPUT_TAG_KEY).map_err(Refusal::from)?;
+        limits::length("value", value, limits::INPUT_TAG_VALUE).map_err(Refusal::from)?;
+    }
     let mut shown = serde_json::Map::new();
     for (field, limit) in [
         ("name", limits::DATASET_NAME),
@@ -194,7 +242,7 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
         let required = matches!(field, "source_type" | "source");
         let text = if required { Some(dataset.required(field)?) } else { dataset.text(field)? };
         if let Some(text) = text {
-            limits::length("dataset field", &text, limit).map_err(Refusal::from)?;
+            limits::length(field, &text, limit).map_err(Refusal::from)?;
             shown.insert(field.to_owned(), Value::String(text));
         }
     }
@@ -212,6 +260,9 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
 
 pub(super) async fn log_outputs(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
     let id = args.run_id()?;
+    if !args.says("models") {
+        return Err(missing("models"));
+    }
     let mut records = Vec::new();
     for output in args.objects("models")? {
         let (model, step) = (output.required("model_id")?, output.int("step")?.unwrap_or_default());
@@ -226,13 +277,17 @@ pub(super) async fn log_model(State(state): State<MlflowState>, args: Args) -> A
     const HISTORY: &str = "mlflow.log-model.history";
     let (id, model) = (args.run_id()?, args.required("model_json")?);
     let model: Value = serde_json::from_str(&model)
-        .map_err(|_| Refusal::invalid("Malformed model info. 'model_json' is no JSON object"))?;
-    for field in ["artifact_path", "flavors", "utc_time_created", "run_id"] {
-        if model.get(field).is_none() {
-            return Err(Refusal::invalid(format!("Model json is missing mandatory field '{field}'")));
-        }
+        .map_err(|_| Refusal::invalid(format!("Malformed model info. \n {model} \n is not a valid JSON.")))?;
+    let fields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
+    let lacking: Vec<&str> = fields.into_iter().filter(|field| model.get(field).is_none()).collect();
+    if !lacking.is_empty() {
+        let message = format!("Model json is missing mandatory fields: {}", lacking.join(", "));
+        return Err(Refusal::invalid(message));
     }
     let run = state.tracking.run(&id).await?;
+    if run.row.deleted {
+        return Err(rondo_tracking::Error::RunDeleted { id }.into());
+    }
     let history = run.facts.tags.get(HISTORY).and_then(|text| serde_json::from_str(text).ok());
     let mut history: Vec<Value> = history.unwrap_or_default();
     history.push(model);

@@ -75,8 +75,11 @@ impl Version {
 /// What a client says of a version that it makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientVersion {
-    /// Where its files are.
+    /// Where its files are, in the client's words.
     pub source: String,
+    /// The root of its files, where the source is the name of something else that has them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub location: Option<String>,
     /// The run that made it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub run: Option<String>,
@@ -361,7 +364,10 @@ impl Meta {
                     .execute(&mut *conn)
                     .await?;
                 }
-                touch(conn, &model, at).await?;
+                // What is said of a version is its own; its stage is a matter of its model.
+                if stage.is_some() {
+                    touch(conn, &model, at).await?;
+                }
                 note(conn, &model, number, description.as_deref(), stage.as_deref()).await
             })
         })

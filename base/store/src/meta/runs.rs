@@ -36,6 +36,8 @@ pub struct Artifact {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// When it was put there.
+    pub at: Timestamp,
 }
 
 impl Meta {
@@ -412,7 +414,7 @@ impl Meta {
     /// When the database cannot be read.
     pub async fn artifacts(&self, owner: &str) -> Result<Vec<Artifact>, Error> {
         let rows = sqlx::query(
-            "SELECT path, digest, size FROM run_artifact WHERE owner = $1 AND seq IN
+            "SELECT path, digest, size, at FROM run_artifact WHERE owner = $1 AND seq IN
              (SELECT MAX(seq) FROM run_artifact WHERE owner = $1 GROUP BY path)
              AND digest IS NOT NULL ORDER BY path",
         )
@@ -428,7 +430,7 @@ impl Meta {
     /// When the database cannot be read.
     pub async fn artifact(&self, owner: &str, path: &str) -> Result<Option<Artifact>, Error> {
         let row = sqlx::query(
-            "SELECT path, digest, size FROM run_artifact WHERE owner = $1 AND path = $2
+            "SELECT path, digest, size, at FROM run_artifact WHERE owner = $1 AND path = $2
              ORDER BY seq DESC LIMIT 1",
         )
         .bind(owner)
@@ -517,6 +519,7 @@ fn read_artifact(row: &SqliteRow) -> Result<Artifact, Error> {
     Ok(Artifact {
         digest: digest.parse().map_err(|_| corrupt())?,
         size: u64::try_from(size).map_err(|_| corrupt())?,
+        at: Timestamp(row.try_get("at")?),
         path,
     })
 }
