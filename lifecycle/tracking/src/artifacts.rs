@@ -43,30 +43,39 @@ pub fn model_root(location: &str, model: &str) -> String {
     format!("{}/models/{model}/artifacts", location.trim_end_matches('/'))
 }
 
-/// A path below an owner's root in one form.
+/// A path below an owner's root in one form. MLflow's clients and server decode paths until nothing is left
+/// to decode, and so does this: names that differ in their encoding alone are one. What may not stand in a
+/// name is encoded again.
 ///
 /// # Errors
-/// When it begins with a slash, has empty or dotted parts, or characters that some system reads otherwise.
+/// When it begins with a slash, has empty or dotted parts by any reading, or has control characters.
 pub fn clean(path: &str) -> Result<String, Error> {
     let refuse = || Error::Path { path: path.chars().take(200).collect() };
+    if path.len() > 4096 || path.chars().any(char::is_control) {
+        return Err(refuse());
+    }
+    let plain = decoded(path).ok_or_else(refuse)?;
     // Clients name a root `.` and go on from there: `./model` is `model`.
-    let here: Vec<&str> = path.split('/').filter(|part| *part != ".").collect();
+    let here: Vec<&str> = plain.split('/').filter(|part| *part != ".").collect();
     let joined = here.join("/");
     let inner = joined.strip_suffix('/').unwrap_or(&joined);
     if inner.is_empty() && joined != "/" {
         return Ok(String::new());
     }
-    // What is still encoded stays as it is, but nobody who decodes it may find another place there.
-    let plain = decoded(inner).ok_or_else(refuse)?;
-    if [inner, &plain].into_iter().any(leads_astray) || inner.len() > 4096 {
+    let odd = |part: &str| part.chars().all(|c| c == '.');
+    // A backslash parts folders for some readers and is a character for others.
+    let drive = matches!(plain.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    if drive || inner.split('/').any(odd) || inner.split(['/', '\\']).any(|part| part == "..") {
         return Err(refuse());
     }
-    Ok(inner.to_owned())
-}
-
-fn leads_astray(path: &str) -> bool {
-    let odd = |part: &str| part.chars().all(|c| c == '.');
-    path.split('/').any(odd) || path.contains('\\') || path.chars().any(char::is_control)
+    let mut clean = String::with_capacity(inner.len());
+    for c in inner.chars() {
+        match c {
+            c if c.is_control() || c == '\\' => clean.push_str(&format!("%{:02x}", u32::from(c))),
+            c => clean.push(c),
+        }
+    }
+    Ok(clean)
 }
 
 /// A text without percent encoding, however often it was encoded; nothing where that has no end.
@@ -271,13 +280,28 @@ mod tests {
             "...",
             "a/..",
             "/",
-            "a%5cb",
+            "a%5c..%5cb",
+            "%2fetc",
+            "a%5c%2e%2e",
+            "c:\\x",
+            "c%3a/x",
         ] {
             assert!(clean(path).is_err(), "{path}");
         }
-        // So clients name images by their steps.
-        for name in ["dog%step%25%timestamp%2", "100%", "a%2fb", "%zz", "a%ffb"] {
-            assert_eq!(clean(name).unwrap(), name);
+        // So clients before 3.0 name images by their steps.
+        for (name, one) in [
+            ("dog%step%25%timestamp%100", "dog%step%%timestamp%100"),
+            ("dog%step%%timestamp%100", "dog%step%%timestamp%100"),
+            ("100%", "100%"),
+            ("a%20b", "a b"),
+            ("a%2520b", "a b"),
+            ("a%2fb", "a/b"),
+            ("x%5c3f", "x%5c3f"),
+            ("x\\3f", "x%5c3f"),
+            ("x%00", "x%00"),
+            ("%zz", "%zz"),
+        ] {
+            assert_eq!(clean(name).unwrap(), one, "{name}");
         }
         assert_eq!(clean("a/b/").unwrap(), "a/b");
         assert_eq!(clean("").unwrap(), "");
@@ -309,10 +333,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_clean_path_has_no_way_out(path in "[a./%2e\\\\]{0,16}") {
-            if let Ok(clean) = clean(&path) {
-                prop_assert!(!clean.starts_with('/') && !clean.contains('\\'));
-                prop_assert!(clean.is_empty() || clean.split('/').all(|part| !part.is_empty() && part != ".."));
+        fn a_clean_path_has_no_way_out_and_is_its_own_form(path in "[a./%2e5c\\\\]{0,16}") {
+            if let Ok(one) = clean(&path) {
+                prop_assert!(!one.starts_with('/') && !one.contains('\\'));
+                prop_assert!(one.is_empty() || one.split('/').all(|part| !part.is_empty() && part != ".."));
+                prop_assert_eq!(clean(&one).ok(), Some(one));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use rondo_store::meta::logged_models::{LoggedModel, LoggedModelRecord, ModelFacts};
 use rondo_store::meta::search::{Condition, Field, Order, Query, Room, Scope};
+use serde_json::{Value, json};
 
 use crate::tracking::{Found, Search};
 use crate::{Error, Tracking, filter, limits, page};
@@ -13,13 +14,6 @@ const PAGE_MAX: u32 = 1000;
 
 /// The tag that lists the versions that a logged model was registered as.
 const REGISTERED: &str = "mlflow.modelVersions";
-
-/// An entry of that list.
-#[derive(PartialEq, serde::Deserialize)]
-struct Registered {
-    name: String,
-    version: i64,
-}
 
 /// A logged model with all that was logged of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -152,17 +146,17 @@ impl Tracking {
     /// When there is none.
     pub async fn note_registration(&self, id: &str, name: &str, version: i64) -> Result<(), Error> {
         let known = self.logged_model(id).await?.facts.tags.remove(REGISTERED);
-        let known = known.and_then(|text| serde_json::from_str(&text).ok());
-        let mut versions: Vec<Registered> = known.unwrap_or_default();
-        let new = Registered { name: name.to_owned(), version };
-        if !versions.contains(&new) {
-            versions.push(new);
+        // Clients write entries of their own here, in whatever form: what cannot be read is left alone.
+        let mut entries: Vec<Value> = match known.as_deref().map(serde_json::from_str) {
+            None => Vec::new(),
+            Some(Ok(entries)) => entries,
+            Some(Err(_)) => return Ok(()),
+        };
+        let new = json!({ "name": name, "version": version });
+        if !entries.contains(&new) {
+            entries.push(new);
         }
-        let shown = versions.iter().map(|one| {
-            let name = serde_json::Value::from(one.name.as_str());
-            format!("{{\"name\": {name}, \"version\": {}}}", one.version)
-        });
-        let tag = format!("[{}]", shown.collect::<Vec<_>>().join(", "));
+        let tag = spaced(&Value::Array(entries));
         Ok(self.meta().tag_logged_model(id, vec![(REGISTERED.to_owned(), tag)]).await?)
     }
 
@@ -250,6 +244,19 @@ fn narrow(condition: &mut Condition, scopes: &[Scope]) {
     }
 }
 
+/// JSON as Python writes it, with a space after each comma and colon: clients compare the text.
+fn spaced(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let field =
+                |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), spaced(value));
+            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
 fn check(params: &[(String, String)], tags: &[(String, String)]) -> Result<(), Error> {
     for (key, value) in params {
         limits::param_name(key)?;
@@ -260,4 +267,28 @@ fn check(params: &[(String, String)], tags: &[(String, String)]) -> Result<(), E
         limits::length("value", value, limits::TAG_VALUE)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracking::fixture::tracking;
+
+    #[tokio::test]
+    async fn registrations_are_added_to_what_clients_wrote_there() {
+        let (_folder, tracking) = tracking().await;
+        let new = NewModel { experiment: "0".into(), ..NewModel::default() };
+        let id = tracking.create_logged_model(new).await.unwrap().row.id;
+        tracking.note_registration(&id, "m", 1).await.unwrap();
+        let tags = || async { tracking.logged_model(&id).await.unwrap().facts.tags[REGISTERED].clone() };
+        assert_eq!(tags().await, r#"[{"name": "m", "version": 1}]"#);
+        let theirs = r#"[{"name": "m", "version": "1"}]"#.to_owned();
+        tracking.tag_logged_model(&id, vec![(REGISTERED.to_owned(), theirs)]).await.unwrap();
+        tracking.note_registration(&id, "m", 2).await.unwrap();
+        tracking.note_registration(&id, "m", 2).await.unwrap();
+        assert_eq!(tags().await, r#"[{"name": "m", "version": "1"}, {"name": "m", "version": 2}]"#);
+        tracking.tag_logged_model(&id, vec![(REGISTERED.to_owned(), "words".to_owned())]).await.unwrap();
+        tracking.note_registration(&id, "m", 3).await.unwrap();
+        assert_eq!(tags().await, "words");
+    }
 }

@@ -27,20 +27,23 @@ impl<S: Send + Sync> FromRequest<S> for Args {
         if request.method() == Method::GET {
             return Self::query(request.uri());
         }
-        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let method = request.method().clone();
+        let of_query = Self::query(request.uri())?;
+        let (parts, body) = request.into_parts();
+        // Read before anything is refused: a client that is still sending does not hear an answer.
+        let body = axum::body::to_bytes(body, BODY).await;
+        let body =
+            body.map_err(|_| Refusal::invalid(format!("Request body is cut off or exceeds {BODY} bytes")))?;
+        let content_type = parts.headers.get(header::CONTENT_TYPE);
         let is_json = content_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
             value.split(';').next().is_some_and(|kind| kind.trim() == "application/json")
         });
-        if !is_json && matches!(*request.method(), Method::POST | Method::PUT) {
+        if !is_json && matches!(method, Method::POST | Method::PUT) {
             return Err(Refusal::invalid(match content_type {
                 Some(_) => "Bad Request. Content-Type must be one of ['application/json'].",
                 None => "Bad Request. Content-Type header is missing.",
             }));
         }
-        let of_query = Self::query(request.uri())?;
-        let body = axum::body::to_bytes(request.into_body(), BODY).await;
-        let body =
-            body.map_err(|_| Refusal::invalid(format!("Request body is cut off or exceeds {BODY} bytes")))?;
         let read = match serde_json::from_slice(&body) {
             // Old clients encode their body twice.
             Ok(Value::String(inner)) => serde_json::from_str(&inner),
