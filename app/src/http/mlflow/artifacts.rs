@@ -76,12 +76,14 @@ pub(super) async fn upload_of_run(
     State(state): State<MlflowState>,
     request: Request<Body>,
 ) -> Answer<Json<Value>> {
-    let args = Args::query(request.uri())?;
+    let uri = request.uri().clone();
+    // Read before anything is refused: a client that is still sending does not hear an answer.
+    let body = axum::body::to_bytes(request.into_body(), SMALL).await;
+    let args = Args::query(&uri)?;
     let run = args.given("run_uuid")?.ok_or_else(|| Refusal::invalid("Request must specify run_uuid."))?;
     let path = args.given("path")?.ok_or_else(|| Refusal::invalid("Request must specify path."))?;
     let path = artifacts::clean(&path)?;
-    let large = |_| Refusal::invalid("Artifact size is too large. Max size is 10MB.");
-    let body = axum::body::to_bytes(request.into_body(), SMALL).await.map_err(large)?;
+    let body = body.map_err(|_| Refusal::invalid("Artifact size is too large. Max size is 10MB."))?;
     if body.is_empty() {
         return Err(Refusal::invalid("Request must specify data."));
     }
