@@ -29,6 +29,7 @@ mod show;
 mod show_registry;
 mod show_runs;
 mod show_traces;
+mod sources;
 
 mod about;
 mod artifacts;
@@ -155,6 +156,8 @@ pub fn router(state: MlflowState) -> Router {
         .nest("/ajax-api/3.0/mlflow", newer())
         .nest("/api/2.0/mlflow-artifacts", proxy())
         .nest("/ajax-api/2.0/mlflow-artifacts", proxy())
+        .method_not_allowed_fallback(about::wrong_method)
+        .fallback(about::unknown)
         // Artifacts are streamed and JSON bodies have a bound of their own.
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(state.clone(), guard::guard))
@@ -172,6 +175,7 @@ fn api() -> Router<MlflowState> {
         .route("/experiments/update", post(experiments::update))
         .route("/experiments/set-experiment-tag", post(experiments::set_tag))
         .route("/experiments/delete-experiment-tag", post(experiments::delete_tag))
+        .route("/experiments/search-datasets", post(experiments::search_datasets))
         .route("/runs/create", post(runs::create))
         .route("/runs/get", get(runs::get))
         .route("/runs/update", post(runs::update))

@@ -11,6 +11,7 @@ pub mod batch;
 pub mod cache;
 mod cards;
 pub mod columns;
+pub mod dataset_inputs;
 pub mod datasets;
 pub mod experiments;
 pub mod facts;

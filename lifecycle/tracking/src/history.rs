@@ -1,8 +1,8 @@
 //! The series of a metric, whole, in pages or thinned out for a chart.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use rondo_core::RunId;
 use rondo_store::meta::metrics::{Point, Series};
 use rondo_store::meta::search::Scalar;
 
@@ -59,32 +59,51 @@ impl Tracking {
         Ok(Page { series, range: from..to, next_page_token })
     }
 
-    /// At most so many points of a metric, by step, between two steps: the first and the last and those
-    /// at even distances between.
+    /// The points of a metric of several runs between two steps, thinned out to so many steps. The steps
+    /// are chosen over all runs together, so that lines can be compared; the first and the last step of
+    /// each run are among them. A run that is not here has no points.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn sampled_history(
+    pub async fn sampled_histories(
         &self,
-        run: RunId,
+        ids: &[String],
         key: &str,
         steps: std::ops::RangeInclusive<i64>,
         at_most: usize,
-    ) -> Result<Vec<Point>, Error> {
-        let mut points = self.meta().metric_history(run, key).await?;
-        points.retain(|point| steps.contains(&point.step));
-        points.sort_by_key(|point| (point.step, point.timestamp));
-        Ok(thin(points, at_most))
+    ) -> Result<Vec<(String, Vec<Point>)>, Error> {
+        let mut series = Vec::with_capacity(ids.len());
+        let mut all = BTreeSet::new();
+        let mut ends = BTreeSet::new();
+        for id in ids {
+            let mut points = match id.parse() {
+                Ok(run) => self.meta().metric_history(run, key).await?,
+                Err(_) => Vec::new(),
+            };
+            points.sort_by(|a, b| a.step.cmp(&b.step).then_with(|| a.order(b)));
+            ends.extend(points.first().map(|point| point.step));
+            ends.extend(points.last().map(|point| point.step));
+            points.retain(|point| steps.contains(&point.step));
+            all.extend(points.iter().map(|point| point.step));
+            series.push((id.clone(), points));
+        }
+        let mut chosen = thin(all.into_iter().collect(), at_most);
+        chosen.extend(ends);
+        for (_, points) in &mut series {
+            points.retain(|point| chosen.contains(&point.step));
+        }
+        Ok(series)
     }
 }
 
-/// So many of the items at most: the first, the last and those at even distances between.
-fn thin<T: Clone>(items: Vec<T>, at_most: usize) -> Vec<T> {
-    let count = items.len();
-    if count <= at_most || at_most < 2 {
-        return items.into_iter().take(at_most).collect();
+/// So many steps at even distances, and the last.
+fn thin(steps: Vec<i64>, at_most: usize) -> BTreeSet<i64> {
+    let count = steps.len();
+    if count <= at_most {
+        return steps.into_iter().collect();
     }
-    (0..at_most).filter_map(|i| items.get(i * (count - 1) / (at_most - 1)).cloned()).collect()
+    let even = (0..at_most).filter_map(|i| steps.get(i * count / at_most).copied());
+    even.chain(steps.last().copied()).collect()
 }
 
 #[cfg(test)]
@@ -124,10 +143,11 @@ mod tests {
 
     #[test]
     fn thinning_keeps_both_ends() {
-        let items: Vec<i32> = (0..1000).collect();
-        let thinned = thin(items.clone(), 7);
-        assert_eq!((thinned.len(), thinned[0], thinned[6]), (7, 0, 999));
-        assert_eq!(thin(items.clone(), 1000), items);
-        assert!(thin(items, 0).is_empty());
+        let steps: Vec<i64> = (0..1000).collect();
+        let thinned = thin(steps.clone(), 7);
+        assert_eq!(thinned.len(), 8);
+        assert_eq!((thinned.first(), thinned.last()), (Some(&0), Some(&999)));
+        assert_eq!(thin((0..10).collect(), 5).into_iter().collect::<Vec<_>>(), [0, 2, 4, 6, 8, 9]);
+        assert_eq!(thin(steps.clone(), 1000), steps.into_iter().collect());
     }
 }

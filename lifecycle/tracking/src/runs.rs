@@ -1,6 +1,6 @@
 //! Runs: made, changed, logged on and searched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
 use rondo_core::{RunId, Timestamp};
@@ -76,20 +76,21 @@ impl Tracking {
         let missing = || Error::ExperimentNotFound { id: new.experiment.clone() };
         let experiment: i64 = new.experiment.parse().map_err(|_| missing())?;
         let mut tags = new.tags;
-        for (key, value) in &tags {
-            check_tag(key, value)?;
+        // Any name is taken here, as MLflow does; one that is set later is looked at more closely.
+        for (key, value) in &mut tags {
+            limits::length("key", key, limits::KEY)?;
+            limits::cut(value, limits::TAG_VALUE);
         }
         let named = take(&mut tags, RUN_NAME);
         let given = new.name.filter(|name| !name.is_empty());
         let name = match (given, named) {
             (Some(given), Some(named)) if given != named => {
-                let reason = format!("the tag `{RUN_NAME}` says `{named}`: give one of them");
-                return Err(limits::invalid("run name", &given, &reason));
+                return Err(Error::TwoNames { name: given, tag: named });
             }
             (Some(name), _) | (None, Some(name)) => name,
             (None, None) => naming::run_name(),
         };
-        limits::length("run name", &name, limits::TAG_VALUE)?;
+        limits::length("run_name", &name, limits::TAG_VALUE)?;
         let parent = self.parent(&mut tags, new.adopted_by).await?;
         let row = RunRow {
             id: RunId::random(),
@@ -183,7 +184,7 @@ impl Tracking {
             return Err(Error::RunDeleted { id: id.to_owned() });
         }
         if let Some(name) = &update.name {
-            limits::length("run name", name, limits::TAG_VALUE)?;
+            limits::length("run_name", name, limits::TAG_VALUE)?;
         }
         let ours = row.kind != RunKind::Client;
         let change = RunChange {
@@ -218,30 +219,7 @@ impl Tracking {
     pub async fn log_batch(&self, id: &str, mut batch: Batch) -> Result<RunId, Error> {
         let points = batch.metrics.len() + batch.measured.len();
         limits::batch(points, batch.params.len(), batch.tags.len())?;
-        for (key, point) in &mut batch.metrics {
-            limits::key("metric name", key)?;
-            point.value = finite(point.value);
-        }
-        for (_, key, point) in &mut batch.measured {
-            limits::key("metric name", key)?;
-            point.value = finite(point.value);
-        }
-        for (key, value) in &batch.params {
-            limits::key("param name", key)?;
-            limits::length("param value", value, limits::PARAM_VALUE)?;
-        }
-        for (index, (key, value)) in batch.params.iter().enumerate() {
-            if batch.params.iter().take(index).any(|(other, old)| other == key && old != value) {
-                return Err(limits::invalid(
-                    "param name",
-                    key,
-                    "duplicate parameter keys with different values",
-                ));
-            }
-        }
-        for (key, value) in &batch.tags {
-            check_tag(key, value)?;
-        }
+        check(&mut batch)?;
         let missing = || Error::RunNotFound { id: id.to_owned() };
         let run: RunId = id.parse().map_err(|_| missing())?;
         if let Some(name) = take(&mut batch.tags, RUN_NAME).filter(|name| !name.is_empty()) {
@@ -256,12 +234,20 @@ impl Tracking {
         }
     }
 
+    /// Logs one metric, parameter or tag. An error names it without a place in a list.
+    ///
+    /// # Errors
+    /// As [`Tracking::log_batch`].
+    pub async fn log_one(&self, id: &str, one: Batch) -> Result<RunId, Error> {
+        self.log_batch(id, one).await.map_err(Error::alone)
+    }
+
     /// Logs one point.
     ///
     /// # Errors
     /// As [`Tracking::log_batch`].
     pub async fn log_metric(&self, id: &str, key: String, point: Point) -> Result<RunId, Error> {
-        self.log_batch(id, Batch { metrics: vec![(key, point)], ..Batch::default() }).await
+        self.log_one(id, Batch { metrics: vec![(key, point)], ..Batch::default() }).await
     }
 
     /// Takes a tag of a run away.
@@ -273,7 +259,7 @@ impl Tracking {
         if self.meta().delete_run_tag(run, key).await? {
             return Ok(());
         }
-        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("run `{id}`") })
+        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("run with id {id}") })
     }
 
     /// Keeps records of a run's inputs or outputs under their keys. The kinds are `dataset` (with
@@ -341,9 +327,39 @@ fn run(row: RunRow, location: &str, mut facts: Facts) -> Run {
     Run { artifact_uri: run_root(location, row.id), row, facts }
 }
 
-fn check_tag(key: &str, value: &str) -> Result<(), Error> {
-    limits::key("tag name", key)?;
-    limits::length("tag value", value, limits::TAG_VALUE)
+/// Refuses a batch with something out of bounds, and puts what MLflow keeps otherwise in its form.
+fn check(batch: &mut Batch) -> Result<(), Error> {
+    let plain = batch.metrics.iter_mut().map(|(key, point)| (key, point));
+    let measured = batch.measured.iter_mut().map(|(_, key, point)| (key, point));
+    for (index, (key, point)) in plain.chain(measured).enumerate() {
+        limits::metric_name(key).map_err(|error| error.at("metrics", index))?;
+        if point.timestamp < 0 {
+            let reason = format!(
+                "metric '{key}' (value={:?}). Timestamp must be a nonnegative long (64-bit integer) ",
+                point.value
+            );
+            let error = limits::invalid("timestamp", &point.timestamp.to_string(), &reason);
+            return Err(error.at("metrics", index));
+        }
+        point.value = finite(point.value);
+    }
+    for (index, (key, value)) in batch.params.iter_mut().enumerate() {
+        limits::param_name(key).map_err(|error| error.at("params", index))?;
+        limits::cut(value, limits::PARAM_VALUE);
+    }
+    let mut keys = HashSet::new();
+    if let Some((key, _)) = batch.params.iter().find(|(key, _)| !keys.insert(key.as_str())) {
+        return Err(Error::Repeated { key: key.clone() });
+    }
+    check_tags(&mut batch.tags)
+}
+
+fn check_tags(tags: &mut [(String, String)]) -> Result<(), Error> {
+    for (index, (key, value)) in tags.iter_mut().enumerate() {
+        limits::tag_name(key).map_err(|error| error.at("tags", index))?;
+        limits::cut(value, limits::TAG_VALUE);
+    }
+    Ok(())
 }
 
 fn take(pairs: &mut Vec<(String, String)>, key: &str) -> Option<String> {

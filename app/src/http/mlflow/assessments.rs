@@ -1,14 +1,14 @@
 //! `traces/*/assessments/*`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rondo_core::Timestamp;
 use rondo_store::meta::assessments::AssessmentRecord;
 use rondo_tracking::assessments::{AssessmentChange, NewAssessment};
 use serde_json::{Map, Value, json};
 
 use super::MlflowState;
-use super::args::{Args, wrong};
+use super::args::{Args, InPath, wrong};
 use super::refusal::{Answer, Refusal};
 use super::show_traces as show;
 
@@ -22,7 +22,7 @@ const UNSPECIFIED: &str = "SOURCE_TYPE_UNSPECIFIED";
 
 pub(super) async fn create(
     State(state): State<MlflowState>,
-    Path(trace): Path<String>,
+    InPath(trace): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     let given = args.object("assessment")?.ok_or_else(|| super::args::missing("assessment"))?;
@@ -32,7 +32,7 @@ pub(super) async fn create(
 
 pub(super) async fn get(
     State(state): State<MlflowState>,
-    Path((trace, id)): Path<(String, String)>,
+    InPath((trace, id)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
     let found = state.tracking.assessment(&trace, &id).await?;
     Ok(Json(json!({ "assessment": show::assessment(found) })))
@@ -40,7 +40,7 @@ pub(super) async fn get(
 
 pub(super) async fn update(
     State(state): State<MlflowState>,
-    Path((trace, id)): Path<(String, String)>,
+    InPath((trace, id)): InPath<(String, String)>,
     args: Args,
 ) -> Answer<Json<Value>> {
     let given = args.object("assessment")?.ok_or_else(|| super::args::missing("assessment"))?;
@@ -63,7 +63,7 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
-    Path((trace, id)): Path<(String, String)>,
+    InPath((trace, id)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
     state.tracking.delete_assessment(&trace, &id).await?;
     Ok(Json(json!({})))

@@ -7,7 +7,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, State};
 use axum::http::Request;
-use rondo_core::Timestamp;
 use rondo_store::meta::batch::Batch;
 use rondo_store::meta::metrics::{Context, Point};
 use rondo_tracking::limits;
@@ -15,7 +14,7 @@ use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::MlflowState;
-use super::args::Args;
+use super::args::{Args, missing};
 use super::refusal::{Answer, Refusal};
 
 /// The answer to what was logged: `{}`.
@@ -62,21 +61,33 @@ struct Metric {
 }
 
 impl Metric {
-    fn of(args: &Args) -> Answer<Self> {
+    /// Reads a metric; `place` says what its fields are called where they are complained of.
+    fn of(args: &Args, place: impl Fn(&str) -> String) -> Answer<Self> {
+        let there = |field: &str| {
+            let empty = args.text(field).ok().flatten().as_deref() == Some("");
+            if args.says(field) && !empty { Ok(()) } else { Err(missing(&place(field))) }
+        };
+        let key = args.given("key").map_err(|_| args.wrong("key", &place("key")))?;
+        let key = key.ok_or_else(|| missing(&place("key")))?;
+        there("value")?;
+        let value = args.float("value").map_err(|_| args.wrong("value", &place("value")))?;
+        there("timestamp")?;
+        let whole = |field: &str| args.int(field).map_err(|_| args.wrong(field, &place(field)));
+        let (timestamp, step) = (whole("timestamp")?, whole("step")?);
         Ok(Self {
             run_id: None,
-            key: args.required("key")?,
-            value: args.float("value")?,
-            timestamp: args.int("timestamp")?,
-            step: args.int("step")?,
-            model_id: args.text("model_id")?,
-            dataset_name: args.text("dataset_name")?,
-            dataset_digest: args.text("dataset_digest")?,
+            key,
+            value,
+            timestamp: Some(timestamp.ok_or_else(|| missing(&place("timestamp")))?),
+            step,
+            model_id: args.given("model_id")?,
+            dataset_name: args.given("dataset_name")?,
+            dataset_digest: args.given("dataset_digest")?,
         })
     }
 
-    fn log(self, batch: &mut Batch, now: Timestamp) {
-        let timestamp = self.timestamp.unwrap_or_else(|| now.millis());
+    fn log(self, batch: &mut Batch) {
+        let timestamp = self.timestamp.unwrap_or_default();
         let point = Point { timestamp, step: self.step.unwrap_or_default(), value: self.value };
         let context = Context {
             model: self.model_id.unwrap_or_default(),
@@ -134,10 +145,7 @@ impl Logs for LogMetric {
 
     fn of(args: &Args) -> Answer<Self> {
         let run_id = Some(args.run_id()?);
-        if args.int("timestamp")?.is_none() {
-            args.required("timestamp")?;
-        }
-        Ok(Self(Metric { run_id, ..Metric::of(args)? }))
+        Ok(Self(Metric { run_id, ..Metric::of(args, str::to_owned)? }))
     }
 }
 
@@ -147,8 +155,8 @@ pub(super) async fn log_metric(
 ) -> Answer<Json<Done>> {
     let mut batch = Batch::default();
     let id = metric.run_id.take().unwrap_or_default();
-    metric.log(&mut batch, state.tracking.now());
-    state.tracking.log_batch(&id, batch).await?;
+    metric.log(&mut batch);
+    state.tracking.log_one(&id, batch).await?;
     Ok(Json(Done {}))
 }
 
@@ -173,18 +181,23 @@ pub(super) struct LogBatch {
 
 impl Logs for LogBatch {
     fn is_whole(&self) -> bool {
-        given(self.run_id.as_deref()) && self.metrics.iter().all(|metric| !metric.key.is_empty())
+        let named = self.params.iter().chain(&self.tags).all(|pair| !pair.key.is_empty());
+        let whole = |metric: &Metric| !metric.key.is_empty() && metric.timestamp.is_some();
+        given(self.run_id.as_deref()) && named && self.metrics.iter().all(whole)
     }
 
     fn of(args: &Args) -> Answer<Self> {
+        let run_id = Some(args.run_id()?);
         let pairs = |name| -> Answer<Vec<Pair>> {
             Ok(args.pairs(name)?.into_iter().map(|(key, value)| Pair { key, value }).collect())
         };
-        let (params, tags, metrics) = (pairs("params")?, pairs("tags")?, args.objects("metrics")?);
+        let (metrics, params, tags) = (args.objects("metrics")?, pairs("params")?, pairs("tags")?);
         // Before each of far too many is looked at.
         limits::batch(metrics.len(), params.len(), tags.len())?;
-        let metrics = metrics.iter().map(Metric::of).collect::<Answer<_>>()?;
-        Ok(Self { run_id: Some(args.run_id()?), metrics, params, tags })
+        let read =
+            |(index, args): (usize, &Args)| Metric::of(args, |field| format!("metrics[{index}].{field}"));
+        let metrics = metrics.iter().enumerate().map(read).collect::<Answer<_>>()?;
+        Ok(Self { run_id, metrics, params, tags })
     }
 }
 
@@ -195,12 +208,25 @@ pub(super) async fn log_batch(
     let pairs = |pairs: Vec<Pair>| pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
     let mut batch = Batch { params: pairs(read.params), tags: pairs(read.tags), ..Batch::default() };
     batch.metrics.reserve(read.metrics.len());
-    let now = state.tracking.now();
     for metric in read.metrics {
-        metric.log(&mut batch, now);
+        metric.log(&mut batch);
     }
-    state.tracking.log_batch(&read.run_id.unwrap_or_default(), batch).await?;
+    let id = read.run_id.unwrap_or_default();
+    state.tracking.log_batch(&id, batch).await.map_err(changed)?;
     Ok(Json(Done {}))
+}
+
+/// A batch tells of a changed parameter in other words than a request for one does.
+fn changed(error: rondo_tracking::Error) -> Refusal {
+    match error {
+        rondo_tracking::Error::Store(rondo_store::Error::ParameterChanged { run, key, old, new }) => {
+            Refusal::invalid(format!(
+                "Changing param values is not allowed. Params were already logged='[{{'key': '{key}', 'old_value': \
+                 '{old}', 'new_value': '{new}'}}]' for run ID='{run}'."
+            ))
+        }
+        error => error.into(),
+    }
 }
 
 fn given(text: Option<&str>) -> bool {

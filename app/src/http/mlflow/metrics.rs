@@ -5,7 +5,7 @@ use axum::response::Response;
 use rondo_store::meta::metrics::Series;
 
 use super::MlflowState;
-use super::args::Args;
+use super::args::{Args, missing};
 use super::points::List;
 use super::refusal::{Answer, Refusal};
 
@@ -13,6 +13,8 @@ use super::refusal::{Answer, Refusal};
 const RUNS: usize = 100;
 /// Points of one run in a chart.
 const POINTS: i64 = 2500;
+/// Points of all runs in one answer.
+const HISTORY: i64 = 25_000;
 
 pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
     let (id, key) = (args.run_id()?, args.required("metric_key")?);
@@ -23,14 +25,32 @@ pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Ans
     Ok(list.close(page.next_page_token.as_deref()))
 }
 
-/// The series of one metric of several runs, whole.
+/// The series of one metric of several runs, whole, one run after the other. A run that is not here has
+/// no points.
 pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
-    let (ids, key) = (runs(&args, "run_id")?, args.required("metric_key")?);
-    let mut left = args.int("max_results")?.unwrap_or(25_000).clamp(1, 25_000) as usize;
-    let mut list = List::default();
+    let mut ids = args.texts("run_id")?;
+    if ids.is_empty() {
+        let message = "GetMetricHistoryBulk request must specify at least one run_id.";
+        return Err(Refusal::invalid(message));
+    }
+    if ids.len() > RUNS {
+        let message = format!(
+            "GetMetricHistoryBulk request cannot specify more than {RUNS} run_ids. Received {} run_ids.",
+            ids.len()
+        );
+        return Err(Refusal::invalid(message));
+    }
+    let missing = || Refusal::invalid("GetMetricHistoryBulk request must specify a metric_key.");
+    let key = args.text("metric_key")?.ok_or_else(missing)?;
+    let mut left = args.int("max_results")?.unwrap_or(HISTORY).clamp(0, HISTORY) as usize;
+    ids.sort();
+    ids.dedup();
+    let mut list = List::there();
     for id in ids {
-        let run = state.tracking.run_row(&id).await?.id;
-        let series = state.tracking.meta().metric_series(run, &key).await?;
+        let series = match state.tracking.history(&id, &key, None, "").await {
+            Err(rondo_tracking::Error::RunNotFound { .. }) => continue,
+            found => found?.series,
+        };
         let count = series.points.len().min(left);
         left -= count;
         list.add(Some(&id), &key, &series, 0..count);
@@ -40,17 +60,31 @@ pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -
 
 /// The series of one metric of several runs, thinned out for a chart.
 pub(super) async fn history_bulk_interval(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
-    let (ids, key) = (runs(&args, "run_ids")?, args.required("metric_key")?);
-    let most = args.int("max_results")?.unwrap_or(320);
-    if !(1..=POINTS).contains(&most) {
+    let ids = args.texts("run_ids")?;
+    if ids.is_empty() {
+        return Err(missing("run_ids"));
+    }
+    if ids.len() > RUNS {
         return Err(Refusal::invalid(format!(
-            "max_results must be from 1 to {POINTS}, but got value {most}"
+            "GetMetricHistoryBulkInterval request must specify at most {RUNS} run_ids. Received {} run_ids. See the \
+             API docs for more information about request parameters.",
+            ids.len()
         )));
     }
+    let key = args.required("metric_key")?;
     let (start, end) = (args.int("start_step")?, args.int("end_step")?);
+    let most = args.int("max_results")?.unwrap_or(POINTS);
+    if !(1..=POINTS).contains(&most) {
+        return Err(Refusal::invalid(format!(
+            "max_results must be between 1 and {POINTS}. See the API docs for more information about request \
+             parameters."
+        )));
+    }
     let steps = match (start, end) {
         (Some(start), Some(end)) if start > end => {
-            return Err(Refusal::invalid("end_step must be greater than start_step"));
+            return Err(Refusal::invalid(format!(
+                "end_step must be greater than start_step. Found start_step={start} and end_step={end}."
+            )));
         }
         (Some(start), Some(end)) => start..=end,
         (None, None) => i64::MIN..=i64::MAX,
@@ -61,23 +95,9 @@ pub(super) async fn history_bulk_interval(State(state): State<MlflowState>, args
         }
     };
     let mut list = List::default();
-    for id in ids {
-        let run = state.tracking.run_row(&id).await?.id;
-        let points = state.tracking.sampled_history(run, &key, steps.clone(), most as usize).await?;
+    for (id, points) in state.tracking.sampled_histories(&ids, &key, steps, most as usize).await? {
         let all = 0..points.len();
         list.add(Some(&id), &key, &Series { points, contexts: Vec::new() }, all);
     }
     Ok(list.close(None))
-}
-
-fn runs(args: &Args, name: &str) -> Answer<Vec<String>> {
-    let ids = args.texts(name)?;
-    if ids.is_empty() {
-        args.required(name)?;
-    }
-    if ids.len() > RUNS {
-        let message = format!("GetMetricHistoryBulk request cannot specify more than {RUNS} run_ids.");
-        return Err(Refusal::invalid(message));
-    }
-    Ok(ids)
 }

@@ -16,9 +16,16 @@ use super::show::Number;
 #[derive(Default)]
 pub(super) struct List {
     json: Vec<u8>,
+    /// Whether a list without points is there too.
+    empty: bool,
 }
 
 impl List {
+    /// A list that is there also where it has no points.
+    pub(super) fn there() -> Self {
+        Self { empty: true, ..Self::default() }
+    }
+
     /// Adds points of a run's series; the run is said where there may be several.
     pub(super) fn add(&mut self, run: Option<&str>, key: &str, series: &Series, range: Range<usize>) {
         let mut before = b"{\"key\":".to_vec();
@@ -49,7 +56,15 @@ impl List {
 
     /// The answer.
     pub(super) fn close(mut self, next_page_token: Option<&str>) -> Response {
-        self.json.extend_from_slice(if self.json.is_empty() { b"{" } else { b"]" });
+        let (none, empty) = (self.json.is_empty(), self.empty);
+        let end: &[u8] = if !none {
+            b"]"
+        } else if empty {
+            b"{\"metrics\":[]"
+        } else {
+            b"{"
+        };
+        self.json.extend_from_slice(end);
         // A page that is followed by another has points.
         field(&mut self.json, "next_page_token", next_page_token.unwrap_or_default());
         self.json.push(b'}');

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::MlflowState;
 use super::access::Caller;
-use super::args::{Args, wrong};
+use super::args::{Args, missing};
 use super::refusal::{Answer, Refusal};
 use super::show::{Info, RunShown};
 use super::show_runs;
@@ -41,7 +41,7 @@ pub(super) async fn create(
         tags: args.pairs("tags")?,
         adopted_by: caller.step().map(super::access::Step::run),
     };
-    Ok(Json(One { run: state.tracking.create_run(new).await?.into() }))
+    Ok(Json(One { run: RunShown::begun(state.tracking.create_run(new).await?) }))
 }
 
 pub(super) async fn get(
@@ -91,8 +91,11 @@ pub(super) async fn update(
 }
 
 fn status(args: &Args) -> Answer<Option<RunState>> {
-    let Some(text) = args.text("status")? else { return Ok(None) };
-    RunState::from_status(&text).map(Some).ok_or_else(|| wrong("status", &Value::String(text)))
+    const WORDS: &[(&str, i64)] =
+        &[("RUNNING", 1), ("SCHEDULED", 2), ("FINISHED", 3), ("FAILED", 4), ("KILLED", 5)];
+    let Some(number) = args.enumeration("status", WORDS)? else { return Ok(None) };
+    let word = WORDS.iter().find(|(_, of)| *of == number).map_or("RUNNING", |(word, _)| word);
+    Ok(RunState::from_status(word))
 }
 
 pub(super) async fn delete(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
@@ -106,14 +109,14 @@ pub(super) async fn restore(State(state): State<MlflowState>, args: Args) -> Ans
 }
 
 pub(super) async fn log_param(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let (id, key, value) = (args.run_id()?, args.required("key")?, args.present("value")?);
-    state.tracking.log_batch(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
+    let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
+    state.tracking.log_one(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let (id, key, value) = (args.run_id()?, args.required("key")?, args.present("value")?);
-    state.tracking.log_batch(&id, Batch { tags: vec![(key, value)], ..Batch::default() }).await?;
+    let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
+    state.tracking.log_one(&id, Batch { tags: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
@@ -143,6 +146,10 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
     let dataset = input.object("dataset")?.unwrap_or_else(|| Args::of(serde_json::Map::new()));
     let (name, digest) = (dataset.required("name")?, dataset.required("digest")?);
     let tags = input.pairs("tags")?;
+    for (key, value) in &tags {
+        limits::length("key", key, limits::INPUT_TAG_KEY).map_err(Refusal::from)?;
+        limits::length("value", value, limits::INPUT_TAG_VALUE).map_err(Refusal::from)?;
+    }
     let mut shown = serde_json::Map::new();
     for (field, limit) in [
         ("name", limits::DATASET_NAME),
@@ -155,7 +162,7 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
         let required = matches!(field, "source_type" | "source");
         let text = if required { Some(dataset.required(field)?) } else { dataset.text(field)? };
         if let Some(text) = text {
-            limits::length("dataset field", &text, limit).map_err(Refusal::from)?;
+            limits::length(field, &text, limit).map_err(Refusal::from)?;
             shown.insert(field.to_owned(), Value::String(text));
         }
     }
@@ -173,6 +180,9 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
 
 pub(super) async fn log_outputs(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
     let id = args.run_id()?;
+    if !args.says("models") {
+        return Err(missing("models"));
+    }
     let mut records = Vec::new();
     for output in args.objects("models")? {
         let (model, step) = (output.required("model_id")?, output.int("step")?.unwrap_or_default());
@@ -187,13 +197,17 @@ pub(super) async fn log_model(State(state): State<MlflowState>, args: Args) -> A
     const HISTORY: &str = "mlflow.log-model.history";
     let (id, model) = (args.run_id()?, args.required("model_json")?);
     let model: Value = serde_json::from_str(&model)
-        .map_err(|_| Refusal::invalid("Malformed model info. 'model_json' is no JSON object"))?;
-    for field in ["artifact_path", "flavors", "utc_time_created", "run_id"] {
-        if model.get(field).is_none() {
-            return Err(Refusal::invalid(format!("Model json is missing mandatory field '{field}'")));
-        }
+        .map_err(|_| Refusal::invalid(format!("Malformed model info. \n {model} \n is not a valid JSON.")))?;
+    let fields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
+    let lacking: Vec<&str> = fields.into_iter().filter(|field| model.get(field).is_none()).collect();
+    if !lacking.is_empty() {
+        let message = format!("Model json is missing mandatory fields: {}", lacking.join(", "));
+        return Err(Refusal::invalid(message));
     }
     let run = state.tracking.run(&id).await?;
+    if run.row.deleted {
+        return Err(rondo_tracking::Error::RunDeleted { id }.into());
+    }
     let history = run.facts.tags.get(HISTORY).and_then(|text| serde_json::from_str(text).ok());
     let mut history: Vec<Value> = history.unwrap_or_default();
     history.push(model);

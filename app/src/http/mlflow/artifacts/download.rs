@@ -4,7 +4,7 @@ use std::io::SeekFrom;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::range::{Asked, asked};
 use crate::http::mlflow::MlflowState;
-use crate::http::mlflow::args::Args;
+use crate::http::mlflow::args::{Args, InPath};
 use crate::http::mlflow::refusal::{Answer, Refusal};
 
 /// Bytes that are read at a time.
@@ -23,7 +23,7 @@ const PART: u64 = 256 << 10;
 
 pub(in crate::http::mlflow) async fn by_path(
     State(state): State<MlflowState>,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     send(&state, &artifacts::proxied(&path)?, &headers).await
@@ -34,18 +34,21 @@ pub(in crate::http::mlflow) async fn of_run(
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
+    let path = artifacts::clean(&args.required("path")?)?;
     let row = state.tracking.run_row(&args.run_id()?).await?;
-    send(&state, &state.tracking.place_of_run(&row, &args.required("path")?).await?, &headers).await
+    send(&state, &state.tracking.place_of_run(&row, &path).await?, &headers).await
 }
 
 pub(in crate::http::mlflow) async fn of_model(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
+    let unnamed = || Refusal::bad("Request must include the \"artifact_file_path\" query parameter.");
+    let path = artifacts::clean(&args.given("artifact_file_path")?.ok_or_else(unnamed)?)?;
     let model = state.tracking.logged_model(&id).await?;
-    let place = model.place(&state.tracking, &args.required("artifact_file_path")?)?;
+    let place = model.place(&state.tracking, &path)?;
     send(&state, &place, &headers).await
 }
 
@@ -54,11 +57,17 @@ pub(in crate::http::mlflow) async fn of_version(
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
-    let (name, version) = (args.required("name")?, args.required("version")?);
     let path = artifacts::clean(&args.required("path")?)?;
+    let (name, version) = (args.required("name")?, args.required("version")?);
     let root = crate::http::mlflow::model_versions::root(&state, &name, &version).await?;
-    let root = state.tracking.roots().find(&root)?;
-    let root = root.ok_or_else(|| Refusal::missing(format!("No such artifact: '{path}'")))?;
+    let missing = || Refusal::missing(format!("No such artifact: '{path}'"));
+    let root = match root.strip_prefix("runs:/").map(|at| at.split_once('/').unwrap_or((at, ""))) {
+        Some((run, below)) => {
+            let row = state.tracking.run_row(run).await?;
+            state.tracking.place_of_run(&row, below).await?
+        }
+        None => state.tracking.roots().find(&root)?.ok_or_else(missing)?,
+    };
     send(&state, &root.join(&path), &headers).await
 }
 
@@ -205,6 +214,10 @@ fn disposition(name: &str) -> String {
         .chars()
         .map(|c| if c.is_ascii_graphic() && !"\"\\;%".contains(c) || c == ' ' { c } else { '_' })
         .collect();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.is_empty() && name.bytes().all(token) {
+        return format!("attachment; filename={name}");
+    }
     if plain == name {
         return format!("attachment; filename=\"{plain}\"");
     }
@@ -246,7 +259,7 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_header() {
-        assert_eq!(disposition("model.onnx"), "attachment; filename=\"model.onnx\"");
+        assert_eq!(disposition("model.onnx"), "attachment; filename=model.onnx");
         assert_eq!(
             disposition("a\";x=é.txt"),
             "attachment; filename=\"a__x=_.txt\"; filename*=UTF-8''a%22%3Bx%3D%C3%A9.txt"
