@@ -735,6 +735,8 @@ for value in ("0", "-1", '"x"'):
 known('"run_ids": ["$h1"], "metric_key": "m"}', "MLflow leaves negative steps out")
 known("get-history {\"run_id\": \"$h1\", \"metric_key\": \"m\"}", "the whole history, as the client means it; MLflow answers a page of nothing")
 known("filter metric.acc <= 0.5", "MLflow takes NaN for zero")
+known("filter refused: params.depth = 3", "a bare number compares parameters as numbers")
+known('runs/get {"run_id": "$lrun"}', "a metric says what it was measured of and on, as its history does")
 known("long experiment tag", "20,000 characters are taken, as newer servers do")
 known('experiments/get {"experiment_id": "$e1"}', "the long tag from above")
 known("rename to a taken name", "the code says what it is")

@@ -112,7 +112,8 @@ impl Tracking {
 
 /// Shows the columns that clients read as tags among the tags, where those do not say otherwise.
 fn columns_as_tags(run: &mut Listed, wanted: &Pick) {
-    let user = Some(run.user.as_str()).filter(|user| !user.is_empty());
+    // A client's tags are its own; it sets this one itself where it wants it.
+    let user = Some(run.user.as_str()).filter(|user| !user.is_empty() && !run.of_client);
     for (key, value) in [(RUN_NAME, Some(run.name.as_str())), (PARENT, run.parent.as_deref()), (USER, user)] {
         let Some(value) = value.filter(|_| wanted.takes(key)) else { continue };
         // Quotes in values are escaped, so that this is a key and nothing else.

@@ -74,7 +74,8 @@ impl Tracking {
     /// When the experiment does not exist or is deleted, or a tag is out of bounds.
     pub async fn create_run(&self, new: NewRun) -> Result<Run, Error> {
         let missing = || Error::ExperimentNotFound { id: new.experiment.clone() };
-        let experiment: i64 = new.experiment.parse().map_err(|_| missing())?;
+        let unreadable = |_| Error::ExperimentId { id: new.experiment.clone() };
+        let experiment: i64 = new.experiment.parse().map_err(unreadable)?;
         let mut tags = new.tags;
         // Any name is taken here, as MLflow does; one that is set later is looked at more closely.
         for (key, value) in &mut tags {

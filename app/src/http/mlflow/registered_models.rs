@@ -224,8 +224,8 @@ pub(super) async fn set_alias(
     let (name, alias, number) = (args.required("name")?, args.required("alias")?, number(&args)?);
     limits::alias(&alias)?;
     let meta = state.tracking.meta();
-    meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
     super::model_versions::find(&state, &name, number).await?;
+    meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
     let (at, because) = (state.tracking.now(), because(&caller, "alias set by a client of the MLflow API"));
     let mover = if caller.step().is_some() { Mover::Step } else { Mover::Client };
     protect::set_alias(state.tracking.store(), (&name, &alias), number, mover, because, at).await?;

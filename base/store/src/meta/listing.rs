@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rondo_core::run::RunRow;
+use rondo_core::run::{RunKind, RunRow};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 
@@ -82,6 +82,8 @@ pub struct Listed {
     pub ended: Option<i64>,
     /// Whether it has been deleted (softly).
     pub deleted: bool,
+    /// Whether a client of the tracking protocol made it.
+    pub of_client: bool,
     /// The newest of each metric: a JSON list of `key`, `value`, `timestamp`, `step`.
     pub metrics: String,
     /// Parameters: a JSON list of `key`, `value`.
@@ -212,6 +214,7 @@ fn listed(row: &Row<'_>) -> Result<Listed, Error> {
         started: row.get(6)?,
         ended: row.get(7)?,
         deleted: row.get(8)?,
+        of_client: row.get_ref(9)?.as_str().ok() == Some(RunKind::Client.text()),
         ..Listed::default()
     })
 }
