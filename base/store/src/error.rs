@@ -110,6 +110,12 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// Nobody could say any more who may what.
+    #[error("user `{name}` is the last administrator")]
+    LastAdmin {
+        /// The user.
+        name: String,
+    },
     /// A parameter was logged before with another value.
     #[error("parameter `{key}` of run {run} was logged as `{old}`, not as `{new}`")]
     ParameterChanged {
@@ -165,6 +171,7 @@ impl Explain for Error {
             Self::ObjectNotFound(_) => Code::ObjectNotFound,
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
             Self::RefMoved { .. } => Code::RefMoved,
+            Self::LastAdmin { .. } => Code::LastAdmin,
             Self::ParameterChanged { .. } => Code::ParameterChanged,
             Self::Closed => Code::Interrupted,
         }
@@ -175,6 +182,7 @@ impl Explain for Error {
             Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Corrupt { .. } => vec!["rondo data verify".to_owned()],
+            Self::LastAdmin { .. } => vec!["rondo admin user role ANOTHER admin".to_owned()],
             Self::Io { .. }
             | Self::Database(_)
             | Self::Record { .. }

@@ -4,6 +4,7 @@
 //! writer (see [`writer`]), which commits what has gathered in one transaction and only then answers, so
 //! that many small writes share one sync of the disk. Writers of several processes wait for each other.
 
+pub mod access;
 pub mod cache;
 pub mod columns;
 pub mod datasets;
@@ -38,10 +39,11 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
+    include_str!("../migrations/0004_access.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.
