@@ -9,8 +9,10 @@ use rondo_store::Store;
 use serde_json::json;
 
 use super::Session;
+use super::doorway::Doorway;
 use super::failure::Outcome;
-use crate::http::mlflow::{MlflowState, Mode};
+use crate::http::access::Door;
+use crate::http::mlflow::MlflowState;
 use crate::http::server::Server;
 use crate::http::tracking_router;
 use crate::platform::WallClock;
@@ -22,10 +24,8 @@ pub struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
     listen: String,
-    /// Listen beyond this machine although anyone who reaches it may do everything: put a proxy that asks
-    /// who is there before it
-    #[arg(long)]
-    open_to_network: bool,
+    #[command(flatten)]
+    door: Doorway,
 
     /// The folder of the store; of a project its `.rondo`
     #[arg(long, value_name = "DIR", default_value = ".rondo")]
@@ -42,14 +42,15 @@ pub struct Args {
 /// # Errors
 /// When the store cannot be opened or the address cannot be listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    super::up::refuse_network(&args.listen, args.open_to_network)?;
     let store = Store::open(&args.data).await?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     store.meta().ensure_default_experiment(now(&clock)).await?;
+    let plan = args.door.plan(&args.listen, &store, session).await?;
     let upkeep = args
         .keep_deleted
         .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
-    let state = MlflowState::new(store.clone(), clock, Mode::Open);
+    let door = Door::new(&store, clock.clone(), plan);
+    let state = MlflowState::new(store.clone(), clock, door);
     let server = Server::start(&args.listen, tracking_router(state)).await?;
     let url = server.url();
     session.printer().result(

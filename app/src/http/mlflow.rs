@@ -2,7 +2,7 @@
 //!
 //! Each handler reads its arguments, calls [`rondo_tracking`] or the store, and shows the answer as the
 //! client reads it; what a value means is decided there and not here. Every route exists under `/api` and
-//! under `/ajax-api`. No request reaches a handler but through `guard`.
+//! under `/ajax-api`. Each names what its handler needs of the caller, see [`super::access`].
 //!
 //! | file | routes |
 //! |---|---|
@@ -13,11 +13,10 @@
 //! | `logged_models` | `logged-models/*` |
 //! | `registered_models` | `registered-models/*` |
 //! | `model_versions` | `model-versions/*` |
+//! | `users`, `permissions` | `users/*`, `experiments/permissions/*`, `registered-models/permissions/*` |
 //! | `about` | `/health`, `/version`, `server-info` |
 
-mod access;
 mod args;
-pub(crate) mod guard;
 mod refusal;
 mod show;
 mod show_registry;
@@ -28,42 +27,37 @@ mod experiments;
 mod logged_models;
 mod metrics;
 mod model_versions;
+mod permissions;
 mod registered_models;
 mod runs;
+mod users;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, patch, post};
 use rondo_core::ports::Clock;
 use rondo_store::Store;
 use rondo_tracking::Tracking;
 
-pub use access::StepAccess;
+use super::access::On::{self, Experiment, Model};
+use super::access::Rule::{Admin, Delete, Edit, Known, Listed, Make, Manage, Public, Read};
+use super::access::routes::{closed, delete, get, patch, post};
+use super::access::{Door, Routes};
 
-/// Who is let in without a step's token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Anyone who reaches the address: a server on loopback that was started to be used.
-    Open,
-    /// Nobody: a pipeline that listens for its own steps.
-    StepsOnly,
-}
+/// The largest JSON body: a dataset's profile alone may have 16 MiB.
+const LARGE: usize = 64 << 20;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct MlflowState {
     tracking: Tracking,
-    mode: Mode,
-    steps: Arc<access::Steps>,
-    hosts: Arc<[String]>,
+    door: Door,
 }
 
 impl MlflowState {
-    /// Tracking over a store for whom the mode lets in.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, mode: Mode) -> Self {
-        Self { tracking: Tracking::new(store, clock), mode, steps: Arc::default(), hosts: Arc::from([]) }
+    /// Tracking over a store, for whom the door lets in.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, door: Door) -> Self {
+        Self { tracking: Tracking::new(store, clock), door }
     }
 
     /// What it serves.
@@ -71,129 +65,166 @@ impl MlflowState {
         &self.tracking
     }
 
-    /// Also answers to these names in the `Host` header; localhost and addresses are always answered.
-    pub fn with_hosts(self, hosts: Vec<String>) -> Self {
-        Self { hosts: hosts.into(), ..self }
+    /// The door before it.
+    pub const fn door(&self) -> &Door {
+        &self.door
     }
 
-    /// What lets steps in: give it to the pipeline, with the root URL that this state is served under.
-    pub fn access(&self, url: &str) -> StepAccess {
-        StepAccess::new(self.steps.clone(), url)
+    /// Something that permissions are on got another name, or went: those who are held in memory are read
+    /// anew.
+    async fn access_changed(&self) -> Result<(), rondo_store::Error> {
+        match self.door.keeper() {
+            Some(keeper) => keeper.refresh().await,
+            None => Ok(()),
+        }
     }
 }
 
-/// Puts other routes behind the same door: host, origin, caller.
-pub fn guarded(router: Router, state: MlflowState) -> Router {
-    router.layer(axum::middleware::from_fn_with_state(state, guard::guard))
+/// The wire alone, behind its door.
+pub fn router(state: MlflowState) -> Router {
+    let door = state.door.clone();
+    closed(routes().behind(&door, state), &door)
 }
 
 /// All routes of the wire.
-pub fn router(state: MlflowState) -> Router {
-    Router::new()
-        .route("/health", get(about::health))
-        .route("/version", get(about::version))
-        .route("/get-artifact", get(artifacts::of_run))
-        .route("/model-versions/get-artifact", get(artifacts::of_version))
+pub fn routes() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/health", get(Public, about::health))
+        .route("/version", get(Public, about::version))
+        .route("/get-artifact", get(Read(Experiment), artifacts::of_run))
+        .route("/model-versions/get-artifact", get(Read(Model), artifacts::of_version))
         .nest("/api/2.0/mlflow", api())
         .nest("/ajax-api/2.0/mlflow", api())
-        .route("/ajax-api/2.0/mlflow/upload-artifact", post(artifacts::upload_of_run))
+        .route(
+            "/ajax-api/2.0/mlflow/upload-artifact",
+            post(Edit(Experiment), artifacts::upload_of_run).streamed(),
+        )
         .nest("/api/3.0/mlflow", newer())
         .nest("/ajax-api/3.0/mlflow", newer())
         .nest("/api/2.0/mlflow-artifacts", proxy())
         .nest("/ajax-api/2.0/mlflow-artifacts", proxy())
-        // Artifacts are streamed and JSON bodies have a bound of their own.
-        .layer(DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn_with_state(state.clone(), guard::guard))
-        .with_state(state)
 }
 
-fn api() -> Router<MlflowState> {
-    Router::new()
-        .route("/experiments/create", post(experiments::create))
-        .route("/experiments/get", get(experiments::get))
-        .route("/experiments/get-by-name", get(experiments::get_by_name))
-        .route("/experiments/search", post(experiments::search).get(experiments::search))
-        .route("/experiments/delete", post(experiments::delete))
-        .route("/experiments/restore", post(experiments::restore))
-        .route("/experiments/update", post(experiments::update))
-        .route("/experiments/set-experiment-tag", post(experiments::set_tag))
-        .route("/experiments/delete-experiment-tag", post(experiments::delete_tag))
-        .route("/runs/create", post(runs::create))
-        .route("/runs/get", get(runs::get))
-        .route("/runs/update", post(runs::update))
-        .route("/runs/delete", post(runs::delete))
-        .route("/runs/restore", post(runs::restore))
-        .route("/runs/log-metric", post(runs::log_metric))
-        .route("/runs/log-parameter", post(runs::log_param))
-        .route("/runs/set-tag", post(runs::set_tag))
-        .route("/runs/delete-tag", post(runs::delete_tag))
-        .route("/runs/log-batch", post(runs::log_batch))
-        .route("/runs/log-inputs", post(runs::log_inputs))
-        .route("/runs/outputs", post(runs::log_outputs))
-        .route("/runs/log-model", post(runs::log_model))
-        .route("/runs/search", post(runs::search))
-        .route("/metrics/get-history", get(metrics::history))
-        .route("/metrics/get-history-bulk", get(metrics::history_bulk))
-        .route("/metrics/get-history-bulk-interval", get(metrics::history_bulk_interval))
-        .route("/artifacts/list", get(artifacts::list))
+fn api() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/experiments/create", post(Make(Experiment), experiments::create))
+        .route("/experiments/get", get(Read(Experiment), experiments::get))
+        .route("/experiments/get-by-name", get(Read(Experiment), experiments::get_by_name))
+        .route(
+            "/experiments/search",
+            post(Listed(Experiment), experiments::search).get(Listed(Experiment), experiments::search),
+        )
+        .route("/experiments/delete", post(Manage(Experiment), experiments::delete))
+        .route("/experiments/restore", post(Manage(Experiment), experiments::restore))
+        .route("/experiments/update", post(Edit(Experiment), experiments::update))
+        .route("/experiments/set-experiment-tag", post(Edit(Experiment), experiments::set_tag))
+        .route("/experiments/delete-experiment-tag", post(Edit(Experiment), experiments::delete_tag))
+        .route("/runs/create", post(Edit(Experiment), runs::create))
+        .route("/runs/get", get(Read(Experiment), runs::get))
+        .route("/runs/update", post(Edit(Experiment), runs::update))
+        .route("/runs/delete", post(Delete(Experiment), runs::delete))
+        .route("/runs/restore", post(Delete(Experiment), runs::restore))
+        .route("/runs/log-metric", post(Edit(Experiment), runs::log_metric))
+        .route("/runs/log-parameter", post(Edit(Experiment), runs::log_param))
+        .route("/runs/set-tag", post(Edit(Experiment), runs::set_tag))
+        .route("/runs/delete-tag", post(Edit(Experiment), runs::delete_tag))
+        .route("/runs/log-batch", post(Edit(Experiment), runs::log_batch).body(LARGE))
+        .route("/runs/log-inputs", post(Edit(Experiment), runs::log_inputs).body(LARGE))
+        .route("/runs/outputs", post(Edit(Experiment), runs::log_outputs))
+        .route("/runs/log-model", post(Edit(Experiment), runs::log_model).body(LARGE))
+        .route("/runs/search", post(Listed(Experiment), runs::search))
+        .route("/metrics/get-history", get(Read(Experiment), metrics::history))
+        .route("/metrics/get-history-bulk", get(Read(Experiment), metrics::history_bulk))
+        .route("/metrics/get-history-bulk-interval", get(Read(Experiment), metrics::history_bulk_interval))
+        .route("/artifacts/list", get(Read(Experiment), artifacts::list))
         .merge(registry())
         .merge(models())
+        .merge(users())
+        .merge(permissions("/experiments/permissions", Experiment))
+        .merge(permissions("/registered-models/permissions", Model))
 }
 
-fn registry() -> Router<MlflowState> {
-    Router::new()
-        .route("/registered-models/create", post(registered_models::create))
-        .route("/registered-models/get", get(registered_models::get))
-        .route("/registered-models/update", patch(registered_models::update))
-        .route("/registered-models/rename", post(registered_models::rename))
-        .route("/registered-models/delete", delete(registered_models::delete))
-        .route("/registered-models/search", get(registered_models::search))
+fn registry() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/registered-models/create", post(Make(Model), registered_models::create))
+        .route("/registered-models/get", get(Read(Model), registered_models::get))
+        .route("/registered-models/update", patch(Edit(Model), registered_models::update))
+        .route("/registered-models/rename", post(Manage(Model), registered_models::rename))
+        .route("/registered-models/delete", delete(Manage(Model), registered_models::delete))
+        .route("/registered-models/search", get(Listed(Model), registered_models::search))
         .route(
             "/registered-models/get-latest-versions",
-            post(registered_models::latest).get(registered_models::latest),
+            post(Read(Model), registered_models::latest).get(Read(Model), registered_models::latest),
         )
         .route(
             "/registered-models/alias",
-            get(registered_models::get_alias)
-                .post(registered_models::set_alias)
-                .delete(registered_models::delete_alias),
+            get(Read(Model), registered_models::get_alias)
+                .post(Edit(Model), registered_models::set_alias)
+                .delete(Delete(Model), registered_models::delete_alias),
         )
-        .route("/registered-models/set-tag", post(registered_models::set_tag))
-        .route("/registered-models/delete-tag", delete(registered_models::delete_tag))
-        .route("/model-versions/create", post(model_versions::create))
-        .route("/model-versions/get", get(model_versions::get))
-        .route("/model-versions/update", patch(model_versions::update))
-        .route("/model-versions/delete", delete(model_versions::delete))
-        .route("/model-versions/search", get(model_versions::search))
-        .route("/model-versions/get-download-uri", get(model_versions::download_uri))
-        .route("/model-versions/transition-stage", post(model_versions::transition))
-        .route("/model-versions/set-tag", post(model_versions::set_tag))
-        .route("/model-versions/delete-tag", delete(model_versions::delete_tag))
+        .route("/registered-models/set-tag", post(Edit(Model), registered_models::set_tag))
+        .route("/registered-models/delete-tag", delete(Edit(Model), registered_models::delete_tag))
+        .route("/model-versions/create", post(Edit(Model), model_versions::create))
+        .route("/model-versions/get", get(Read(Model), model_versions::get))
+        .route("/model-versions/update", patch(Edit(Model), model_versions::update))
+        .route("/model-versions/delete", delete(Delete(Model), model_versions::delete))
+        .route("/model-versions/search", get(Listed(Model), model_versions::search))
+        .route("/model-versions/get-download-uri", get(Read(Model), model_versions::download_uri))
+        .route("/model-versions/transition-stage", post(Edit(Model), model_versions::transition))
+        .route("/model-versions/set-tag", post(Edit(Model), model_versions::set_tag))
+        .route("/model-versions/delete-tag", delete(Edit(Model), model_versions::delete_tag))
 }
 
-fn models() -> Router<MlflowState> {
-    Router::new()
-        .route("/logged-models", post(logged_models::create))
-        .route("/logged-models/search", post(logged_models::search))
+fn models() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/logged-models", post(Edit(Experiment), logged_models::create))
+        .route("/logged-models/search", post(Listed(Experiment), logged_models::search))
         .route(
             "/logged-models/{model_id}",
-            get(logged_models::get).patch(logged_models::finalize).delete(logged_models::delete),
+            get(Read(Experiment), logged_models::get)
+                .patch(Edit(Experiment), logged_models::finalize)
+                .delete(Delete(Experiment), logged_models::delete),
         )
-        .route("/logged-models/{model_id}/tags", patch(logged_models::set_tags))
-        .route("/logged-models/{model_id}/tags/{key}", delete(logged_models::delete_tag))
-        .route("/logged-models/{model_id}/params", post(logged_models::log_params))
-        .route("/logged-models/{model_id}/artifacts/directories", get(logged_models::list_artifacts))
-        .route("/logged-models/{model_id}/artifacts/files", get(artifacts::of_model))
+        .route("/logged-models/{model_id}/tags", patch(Edit(Experiment), logged_models::set_tags))
+        .route("/logged-models/{model_id}/tags/{key}", delete(Edit(Experiment), logged_models::delete_tag))
+        .route("/logged-models/{model_id}/params", post(Edit(Experiment), logged_models::log_params))
+        .route(
+            "/logged-models/{model_id}/artifacts/directories",
+            get(Read(Experiment), logged_models::list_artifacts),
+        )
+        .route("/logged-models/{model_id}/artifacts/files", get(Read(Experiment), artifacts::of_model))
 }
 
-fn newer() -> Router<MlflowState> {
-    models().route("/server-info", get(about::server_info))
+fn users() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/users/create", post(Admin, users::create))
+        .route("/users/get", get(Known, users::get))
+        .route("/users/list", get(Admin, users::list))
+        .route("/users/update-password", patch(Known, users::update_password))
+        .route("/users/update-admin", patch(Admin, users::update_admin))
+        .route("/users/delete", delete(Admin, users::delete))
 }
 
-fn proxy() -> Router<MlflowState> {
-    Router::new().route("/artifacts", get(artifacts::proxy_list)).route(
+fn permissions(at: &str, on: On) -> Routes<MlflowState> {
+    let below = Routes::new()
+        .route("/create", post(Manage(on), permissions::create))
+        .route("/get", get(Manage(on), permissions::get))
+        .route("/update", patch(Manage(on), permissions::update))
+        .route("/delete", delete(Manage(on), permissions::delete));
+    Routes::new().nest(at, below)
+}
+
+fn newer() -> Routes<MlflowState> {
+    models().route("/server-info", get(Known, about::server_info))
+}
+
+fn proxy() -> Routes<MlflowState> {
+    Routes::new().route("/artifacts", get(Read(Experiment), artifacts::proxy_list)).route(
         "/artifacts/{*path}",
-        get(artifacts::download).put(artifacts::upload).delete(artifacts::delete),
+        get(Read(Experiment), artifacts::download)
+            .put(Edit(Experiment), artifacts::upload)
+            .delete(Delete(Experiment), artifacts::delete)
+            .streamed(),
     )
 }
 

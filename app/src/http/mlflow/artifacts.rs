@@ -20,7 +20,10 @@ use super::MlflowState;
 use super::args::Args;
 use super::refusal::{Answer, Refusal};
 use super::show::File;
+use crate::http::access::Caller;
 
+/// How long a sender may send nothing in the middle of an upload.
+const STALL: std::time::Duration = std::time::Duration::from_secs(60);
 /// Bytes that are read at a time.
 const PART: u64 = 256 << 10;
 
@@ -47,35 +50,51 @@ pub(super) async fn listing(
     Ok(Listing { root_uri, files: files.collect() })
 }
 
-pub(super) async fn list(State(state): State<MlflowState>, args: Args) -> Answer<Json<Listing>> {
+pub(super) async fn list(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Listing>> {
     let id = args.run_id()?;
     let path = artifacts::clean(&args.text("path")?.unwrap_or_default())?;
+    caller.run(&id).await?;
     let row = state.tracking.run_row(&id).await?;
     let location = state.tracking.experiment(&row.experiment.to_string()).await?.artifact_location;
     let root = artifacts::run_root(&location, row.id);
     Ok(Json(listing(&state, &Place { owner: row.id.hex(), path }, Some(root), false).await?))
 }
 
-pub(super) async fn proxy_list(State(state): State<MlflowState>, args: Args) -> Answer<Json<Listing>> {
+pub(super) async fn proxy_list(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Listing>> {
     let path = args.text("path")?.unwrap_or_default();
-    Ok(Json(listing(&state, &artifacts::proxied(&path)?, None, true).await?))
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    Ok(Json(listing(&state, &place, None, true).await?))
 }
 
 pub(super) async fn upload(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(path): Path<String>,
     request: Request<Body>,
 ) -> Answer<Json<Value>> {
-    take(&state, artifacts::proxied(&path)?, &path, request.into_body()).await
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    take(&state, place, &path, request.into_body()).await
 }
 
 /// The same for those who know the run and not its root.
 pub(super) async fn upload_of_run(
     State(state): State<MlflowState>,
+    caller: Caller,
     Query(query): Query<HashMap<String, String>>,
     request: Request<Body>,
 ) -> Answer<Json<Value>> {
     let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    caller.run(given("run_uuid")).await?;
     let row = state.tracking.run_row(given("run_uuid")).await?;
     let path = artifacts::clean(given("path"))?;
     take(&state, Place { owner: row.id.hex(), path }, given("path"), request.into_body()).await
@@ -109,10 +128,14 @@ async fn receive(state: &MlflowState, body: Body) -> Answer<Stored> {
     });
     let mut body = body.into_data_stream();
     let mut whole = true;
-    while let Some(part) = body.next().await {
-        let Ok(part) = part else {
-            whole = false;
-            break;
+    loop {
+        let part = match tokio::time::timeout(STALL, body.next()).await {
+            Ok(Some(Ok(part))) => part,
+            Ok(None) => break,
+            Ok(Some(Err(_))) | Err(_) => {
+                whole = false;
+                break;
+            }
         };
         // A writer that has gone away has failed, and its error is the answer.
         if parts.send(Some(part)).await.is_err() {
@@ -132,36 +155,47 @@ async fn receive(state: &MlflowState, body: Body) -> Answer<Stored> {
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(path): Path<String>,
 ) -> Answer<Json<Value>> {
-    state.tracking.delete_artifacts(&artifacts::proxied(&path)?).await?;
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    state.tracking.delete_artifacts(&place).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn download(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    send(&state, &artifacts::proxied(&path)?, &headers).await
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    send(&state, &place, &headers).await
 }
 
 pub(super) async fn of_run(
     State(state): State<MlflowState>,
+    caller: Caller,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
-    let row = state.tracking.run_row(&args.run_id()?).await?;
+    let id = args.run_id()?;
+    caller.run(&id).await?;
+    let row = state.tracking.run_row(&id).await?;
     let path = artifacts::clean(&args.required("path")?)?;
     send(&state, &Place { owner: row.id.hex(), path }, &headers).await
 }
 
 pub(super) async fn of_model(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
+    caller.logged_model(&id).await?;
     let model = state.tracking.logged_model(&id).await?;
     let path = artifacts::clean(&args.required("artifact_file_path")?)?;
     send(&state, &Place { owner: model.row.id, path }, &headers).await
@@ -169,10 +203,12 @@ pub(super) async fn of_model(
 
 pub(super) async fn of_version(
     State(state): State<MlflowState>,
+    caller: Caller,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
     let (name, version) = (args.required("name")?, args.required("version")?);
+    caller.model(&name)?;
     let path = artifacts::clean(&args.required("path")?)?;
     let root = super::model_versions::root(&state, &name, &version).await?;
     let root =

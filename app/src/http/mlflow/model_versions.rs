@@ -1,7 +1,9 @@
 //! `model-versions/*`
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
+use rondo_core::access::Right;
+use rondo_store::meta::access::Subject;
 use rondo_store::meta::registered::{ClientVersion, Tagged, Version};
 use rondo_store::meta::search::{Query, Room};
 use rondo_tracking::{artifacts, filter, page};
@@ -9,11 +11,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::access::Caller;
 use super::args::{Args, wrong};
 use super::refusal::{Answer, Refusal};
-use super::registered_models::{because, check_tag, named, tags};
+use super::registered_models::{check_tag, named, tags};
 use super::show_registry::{VersionShown, version};
+use crate::http::access::Caller;
 
 const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
 
@@ -47,26 +49,39 @@ pub(super) async fn find(state: &MlflowState, name: &str, number: i64) -> Answer
     }
 }
 
-pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn create(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, source) = (args.required("name")?, args.required("source")?);
+    caller.model(&name)?;
     let given = |field: &str| Ok::<_, Refusal>(args.text(field)?.filter(|text| !text.is_empty()));
     let (tags, now) = (tags(&args)?, state.tracking.now());
     let prompt = tags.iter().any(|(key, value)| key == filter::PROMPT && value == "true");
     let (mut run, mut model_id) = (given("run_id")?, given("model_id")?);
     if let Some(run) = &run {
+        caller.run_for(Right::Read, run).await?;
         state.tracking.run_row(run).await?;
     }
     if !prompt {
-        let of = owner(&state, &source).await?;
+        let of = owner(&state, &caller, &source).await?;
         model_id = model_id.or(of);
     } else if source.contains(['/', '\\', ':']) {
         return Err(bad_source(&source));
     }
     if let Some(model) = &model_id {
+        caller.logged_model_for(Right::Read, model).await?;
         let logged = state.tracking.logged_model(model).await?;
         run = run.or(logged.row.run);
     }
-    let said = ClientVersion { source, run, model_id, run_link: given("run_link")?, user: None };
+    let said = ClientVersion {
+        source,
+        run,
+        model_id,
+        run_link: given("run_link")?,
+        user: caller.user().map(str::to_owned),
+    };
     let description = args.text("description")?.unwrap_or_default();
     let made = state.tracking.meta().create_client_version(&name, said, &description, tags, now).await;
     one(&state, &name, made.map_err(|error| named(error, &name))?).await
@@ -80,15 +95,18 @@ fn bad_source(source: &str) -> Refusal {
     ))
 }
 
-/// Checks that a version's source is something of this server; the logged model that it is, where it is one.
-async fn owner(state: &MlflowState, source: &str) -> Answer<Option<String>> {
+/// Checks that a version's source is something of this server that the caller may see; the logged model that
+/// it is, where it is one.
+async fn owner(state: &MlflowState, caller: &Caller, source: &str) -> Answer<Option<String>> {
     if let Some(model) = source.strip_prefix("models:/") {
         let model = model.trim_start_matches('/');
         if model.starts_with("m-") {
+            caller.logged_model_for(Right::Read, model).await?;
             state.tracking.logged_model(model).await?;
             return Ok(Some(model.to_owned()));
         }
         let (name, number) = model.split_once('/').ok_or_else(|| bad_source(source))?;
+        caller.may(Right::Read, &Subject::Model(name.to_owned()))?;
         find(state, name, number.parse().map_err(|_| bad_source(source))?).await?;
         return Ok(None);
     }
@@ -96,6 +114,7 @@ async fn owner(state: &MlflowState, source: &str) -> Answer<Option<String>> {
         return Err(bad_source(source));
     }
     let place = artifacts::uri(source).map_err(|_| bad_source(source))?.ok_or_else(|| bad_source(source))?;
+    caller.artifacts_for(Right::Read, &place.owner).await?;
     if !state.tracking.owns_artifacts(&place.owner).await? {
         return Err(bad_source(source));
     }
@@ -124,26 +143,43 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
     Err(missing())
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
-    one(&state, &args.required("name")?, number(&args)?).await
+pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<One>> {
+    let name = args.required("name")?;
+    caller.model(&name)?;
+    one(&state, &name, number(&args)?).await
 }
 
-pub(super) async fn download_uri(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn download_uri(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let root = root(&state, &name, &number.to_string()).await?;
     Ok(Json(json!({ "artifact_uri": root })))
 }
 
-pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn update(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     find(&state, &name, number).await?;
     let (description, now) = (args.text("description")?.unwrap_or_default(), state.tracking.now());
     state.tracking.meta().note_version(&name, number, Some(description), None, false, now).await?;
     one(&state, &name, number).await
 }
 
-pub(super) async fn transition(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn transition(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, number, asked) = (args.required("name")?, number(&args)?, args.required("stage")?);
+    caller.model(&name)?;
     let stage = STAGES.iter().find(|stage| stage.eq_ignore_ascii_case(&asked));
     let stage = *stage.ok_or_else(|| wrong("stage", &Value::String(asked.clone())))?;
     let archive = args.flag("archive_existing_versions")?.unwrap_or(false);
@@ -161,10 +197,11 @@ pub(super) async fn transition(State(state): State<MlflowState>, args: Args) -> 
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let found = find(&state, &name, number).await?;
     if found.of_client().is_none() {
         return Err(Refusal::invalid(format!(
@@ -172,7 +209,7 @@ pub(super) async fn delete(
              of its predictions refers to it"
         )));
     }
-    let because = because(&caller, "model version deleted");
+    let because = caller.because("model version deleted");
     state.tracking.meta().delete_version(&name, number, because, state.tracking.now()).await?;
     Ok(Json(json!({})))
 }
@@ -185,9 +222,14 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Many>> {
+    let condition = filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?;
     let query = Query {
-        filter: filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?,
+        filter: caller.narrowed(Room::Versions, condition),
         order: filter::order(Room::Versions, &args.texts("order_by")?)?,
         after: page::place(&args.text("page_token")?.unwrap_or_default())?,
         ..Query::all(Room::Versions, page::size(args.int("max_results")?, 10_000, 200_000)?)
@@ -207,8 +249,13 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
     Ok(Json(Many { model_versions, next_page_token: found.next.as_deref().map(page::token) }))
 }
 
-pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn set_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let (key, value) = (args.required("key")?, args.present("value")?);
     check_tag(&key, &value)?;
     find(&state, &name, number).await?;
@@ -217,8 +264,13 @@ pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Ans
     Ok(Json(json!({})))
 }
 
-pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number, key) = (args.required("name")?, number(&args)?, args.required("key")?);
+    caller.model(&name)?;
     find(&state, &name, number).await?;
     let what = Tagged::Version(name, number);
     state.tracking.meta().tag_registered(what, &key, None, state.tracking.now()).await?;

@@ -440,7 +440,7 @@ async fn require(conn: &mut SqliteConnection, subject: &Subject) -> Result<(), E
     if found.is_some() { Ok(()) } else { Err(Error::NotFound { kind, name, code }) }
 }
 
-/// A server without an administrator could not be given one over the wire: refused while `name` is the last.
+/// A server without an administrator could not be given one over the wire: the last one stays.
 async fn keep_an_admin(conn: &mut SqliteConnection, name: &str) -> Result<(), Error> {
     let row = sqlx::query(
         "SELECT (SELECT COUNT(*) FROM account) AS users,
@@ -529,9 +529,11 @@ mod tests {
         moved().await;
         meta.create_model("m", "", Vec::new(), at).await.unwrap();
         let on = |name: &str| Subject::Model(name.to_owned());
-        for (subject, permission) in
-            [(on("m"), Permission::Edit), (on("m"), Permission::Read), (Subject::Experiment(0), Permission::None)]
-        {
+        for (subject, permission) in [
+            (on("m"), Permission::Edit),
+            (on("m"), Permission::Read),
+            (Subject::Experiment(0), Permission::None),
+        ] {
             meta.set_permission("ada", subject, Some(permission), why(), at).await.unwrap();
             moved().await;
         }

@@ -3,40 +3,75 @@
 //! The client in a step's process takes `MLFLOW_RUN_ID` for its first `start_run`, ends that run when it
 //! sees fit, may go on with runs of its own, and may turn to another experiment. Rondo's step goes on all
 //! the while. What is remembered here is what makes both true; it ends with the step.
+//!
+//! A step's token opens no more than its work needs: it reads, it writes in its own experiments (its run's,
+//! and those that its client made or turned to), adds to the registry, and deletes nothing there.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use rondo_core::access::Right;
 use rondo_core::ports::TrackingAccess;
 use rondo_core::{Digest, RunId};
+use rondo_store::meta::access::Subject;
+
+/// What a step's token begins with.
+pub(super) const PREFIX: &str = "rondo-step-";
 
 /// A step that is under way.
 #[derive(Debug)]
-pub(super) struct Step {
+pub struct Step {
     run: RunId,
-    chosen: Mutex<Option<i64>>,
+    home: OnceLock<i64>,
+    turned_to: Mutex<TurnedTo>,
+}
+
+/// The experiments that a step's client has turned to.
+#[derive(Debug, Default)]
+struct TurnedTo {
+    last: Option<i64>,
+    all: HashSet<i64>,
 }
 
 impl Step {
     /// Its own run.
-    pub(super) const fn run(&self) -> RunId {
+    pub const fn run(&self) -> RunId {
         self.run
     }
 
     /// The experiment that its client last looked up by name. The client insists that the run it was
     /// given be filed under the experiment that it turned to, so that is what it is told.
-    pub(super) fn chosen(&self) -> Option<i64> {
-        *self.lock()
+    pub fn chosen(&self) -> Option<i64> {
+        self.lock().last
     }
 
     /// Its client has looked up an experiment by name.
-    pub(super) fn choose(&self, experiment: i64) {
-        *self.lock() = Some(experiment);
+    pub fn choose(&self, experiment: i64) {
+        let mut turned_to = self.lock();
+        turned_to.last = Some(experiment);
+        turned_to.all.insert(experiment);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<i64>> {
-        // One word is written at once: whoever panicked has left nothing half done.
-        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The experiment that its run was filed under when it first called.
+    pub(super) const fn home(&self) -> &OnceLock<i64> {
+        &self.home
+    }
+
+    /// What its token opens.
+    pub(super) fn may(&self, right: Right, subject: &Subject) -> bool {
+        match (right, subject) {
+            // A client that says no experiment writes to `Default`.
+            (Right::Read, _) | (Right::Edit, Subject::Model(_) | Subject::Experiment(0)) => true,
+            (Right::Edit | Right::Delete, Subject::Experiment(id)) => {
+                self.home.get() == Some(id) || self.lock().all.contains(id)
+            }
+            (Right::Delete, Subject::Model(_)) | (Right::Manage, _) => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TurnedTo> {
+        // Whoever panicked has left at worst an experiment that is remembered and not the last.
+        self.turned_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,25 +86,6 @@ impl Steps {
     pub(super) fn find(&self, token: &str) -> Option<Arc<Step>> {
         let steps = self.by_token.read().unwrap_or_else(PoisonError::into_inner);
         steps.get(&Digest::of(token.as_bytes())).cloned()
-    }
-}
-
-/// Who is calling.
-#[derive(Debug, Clone)]
-pub(super) enum Caller {
-    /// Somebody who was let in without a token.
-    Anyone,
-    /// A step's code.
-    Step(Arc<Step>),
-}
-
-impl Caller {
-    /// The step, where one is calling.
-    pub(super) fn step(&self) -> Option<&Step> {
-        match self {
-            Self::Anyone => None,
-            Self::Step(step) => Some(step),
-        }
     }
 }
 
@@ -89,8 +105,8 @@ impl StepAccess {
 impl TrackingAccess for StepAccess {
     fn admit(&self, run: RunId, experiment: &str) -> BTreeMap<String, String> {
         let random: [u8; 32] = rand::random();
-        let token = format!("rondo-step-{}", hex::encode(random));
-        let step = Arc::new(Step { run, chosen: Mutex::new(None) });
+        let token = format!("{PREFIX}{}", hex::encode(random));
+        let step = Arc::new(Step { run, home: OnceLock::new(), turned_to: Mutex::default() });
         let mut steps = self.steps.by_token.write().unwrap_or_else(PoisonError::into_inner);
         steps.insert(Digest::of(token.as_bytes()), step);
         BTreeMap::from([
