@@ -148,3 +148,6 @@ impl Door {
         self.inner.homes.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&run);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,14 +222,14 @@ impl Meta {
         let name = name.to_owned();
         self.write(move |conn| {
             Box::pin(async move {
-                let id = account_id(conn, &name).await?;
+                let (id, before) = account_role(conn, &name).await?;
                 sqlx::query("UPDATE account SET role = $2, updated = $3 WHERE id = $1")
                     .bind(id)
                     .bind(role.text())
                     .bind(at.millis())
                     .execute(&mut *conn)
                     .await?;
-                keep_an_admin(conn, &name).await?;
+                keep_an_admin(conn, &name, before).await?;
                 note(conn, &format!("user/{name}"), &because, at).await
             })
         })
@@ -244,9 +244,9 @@ impl Meta {
         let name = name.to_owned();
         self.write(move |conn| {
             Box::pin(async move {
-                let id = account_id(conn, &name).await?;
+                let (id, before) = account_role(conn, &name).await?;
                 sqlx::query("DELETE FROM account WHERE id = $1").bind(id).execute(&mut *conn).await?;
-                keep_an_admin(conn, &name).await?;
+                keep_an_admin(conn, &name, before).await?;
                 note(conn, &format!("user/{name}"), &because, at).await
             })
         })
@@ -364,10 +364,13 @@ impl Meta {
 }
 
 async fn account_id(conn: &mut SqliteConnection, name: &str) -> Result<i64, Error> {
-    let row =
-        sqlx::query("SELECT id FROM account WHERE name = $1").bind(name).fetch_optional(&mut *conn).await?;
-    let row = row.ok_or_else(|| no_user(name))?;
-    Ok(row.try_get("id")?)
+    Ok(account_role(conn, name).await?.0)
+}
+
+async fn account_role(conn: &mut SqliteConnection, name: &str) -> Result<(i64, Role), Error> {
+    let row = sqlx::query("SELECT id, role FROM account WHERE name = $1").bind(name);
+    let row = row.fetch_optional(&mut *conn).await?.ok_or_else(|| no_user(name))?;
+    Ok((row.try_get("id")?, word(&row, "role")?))
 }
 
 async fn account_name(conn: &mut SqliteConnection, id: i64) -> Result<String, Error> {
@@ -441,16 +444,16 @@ async fn require(conn: &mut SqliteConnection, subject: &Subject) -> Result<(), E
 }
 
 /// A server without an administrator could not be given one over the wire: the last one stays.
-async fn keep_an_admin(conn: &mut SqliteConnection, name: &str) -> Result<(), Error> {
-    let row = sqlx::query(
-        "SELECT (SELECT COUNT(*) FROM account) AS users,
-                (SELECT COUNT(*) FROM account WHERE role = $1) AS admins",
-    )
-    .bind(Role::Admin.text())
-    .fetch_one(conn)
-    .await?;
-    let (users, admins): (i64, i64) = (row.try_get("users")?, row.try_get("admins")?);
-    if users > 0 && admins == 0 { Err(Error::LastAdmin { name: name.to_owned() }) } else { Ok(()) }
+async fn keep_an_admin(conn: &mut SqliteConnection, name: &str, before: Role) -> Result<(), Error> {
+    let row = sqlx::query("SELECT COUNT(*) AS admins FROM account WHERE role = $1")
+        .bind(Role::Admin.text())
+        .fetch_one(conn)
+        .await?;
+    let admins: i64 = row.try_get("admins")?;
+    if before == Role::Admin && admins == 0 {
+        return Err(Error::LastAdmin { name: name.to_owned() });
+    }
+    Ok(())
 }
 
 fn no_user(name: &str) -> Error {
@@ -578,6 +581,8 @@ mod tests {
         let meta = store.meta();
         let at = Timestamp(5);
         meta.create_account("root", None, Role::Admin, why(), at).await.unwrap();
+        let gone = meta.delete_account("root", why(), at).await;
+        assert!(matches!(gone, Err(Error::LastAdmin { .. })), "also as the only user");
         meta.create_account("ada", None, Role::Viewer, why(), at).await.unwrap();
         let gone = meta.delete_account("root", why(), at).await;
         assert!(matches!(gone, Err(Error::LastAdmin { .. })));
