@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import requests
-from conftest import RONDO
+from conftest import RONDO, Rondo
 from security.conftest import PASSWORD, admin, serve
 
 HERE = Path(__file__).parent
@@ -97,6 +97,27 @@ def test_beyond_this_machine_somebody_has_to_be_able_to_come_in(tmp_path):
     finally:
         process.terminate()
         assert process.wait(timeout=20) == 0
+
+
+def test_a_projects_own_pages_ask_too(tmp_path):
+    Rondo(tmp_path)("new", "closed")
+    folder = tmp_path / "closed"
+    admin(folder / ".rondo", "user", "add", "root", "--role", "admin", password=PASSWORD + "\n")
+    process = subprocess.Popen([RONDO, "up", "--auth", "--listen", "127.0.0.1:0", "--json"], cwd=folder,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        url = json.loads(process.stdout.readline())["listen"]
+        for path in ["/", "/report", "/metrics", "/api/v1/endpoints", "/api/v1/requests", "/api/v1/runs", GET]:
+            assert requests.get(url + path, timeout=10).status_code == 401, path
+        for path in ["predict", "invocations", "truth", "advance"]:
+            path = f"{url}/api/v1/endpoints/any/{path}"
+            assert requests.post(path, json={}, timeout=10).status_code == 401, path
+            assert requests.post(path, json={}, auth=("root", PASSWORD), timeout=10).status_code in (400, 404, 422)
+        for path in ["/", "/metrics", "/api/v1/endpoints", "/api/v1/requests"]:
+            assert requests.get(url + path, auth=("root", PASSWORD), timeout=10).status_code == 200, path
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
 
 
 def test_a_name_that_was_allowed_is_answered_whatever_its_port(tmp_path):

@@ -67,3 +67,16 @@ fn own() -> Routes<AppState> {
         .route("/api/v1/endpoints/{name}/advance", post(Edit(Model), endpoints::advance))
         .route("/api/v1/requests", get(Read(Server), requests::list))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_project_is_open_to_anyone() {
+        let own = own();
+        for (path, rules) in own.table() {
+            assert!(!rules.is_empty() && rules.iter().all(|(_, rule)| *rule != Rule::Public), "{path}");
+        }
+    }
+}

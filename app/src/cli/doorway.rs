@@ -21,7 +21,8 @@ pub struct Doorway {
     /// who is there before it
     #[arg(long)]
     open_to_network: bool,
-    /// Names that this server is reached by, beside localhost and addresses
+    /// Names that this server is reached by, in which `*` stands for anything; localhost and addresses are
+    /// always answered
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
     /// How many requests of one client are worked on at a time

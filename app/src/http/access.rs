@@ -75,6 +75,7 @@ struct Inner {
     keeper: Option<Keeper>,
     crowd: Option<limits::Crowd>,
     audit: audit::Audit,
+    clock: Arc<dyn Clock>,
     homes: Mutex<(Instant, HashMap<RunId, i64>)>,
 }
 
@@ -107,7 +108,8 @@ impl Door {
                 hosts: plan.hosts,
                 keeper,
                 crowd: plan.at_once.map(limits::Crowd::new),
-                audit: audit::Audit::new(meta.clone(), clock),
+                audit: audit::Audit::new(meta.clone(), clock.clone()),
+                clock,
                 homes: Mutex::new((Instant::now(), HashMap::new())),
                 meta,
             }),

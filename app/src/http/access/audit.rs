@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::{Method, Uri};
 use rondo_core::journal::Because;
 use rondo_core::ports::Clock;
 use rondo_store::meta::Meta;
@@ -37,11 +38,11 @@ impl Audit {
     }
 
     /// A request was refused to somebody.
-    pub(super) fn refused(&self, refused: Refused, who: &str, method: &str, path: &str) {
+    pub(super) fn refused(&self, refused: Refused, who: &str, method: &Method, uri: &Uri) {
         let who: String = who.chars().take(255).collect();
         let Some(times) = self.count(refused.class(), &who, Instant::now()) else { return };
-        let path: String = path.chars().take(200).collect();
-        let evidence = json!({ "method": method, "path": path, "times": times });
+        let path: String = uri.path().chars().take(200).collect();
+        let evidence = json!({ "method": method.as_str(), "path": path, "times": times });
         let because = Because::new(&who, "request refused").with_evidence(evidence);
         let (meta, at) = (self.meta.clone(), self.clock.now());
         let name = format!("denied/{}", refused.class());

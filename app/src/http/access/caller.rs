@@ -122,9 +122,15 @@ impl Caller {
         Self { who, rule, door, asked }
     }
 
-    /// What the guard looks at once the handler has answered.
-    pub(super) fn asked(&self) -> Option<Arc<AtomicBool>> {
-        self.asked.clone()
+    /// Whether it may do everything, since nobody is asked who they are.
+    pub(super) const fn is_anyone(&self) -> bool {
+        matches!(self.who, Who::Anyone)
+    }
+
+    /// Whether the handler should have asked about something and has not.
+    pub(super) fn owes_a_question(&self) -> bool {
+        let asked = self.asked.as_ref().is_none_or(|asked| asked.load(Ordering::Relaxed));
+        self.rule.is_asked_by_the_handler() && !asked
     }
 
     /// Whether the rule lets it through to the handler. What only the handler can ask about is left to it.
@@ -430,6 +436,28 @@ impl Caller {
             Sight::AllBut(names) => named(names, attribute, Test::NotIn),
         };
         Condition::All(vec![filter, seen])
+    }
+
+    /// It has changed something in the registry: who it was goes to the journal, where anybody is known. Moves
+    /// of aliases have their own lines.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub async fn changed(
+        &self,
+        model: &str,
+        version: Option<i64>,
+        what: &str,
+    ) -> Result<(), rondo_store::Error> {
+        if self.is_anyone() {
+            return Ok(());
+        }
+        let name = match version {
+            Some(number) => format!("registry/{model}/{number}"),
+            None => format!("registry/{model}"),
+        };
+        let inner = &self.door.inner;
+        inner.meta.note(&name, self.because(what), inner.clock.now()).await
     }
 
     /// It has made an experiment or model: a user may do everything with what it has made.

@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
@@ -42,38 +41,12 @@ impl Lock {
 /// Lets a request through or refuses it, and marks the answer as one that no browser may reinterpret.
 pub(super) async fn guard(State(lock): State<Lock>, request: Request<Body>, next: Next) -> Response {
     let rule = lock.rule(request.method());
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let mut response = match admit(&lock.door, &parts, rule).await {
-        Ok((caller, _place)) => {
-            let bounds =
-                caller.asked().map(|asked| (asked, caller.clone(), parts.method.clone(), parts.uri.clone()));
-            parts.extensions.insert(caller);
-            let response = next.run(Request::from_parts(parts, body)).await;
-            match bounds {
-                Some((asked, caller, method, uri)) => {
-                    let refused = match response.status() {
-                        StatusCode::FORBIDDEN => Some(Refused::Forbidden),
-                        // It would be told what it may not know: the handler has a fault.
-                        status if status.is_success() && !asked.load(Ordering::Relaxed) => {
-                            rule.is_asked_by_the_handler().then_some(Refused::NotAsked)
-                        }
-                        _ => None,
-                    };
-                    if let Some(refused) = refused {
-                        let who = caller.name();
-                        lock.door.inner.audit.refused(refused, &who, method.as_str(), uri.path());
-                    }
-                    match refused {
-                        Some(Refused::NotAsked) => Refused::NotAsked.into_response(),
-                        Some(_) | None => response,
-                    }
-                }
-                None => response,
-            }
-        }
+        Ok((caller, _place)) => answered(&lock.door, caller, Request::from_parts(parts, body), next).await,
         Err((refused, who)) => {
             let who = who.unwrap_or_else(|| client(&parts).to_string());
-            lock.door.inner.audit.refused(refused, &who, parts.method.as_str(), parts.uri.path());
+            lock.door.inner.audit.refused(refused, &who, &parts.method, &parts.uri);
             refused.into_response()
         }
     };
@@ -82,6 +55,25 @@ pub(super) async fn guard(State(lock): State<Lock>, request: Request<Body>, next
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     response
+}
+
+/// The handler's answer. It is kept back where the handler asked its caller nothing although its rule says
+/// so: it has a fault, and would tell what the caller may not know.
+async fn answered(door: &Door, caller: Caller, mut request: Request<Body>, next: Next) -> Response {
+    if caller.is_anyone() {
+        request.extensions_mut().insert(caller);
+        return next.run(request).await;
+    }
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    request.extensions_mut().insert(caller.clone());
+    let response = next.run(request).await;
+    let refused = match response.status() {
+        StatusCode::FORBIDDEN => Refused::Forbidden,
+        status if status.is_success() && caller.owes_a_question() => Refused::NotAsked,
+        _ => return response,
+    };
+    door.inner.audit.refused(refused, &caller.name(), &method, &uri);
+    if refused == Refused::NotAsked { refused.into_response() } else { response }
 }
 
 async fn admit(
@@ -200,11 +192,42 @@ fn is_loopback(host: &str) -> bool {
 
 /// A page of another site can make its own name lead here, but not an address or `localhost`.
 fn is_ours(host: &str, more: &[String]) -> bool {
-    is_loopback(host) || address(host).is_some() || more.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+    is_loopback(host) || address(host).is_some() || more.iter().any(|ours| is_like(host, ours))
+}
+
+/// Whether a host is one of a pattern's, in which `*` stands for anything.
+fn is_like(host: &str, pattern: &str) -> bool {
+    let (host, pattern) = (host.to_ascii_lowercase(), pattern.to_ascii_lowercase());
+    let Some((first, rest)) = pattern.split_once('*') else { return host == pattern };
+    let Some(mut left) = host.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some(at) = left.find(part) else { return false };
+        left = left.get(at + part.len()..).unwrap_or_default();
+    }
+    left.ends_with(last)
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_star_stands_for_anything_in_an_allowed_name() {
+        for (host, pattern) in
+            [("a.example.org", "*.example.org"), ("A.B", "a.b"), ("x", "*"), ("a-1.b-2.c", "a-*.b-*.c")]
+        {
+            assert!(super::is_like(host, pattern), "{host} {pattern}");
+        }
+        for (host, pattern) in [
+            ("example.org", "*.example.org"),
+            ("a.example.org.evil", "*.example.org"),
+            ("ab", "a"),
+            ("a", "a*a"),
+        ] {
+            assert!(!super::is_like(host, pattern), "{host} {pattern}");
+        }
+    }
+
     #[test]
     fn only_this_machine_is_loopback() {
         for listen in ["127.0.0.1:80", "[::1]:80", "localhost:0"] {

@@ -122,3 +122,28 @@ impl TrackingAccess for StepAccess {
         steps.retain(|_, step| step.run != run);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steps_token_opens_what_its_work_needs_and_no_more() {
+        let step = Step { run: RunId::random(), home: OnceLock::new(), turned_to: Mutex::default() };
+        step.home.get_or_init(|| 3);
+        step.choose(5);
+        let may = |right, id| step.may(right, &Subject::Experiment(id));
+        for id in [3, 5] {
+            assert!(may(Right::Read, id) && may(Right::Edit, id) && may(Right::Delete, id));
+            assert!(!may(Right::Manage, id));
+        }
+        assert!(
+            may(Right::Read, 7) && !may(Right::Edit, 7) && !may(Right::Delete, 7),
+            "another's experiment"
+        );
+        assert!(may(Right::Edit, 0) && !may(Right::Delete, 0), "Default is everybody's");
+        let model = Subject::Model("m".to_owned());
+        assert!(step.may(Right::Read, &model) && step.may(Right::Edit, &model));
+        assert!(!step.may(Right::Delete, &model) && !step.may(Right::Manage, &model));
+    }
+}

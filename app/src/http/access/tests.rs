@@ -337,6 +337,8 @@ async fn who_makes_something_manages_it_and_may_let_others_in() {
         let (status, answer) = house.call(Method::POST, "model-versions/create", &bob, version).await;
         assert_eq!(status, 403, "{source}: {answer}");
     }
+    let lines = house.store.meta().journal("registry/", 10).await.unwrap();
+    assert!(lines.iter().all(|line| line.because.actor == "bob") && !lines.is_empty(), "{lines:?}");
     // What was given goes with the name.
     let rename = json!({ "name": "b", "new_name": "c" });
     assert_eq!(house.call(Method::POST, "registered-models/rename", &bob, rename).await.0, 200);

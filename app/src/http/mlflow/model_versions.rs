@@ -84,7 +84,9 @@ pub(super) async fn create(
     };
     let description = args.text("description")?.unwrap_or_default();
     let made = state.tracking.meta().create_client_version(&name, said, &description, tags, now).await;
-    one(&state, &name, made.map_err(|error| named(error, &name))?).await
+    let number = made.map_err(|error| named(error, &name))?;
+    caller.changed(&name, Some(number), "model version made").await?;
+    one(&state, &name, number).await
 }
 
 fn bad_source(source: &str) -> Refusal {
@@ -170,6 +172,7 @@ pub(super) async fn update(
     find(&state, &name, number).await?;
     let (description, now) = (args.text("description")?.unwrap_or_default(), state.tracking.now());
     state.tracking.meta().note_version(&name, number, Some(description), None, false, now).await?;
+    caller.changed(&name, Some(number), "description set").await?;
     one(&state, &name, number).await
 }
 
@@ -192,6 +195,7 @@ pub(super) async fn transition(
     find(&state, &name, number).await?;
     let now = state.tracking.now();
     state.tracking.meta().note_version(&name, number, None, Some(stage.to_owned()), archive, now).await?;
+    caller.changed(&name, Some(number), &format!("stage set to {stage}")).await?;
     one(&state, &name, number).await
 }
 
@@ -211,6 +215,7 @@ pub(super) async fn delete(
     }
     let because = caller.because("model version deleted");
     state.tracking.meta().delete_version(&name, number, because, state.tracking.now()).await?;
+    caller.changed(&name, Some(number), "model version deleted").await?;
     Ok(Json(json!({})))
 }
 
@@ -259,8 +264,9 @@ pub(super) async fn set_tag(
     let (key, value) = (args.required("key")?, args.present("value")?);
     check_tag(&key, &value)?;
     find(&state, &name, number).await?;
-    let what = Tagged::Version(name, number);
+    let what = Tagged::Version(name.clone(), number);
     state.tracking.meta().tag_registered(what, &key, Some(&value), state.tracking.now()).await?;
+    caller.changed(&name, Some(number), &format!("tag {key} set")).await?;
     Ok(Json(json!({})))
 }
 
@@ -272,7 +278,8 @@ pub(super) async fn delete_tag(
     let (name, number, key) = (args.required("name")?, number(&args)?, args.required("key")?);
     caller.model(&name)?;
     find(&state, &name, number).await?;
-    let what = Tagged::Version(name, number);
+    let what = Tagged::Version(name.clone(), number);
     state.tracking.meta().tag_registered(what, &key, None, state.tracking.now()).await?;
+    caller.changed(&name, Some(number), &format!("tag {key} taken away")).await?;
     Ok(Json(json!({})))
 }

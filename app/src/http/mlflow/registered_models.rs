@@ -76,6 +76,7 @@ pub(super) async fn create(
     let made = state.tracking.meta().create_model(&name, &description, tags, now).await;
     made.map_err(|error| named(error, &name))?;
     caller.made(Subject::Model(name.clone())).await?;
+    caller.changed(&name, None, "registered model made").await?;
     one(&state, &name).await
 }
 
@@ -94,6 +95,7 @@ pub(super) async fn update(
     caller.model(&name)?;
     let updated = state.tracking.meta().describe_model(&name, &description, state.tracking.now()).await;
     updated.map_err(|error| named(error, &name))?;
+    caller.changed(&name, None, "description set").await?;
     one(&state, &name).await
 }
 
@@ -121,6 +123,7 @@ pub(super) async fn rename(
     let renamed = state.tracking.meta().rename_model(&name, &to, because, state.tracking.now()).await;
     renamed.map_err(|error| named(error, &name))?;
     state.access_changed().await?;
+    caller.changed(&name, None, &format!("renamed to {to}")).await?;
     one(&state, &to).await
 }
 
@@ -136,6 +139,7 @@ pub(super) async fn delete(
     let deleted = state.tracking.meta().delete_model(&name, because, state.tracking.now()).await;
     deleted.map_err(|error| named(error, &name))?;
     state.access_changed().await?;
+    caller.changed(&name, None, "registered model deleted").await?;
     Ok(Json(json!({})))
 }
 
@@ -270,6 +274,7 @@ pub(super) async fn set_tag(
     let what = Tagged::Model(name.clone());
     let tagged = state.tracking.meta().tag_registered(what, &key, Some(&value), state.tracking.now()).await;
     tagged.map_err(|error| named(error, &name))?;
+    caller.changed(&name, None, &format!("tag {key} set")).await?;
     Ok(Json(json!({})))
 }
 
@@ -282,6 +287,7 @@ pub(super) async fn delete_tag(
     caller.model(&name)?;
     let meta = state.tracking.meta();
     meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
-    meta.tag_registered(Tagged::Model(name), &key, None, state.tracking.now()).await?;
+    meta.tag_registered(Tagged::Model(name.clone()), &key, None, state.tracking.now()).await?;
+    caller.changed(&name, None, &format!("tag {key} taken away")).await?;
     Ok(Json(json!({})))
 }

@@ -20,6 +20,9 @@ enum Kind {
     Text,
 }
 
+/// How many values of a list are bound one by one.
+const MARKS: usize = 1000;
+
 /// A table of keys and values beside a room's own.
 struct Side {
     table: &'static str,
@@ -207,6 +210,20 @@ impl Sql {
     }
 
     fn list(&mut self, values: &[Scalar]) -> String {
+        // One binding for many values: SQLite takes so many of them and no more.
+        if values.len() > MARKS {
+            let texts: Vec<&str> = values
+                .iter()
+                .filter_map(|value| match value {
+                    Scalar::Text(text) => Some(text.as_str()),
+                    Scalar::Int(_) | Scalar::Real(_) => None,
+                })
+                .collect();
+            if texts.len() == values.len() {
+                let all = self.bind(Scalar::Text(serde_json::Value::from(texts).to_string()));
+                return format!("(SELECT value FROM json_each({all}))");
+            }
+        }
         let marks: Vec<String> = values.iter().map(|value| self.bind(value.clone())).collect();
         format!("({})", marks.join(", "))
     }
