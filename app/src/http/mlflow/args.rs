@@ -2,14 +2,15 @@
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Query};
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, StatusCode, header};
+use bytes::Bytes;
 use rondo_store::meta::search::View;
 use serde_json::{Map, Value};
 
 use super::refusal::{Answer, Refusal};
 
-/// The largest JSON body: a dataset's profile alone may have 16 MiB.
-const BODY: usize = 64 << 20;
+/// How long a client may take to send its arguments.
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The arguments of a request.
 pub(super) struct Args(Map<String, Value>);
@@ -30,9 +31,13 @@ impl<S: Send + Sync> FromRequest<S> for Args {
             return Err(Refusal::invalid(message));
         }
         let of_query = Self::query(request.uri())?;
-        let body = axum::body::to_bytes(request.into_body(), BODY).await;
-        let body =
-            body.map_err(|_| Refusal::invalid(format!("Request body is cut off or exceeds {BODY} bytes")))?;
+        // It is no longer than its route takes.
+        let body = tokio::time::timeout(PATIENCE, Bytes::from_request(request, &())).await;
+        let body = body.map_err(|_| Refusal::invalid("The request body did not come in time"))?;
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(),
+            _ => Refusal::invalid("The request body broke off"),
+        })?;
         Ok(match serde_json::from_slice(&body) {
             Ok(Value::Object(map)) => Self(map),
             // What cannot be read has no arguments; the missing one is what is complained of.

@@ -13,13 +13,18 @@ use super::args::{Args, wrong};
 use super::artifacts::list::{Listing, listing};
 use super::refusal::Answer;
 use super::show::LoggedShown;
+use crate::http::access::Caller;
 
 #[derive(Serialize)]
 pub(super) struct One {
     model: LoggedShown,
 }
 
-pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn create(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let new = NewModel {
         experiment: args.required("experiment_id")?,
         name: args.text("name")?,
@@ -28,18 +33,29 @@ pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answ
         params: args.pairs("params")?,
         tags: args.pairs("tags")?,
     };
+    caller.experiment(&new.experiment)?;
+    if let Some(run) = &new.run {
+        caller.run(run).await?;
+    }
     Ok(Json(One { model: state.tracking.create_logged_model(new).await?.into() }))
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, Path(id): Path<String>) -> Answer<Json<One>> {
+pub(super) async fn get(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<Json<One>> {
+    caller.logged_model(&id).await?;
     Ok(Json(One { model: state.tracking.logged_model(&id).await?.into() }))
 }
 
 pub(super) async fn finalize(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(id): Path<String>,
     args: Args,
 ) -> Answer<Json<One>> {
+    caller.logged_model(&id).await?;
     let status = args.required("status")?;
     let word = match status.as_str() {
         "LOGGED_MODEL_PENDING" => "PENDING",
@@ -50,41 +66,54 @@ pub(super) async fn finalize(
     Ok(Json(One { model: state.tracking.finish_logged_model(&id, word).await?.into() }))
 }
 
-pub(super) async fn delete(State(state): State<MlflowState>, Path(id): Path<String>) -> Answer<Json<Value>> {
+pub(super) async fn delete(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<Json<Value>> {
+    caller.logged_model(&id).await?;
     state.tracking.delete_logged_model(&id).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn set_tags(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(id): Path<String>,
     args: Args,
 ) -> Answer<Json<One>> {
+    caller.logged_model(&id).await?;
     Ok(Json(One { model: state.tracking.tag_logged_model(&id, args.pairs("tags")?).await?.into() }))
 }
 
 pub(super) async fn delete_tag(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path((id, key)): Path<(String, String)>,
 ) -> Answer<Json<Value>> {
+    caller.logged_model(&id).await?;
     state.tracking.untag_logged_model(&id, &key).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn log_params(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(id): Path<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.logged_model(&id).await?;
     state.tracking.log_model_params(&id, args.pairs("params")?).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn list_artifacts(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(id): Path<String>,
     args: Args,
 ) -> Answer<Json<Listing>> {
+    caller.logged_model(&id).await?;
     let model = state.tracking.logged_model(&id).await?;
     let path = args.text("artifact_directory_path")?.unwrap_or_default();
     let place = model.place(&state.tracking, &path)?;
@@ -99,7 +128,11 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Many>> {
     let mut order = Vec::new();
     for key in args.objects("order_by")? {
         order.push(ScopedOrder {
@@ -118,7 +151,7 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
         page_token: args.text("page_token")?.unwrap_or_default(),
         ..Search::default()
     };
-    let experiments = args.texts("experiment_ids")?;
+    let experiments = caller.seen(args.texts("experiment_ids")?);
     let found = state.tracking.search_logged_models(&experiments, &search, &order, &scopes).await?;
     let models = found.items.into_iter().map(Into::into).collect();
     Ok(Json(Many { models, next_page_token: found.next_page_token }))

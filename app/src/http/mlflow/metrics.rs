@@ -8,6 +8,7 @@ use super::MlflowState;
 use super::args::Args;
 use super::refusal::{Answer, Refusal};
 use super::show::MetricShown;
+use crate::http::access::Caller;
 
 /// Runs of one request for charts.
 const RUNS: usize = 100;
@@ -22,8 +23,13 @@ pub(super) struct Series {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Answer<Json<Series>> {
+pub(super) async fn history(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Series>> {
     let (id, key) = (args.run_id()?, args.required("metric_key")?);
+    caller.run(&id).await?;
     let token = args.text("page_token")?.unwrap_or_default();
     let found = state.tracking.history(&id, &key, args.int("max_results")?, &token).await?;
     let metrics = found.items.into_iter().map(|point| MetricShown::new(key.clone(), point, Some(id.clone())));
@@ -31,11 +37,16 @@ pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Ans
 }
 
 /// The series of one metric of several runs, whole.
-pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -> Answer<Json<Series>> {
+pub(super) async fn history_bulk(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Series>> {
     let (ids, key) = (runs(&args, "run_id")?, args.required("metric_key")?);
     let most = args.int("max_results")?.unwrap_or(25_000).clamp(1, 25_000) as usize;
     let mut metrics: Vec<MetricShown> = Vec::new();
     for id in ids {
+        caller.run(&id).await?;
         let run = state.tracking.run_row(&id).await?.id;
         let points = state.tracking.meta().metric_history(run, &key).await?;
         let left = most.saturating_sub(metrics.len());
@@ -49,6 +60,7 @@ pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -
 /// The series of one metric of several runs, thinned out for a chart.
 pub(super) async fn history_bulk_interval(
     State(state): State<MlflowState>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Series>> {
     let (ids, key) = (runs(&args, "run_ids")?, args.required("metric_key")?);
@@ -73,6 +85,7 @@ pub(super) async fn history_bulk_interval(
     };
     let mut metrics = Vec::new();
     for id in ids {
+        caller.run(&id).await?;
         let run = state.tracking.run_row(&id).await?.id;
         let points = state.tracking.sampled_history(run, &key, steps.clone(), most as usize).await?;
         metrics

@@ -1,7 +1,9 @@
 //! `model-versions/*`
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
+use rondo_core::access::Right;
+use rondo_store::meta::access::Subject;
 use rondo_store::meta::registered::{ClientVersion, Tagged, Version};
 use rondo_store::meta::search::{Query, Room};
 use rondo_tracking::{filter, page};
@@ -9,11 +11,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::access::Caller;
 use super::args::{Args, wrong};
 use super::refusal::{Answer, Refusal};
-use super::registered_models::{because, check_tag, named, tags};
+use super::registered_models::{check_tag, named, tags};
 use super::show_registry::{VersionShown, version};
+use crate::http::access::Caller;
 
 const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
 
@@ -47,29 +49,44 @@ pub(super) async fn find(state: &MlflowState, name: &str, number: i64) -> Answer
     }
 }
 
-pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn create(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, source) = (args.required("name")?, args.required("source")?);
+    caller.model(&name)?;
     let given = |field: &str| Ok::<_, Refusal>(args.text(field)?.filter(|text| !text.is_empty()));
     let (tags, now) = (tags(&args)?, state.tracking.now());
     let prompt = tags.iter().any(|(key, value)| key == filter::PROMPT && value == "true");
     let (mut run, mut model_id) = (given("run_id")?, given("model_id")?);
     if let Some(run) = &run {
+        caller.run_for(Right::Read, run).await?;
         state.tracking.run_row(run).await?;
     }
     if !prompt {
-        let of = owner(&state, &source).await?;
+        let of = owner(&state, &caller, &source).await?;
         model_id = model_id.or(of);
     } else if source.contains(['/', '\\', ':']) {
         return Err(bad_source(&source));
     }
     if let Some(model) = &model_id {
+        caller.logged_model_for(Right::Read, model).await?;
         let logged = state.tracking.logged_model(model).await?;
         run = run.or(logged.row.run);
     }
-    let said = ClientVersion { source, run, model_id, run_link: given("run_link")?, user: None };
+    let said = ClientVersion {
+        source,
+        run,
+        model_id,
+        run_link: given("run_link")?,
+        user: caller.user().map(str::to_owned),
+    };
     let description = args.text("description")?.unwrap_or_default();
     let made = state.tracking.meta().create_client_version(&name, said, &description, tags, now).await;
-    one(&state, &name, made.map_err(|error| named(error, &name))?).await
+    let number = made.map_err(|error| named(error, &name))?;
+    caller.changed(&name, Some(number), "model version made").await?;
+    one(&state, &name, number).await
 }
 
 fn bad_source(source: &str) -> Refusal {
@@ -80,15 +97,18 @@ fn bad_source(source: &str) -> Refusal {
     ))
 }
 
-/// Checks that a version's source is something of this server; the logged model that it is, where it is one.
-async fn owner(state: &MlflowState, source: &str) -> Answer<Option<String>> {
+/// Checks that a version's source is something of this server that the caller may see; the logged model that
+/// it is, where it is one.
+async fn owner(state: &MlflowState, caller: &Caller, source: &str) -> Answer<Option<String>> {
     if let Some(model) = source.strip_prefix("models:/") {
         let model = model.trim_start_matches('/');
         if model.starts_with("m-") {
+            caller.logged_model_for(Right::Read, model).await?;
             state.tracking.logged_model(model).await?;
             return Ok(Some(model.to_owned()));
         }
         let (name, number) = model.split_once('/').ok_or_else(|| bad_source(source))?;
+        caller.may(Right::Read, &Subject::Model(name.to_owned()))?;
         find(state, name, number.parse().map_err(|_| bad_source(source))?).await?;
         return Ok(None);
     }
@@ -98,6 +118,7 @@ async fn owner(state: &MlflowState, source: &str) -> Answer<Option<String>> {
     let roots = state.tracking.roots();
     let source = &of_run(state, source).await?;
     let place = roots.find(source).map_err(|_| bad_source(source))?.ok_or_else(|| bad_source(source))?;
+    caller.artifacts_for(Right::Read, &place.owner).await?;
     if !state.tracking.owns_artifacts(&place.owner).await? {
         return Err(bad_source(source));
     }
@@ -137,30 +158,44 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
     Err(missing())
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
-    one(&state, &args.required("name")?, number(&args)?).await
+pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<One>> {
+    let name = args.required("name")?;
+    caller.model(&name)?;
+    one(&state, &name, number(&args)?).await
 }
 
-pub(super) async fn download_uri(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn download_uri(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let root = root(&state, &name, &number.to_string()).await?;
     Ok(Json(json!({ "artifact_uri": root })))
 }
 
-pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn update(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     find(&state, &name, number).await?;
     let (description, now) = (args.text("description")?.unwrap_or_default(), state.tracking.now());
     state.tracking.meta().describe_version(&name, number, &description, now).await?;
+    caller.changed(&name, Some(number), "description set").await?;
     one(&state, &name, number).await
 }
 
 pub(super) async fn transition(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<One>> {
     let (name, number, asked) = (args.required("name")?, number(&args)?, args.required("stage")?);
+    caller.model(&name)?;
     let stage = STAGES.iter().find(|stage| stage.eq_ignore_ascii_case(&asked));
     let stage = *stage.ok_or_else(|| wrong("stage", &Value::String(asked.clone())))?;
     let archive = args.flag("archive_existing_versions")?.unwrap_or(false);
@@ -171,17 +206,18 @@ pub(super) async fn transition(
         )));
     }
     find(&state, &name, number).await?;
-    let (because, now) = (because(&caller, "stage set by a client of the MLflow API"), state.tracking.now());
+    let (because, now) = (caller.because("stage set by a client of the MLflow API"), state.tracking.now());
     state.tracking.meta().set_stage(&name, number, stage, archive, because, now).await?;
     one(&state, &name, number).await
 }
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let found = find(&state, &name, number).await?;
     if found.of_client().is_none() {
         return Err(Refusal::invalid(format!(
@@ -190,8 +226,9 @@ pub(super) async fn delete(
         )));
     }
     rondo_registry::protect::require_free(state.tracking.store(), &found).await?;
-    let because = because(&caller, "model version deleted");
+    let because = caller.because("model version deleted");
     state.tracking.meta().delete_version(&name, number, because, state.tracking.now()).await?;
+    caller.changed(&name, Some(number), "model version deleted").await?;
     Ok(Json(json!({})))
 }
 
@@ -203,9 +240,14 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Many>> {
+    let condition = filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?;
     let query = Query {
-        filter: filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?,
+        filter: caller.narrowed(Room::Versions, condition),
         order: filter::order(Room::Versions, &args.texts("order_by")?)?,
         after: page::place(&args.text("page_token")?.unwrap_or_default())?,
         ..Query::all(Room::Versions, page::size(args.int("max_results")?, 10_000, 200_000)?)
@@ -225,20 +267,32 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
     Ok(Json(Many { model_versions, next_page_token: found.next.as_deref().map(page::token) }))
 }
 
-pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn set_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let (key, value) = (args.required("key")?, args.present("value")?);
     check_tag(&key, &value)?;
     find(&state, &name, number).await?;
-    let what = Tagged::Version(name, number);
+    let what = Tagged::Version(name.clone(), number);
     state.tracking.meta().tag_registered(what, &key, Some(&value), state.tracking.now()).await?;
+    caller.changed(&name, Some(number), &format!("tag {key} set")).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number, key) = (args.required("name")?, number(&args)?, args.required("key")?);
+    caller.model(&name)?;
     find(&state, &name, number).await?;
-    let what = Tagged::Version(name, number);
+    let what = Tagged::Version(name.clone(), number);
     state.tracking.meta().tag_registered(what, &key, None, state.tracking.now()).await?;
+    caller.changed(&name, Some(number), &format!("tag {key} taken away")).await?;
     Ok(Json(json!({})))
 }

@@ -3,8 +3,8 @@
 //! A secret goes in and never comes out. What a step's code may do ends before the webhooks: its token is
 //! for its run, and not for telling others.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use rondo_registry::Error;
 use rondo_registry::webhooks::courier::Outcome;
 use rondo_registry::webhooks::target::UrlFault;
@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::access::Caller;
 use super::args::{Args, wrong};
 use super::refusal::{Answer, Refusal};
+use crate::http::access::Caller;
 
 const PAGE: u32 = 100;
 const PAGE_MAX: u32 = 1000;
@@ -106,7 +106,7 @@ impl From<Outcome> for Tested {
 
 pub(super) async fn create(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<One>> {
     not_a_step(&caller)?;
@@ -121,11 +121,7 @@ pub(super) async fn create(
     Ok(Json(One { webhook: made.map_err(|error| refusal(error, &url))?.into() }))
 }
 
-pub(super) async fn list(
-    State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
-    args: Args,
-) -> Answer<Json<Many>> {
+pub(super) async fn list(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<Many>> {
     not_a_step(&caller)?;
     // A client that says nothing sends 0.
     let asked = args.int("max_results")?.filter(|asked| *asked != 0);
@@ -146,7 +142,7 @@ pub(super) async fn list(
 
 pub(super) async fn get(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<Json<One>> {
     not_a_step(&caller)?;
@@ -156,7 +152,7 @@ pub(super) async fn get(
 
 pub(super) async fn update(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     args: Args,
 ) -> Answer<Json<One>> {
@@ -173,7 +169,7 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<Json<Value>> {
     not_a_step(&caller)?;
@@ -183,7 +179,7 @@ pub(super) async fn delete(
 
 pub(super) async fn test(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(id): Path<String>,
     args: Args,
 ) -> Answer<Json<Tested>> {

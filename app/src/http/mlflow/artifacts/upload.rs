@@ -17,6 +17,7 @@ use rondo_tracking::artifacts::{self, Place};
 use serde_json::{Value, json};
 
 use super::checks::Checks;
+use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::refusal::{Answer, Refusal};
 
@@ -24,24 +25,34 @@ use crate::http::mlflow::refusal::{Answer, Refusal};
 /// somebody listens; a connection that is closed on it would make it try again.
 const HEARD: Duration = Duration::from_secs(10);
 
+/// How long a sender may send nothing in the middle of an upload.
+const STALL: Duration = Duration::from_secs(60);
+
 /// Parts of a body that wait for the disk at most.
 const WAITING: usize = 4;
 
 pub(in crate::http::mlflow) async fn by_path(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(path): Path<String>,
     request: Request<Body>,
 ) -> Answer<Response> {
-    take(&state, artifacts::proxied(&path)?, request).await
+    let place = artifacts::proxied(&path)?;
+    if let Err(denied) = caller.artifacts(&place.owner).await {
+        return Err(hear(request.into_body().into_data_stream(), denied.into()).await);
+    }
+    take(&state, place, request).await
 }
 
 /// The same for those who know the run and not its root.
 pub(in crate::http::mlflow) async fn by_run(
     State(state): State<MlflowState>,
+    caller: Caller,
     Query(query): Query<HashMap<String, String>>,
     request: Request<Body>,
 ) -> Answer<Response> {
     let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    caller.run(given("run_uuid")).await?;
     let row = state.tracking.run_row(given("run_uuid")).await?;
     let place = state.tracking.place_of_run(&row, given("path")).await?;
     take(&state, place, request).await
@@ -130,10 +141,14 @@ pub(super) async fn receive<S: Sink>(mut sink: S, mut checks: Checks, body: Body
     });
     let mut body = body.into_data_stream();
     let mut whole = true;
-    while let Some(part) = body.next().await {
-        let Ok(part) = part else {
-            whole = false;
-            break;
+    loop {
+        let part = match tokio::time::timeout(STALL, body.next()).await {
+            Ok(Some(Ok(part))) => part,
+            Ok(None) => break,
+            Ok(Some(Err(_))) | Err(_) => {
+                whole = false;
+                break;
+            }
         };
         // A writer that has gone away has failed, and its error is the answer.
         if parts.send(Some(part)).await.is_err() {
@@ -163,8 +178,11 @@ pub(super) async fn hear(mut body: BodyDataStream, refused: Refusal) -> Refusal 
 
 pub(in crate::http::mlflow) async fn delete(
     State(state): State<MlflowState>,
+    caller: Caller,
     Path(path): Path<String>,
 ) -> Answer<Json<Value>> {
-    state.tracking.delete_artifacts(&artifacts::proxied(&path)?).await?;
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    state.tracking.delete_artifacts(&place).await?;
     Ok(Json(json!({})))
 }
