@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import requests
@@ -55,6 +56,7 @@ def test_tokens_come_in_through_the_client_as_far_as_they_go(tmp_path):
         for _ in range(40):
             if requests.get(server.url + GET, headers=bearer, timeout=10).status_code == 401:
                 break
+            time.sleep(0.1)
         assert requests.get(server.url + GET, headers=bearer, timeout=10).status_code == 401
 
 
