@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `experiments` | `experiments/*` |
 //! | `runs` | `runs/*` |
+//! | `logging` | `runs/log-metric`, `runs/log-batch` |
 //! | `metrics` | `metrics/*` |
 //! | `artifacts` | `artifacts/*`, `mlflow-artifacts/*`, `get-artifact` |
 //! | `logged_models` | `logged-models/*` |
@@ -21,17 +22,20 @@
 //! | `about` | `/health`, `/version`, `server-info` |
 
 mod args;
+mod points;
 mod refusal;
 mod show;
 mod show_registry;
 mod show_runs;
 mod show_traces;
+mod sources;
 
 mod about;
 mod artifacts;
 mod assessments;
 mod experiments;
 mod logged_models;
+mod logging;
 mod metrics;
 mod model_versions;
 mod otlp;
@@ -167,16 +171,17 @@ fn api() -> Routes<MlflowState> {
         .route("/experiments/update", post(Edit(Experiment), experiments::update))
         .route("/experiments/set-experiment-tag", post(Edit(Experiment), experiments::set_tag))
         .route("/experiments/delete-experiment-tag", post(Edit(Experiment), experiments::delete_tag))
+        .route("/experiments/search-datasets", post(Listed(Experiment), experiments::search_datasets))
         .route("/runs/create", post(Edit(Experiment), runs::create))
         .route("/runs/get", get(Read(Experiment), runs::get))
         .route("/runs/update", post(Edit(Experiment), runs::update))
         .route("/runs/delete", post(Delete(Experiment), runs::delete))
         .route("/runs/restore", post(Delete(Experiment), runs::restore))
-        .route("/runs/log-metric", post(Edit(Experiment), runs::log_metric))
+        .route("/runs/log-metric", post(Edit(Experiment), logging::log_metric))
         .route("/runs/log-parameter", post(Edit(Experiment), runs::log_param))
         .route("/runs/set-tag", post(Edit(Experiment), runs::set_tag))
         .route("/runs/delete-tag", post(Edit(Experiment), runs::delete_tag))
-        .route("/runs/log-batch", post(Edit(Experiment), runs::log_batch).body(LARGE))
+        .route("/runs/log-batch", post(Edit(Experiment), logging::log_batch).body(LARGE))
         .route("/runs/log-inputs", post(Edit(Experiment), runs::log_inputs).body(LARGE))
         .route("/runs/outputs", post(Edit(Experiment), runs::log_outputs))
         .route("/runs/log-model", post(Edit(Experiment), runs::log_model).body(LARGE))

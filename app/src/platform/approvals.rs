@@ -80,6 +80,7 @@ mod tests {
         let store = Store::open(folder.path()).await.unwrap();
         store.meta().create_model("delay", "", vec![], NOW).await.unwrap();
         let said = ClientVersion {
+            location: None,
             source: "mlflow-artifacts:/0/x/artifacts".into(),
             run: None,
             model_id: None,

@@ -53,9 +53,20 @@ CREATE TABLE run_tag (
     PRIMARY KEY (run, key)
 ) WITHOUT ROWID;
 
+-- What metrics were measured of and on, once each; 0 stands for none. An empty text was not said.
+CREATE TABLE metric_context (
+    id             INTEGER PRIMARY KEY,
+    model          TEXT NOT NULL,
+    dataset_name   TEXT NOT NULL,
+    dataset_digest TEXT NOT NULL,
+    UNIQUE (model, dataset_name, dataset_digest)
+);
+
 -- The newest value of each metric stands apart from its series, so that neither a search nor a listing
--- ever reads a series. A series is a tail of rows and, once that is long, packed chunks.
+-- ever reads a series. A series is chunks of packed points, each appended to until it is long enough;
+-- they go by a number, so that a new series is at the end of the table and not in its midst.
 CREATE TABLE metric_latest (
+    series     INTEGER PRIMARY KEY,
     run        TEXT NOT NULL REFERENCES run(id),
     key        TEXT NOT NULL,
     experiment INTEGER,
@@ -64,10 +75,9 @@ CREATE TABLE metric_latest (
     shown      TEXT NOT NULL, -- the value as JSON, exact (SQLite's own text of a number is not)
     timestamp  BIGINT NOT NULL,
     step       BIGINT NOT NULL,
-    points     BIGINT NOT NULL,
-    tail       BIGINT NOT NULL,
-    PRIMARY KEY (run, key)
-) WITHOUT ROWID;
+    context    BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (run, key)
+);
 -- An experiment's runs in the order of a metric: a page of them is a walk that stops when it is full.
 CREATE INDEX metric_by_value ON metric_latest (experiment, key, is_nan, value, run);
 CREATE TRIGGER metric_moves AFTER UPDATE OF experiment ON run WHEN OLD.experiment <> NEW.experiment BEGIN
@@ -84,7 +94,7 @@ CREATE TABLE run_card (
 );
 CREATE TRIGGER card_metric_new AFTER INSERT ON metric_latest
     BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
-CREATE TRIGGER card_metric_changed AFTER UPDATE OF value, is_nan, timestamp, step ON metric_latest
+CREATE TRIGGER card_metric_changed AFTER UPDATE OF value, is_nan, timestamp, step, context ON metric_latest
     BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
 CREATE TRIGGER card_metric_gone AFTER DELETE ON metric_latest
     BEGIN DELETE FROM run_card WHERE run = OLD.run; END;
@@ -100,24 +110,12 @@ CREATE TRIGGER card_tag_changed AFTER UPDATE ON run_tag
     BEGIN DELETE FROM run_card WHERE run = NEW.run; END;
 CREATE TRIGGER card_tag_gone AFTER DELETE ON run_tag
     BEGIN DELETE FROM run_card WHERE run = OLD.run; END;
-
-CREATE TABLE metric_tail (
-    run       TEXT NOT NULL,
-    key       TEXT NOT NULL,
-    seq       BIGINT NOT NULL,
-    timestamp BIGINT NOT NULL,
-    step      BIGINT NOT NULL,
-    value     DOUBLE PRECISION NOT NULL,
-    is_nan    INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (run, key, seq)
-);
 CREATE TABLE metric_chunk (
-    run    TEXT NOT NULL,
-    key    TEXT NOT NULL,
+    series BIGINT NOT NULL,
     seq    BIGINT NOT NULL,
     points BLOB NOT NULL,
-    PRIMARY KEY (run, key, seq)
-);
+    PRIMARY KEY (series, seq)
+) WITHOUT ROWID;
 
 -- An overwritten artifact is a new row; the newest counts.
 CREATE TABLE run_artifact (

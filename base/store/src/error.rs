@@ -1,6 +1,7 @@
 //! What can go wrong with the store.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rondo_core::tree::TreeError;
 use rondo_core::{Code, Digest, Explain};
@@ -20,7 +21,7 @@ pub enum Error {
     },
     /// The metadata database refused.
     #[error("use the metadata database")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] DatabaseError),
     /// The metadata database refused a search.
     #[error("search the metadata database")]
     Search(#[from] rusqlite::Error),
@@ -123,6 +124,14 @@ pub enum Error {
         /// The part.
         number: u32,
     },
+    /// A thing that was written to is deleted (softly).
+    #[error("{kind} `{name}` is deleted")]
+    Deleted {
+        /// What it is.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// Something else needs it.
     #[error("{kind} `{name}` is needed by {by}")]
     Needed {
@@ -134,6 +143,14 @@ pub enum Error {
         by: String,
         /// How to detach it.
         hint: String,
+    },
+    /// The bytes of a metric's series are none.
+    #[error("the stored series of metric `{key}` of run {run} cannot be read")]
+    Series {
+        /// The run.
+        run: String,
+        /// The metric.
+        key: String,
     },
     /// A ref was moved by somebody else in the meantime.
     #[error("ref `{name}` has moved: it points to {found}, not to {expected}")]
@@ -198,6 +215,56 @@ pub enum Error {
     Closed,
 }
 
+/// What the database said. Cheap to clone: a commit that fails is everybody's who waited for it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct DatabaseError(Arc<sqlx::Error>);
+
+impl DatabaseError {
+    /// Whether a row that another one belongs to is not there.
+    pub(crate) fn misses_a_row(&self) -> bool {
+        self.0.as_database_error().is_some_and(|error| error.is_foreign_key_violation())
+    }
+
+    /// Whether a column was given no value that must have one.
+    pub(crate) fn misses_a_value(&self) -> bool {
+        let kind = self.0.as_database_error().map(|error| error.kind());
+        matches!(kind, Some(sqlx::error::ErrorKind::NotNullViolation))
+    }
+
+    /// By SQLite's own result codes.
+    fn code(&self) -> Code {
+        if matches!(*self.0, sqlx::Error::PoolTimedOut) {
+            return Code::Busy;
+        }
+        let code = self.0.as_database_error().and_then(|error| error.code());
+        let extended: i32 = code.and_then(|code| code.parse().ok()).unwrap_or_default();
+        match extended & 0xff {
+            // BUSY, LOCKED
+            5 | 6 => Code::Busy,
+            // PERM, READONLY, IOERR, CANTOPEN
+            3 | 8 | 10 | 14 => Code::Io,
+            // CORRUPT, NOTADB
+            11 | 26 => Code::Corrupt,
+            // FULL
+            13 => Code::DiskFull,
+            _ => Code::Database,
+        }
+    }
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
 impl Error {
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
@@ -216,12 +283,13 @@ impl Explain for Error {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
                 _ => Code::Io,
             },
-            Self::Database(_) | Self::Search(_) => Code::Database,
+            Self::Database(error) => error.code(),
+            Self::Search(_) => Code::Database,
             Self::TooLong { .. } => Code::ValueInvalid,
             Self::Newer { .. } => Code::Database,
-            Self::Record { .. } => Code::Corrupt,
+            Self::Record { .. } | Self::Series { .. } => Code::Corrupt,
             Self::Corrupt { .. } | Self::NotAFolder { .. } => Code::Corrupt,
-            Self::Tree { .. } | Self::Special { .. } => Code::ValueInvalid,
+            Self::Tree { .. } | Self::Special { .. } | Self::Deleted { .. } => Code::ValueInvalid,
             Self::CorruptDatabase { .. } => Code::Corrupt,
             Self::Changed { .. } | Self::Busy { .. } => Code::Busy,
             Self::ObjectNotFound(_) | Self::UploadNotFound { .. } => Code::ObjectNotFound,
@@ -241,6 +309,7 @@ impl Explain for Error {
             Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Corrupt { .. } => vec!["rondo data verify".to_owned()],
+            Self::Database(error) => database_hints(error.code()),
             Self::TooLong { .. } => {
                 vec!["search fewer experiments, or order by a metric or by start_time".to_owned()]
             }
@@ -251,7 +320,6 @@ impl Explain for Error {
             Self::LastAdmin { .. } => vec!["rondo admin user role ANOTHER admin".to_owned()],
             Self::Io { .. }
             | Self::NotMlflow { .. }
-            | Self::Database(_)
             | Self::Search(_)
             | Self::Record { .. }
             | Self::NotAFolder { .. }
@@ -262,6 +330,8 @@ impl Explain for Error {
             | Self::Exists { .. }
             | Self::UploadNotFound { .. }
             | Self::PartNotFound { .. }
+            | Self::Deleted { .. }
+            | Self::Series { .. }
             | Self::RefMoved { .. }
             | Self::ParameterChanged { .. }
             | Self::CorruptDatabase { .. }
@@ -269,4 +339,20 @@ impl Explain for Error {
             | Self::Closed => Vec::new(),
         }
     }
+}
+
+/// What helps where the database has failed.
+fn database_hints(code: Code) -> Vec<String> {
+    let hint = match code {
+        Code::DiskFull => {
+            "make room on the disk of the store, nothing that was acknowledged is lost: df -h .rondo"
+        }
+        Code::Busy => "another process has been writing to this store for a minute: fuser .rondo/metadata.db",
+        Code::Corrupt => {
+            "look at the file before anything else writes to it: sqlite3 .rondo/metadata.db 'PRAGMA integrity_check'"
+        }
+        Code::Io => "look whether the store can be written to: ls -ld .rondo .rondo/metadata.db",
+        _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
 }

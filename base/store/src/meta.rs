@@ -8,9 +8,11 @@
 pub mod access;
 pub mod artifacts;
 pub mod assessments;
+pub mod batch;
 pub mod cache;
 mod cards;
 pub mod columns;
+pub mod dataset_inputs;
 pub mod datasets;
 pub mod experiments;
 pub mod facts;
@@ -28,6 +30,7 @@ pub mod needs;
 pub mod purge;
 pub mod registered;
 pub mod runs;
+mod script;
 pub mod search;
 pub mod traces;
 pub mod webhooks;
@@ -40,12 +43,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::sync::Notify;
 
 use crate::Error;
+use script::Script;
 use search::Finder;
 pub use writer::Work;
 use writer::Writer;
@@ -64,6 +68,10 @@ const MIGRATIONS: [&str; 8] = [
 
 /// How long a writer of this process waits for one of another process.
 const WAIT: Duration = Duration::from_secs(60);
+
+/// Pages (of 4 KiB) of the write-ahead log at which it is written back: pages that change often are then
+/// written back once for many commits, and the log stays small enough to be read at once at a start.
+const CHECKPOINT: &str = "4000";
 
 /// The metadata of a store. Cheap to clone.
 #[derive(Clone)]
@@ -88,12 +96,16 @@ impl Meta {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(WAIT)
             .foreign_keys(true)
-            .statement_cache_capacity(256);
+            .statement_cache_capacity(256)
+            .pragma("wal_autocheckpoint", CHECKPOINT)
+            .disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await?;
         migrate(&mut connection, root).await?;
         let readers = SqlitePoolOptions::new()
             .min_connections(0)
             .max_connections(4)
+            // A file does not hang up: to ask before each use would cost a trip to the driver's thread.
+            .test_before_acquire(false)
             .connect_lazy_with(options.pragma("query_only", "ON"));
         let finder = Arc::new(Finder::new(root.join("metadata.db"), WAIT));
         Ok(Self { readers, finder, writer: Writer::start(connection), bell: Arc::default() })
@@ -114,6 +126,11 @@ impl Meta {
     /// Wakes who tells webhooks, after a commit.
     fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// Sends a script and answers when it is on the disk, with the rows of all its statements.
+    async fn script(&self, script: Script) -> Result<Vec<SqliteRow>, Error> {
+        self.writer.script(script).await
     }
 
     /// The pool that reads.

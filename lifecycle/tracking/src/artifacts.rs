@@ -82,32 +82,69 @@ pub fn trace_root(location: &str, trace: &str) -> String {
     format!("{}/traces/{trace}/artifacts", location.trim_end_matches('/'))
 }
 
-/// A path below an owner's root in one form.
+/// A path below an owner's root in one form. MLflow's clients and server decode paths until nothing is left
+/// to decode, and so does this: names that differ in their encoding alone are one. What may not stand in a
+/// name is encoded again.
 ///
 /// # Errors
-/// When it begins with a slash, has empty or dotted parts, or characters that some system reads otherwise.
+/// When it begins with a slash, has empty or dotted parts by any reading, or has control characters.
 pub fn clean(path: &str) -> Result<String, Error> {
     let refuse = || Error::Path { path: path.chars().take(200).collect() };
-    let inner = path.strip_suffix('/').unwrap_or(path);
-    if inner.is_empty() && path != "/" {
-        return Ok(String::new());
-    }
-    let odd = |part: &str| part.is_empty() || part == "." || part == ".." || part.chars().all(|c| c == '.');
-    let lower = inner.to_lowercase();
-    // A drive of Windows, such as `C:`, is a root too.
-    let drive = |part: &str| matches!(part.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
-    if inner.split('/').any(odd)
-        || inner.split('/').next().is_some_and(drive)
-        // No client can ask for a name with `#` or `?` in it: these end the path of an address.
-        || inner.contains(['\\', '\0', '#', '?'])
-        || inner.chars().any(char::is_control)
-        // Encoded once more: some other reader might take it for what it hides.
-        || ["%2e", "%2f", "%5c", "%25", "%00"].iter().any(|code| lower.contains(code))
-        || inner.len() > 4096
-    {
+    if path.len() > 4096 || path.chars().any(char::is_control) {
         return Err(refuse());
     }
-    Ok(inner.to_owned())
+    let plain = decoded(path).ok_or_else(refuse)?;
+    // Clients name a root `.` and go on from there: `./model` is `model`.
+    let here: Vec<&str> = plain.split('/').filter(|part| *part != ".").collect();
+    let joined = here.join("/");
+    let inner = joined.strip_suffix('/').unwrap_or(&joined);
+    if inner.is_empty() && joined != "/" {
+        return Ok(String::new());
+    }
+    let odd = |part: &str| part.chars().all(|c| c == '.');
+    // A backslash parts folders for some readers and is a character for others.
+    let drive = matches!(plain.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    if drive || inner.split('/').any(odd) || inner.split(['/', '\\']).any(|part| part == "..") {
+        return Err(refuse());
+    }
+    let mut clean = String::with_capacity(inner.len());
+    for c in inner.chars() {
+        match c {
+            c if c.is_control() || c == '\\' => clean.push_str(&format!("%{:02x}", u32::from(c))),
+            c => clean.push(c),
+        }
+    }
+    Ok(clean)
+}
+
+/// A text without percent encoding, however often it was encoded; nothing where that has no end.
+pub fn decoded(text: &str) -> Option<String> {
+    let mut text = text.to_owned();
+    for _ in 0..16 {
+        let next = decode(&text);
+        if next == text {
+            return Some(text);
+        }
+        text = next;
+    }
+    None
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes().iter();
+    while let Some(&byte) = rest.next() {
+        let pair = rest.as_slice().get(..2).filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+        let pair = pair.and_then(|pair| std::str::from_utf8(pair).ok());
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(coded) if byte == b'%' => {
+                bytes.push(coded);
+                rest.nth(1);
+            }
+            Some(_) | None => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether a part of a path is a run's, a logged model's or a trace's id.
@@ -175,7 +212,6 @@ mod tests {
             "a/../b",
             "a//b",
             "/etc/passwd",
-            "a/./b",
             "a\\..\\b",
             "%2e%2e/x",
             "a/%252e%252e%252fx",
@@ -183,25 +219,46 @@ mod tests {
             "...",
             "a/..",
             "/",
-            "a%5cb",
-            "C:/Windows/x",
-            "c:",
-            "a#b",
-            "a?b",
+            "a%5c..%5cb",
+            "%2fetc",
+            "a%5c%2e%2e",
+            "c:\\x",
+            "c%3a/x",
         ] {
             assert!(clean(path).is_err(), "{path}");
         }
+        // So clients before 3.0 name images by their steps.
+        for (name, one) in [
+            ("dog%step%25%timestamp%100", "dog%step%%timestamp%100"),
+            ("dog%step%%timestamp%100", "dog%step%%timestamp%100"),
+            ("100%", "100%"),
+            ("a%20b", "a b"),
+            ("a%2520b", "a b"),
+            ("a%2fb", "a/b"),
+            ("x%5c3f", "x%5c3f"),
+            ("x\\3f", "x%5c3f"),
+            ("x%00", "x%00"),
+            ("%zz", "%zz"),
+        ] {
+            assert_eq!(clean(name).unwrap(), one, "{name}");
+        }
         assert_eq!(clean("a/b/").unwrap(), "a/b");
         assert_eq!(clean("").unwrap(), "");
-        assert_eq!(clean("a b/c;d:é.txt").unwrap(), "a b/c;d:é.txt");
+        for (path, one) in
+            [(".", ""), ("./", ""), ("./a", "a"), ("a/.", "a"), ("a/./", "a"), ("a/././b", "a/b")]
+        {
+            assert_eq!(clean(path).unwrap(), one, "{path}");
+        }
+        assert_eq!(clean("a b/c;d#e?.txt").unwrap(), "a b/c;d#e?.txt");
     }
 
     proptest! {
         #[test]
-        fn a_clean_path_has_no_way_out(path in "[a./%2e\\\\]{0,16}") {
-            if let Ok(clean) = clean(&path) {
-                prop_assert!(!clean.starts_with('/') && !clean.contains('\\'));
-                prop_assert!(clean.is_empty() || clean.split('/').all(|part| !part.is_empty() && part != ".."));
+        fn a_clean_path_has_no_way_out_and_is_its_own_form(path in "[a./%2e5c\\\\]{0,16}") {
+            if let Ok(one) = clean(&path) {
+                prop_assert!(!one.starts_with('/') && !one.contains('\\'));
+                prop_assert!(one.is_empty() || one.split('/').all(|part| !part.is_empty() && part != ".."));
+                prop_assert_eq!(clean(&one).ok(), Some(one));
             }
         }
     }

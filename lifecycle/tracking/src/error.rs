@@ -55,12 +55,20 @@ pub enum Error {
         action: &'static str,
     },
     /// No such tag.
-    #[error("no tag `{key}` on {owner}")]
+    #[error("no tag `{key}` in {owner}")]
     TagNotFound {
         /// The tag.
         key: String,
         /// On what.
         owner: String,
+    },
+    /// No such tag of a logged model.
+    #[error("no tag `{key}` of logged model `{model}`")]
+    ModelTagNotFound {
+        /// The tag.
+        key: String,
+        /// The model's id.
+        model: String,
     },
     /// No such logged model.
     #[error("logged model `{id}` does not exist")]
@@ -127,12 +135,46 @@ pub enum Error {
     /// A value is not what it should be.
     #[error("invalid {what} `{value}`: {reason}")]
     Invalid {
-        /// What it is, such as `metric name`.
-        what: &'static str,
+        /// What it is, such as `key`; in a batch with its place, such as `metrics[3].name`.
+        what: String,
         /// The value, shortened.
         value: String,
         /// What it should be.
         reason: String,
+    },
+    /// A text has too many characters.
+    #[error("`{what}` has more than {limit} characters")]
+    TooLong {
+        /// What it is, such as `key`; in a batch with its place.
+        what: String,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A parameter is given twice in one batch.
+    #[error("parameter `{key}` is given twice")]
+    Repeated {
+        /// Its name.
+        key: String,
+    },
+    /// An alias that would be taken for a version.
+    #[error("alias `{alias}` is reserved")]
+    ReservedAlias {
+        /// The alias.
+        alias: String,
+    },
+    /// The id of an experiment is no number.
+    #[error("invalid experiment id `{id}`: it is a whole number")]
+    ExperimentId {
+        /// What was given.
+        id: String,
+    },
+    /// A name in an argument and another in a tag.
+    #[error("the run's name is `{name}` and its tag `mlflow.runName` is `{tag}`: give one of them")]
+    TwoNames {
+        /// The argument.
+        name: String,
+        /// The tag.
+        tag: String,
     },
     /// Too many of something.
     #[error("{found} {what} in one request: at most {limit} are taken")]
@@ -216,6 +258,26 @@ impl Error {
         let path = path.display().to_string();
         move |source| Self::Io { action, path, source }
     }
+
+    /// The same error about an item of a list: `name` becomes `metrics[3].name`.
+    #[must_use]
+    pub fn at(mut self, list: &str, index: usize) -> Self {
+        if let Self::Invalid { what, .. } | Self::TooLong { what, .. } = &mut self {
+            *what = format!("{list}[{index}].{what}");
+        }
+        self
+    }
+
+    /// The same error without the item's place: the client never sent a list.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        if let Self::Invalid { what, .. } | Self::TooLong { what, .. } = &mut self
+            && let Some((_, name)) = what.split_once("].")
+        {
+            *what = name.to_owned();
+        }
+        self
+    }
 }
 
 impl Explain for Error {
@@ -228,6 +290,11 @@ impl Explain for Error {
             | Self::RunDeleted { .. }
             | Self::StepRun { .. }
             | Self::Invalid { .. }
+            | Self::TooLong { .. }
+            | Self::Repeated { .. }
+            | Self::ReservedAlias { .. }
+            | Self::ExperimentId { .. }
+            | Self::TwoNames { .. }
             | Self::TooMany { .. }
             | Self::Selection { .. }
             | Self::TooManyLinks { .. }
@@ -239,6 +306,7 @@ impl Explain for Error {
             | Self::Path { .. } => Code::ValueInvalid,
             Self::RunNotFound { .. } => Code::RunNotFound,
             Self::TagNotFound { .. }
+            | Self::ModelTagNotFound { .. }
             | Self::ArtifactNotFound { .. }
             | Self::TraceNotFound { .. }
             | Self::TraceTagNotFound { .. }
@@ -262,10 +330,10 @@ impl Explain for Error {
             Self::Filter { what: "filter", .. } => {
                 vec!["a filter looks like: metrics.rmse < 1 AND params.model = 'tree'".to_owned()]
             }
-            Self::Invalid { what: "artifact root", .. } => {
+            Self::Invalid { what, .. } if what == "artifact root" => {
                 vec!["--artifact-root ./artifacts, for clients on this machine, or leave it out".to_owned()]
             }
-            Self::Invalid { what: "artifacts destination", .. } => {
+            Self::Invalid { what, .. } if what == "artifacts destination" => {
                 vec!["--artifacts-destination ./artifacts".to_owned()]
             }
             Self::Filter { .. } => vec!["an order looks like: metrics.rmse ASC".to_owned()],
@@ -277,6 +345,7 @@ impl Explain for Error {
             | Self::RunDeleted { .. }
             | Self::StepRun { .. }
             | Self::TagNotFound { .. }
+            | Self::ModelTagNotFound { .. }
             | Self::LoggedModelNotFound { .. }
             | Self::TraceNotFound { .. }
             | Self::TraceTagNotFound { .. }
@@ -287,6 +356,11 @@ impl Explain for Error {
             | Self::AssessmentKind { .. }
             | Self::AssessmentNotFound { .. }
             | Self::Invalid { .. }
+            | Self::TooLong { .. }
+            | Self::Repeated { .. }
+            | Self::ReservedAlias { .. }
+            | Self::ExperimentId { .. }
+            | Self::TwoNames { .. }
             | Self::TooMany { .. }
             | Self::PageToken { .. }
             | Self::Path { .. }

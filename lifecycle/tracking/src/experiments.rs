@@ -45,7 +45,7 @@ impl Tracking {
     /// When there is none.
     pub async fn experiment(&self, id: &str) -> Result<Experiment, Error> {
         let missing = || Error::ExperimentNotFound { id: id.to_owned() };
-        let number: i64 = id.parse().map_err(|_| missing())?;
+        let number: i64 = id.parse().map_err(|_| Error::ExperimentId { id: id.to_owned() })?;
         self.meta().experiment(number).await?.ok_or_else(missing)
     }
 
@@ -90,7 +90,7 @@ impl Tracking {
             return Err(Error::ExperimentNotFound { id: id.to_owned() });
         }
         if experiment.id == 0 {
-            return Err(limits::invalid("experiment", &experiment.name, "it always exists"));
+            return Err(limits::invalid("experiment_id", id, "experiment `Default` always exists"));
         }
         Ok(self.meta().delete_experiment(experiment.id, deleted, self.now()).await?)
     }
@@ -115,7 +115,7 @@ impl Tracking {
         if self.meta().tag_experiment(experiment.id, key, None).await? {
             return Ok(());
         }
-        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("experiment `{id}`") })
+        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("experiment with id {id}") })
     }
 
     /// Experiments that match.
@@ -145,14 +145,14 @@ impl Tracking {
 
 fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
-        return Err(limits::invalid("experiment name", name, "it is empty"));
+        return Err(limits::invalid("name", name, "it is empty"));
     }
-    limits::length("experiment name", name, limits::EXPERIMENT_NAME)
+    limits::length("name", name, limits::EXPERIMENT_NAME)
 }
 
 fn check_tag(key: &str, value: &str) -> Result<(), Error> {
-    limits::key("tag name", key)?;
-    limits::length("tag value", value, limits::EXPERIMENT_TAG_VALUE)
+    limits::tag_name(key)?;
+    limits::length("value", value, limits::EXPERIMENT_TAG_VALUE)
 }
 
 #[cfg(test)]

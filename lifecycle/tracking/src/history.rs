@@ -1,17 +1,29 @@
 //! The series of a metric, whole, in pages or thinned out for a chart.
 
-use rondo_core::RunId;
-use rondo_store::meta::metrics::Point;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use rondo_store::meta::metrics::{Point, Series};
 use rondo_store::meta::search::Scalar;
 
-use crate::tracking::Found;
 use crate::{Error, Tracking, page};
 
 /// Points of a page, at most.
 pub const PAGE_MAX: u32 = 25_000;
 
+/// A series and which of its points are asked for.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The whole series.
+    pub series: Series,
+    /// The points of the page.
+    pub range: Range<usize>,
+    /// The token of the next page, where more comes.
+    pub next_page_token: Option<String>,
+}
+
 impl Tracking {
-    /// The points of a metric in the order of arrival: all, or a page of them.
+    /// The points of a metric by (timestamp, step, value): all, or a page of them.
     ///
     /// # Errors
     /// When there is no such run, or the page token is none of this series.
@@ -21,54 +33,77 @@ impl Tracking {
         key: &str,
         max_results: Option<i64>,
         page_token: &str,
-    ) -> Result<Found<Point>, Error> {
+    ) -> Result<Page, Error> {
         let run = self.run_row(id).await?.id;
-        let points = self.meta().metric_history(run, key).await?;
-        if max_results.is_none() && page_token.is_empty() {
-            return Ok(Found { items: points, next_page_token: None });
-        }
-        let size = page::size(max_results.map(|size| size.min(i64::from(PAGE_MAX))), PAGE_MAX, PAGE_MAX)?;
-        let from = match page::place(page_token)?.as_deref() {
-            None => 0,
-            Some([Scalar::Int(from)]) => usize::try_from(*from).map_err(|_| page::foreign())?,
+        let size = match max_results {
+            None if page_token.is_empty() => usize::MAX,
+            asked => {
+                page::size(asked.map(|size| size.min(i64::from(PAGE_MAX))), PAGE_MAX, PAGE_MAX)? as usize
+            }
+        };
+        let after = match page::place(page_token)?.as_deref() {
+            None => None,
+            Some([Scalar::Int(timestamp), Scalar::Int(step), Scalar::Real(value)]) => {
+                Some(Point { timestamp: *timestamp, step: *step, value: *value })
+            }
             Some(_) => return Err(page::foreign()),
         };
-        // The series only grows at its end, so that a count is a place.
-        let to = from.saturating_add(size as usize);
-        let next =
-            i64::try_from(to).ok().filter(|_| to < points.len()).map(|to| page::token(&[Scalar::Int(to)]));
-        Ok(Found {
-            items: points.into_iter().skip(from).take(size as usize).collect(),
-            next_page_token: next,
-        })
+        let series = self.meta().metric_series(run, key).await?;
+        let points = &series.points;
+        let from = after.map_or(0, |after| points.partition_point(|point| point.order(&after).is_le()));
+        let to = from.saturating_add(size).min(points.len());
+        let last = points.get(to.wrapping_sub(1)).filter(|_| to < points.len());
+        let next_page_token = last.map(|last| {
+            page::token(&[Scalar::Int(last.timestamp), Scalar::Int(last.step), Scalar::Real(last.value)])
+        });
+        Ok(Page { series, range: from..to, next_page_token })
     }
 
-    /// At most so many points of a metric, by step, between two steps: the first and the last and those
-    /// at even distances between.
+    /// The points of a metric of several runs between two steps, thinned out to so many steps. The steps
+    /// are chosen over all runs together, so that lines can be compared; the first and the last step of
+    /// each run are among them. A run that is not here has no points.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn sampled_history(
+    pub async fn sampled_histories(
         &self,
-        run: RunId,
+        ids: &[String],
         key: &str,
         steps: std::ops::RangeInclusive<i64>,
         at_most: usize,
-    ) -> Result<Vec<Point>, Error> {
-        let mut points = self.meta().metric_history(run, key).await?;
-        points.retain(|point| steps.contains(&point.step));
-        points.sort_by_key(|point| (point.step, point.timestamp));
-        Ok(thin(points, at_most))
+    ) -> Result<Vec<(String, Vec<Point>)>, Error> {
+        let mut series = Vec::with_capacity(ids.len());
+        let mut all = BTreeSet::new();
+        let mut ends = BTreeSet::new();
+        for id in ids {
+            let mut points = match id.parse() {
+                Ok(run) => self.meta().metric_history(run, key).await?,
+                Err(_) => Vec::new(),
+            };
+            points.sort_by(|a, b| a.step.cmp(&b.step).then_with(|| a.order(b)));
+            ends.extend(points.first().map(|point| point.step));
+            ends.extend(points.last().map(|point| point.step));
+            points.retain(|point| steps.contains(&point.step));
+            all.extend(points.iter().map(|point| point.step));
+            series.push((id.clone(), points));
+        }
+        let mut chosen = thin(all.into_iter().collect(), at_most);
+        chosen.extend(ends);
+        for (_, points) in &mut series {
+            points.retain(|point| chosen.contains(&point.step));
+        }
+        Ok(series)
     }
 }
 
-/// So many of the items at most: the first, the last and those at even distances between.
-fn thin<T: Clone>(items: Vec<T>, at_most: usize) -> Vec<T> {
-    let count = items.len();
-    if count <= at_most || at_most < 2 {
-        return items.into_iter().take(at_most).collect();
+/// So many steps at even distances, and the last.
+fn thin(steps: Vec<i64>, at_most: usize) -> BTreeSet<i64> {
+    let count = steps.len();
+    if count <= at_most {
+        return steps.into_iter().collect();
     }
-    (0..at_most).filter_map(|i| items.get(i * (count - 1) / (at_most - 1)).cloned()).collect()
+    let even = (0..at_most).filter_map(|i| steps.get(i * count / at_most).copied());
+    even.chain(steps.last().copied()).collect()
 }
 
 #[cfg(test)]
@@ -90,13 +125,13 @@ mod tests {
             });
             tracking.log_batch(&id, Batch { metrics: metrics.collect(), ..Batch::default() }).await.unwrap();
         }
-        let whole = tracking.history(&id, "m", None, "").await.unwrap().items;
+        let whole = tracking.history(&id, "m", None, "").await.unwrap().series.points;
         assert_eq!(whole.len(), 2100);
         let mut joined = Vec::new();
         let mut token = String::new();
         loop {
             let found = tracking.history(&id, "m", Some(999), &token).await.unwrap();
-            joined.extend(found.items);
+            joined.extend_from_slice(&found.series.points[found.range]);
             match found.next_page_token {
                 Some(next) => token = next,
                 None => break,
@@ -108,10 +143,11 @@ mod tests {
 
     #[test]
     fn thinning_keeps_both_ends() {
-        let items: Vec<i32> = (0..1000).collect();
-        let thinned = thin(items.clone(), 7);
-        assert_eq!((thinned.len(), thinned[0], thinned[6]), (7, 0, 999));
-        assert_eq!(thin(items.clone(), 1000), items);
-        assert!(thin(items, 0).is_empty());
+        let steps: Vec<i64> = (0..1000).collect();
+        let thinned = thin(steps.clone(), 7);
+        assert_eq!(thinned.len(), 8);
+        assert_eq!((thinned.first(), thinned.last()), (Some(&0), Some(&999)));
+        assert_eq!(thin((0..10).collect(), 5).into_iter().collect::<Vec<_>>(), [0, 2, 4, 6, 8, 9]);
+        assert_eq!(thin(steps.clone(), 1000), steps.into_iter().collect());
     }
 }

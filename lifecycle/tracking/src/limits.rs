@@ -20,6 +20,8 @@ pub const TAG_VALUE: usize = 8000;
 pub const EXPERIMENT_NAME: usize = 500;
 /// Characters of an experiment's tag.
 pub const EXPERIMENT_TAG_VALUE: usize = 20_000;
+/// Characters of a registered model's name.
+pub const MODEL_NAME: usize = 256;
 /// Characters of a tag of a registered model or version.
 pub const MODEL_TAG_VALUE: usize = 100_000;
 /// Characters of an alias.
@@ -35,41 +37,111 @@ pub const DATASET_SCHEMA: usize = 1_048_575;
 /// Characters of a dataset's profile.
 pub const DATASET_PROFILE: usize = 16_777_215;
 
-const ALLOWED: &str = "names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), \
-                       colons (:) and slashes (/)";
+/// Characters of a tag's key on an input.
+pub const INPUT_TAG_KEY: usize = 255;
+/// Characters of a tag's value on an input.
+pub const INPUT_TAG_VALUE: usize = 500;
 
-/// Refuses a key of a metric, parameter or tag that MLflow would refuse.
+const ALLOWED: &str = "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), \
+                       colon(:) and slashes (/).";
+
+/// Refuses a name of a metric, parameter or tag that MLflow would refuse, whatever its length.
 ///
 /// # Errors
-/// When it is empty, too long, has other characters, or would be another path than it reads.
-pub fn key(what: &'static str, name: &str) -> Result<(), Error> {
-    if name.is_empty() {
-        return Err(invalid(what, name, "it is empty"));
-    }
-    length(what, name, KEY)?;
+/// When it is empty, has other characters, or would be another path than it reads.
+pub fn name(what: &str, name: &str) -> Result<(), Error> {
     if !name.chars().all(|c| c.is_alphanumeric() || "_-. :/".contains(c)) {
         return Err(invalid(what, name, ALLOWED));
     }
-    if name.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(invalid(
-            what,
-            name,
-            "names may be treated as files: they must not resolve to other paths",
-        ));
+    unique(what, name)
+}
+
+/// Refuses a name that as a path of a file would be another one.
+///
+/// # Errors
+/// When it has empty or dotted parts.
+pub fn unique(what: &str, name: &str) -> Result<(), Error> {
+    if !name.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+        return Ok(());
     }
-    Ok(())
+    let reason = format!(
+        "Names may be treated as files in certain cases, and must not resolve to other names when treated as such. \
+         This name would resolve to '{}'",
+        normal(name)
+    );
+    Err(invalid(what, name, &reason))
+}
+
+/// The path that a name would be as a file's.
+fn normal(name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if name.starts_with('/') => {}
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    match (name.starts_with('/'), joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => joined,
+    }
 }
 
 /// Refuses a text with too many characters.
 ///
 /// # Errors
 /// When it is too long.
-pub fn length(what: &'static str, text: &str, limit: usize) -> Result<(), Error> {
-    // No text has more characters than bytes.
-    if text.len() <= limit || text.chars().count() <= limit {
+pub fn length(what: &str, text: &str, limit: usize) -> Result<(), Error> {
+    if fits(text, limit) {
         return Ok(());
     }
-    Err(invalid(what, text, &format!("exceeds length limit of {limit} characters")))
+    Err(Error::TooLong { what: what.to_owned(), limit })
+}
+
+/// Cuts a text to a number of characters, as MLflow's server does with long values.
+pub fn cut(text: &mut String, limit: usize) {
+    if fits(text, limit) {
+        return;
+    }
+    if let Some((end, _)) = text.char_indices().nth(limit) {
+        text.truncate(end);
+    }
+}
+
+fn fits(text: &str, limit: usize) -> bool {
+    // No text has more characters than bytes.
+    text.len() <= limit || text.chars().count() <= limit
+}
+
+/// Refuses a metric's name.
+///
+/// # Errors
+/// When it is no name or too long.
+pub fn metric_name(text: &str) -> Result<(), Error> {
+    name("name", text)?;
+    length("Metric name", text, KEY)
+}
+
+/// Refuses a parameter's name.
+///
+/// # Errors
+/// When it is no name or too long.
+pub fn param_name(text: &str) -> Result<(), Error> {
+    name("key", text)?;
+    length("Param key", text, KEY)
+}
+
+/// Refuses a tag's name.
+///
+/// # Errors
+/// When it is no name or too long.
+pub fn tag_name(text: &str) -> Result<(), Error> {
+    name("key", text)?;
+    length("key", text, KEY)
 }
 
 /// Refuses an alias that could be taken for a version or for `latest`.
@@ -77,16 +149,17 @@ pub fn length(what: &'static str, text: &str, limit: usize) -> Result<(), Error>
 /// # Errors
 /// When it is no alias.
 pub fn alias(name: &str) -> Result<(), Error> {
-    length("alias", name, ALIAS)?;
     let lower = name.to_lowercase();
     if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-') {
-        return Err(invalid("alias", name, "only alphanumerics, underscores (_) and dashes (-) are allowed"));
+        let reason = "Names may only contain alphanumerics, underscores (_), and dashes (-).";
+        return Err(invalid("alias", name, reason));
     }
+    length("Registered model alias name", name, ALIAS)?;
     let version = lower
         .strip_prefix('v')
         .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
     if lower == "latest" || version {
-        return Err(invalid("alias", name, "`latest` and version numbers are reserved"));
+        return Err(Error::ReservedAlias { alias: name.to_owned() });
     }
     Ok(())
 }
@@ -113,13 +186,13 @@ pub const fn batch(metrics: usize, params: usize, tags: usize) -> Result<(), Err
 }
 
 /// An [`Error::Invalid`] with the value shortened.
-pub fn invalid(what: &'static str, value: &str, reason: &str) -> Error {
+pub fn invalid(what: &str, value: &str, reason: &str) -> Error {
     let mut value: String = value.chars().take(121).collect();
     if value.chars().count() > 120 {
         value = value.chars().take(119).collect();
         value.push('…');
     }
-    Error::Invalid { what, value, reason: reason.to_owned() }
+    Error::Invalid { what: what.to_owned(), value, reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -129,11 +202,29 @@ mod tests {
     #[test]
     fn keys_are_mlflows() {
         for name in ["a", "val/loss", "a b-c_d.e:1", "é"] {
-            assert!(key("metric name", name).is_ok(), "{name}");
+            assert!(metric_name(name).is_ok(), "{name}");
         }
         for name in ["", "a//b", "/a", "a/", "../a", "a/./b", "a\n", "a;b", &"x".repeat(251)] {
-            assert!(key("metric name", name).is_err(), "{name}");
+            assert!(metric_name(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_a_path_is_told_which() {
+        for (name, path) in
+            [("../a", "../a"), ("a//b", "a/b"), ("./x", "x"), ("a/..", "."), ("/../a", "/a"), ("", ".")]
+        {
+            assert_eq!(normal(name), path, "{name}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let mut text = "é".repeat(10);
+        cut(&mut text, 4);
+        assert_eq!(text, "éééé");
+        cut(&mut text, 4);
+        assert_eq!(text, "éééé");
     }
 
     #[test]

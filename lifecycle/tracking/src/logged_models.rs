@@ -2,6 +2,7 @@
 
 use rondo_store::meta::logged_models::{LoggedModel, LoggedModelRecord, ModelFacts};
 use rondo_store::meta::search::{Condition, Field, Order, Query, Room, Scope};
+use serde_json::{Value, json};
 
 use crate::artifacts::{Place, clean};
 use crate::tracking::{Found, Search};
@@ -11,6 +12,9 @@ use crate::{Error, Tracking, filter, limits, page};
 const PAGE: u32 = 100;
 /// Rows of a page, at most.
 const PAGE_MAX: u32 = 1000;
+
+/// The tag that lists the versions that a logged model was registered as.
+const REGISTERED: &str = "mlflow.modelVersions";
 
 /// A logged model with all that was logged of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,10 +77,11 @@ impl Tracking {
         }
         let name = new.name.filter(|name| !name.is_empty()).unwrap_or_else(crate::naming::run_name);
         if name.contains(['/', ':', '.', '%', '"', '\'']) {
-            let reason = "it must not contain any of / : . % \" '";
+            let reason = "Model name must be a non-empty string and cannot contain the following characters: ('/', ':', \
+                          '.', '%', '\"', \"'\")";
             return Err(limits::invalid("model name", &name, reason));
         }
-        limits::length("model name", &name, limits::KEY)?;
+        limits::length("name", &name, limits::KEY)?;
         check(&new.params, &new.tags)?;
         let now = self.now();
         let row = LoggedModel {
@@ -99,10 +104,21 @@ impl Tracking {
     /// # Errors
     /// When there is none.
     pub async fn logged_model(&self, id: &str) -> Result<Logged, Error> {
-        let found = self.meta().logged_model(id).await?.filter(|model| !model.deleted);
-        let row = found.ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })?;
+        match self.logged_model_or_deleted(id).await {
+            Ok(model) if model.row.deleted => Err(Error::LoggedModelNotFound { id: id.to_owned() }),
+            found => found,
+        }
+    }
+
+    /// A logged model, also one that is deleted.
+    ///
+    /// # Errors
+    /// When there never was one.
+    pub async fn logged_model_or_deleted(&self, id: &str) -> Result<Logged, Error> {
+        let missing = || Error::LoggedModelNotFound { id: id.to_owned() };
+        let row = self.meta().logged_model(id).await?.ok_or_else(missing)?;
         let mut all = self.with_model_facts(vec![row]).await?;
-        all.pop().ok_or_else(|| Error::LoggedModelNotFound { id: id.to_owned() })
+        all.pop().ok_or_else(missing)
     }
 
     /// Where a logged model's files are, also of a deleted one: they stay as long as a version needs them.
@@ -146,6 +162,26 @@ impl Tracking {
         self.logged_model(id).await
     }
 
+    /// Notes on a logged model that it was registered as a version, as clients look for it there.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn note_registration(&self, id: &str, name: &str, version: i64) -> Result<(), Error> {
+        let known = self.logged_model(id).await?.facts.tags.remove(REGISTERED);
+        // Clients write entries of their own here, in whatever form: what cannot be read is left alone.
+        let mut entries: Vec<Value> = match known.as_deref().map(serde_json::from_str) {
+            None => Vec::new(),
+            Some(Ok(entries)) => entries,
+            Some(Err(_)) => return Ok(()),
+        };
+        let new = json!({ "name": name, "version": version });
+        if !entries.contains(&new) {
+            entries.push(new);
+        }
+        let tag = spaced(&Value::Array(entries));
+        Ok(self.meta().tag_logged_model(id, vec![(REGISTERED.to_owned(), tag)]).await?)
+    }
+
     /// Takes a tag of a logged model away.
     ///
     /// # Errors
@@ -155,7 +191,7 @@ impl Tracking {
         if self.meta().untag_logged_model(id, key).await? {
             return Ok(());
         }
-        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("logged model `{id}`") })
+        Err(Error::ModelTagNotFound { key: key.to_owned(), model: id.to_owned() })
     }
 
     /// Logs parameters of a logged model.
@@ -231,14 +267,51 @@ fn narrow(condition: &mut Condition, scopes: &[Scope]) {
     }
 }
 
+/// JSON as Python writes it, with a space after each comma and colon: clients compare the text.
+fn spaced(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let field =
+                |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), spaced(value));
+            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
 fn check(params: &[(String, String)], tags: &[(String, String)]) -> Result<(), Error> {
     for (key, value) in params {
-        limits::key("param name", key)?;
-        limits::length("param value", value, limits::PARAM_VALUE)?;
+        limits::param_name(key)?;
+        limits::length("value", value, limits::PARAM_VALUE)?;
     }
     for (key, value) in tags {
-        limits::key("tag name", key)?;
-        limits::length("tag value", value, limits::TAG_VALUE)?;
+        limits::tag_name(key)?;
+        limits::length("value", value, limits::TAG_VALUE)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracking::fixture::tracking;
+
+    #[tokio::test]
+    async fn registrations_are_added_to_what_clients_wrote_there() {
+        let (_folder, tracking) = tracking().await;
+        let new = NewModel { experiment: "0".into(), ..NewModel::default() };
+        let id = tracking.create_logged_model(new).await.unwrap().row.id;
+        tracking.note_registration(&id, "m", 1).await.unwrap();
+        let tags = || async { tracking.logged_model(&id).await.unwrap().facts.tags[REGISTERED].clone() };
+        assert_eq!(tags().await, r#"[{"name": "m", "version": 1}]"#);
+        let theirs = r#"[{"name": "m", "version": "1"}]"#.to_owned();
+        tracking.tag_logged_model(&id, vec![(REGISTERED.to_owned(), theirs)]).await.unwrap();
+        tracking.note_registration(&id, "m", 2).await.unwrap();
+        tracking.note_registration(&id, "m", 2).await.unwrap();
+        assert_eq!(tags().await, r#"[{"name": "m", "version": "1"}, {"name": "m", "version": 2}]"#);
+        tracking.tag_logged_model(&id, vec![(REGISTERED.to_owned(), "words".to_owned())]).await.unwrap();
+        tracking.note_registration(&id, "m", 3).await.unwrap();
+        assert_eq!(tags().await, "words");
+    }
 }

@@ -60,7 +60,10 @@ fn key(part: &str) -> Option<Scalar> {
 pub fn size(asked: Option<i64>, default: u32, limit: u32) -> Result<u32, Error> {
     let Some(asked) = asked else { return Ok(default) };
     u32::try_from(asked).ok().filter(|size| (1..=limit).contains(size)).ok_or_else(|| {
-        let reason = format!("it must be at least 1 and at most {limit}");
+        let reason = match asked {
+            ..1 => "It must be a positive integer".to_owned(),
+            1.. => format!("It must be at most {limit}"),
+        };
         crate::limits::invalid("max_results", &asked.to_string(), &reason)
     })
 }

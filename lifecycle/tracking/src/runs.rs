@@ -1,11 +1,12 @@
 //! Runs: made, changed, logged on and searched.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
 use rondo_core::{RunId, Timestamp};
+use rondo_store::meta::batch::Batch;
 use rondo_store::meta::facts::Facts;
-use rondo_store::meta::metrics::{Batch, Point};
+use rondo_store::meta::metrics::Point;
 use rondo_store::meta::runs::RunChange;
 use serde_json::Value;
 
@@ -72,26 +73,28 @@ impl Tracking {
     /// # Errors
     /// When the experiment does not exist or is deleted, or a tag is out of bounds.
     pub async fn create_run(&self, new: NewRun) -> Result<Run, Error> {
-        let experiment = self.active_experiment(&new.experiment).await?;
+        let missing = || Error::ExperimentNotFound { id: new.experiment.clone() };
+        let experiment: i64 = new.experiment.parse().map_err(|_| missing())?;
         let mut tags = new.tags;
-        for (key, value) in &tags {
-            check_tag(key, value)?;
+        // Any name is taken here, as MLflow does; one that is set later is looked at more closely.
+        for (key, value) in &mut tags {
+            limits::length("key", key, limits::KEY)?;
+            limits::cut(value, limits::TAG_VALUE);
         }
         let named = take(&mut tags, RUN_NAME);
         let given = new.name.filter(|name| !name.is_empty());
         let name = match (given, named) {
             (Some(given), Some(named)) if given != named => {
-                let reason = format!("the tag `{RUN_NAME}` says `{named}`: give one of them");
-                return Err(limits::invalid("run name", &given, &reason));
+                return Err(Error::TwoNames { name: given, tag: named });
             }
             (Some(name), _) | (None, Some(name)) => name,
             (None, None) => naming::run_name(),
         };
-        limits::length("run name", &name, limits::TAG_VALUE)?;
+        limits::length("run_name", &name, limits::TAG_VALUE)?;
         let parent = self.parent(&mut tags, new.adopted_by).await?;
         let row = RunRow {
             id: RunId::random(),
-            experiment: experiment.id,
+            experiment,
             kind: RunKind::Client,
             parent,
             name,
@@ -103,9 +106,15 @@ impl Tracking {
             deleted: false,
             detail: RunDetail::default(),
         };
-        self.meta().create_tagged_run(&row, tags.clone()).await?;
+        let location = match self.meta().create_tagged_run(&row, &tags).await {
+            Err(rondo_store::Error::NotFound { kind: "experiment", .. }) => return Err(missing()),
+            Err(rondo_store::Error::Deleted { kind: "experiment", .. }) => {
+                return Err(Error::ExperimentDeleted { id: experiment });
+            }
+            made => made?,
+        };
         let facts = Facts { tags: tags.into_iter().collect(), ..Facts::default() };
-        Ok(run(row, &experiment.artifact_location, facts))
+        Ok(run(row, &location, facts))
     }
 
     /// The run above a new one: the one its tag names, else the step that adopts it.
@@ -163,16 +172,19 @@ impl Tracking {
             .ok_or_else(|| Error::ExperimentNotFound { id: experiment.to_string() })
     }
 
-    /// Changes a run as a client asks. Of the run of a step or pipeline the state and end are Rondo's own:
-    /// what a client says of them is left out here, and the caller may still answer as it was asked.
+    /// Changes a run as a client asks; the run as it is then, and where its artifacts are. Of the run of a
+    /// step or pipeline the state and end are Rondo's own: what a client says of them is left out here, and
+    /// the caller may still answer as it was asked.
     ///
     /// # Errors
     /// When there is none or it is deleted.
-    pub async fn update_run(&self, id: &str, update: RunUpdate) -> Result<RunRow, Error> {
-        self.active_run(id).await?;
+    pub async fn update_run(&self, id: &str, update: RunUpdate) -> Result<(RunRow, String), Error> {
         let row = self.run_row(id).await?;
+        if row.deleted {
+            return Err(Error::RunDeleted { id: id.to_owned() });
+        }
         if let Some(name) = &update.name {
-            limits::length("run name", name, limits::TAG_VALUE)?;
+            limits::length("run_name", name, limits::TAG_VALUE)?;
         }
         let ours = row.kind != RunKind::Client;
         let change = RunChange {
@@ -182,8 +194,9 @@ impl Tracking {
             ended: update.ended.filter(|_| !ours).map(Timestamp),
             ..RunChange::default()
         };
-        self.meta().update_run(row.id, change).await?;
-        self.run_row(id).await
+        let (row, location) = self.meta().changed_run(row.id, change).await?;
+        let artifacts = run_root(&location, row.id);
+        Ok((row, artifacts))
     }
 
     /// Deletes a run (softly) or brings it back.
@@ -204,34 +217,29 @@ impl Tracking {
     /// When there is no such run, it is deleted, something is out of bounds, or a parameter stands with
     /// another value.
     pub async fn log_batch(&self, id: &str, mut batch: Batch) -> Result<RunId, Error> {
-        limits::batch(batch.metrics.len(), batch.params.len(), batch.tags.len())?;
-        for (key, point) in &mut batch.metrics {
-            limits::key("metric name", key)?;
-            point.value = finite(point.value);
-        }
-        for (key, value) in &batch.params {
-            limits::key("param name", key)?;
-            limits::length("param value", value, limits::PARAM_VALUE)?;
-        }
-        for (index, (key, value)) in batch.params.iter().enumerate() {
-            if batch.params.iter().take(index).any(|(other, old)| other == key && old != value) {
-                return Err(limits::invalid(
-                    "param name",
-                    key,
-                    "duplicate parameter keys with different values",
-                ));
-            }
-        }
-        for (key, value) in &batch.tags {
-            check_tag(key, value)?;
-        }
-        let run = self.active_run(id).await?;
+        let points = batch.metrics.len() + batch.measured.len();
+        limits::batch(points, batch.params.len(), batch.tags.len())?;
+        check(&mut batch)?;
+        let missing = || Error::RunNotFound { id: id.to_owned() };
+        let run: RunId = id.parse().map_err(|_| missing())?;
         if let Some(name) = take(&mut batch.tags, RUN_NAME).filter(|name| !name.is_empty()) {
-            let change = RunChange { name: Some(name), ..RunChange::default() };
-            self.meta().update_run(run, change).await?;
+            batch.name = Some(name);
         }
-        self.meta().log_batch(run, batch).await?;
-        Ok(run)
+        match self.meta().log_batch(run, batch).await {
+            Err(rondo_store::Error::NotFound { kind: "run", .. }) => Err(missing()),
+            Err(rondo_store::Error::Deleted { kind: "run", .. }) => {
+                Err(Error::RunDeleted { id: id.to_owned() })
+            }
+            logged => Ok(logged.map(|()| run)?),
+        }
+    }
+
+    /// Logs one metric, parameter or tag. An error names it without a place in a list.
+    ///
+    /// # Errors
+    /// As [`Tracking::log_batch`].
+    pub async fn log_one(&self, id: &str, one: Batch) -> Result<RunId, Error> {
+        self.log_batch(id, one).await.map_err(Error::alone)
     }
 
     /// Logs one point.
@@ -239,7 +247,7 @@ impl Tracking {
     /// # Errors
     /// As [`Tracking::log_batch`].
     pub async fn log_metric(&self, id: &str, key: String, point: Point) -> Result<RunId, Error> {
-        self.log_batch(id, Batch { metrics: vec![(key, point)], ..Batch::default() }).await
+        self.log_one(id, Batch { metrics: vec![(key, point)], ..Batch::default() }).await
     }
 
     /// Takes a tag of a run away.
@@ -251,7 +259,7 @@ impl Tracking {
         if self.meta().delete_run_tag(run, key).await? {
             return Ok(());
         }
-        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("run `{id}`") })
+        Err(Error::TagNotFound { key: key.to_owned(), owner: format!("run with id {id}") })
     }
 
     /// Keeps records of a run's inputs or outputs under their keys. The kinds are `dataset` (with
@@ -319,9 +327,39 @@ fn run(row: RunRow, location: &str, mut facts: Facts) -> Run {
     Run { artifact_uri: run_root(location, row.id), row, facts }
 }
 
-fn check_tag(key: &str, value: &str) -> Result<(), Error> {
-    limits::key("tag name", key)?;
-    limits::length("tag value", value, limits::TAG_VALUE)
+/// Refuses a batch with something out of bounds, and puts what MLflow keeps otherwise in its form.
+fn check(batch: &mut Batch) -> Result<(), Error> {
+    let plain = batch.metrics.iter_mut().map(|(key, point)| (key, point));
+    let measured = batch.measured.iter_mut().map(|(_, key, point)| (key, point));
+    for (index, (key, point)) in plain.chain(measured).enumerate() {
+        limits::metric_name(key).map_err(|error| error.at("metrics", index))?;
+        if point.timestamp < 0 {
+            let reason = format!(
+                "metric '{key}' (value={:?}). Timestamp must be a nonnegative long (64-bit integer) ",
+                point.value
+            );
+            let error = limits::invalid("timestamp", &point.timestamp.to_string(), &reason);
+            return Err(error.at("metrics", index));
+        }
+        point.value = finite(point.value);
+    }
+    for (index, (key, value)) in batch.params.iter_mut().enumerate() {
+        limits::param_name(key).map_err(|error| error.at("params", index))?;
+        limits::cut(value, limits::PARAM_VALUE);
+    }
+    let mut keys = HashSet::new();
+    if let Some((key, _)) = batch.params.iter().find(|(key, _)| !keys.insert(key.as_str())) {
+        return Err(Error::Repeated { key: key.clone() });
+    }
+    check_tags(&mut batch.tags)
+}
+
+fn check_tags(tags: &mut [(String, String)]) -> Result<(), Error> {
+    for (index, (key, value)) in tags.iter_mut().enumerate() {
+        limits::tag_name(key).map_err(|error| error.at("tags", index))?;
+        limits::cut(value, limits::TAG_VALUE);
+    }
+    Ok(())
 }
 
 fn take(pairs: &mut Vec<(String, String)>, key: &str) -> Option<String> {

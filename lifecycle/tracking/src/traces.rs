@@ -269,7 +269,7 @@ impl Tracking {
     /// # Errors
     /// When there is no such trace or the key is not one.
     pub async fn tag_trace(&self, id: &str, key: &str, value: &str) -> Result<(), Error> {
-        limits::key("tag name", key)?;
+        limits::tag_name(key)?;
         let value = shortened(value.to_owned());
         self.trace(id).await?;
         self.meta().tag_trace(id, key, Some(&value)).await?;

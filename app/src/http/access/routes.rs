@@ -4,12 +4,14 @@
 //! each takes first. There is no way past it: a `Router` comes out of [`Routes::behind`] alone, with the
 //! guard before every handler, before a wrong method too, and before a path that nobody knows.
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
+use axum::{Json, Router};
+use serde_json::json;
 
 use super::Door;
 use super::guard::{Lock, guard};
@@ -127,7 +129,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 Some(most) => DefaultBodyLimit::max(most),
                 None => DefaultBodyLimit::disable(),
             };
-            router = router.route(&path, verbs.router.layer(limit).layer(from_fn_with_state(lock, guard)));
+            let verbs = verbs.router.fallback(wrong_method);
+            router = router.route(&path, verbs.layer(limit).layer(from_fn_with_state(lock, guard)));
         }
         router.with_state(state)
     }
@@ -136,5 +139,21 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 /// Puts what no route of a router knows behind the door too: who is not let in is told no more.
 pub fn closed(router: Router, door: &Door) -> Router {
     let lock = Lock::new(door.clone(), Vec::new());
-    router.fallback((async || StatusCode::NOT_FOUND).layer(from_fn_with_state(lock, guard)))
+    router.fallback(unknown.layer(from_fn_with_state(lock, guard)))
+}
+
+/// What is no route: clients learn from it what a server cannot do, and do without.
+async fn unknown(uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    no_route(StatusCode::NOT_FOUND, format!("No such endpoint: {path}"))
+}
+
+/// What is a route by another method.
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    no_route(StatusCode::METHOD_NOT_ALLOWED, format!("The endpoint {path} does not take {method}"))
+}
+
+fn no_route(status: StatusCode, message: String) -> Response {
+    (status, Json(json!({ "error_code": "ENDPOINT_NOT_FOUND", "message": message }))).into_response()
 }

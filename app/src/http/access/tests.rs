@@ -88,6 +88,7 @@ impl House {
         meta.create_model("secret", "", Vec::new(), at).await.unwrap();
         let said = rondo_store::meta::registered::ClientVersion {
             source: format!("models:/{model}"),
+            location: None,
             run: Some(run.clone()),
             model_id: Some(model.clone()),
             run_link: None,
@@ -377,6 +378,8 @@ async fn who_makes_something_manages_it_and_may_let_others_in() {
     assert_eq!(status, 200);
     for source in [
         format!("mlflow-artifacts:/{}/{}/artifacts", house.experiment, house.run),
+        format!("runs:/{}/model", house.run),
+        format!("http://127.0.0.1:5000/api/2.0/mlflow-artifacts/artifacts/0/{}/artifacts", house.run),
         format!("models:/{}", house.model),
         "models:/secret/1".to_owned(),
     ] {

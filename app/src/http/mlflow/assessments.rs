@@ -1,14 +1,14 @@
 //! `traces/*/assessments/*`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rondo_core::Timestamp;
 use rondo_store::meta::assessments::AssessmentRecord;
 use rondo_tracking::assessments::{AssessmentChange, NewAssessment};
 use serde_json::{Map, Value, json};
 
 use super::MlflowState;
-use super::args::{Args, wrong};
+use super::args::{Args, InPath, wrong};
 use super::refusal::{Answer, Refusal};
 use super::show_traces as show;
 use crate::http::access::Caller;
@@ -24,7 +24,7 @@ const UNSPECIFIED: &str = "SOURCE_TYPE_UNSPECIFIED";
 pub(super) async fn create(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(trace): Path<String>,
+    InPath(trace): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     caller.trace(&trace).await?;
@@ -36,7 +36,7 @@ pub(super) async fn create(
 pub(super) async fn get(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path((trace, id)): Path<(String, String)>,
+    InPath((trace, id)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
     caller.trace(&trace).await?;
     let found = state.tracking.assessment(&trace, &id).await?;
@@ -46,7 +46,7 @@ pub(super) async fn get(
 pub(super) async fn update(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path((trace, id)): Path<(String, String)>,
+    InPath((trace, id)): InPath<(String, String)>,
     args: Args,
 ) -> Answer<Json<Value>> {
     caller.trace(&trace).await?;
@@ -71,7 +71,7 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path((trace, id)): Path<(String, String)>,
+    InPath((trace, id)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
     caller.trace(&trace).await?;
     state.tracking.delete_assessment(&trace, &id).await?;

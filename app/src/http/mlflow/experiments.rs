@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::MlflowState;
 use super::args::Args;
-use super::refusal::Answer;
+use super::refusal::{Answer, Refusal};
 use super::show::ExperimentShown;
 use crate::http::access::Caller;
 
@@ -117,7 +117,7 @@ pub(super) async fn set_tag(
 ) -> Answer<Json<Value>> {
     let (id, key) = (args.required("experiment_id")?, args.required("key")?);
     caller.experiment(&id)?;
-    state.tracking.tag_experiment(&id, &key, &args.present("value")?).await?;
+    state.tracking.tag_experiment(&id, &key, &args.maybe("value")?).await?;
     Ok(Json(json!({})))
 }
 
@@ -130,4 +130,53 @@ pub(super) async fn delete_tag(
     caller.experiment(&id)?;
     state.tracking.untag_experiment(&id, &args.required("key")?).await?;
     Ok(Json(json!({})))
+}
+
+#[derive(Serialize)]
+pub(super) struct Datasets {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dataset_summaries: Vec<DatasetShown>,
+}
+
+#[derive(Serialize)]
+struct DatasetShown {
+    experiment_id: String,
+    name: String,
+    digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
+}
+
+/// Experiments of one request for datasets.
+const EXPERIMENTS: usize = 20;
+/// Datasets in one answer.
+const DATASETS: u32 = 1000;
+
+/// The datasets that went into the runs of experiments.
+pub(super) async fn search_datasets(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Datasets>> {
+    let ids = args.texts("experiment_ids")?;
+    if ids.is_empty() {
+        let message = "SearchDatasets request must specify at least one experiment_id.";
+        return Err(Refusal::invalid(message));
+    }
+    if ids.len() > EXPERIMENTS {
+        return Err(Refusal::invalid(format!(
+            "SearchDatasets request cannot specify more than {EXPERIMENTS} experiment_ids. Received {} experiment_ids.",
+            ids.len()
+        )));
+    }
+    // What is no number is no experiment's id, and has no datasets.
+    let ids: Vec<i64> = caller.seen(ids).iter().filter_map(|id| id.parse().ok()).collect();
+    let found = state.tracking.meta().dataset_inputs(&ids, DATASETS).await?.into_iter();
+    let shown = found.map(|input| DatasetShown {
+        experiment_id: input.experiment.to_string(),
+        name: input.name,
+        digest: input.digest,
+        context: input.context,
+    });
+    Ok(Json(Datasets { dataset_summaries: shown.collect() }))
 }

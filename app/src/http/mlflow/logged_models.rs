@@ -1,7 +1,7 @@
 //! `logged-models/*`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rondo_store::meta::search::Scope;
 use rondo_tracking::logged_models::{NewModel, ScopedOrder};
 use rondo_tracking::tracking::Search;
@@ -9,11 +9,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::args::{Args, wrong};
+use super::args::{Args, InPath, missing};
 use super::artifacts::list::{Listing, listing};
-use super::refusal::Answer;
+use super::refusal::{Answer, Refusal};
 use super::show::LoggedShown;
 use crate::http::access::Caller;
+
+/// The names of a logged model's states, by their numbers.
+const STATUSES: &[(&str, i64)] =
+    &[("LOGGED_MODEL_PENDING", 1), ("LOGGED_MODEL_READY", 2), ("LOGGED_MODEL_UPLOAD_FAILED", 3)];
 
 #[derive(Serialize)]
 pub(super) struct One {
@@ -43,25 +47,29 @@ pub(super) async fn create(
 pub(super) async fn get(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
+    args: Args,
 ) -> Answer<Json<One>> {
     caller.logged_model(&id).await?;
-    Ok(Json(One { model: state.tracking.logged_model(&id).await?.into() }))
+    let model = match args.flag("allow_deleted")?.unwrap_or(false) {
+        true => state.tracking.logged_model_or_deleted(&id).await?,
+        false => state.tracking.logged_model(&id).await?,
+    };
+    Ok(Json(One { model: model.into() }))
 }
 
 pub(super) async fn finalize(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<One>> {
     caller.logged_model(&id).await?;
-    let status = args.required("status")?;
-    let word = match status.as_str() {
-        "LOGGED_MODEL_PENDING" => "PENDING",
-        "LOGGED_MODEL_READY" => "READY",
-        "LOGGED_MODEL_UPLOAD_FAILED" => "UPLOAD_FAILED",
-        _ => return Err(wrong("status", &Value::String(status))),
+    let status = args.enumeration("status", STATUSES)?.ok_or_else(|| missing("status"))?;
+    let word = match status {
+        1 => "PENDING",
+        2 => "READY",
+        _ => "UPLOAD_FAILED",
     };
     Ok(Json(One { model: state.tracking.finish_logged_model(&id, word).await?.into() }))
 }
@@ -69,7 +77,7 @@ pub(super) async fn finalize(
 pub(super) async fn delete(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
     caller.logged_model(&id).await?;
     state.tracking.delete_logged_model(&id).await?;
@@ -79,17 +87,18 @@ pub(super) async fn delete(
 pub(super) async fn set_tags(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
-) -> Answer<Json<One>> {
+) -> Answer<Json<Value>> {
     caller.logged_model(&id).await?;
-    Ok(Json(One { model: state.tracking.tag_logged_model(&id, args.pairs("tags")?).await?.into() }))
+    state.tracking.tag_logged_model(&id, args.pairs("tags")?).await?;
+    Ok(Json(json!({})))
 }
 
 pub(super) async fn delete_tag(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path((id, key)): Path<(String, String)>,
+    InPath((id, key)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
     caller.logged_model(&id).await?;
     state.tracking.untag_logged_model(&id, &key).await?;
@@ -99,7 +108,7 @@ pub(super) async fn delete_tag(
 pub(super) async fn log_params(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     caller.logged_model(&id).await?;
@@ -110,7 +119,7 @@ pub(super) async fn log_params(
 pub(super) async fn list_artifacts(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Listing>> {
     caller.logged_model(&id).await?;
@@ -143,15 +152,21 @@ pub(super) async fn search(
     }
     let mut scopes = Vec::new();
     for dataset in args.objects("datasets")? {
-        scopes.extend(scope(&dataset)?);
+        let unnamed = || Refusal::invalid("`dataset_name` in the `datasets` clause must be specified.");
+        scopes.push(scope(&dataset)?.ok_or_else(unnamed)?);
     }
     let search = Search {
         filter: args.text("filter")?.unwrap_or_default(),
-        max_results: args.int("max_results")?,
+        // Nothing and zero are one to clients of this route.
+        max_results: args.int("max_results")?.filter(|most| *most != 0),
         page_token: args.text("page_token")?.unwrap_or_default(),
         ..Search::default()
     };
-    let experiments = caller.seen(args.texts("experiment_ids")?);
+    let experiments = args.texts("experiment_ids")?;
+    if !args.says("experiment_ids") {
+        return Err(missing("experiment_ids"));
+    }
+    let experiments = caller.seen(experiments);
     let found = state.tracking.search_logged_models(&experiments, &search, &order, &scopes).await?;
     let models = found.items.into_iter().map(Into::into).collect();
     Ok(Json(Many { models, next_page_token: found.next_page_token }))

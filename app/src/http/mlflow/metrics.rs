@@ -1,60 +1,72 @@
 //! `metrics/*`
 
-use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use axum::response::Response;
+use rondo_store::meta::metrics::Series;
 
 use super::MlflowState;
-use super::args::Args;
+use super::args::{Args, missing};
+use super::points::List;
 use super::refusal::{Answer, Refusal};
-use super::show::MetricShown;
 use crate::http::access::Caller;
 
 /// Runs of one request for charts.
 const RUNS: usize = 100;
 /// Points of one run in a chart.
 const POINTS: i64 = 2500;
-
-#[derive(Serialize)]
-pub(super) struct Series {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    metrics: Vec<MetricShown>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
-}
+/// Points of all runs in one answer.
+const HISTORY: i64 = 25_000;
 
 pub(super) async fn history(
     State(state): State<MlflowState>,
     caller: Caller,
     args: Args,
-) -> Answer<Json<Series>> {
+) -> Answer<Response> {
     let (id, key) = (args.run_id()?, args.required("metric_key")?);
     caller.run(&id).await?;
     let token = args.text("page_token")?.unwrap_or_default();
-    let found = state.tracking.history(&id, &key, args.int("max_results")?, &token).await?;
-    let metrics = found.items.into_iter().map(|point| MetricShown::new(key.clone(), point, Some(id.clone())));
-    Ok(Json(Series { metrics: metrics.collect(), next_page_token: found.next_page_token }))
+    let page = state.tracking.history(&id, &key, args.int("max_results")?, &token).await?;
+    let mut list = List::default();
+    list.add(None, &key, &page.series, page.range);
+    Ok(list.close(page.next_page_token.as_deref()))
 }
 
-/// The series of one metric of several runs, whole.
+/// The series of one metric of several runs, whole, one run after the other. A run that is not here has
+/// no points.
 pub(super) async fn history_bulk(
     State(state): State<MlflowState>,
     caller: Caller,
     args: Args,
-) -> Answer<Json<Series>> {
-    let (ids, key) = (runs(&args, "run_id")?, args.required("metric_key")?);
-    let most = args.int("max_results")?.unwrap_or(25_000).clamp(1, 25_000) as usize;
-    let mut metrics: Vec<MetricShown> = Vec::new();
-    for id in ids {
-        caller.run(&id).await?;
-        let run = state.tracking.run_row(&id).await?.id;
-        let points = state.tracking.meta().metric_history(run, &key).await?;
-        let left = most.saturating_sub(metrics.len());
-        metrics.extend(
-            points.into_iter().take(left).map(|point| MetricShown::new(key.clone(), point, Some(id.clone()))),
-        );
+) -> Answer<Response> {
+    let mut ids = args.texts("run_id")?;
+    if ids.is_empty() {
+        let message = "GetMetricHistoryBulk request must specify at least one run_id.";
+        return Err(Refusal::invalid(message));
     }
-    Ok(Json(Series { metrics, next_page_token: None }))
+    if ids.len() > RUNS {
+        let message = format!(
+            "GetMetricHistoryBulk request cannot specify more than {RUNS} run_ids. Received {} run_ids.",
+            ids.len()
+        );
+        return Err(Refusal::invalid(message));
+    }
+    let missing = || Refusal::invalid("GetMetricHistoryBulk request must specify a metric_key.");
+    let key = args.text("metric_key")?.ok_or_else(missing)?;
+    let mut left = args.int("max_results")?.unwrap_or(HISTORY).clamp(0, HISTORY) as usize;
+    ids.sort();
+    ids.dedup();
+    caller.runs(&ids).await?;
+    let mut list = List::there();
+    for id in ids {
+        let series = match state.tracking.history(&id, &key, None, "").await {
+            Err(rondo_tracking::Error::RunNotFound { .. }) => continue,
+            found => found?.series,
+        };
+        let count = series.points.len().min(left);
+        left -= count;
+        list.add(Some(&id), &key, &series, 0..count);
+    }
+    Ok(list.close(None))
 }
 
 /// The series of one metric of several runs, thinned out for a chart.
@@ -62,18 +74,32 @@ pub(super) async fn history_bulk_interval(
     State(state): State<MlflowState>,
     caller: Caller,
     args: Args,
-) -> Answer<Json<Series>> {
-    let (ids, key) = (runs(&args, "run_ids")?, args.required("metric_key")?);
-    let most = args.int("max_results")?.unwrap_or(320);
-    if !(1..=POINTS).contains(&most) {
+) -> Answer<Response> {
+    let ids = args.texts("run_ids")?;
+    if ids.is_empty() {
+        return Err(missing("run_ids"));
+    }
+    if ids.len() > RUNS {
         return Err(Refusal::invalid(format!(
-            "max_results must be from 1 to {POINTS}, but got value {most}"
+            "GetMetricHistoryBulkInterval request must specify at most {RUNS} run_ids. Received {} run_ids. See the \
+             API docs for more information about request parameters.",
+            ids.len()
         )));
     }
+    let key = args.required("metric_key")?;
     let (start, end) = (args.int("start_step")?, args.int("end_step")?);
+    let most = args.int("max_results")?.unwrap_or(POINTS);
+    if !(1..=POINTS).contains(&most) {
+        return Err(Refusal::invalid(format!(
+            "max_results must be between 1 and {POINTS}. See the API docs for more information about request \
+             parameters."
+        )));
+    }
     let steps = match (start, end) {
         (Some(start), Some(end)) if start > end => {
-            return Err(Refusal::invalid("end_step must be greater than start_step"));
+            return Err(Refusal::invalid(format!(
+                "end_step must be greater than start_step. Found start_step={start} and end_step={end}."
+            )));
         }
         (Some(start), Some(end)) => start..=end,
         (None, None) => i64::MIN..=i64::MAX,
@@ -83,25 +109,11 @@ pub(super) async fn history_bulk_interval(
             ));
         }
     };
-    let mut metrics = Vec::new();
-    for id in ids {
-        caller.run(&id).await?;
-        let run = state.tracking.run_row(&id).await?.id;
-        let points = state.tracking.sampled_history(run, &key, steps.clone(), most as usize).await?;
-        metrics
-            .extend(points.into_iter().map(|point| MetricShown::new(key.clone(), point, Some(id.clone()))));
+    caller.runs(&ids).await?;
+    let mut list = List::default();
+    for (id, points) in state.tracking.sampled_histories(&ids, &key, steps, most as usize).await? {
+        let all = 0..points.len();
+        list.add(Some(&id), &key, &Series { points, contexts: Vec::new() }, all);
     }
-    Ok(Json(Series { metrics, next_page_token: None }))
-}
-
-fn runs(args: &Args, name: &str) -> Answer<Vec<String>> {
-    let ids = args.texts(name)?;
-    if ids.is_empty() {
-        args.required(name)?;
-    }
-    if ids.len() > RUNS {
-        let message = format!("GetMetricHistoryBulk request cannot specify more than {RUNS} run_ids.");
-        return Err(Refusal::invalid(message));
-    }
-    Ok(ids)
+    Ok(list.close(None))
 }

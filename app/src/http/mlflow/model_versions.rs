@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use rondo_core::access::Right;
-use rondo_store::meta::access::Subject;
 use rondo_store::meta::registered::{ClientVersion, Tagged, Version};
 use rondo_store::meta::search::{Query, Room};
 use rondo_tracking::{filter, page};
@@ -11,10 +10,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::args::{Args, wrong};
+use super::args::Args;
 use super::refusal::{Answer, Refusal};
 use super::registered_models::{check_tag, named, tags};
 use super::show_registry::{VersionShown, version};
+use super::sources;
 use crate::http::access::Caller;
 
 const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
@@ -30,13 +30,22 @@ async fn one(state: &MlflowState, name: &str, number: i64) -> Answer<Json<One>> 
     Ok(Json(One { model_version: version(state, found, &aliases).await? }))
 }
 
+/// A stage, in whatever case it is written.
+pub(super) fn stage(asked: &str) -> Answer<&'static str> {
+    let known = STAGES.into_iter().find(|stage| stage.eq_ignore_ascii_case(asked));
+    known.ok_or_else(|| {
+        let stages = STAGES.join(", ");
+        Refusal::invalid(format!("Invalid Model Version stage: {asked}. Value must be one of {stages}."))
+    })
+}
+
 /// A version's number.
 pub(super) fn number(args: &Args) -> Answer<i64> {
-    if let Ok(Some(number)) = args.int("version") {
+    let text = args.required("version")?;
+    if let Ok(number) = text.trim().parse() {
         return Ok(number);
     }
-    let text = args.required("version")?;
-    Err(Refusal::invalid(format!("Parameter 'version' must be an integer, got '{text}'")))
+    Err(Refusal::invalid(format!("Parameter 'version' must be an integer, got '{text}'.")))
 }
 
 /// A version that exists.
@@ -56,82 +65,37 @@ pub(super) async fn create(
 ) -> Answer<Json<One>> {
     let (name, source) = (args.required("name")?, args.required("source")?);
     caller.model(&name)?;
-    let given = |field: &str| Ok::<_, Refusal>(args.text(field)?.filter(|text| !text.is_empty()));
+    let (mut run, model_id) = (args.given("run_id")?, args.given("model_id")?);
+    let (run_link, description) = (args.given("run_link")?, args.maybe("description")?);
     let (tags, now) = (tags(&args)?, state.tracking.now());
-    let prompt = tags.iter().any(|(key, value)| key == filter::PROMPT && value == "true");
-    let (mut run, mut model_id) = (given("run_id")?, given("model_id")?);
+    let prompt = tags.iter().any(|(key, _)| key == filter::PROMPT);
+    let mut location = None;
+    let mut model = model_id.clone();
     if let Some(run) = &run {
         caller.run_for(Right::Read, run).await?;
-        state.tracking.run_row(run).await?;
     }
-    if !prompt {
-        let of = owner(&state, &caller, &source).await?;
-        model_id = model_id.or(of);
-    } else if source.contains(['/', '\\', ':']) {
-        return Err(bad_source(&source));
+    if prompt {
+        sources::check_prompt(&source)?;
+    } else {
+        let known = sources::check(&state, &caller, &source, model_id.is_some()).await?;
+        location = known.location;
+        run = run.or(known.run);
+        model = model.or(known.model);
     }
-    if let Some(model) = &model_id {
+    if let Some(model) = &model {
         caller.logged_model_for(Right::Read, model).await?;
         let logged = state.tracking.logged_model(model).await?;
         run = run.or(logged.row.run);
     }
-    let said = ClientVersion {
-        source,
-        run,
-        model_id,
-        run_link: given("run_link")?,
-        user: caller.user().map(str::to_owned),
-    };
-    let description = args.text("description")?.unwrap_or_default();
+    let user = caller.user().map(str::to_owned);
+    let said = ClientVersion { source, location, run, model_id: model, run_link, user };
     let made = state.tracking.meta().create_client_version(&name, said, &description, tags, now).await;
     let number = made.map_err(|error| named(error, &name))?;
     caller.changed(&name, Some(number), "model version made").await?;
+    if let Some(model) = model_id.filter(|_| !prompt) {
+        state.tracking.note_registration(&model, &name, number).await?;
+    }
     one(&state, &name, number).await
-}
-
-fn bad_source(source: &str) -> Refusal {
-    let short: String = source.chars().take(200).collect();
-    Refusal::invalid(format!(
-        "Invalid model version source: '{short}'. It must be among the artifacts of a run or logged model of this server: \
-         mlflow-artifacts:/…, models:/m-<id> or models:/<name>/<version>"
-    ))
-}
-
-/// Checks that a version's source is something of this server that the caller may see; the logged model that
-/// it is, where it is one.
-async fn owner(state: &MlflowState, caller: &Caller, source: &str) -> Answer<Option<String>> {
-    if let Some(model) = source.strip_prefix("models:/") {
-        let model = model.trim_start_matches('/');
-        if model.starts_with("m-") {
-            caller.logged_model_for(Right::Read, model).await?;
-            state.tracking.logged_model(model).await?;
-            return Ok(Some(model.to_owned()));
-        }
-        let (name, number) = model.split_once('/').ok_or_else(|| bad_source(source))?;
-        caller.may(Right::Read, &Subject::Model(name.to_owned()))?;
-        find(state, name, number.parse().map_err(|_| bad_source(source))?).await?;
-        return Ok(None);
-    }
-    if source.contains(['?', '#', ';']) {
-        return Err(bad_source(source));
-    }
-    let roots = state.tracking.roots();
-    let source = &of_run(state, source).await?;
-    let place = roots.find(source).map_err(|_| bad_source(source))?.ok_or_else(|| bad_source(source))?;
-    caller.artifacts_for(Right::Read, &place.owner).await?;
-    if !state.tracking.owns_artifacts(&place.owner).await? {
-        return Err(bad_source(source));
-    }
-    let is_model = place.owner.starts_with("m-") && place.path.is_empty();
-    Ok(is_model.then_some(place.owner))
-}
-
-/// A source `runs:/<run>/<path>` as the address of the artifacts that it stands for; any other as it is.
-async fn of_run(state: &MlflowState, source: &str) -> Answer<String> {
-    let Some(rest) = source.strip_prefix("runs:/") else { return Ok(source.to_owned()) };
-    let (run, path) = rest.trim_start_matches('/').split_once('/').ok_or_else(|| bad_source(source))?;
-    let row = state.tracking.run_row(run).await.map_err(|_| bad_source(source))?;
-    Ok(format!("{}/{path}", state.tracking.run_root(&row).await?))
 }
 
 /// Where the files of a version are.
@@ -144,9 +108,10 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
         let Some(said) = found.of_client() else {
             return super::show_registry::root_of_run(state, &found.run.unwrap_or_default()).await;
         };
-        let Some(model) = said.source.strip_prefix("models:/") else {
-            return of_run(state, &said.source).await;
-        };
+        if let Some(location) = said.location {
+            return Ok(location);
+        }
+        let Some(model) = said.source.strip_prefix("models:/") else { return Ok(said.source) };
         let model = model.trim_start_matches('/');
         if model.starts_with("m-") {
             // A version stays loadable when its logged model is deleted.
@@ -183,7 +148,7 @@ pub(super) async fn update(
     let (name, number) = (args.required("name")?, number(&args)?);
     caller.model(&name)?;
     find(&state, &name, number).await?;
-    let (description, now) = (args.text("description")?.unwrap_or_default(), state.tracking.now());
+    let (description, now) = (args.maybe("description")?, state.tracking.now());
     state.tracking.meta().describe_version(&name, number, &description, now).await?;
     caller.changed(&name, Some(number), "description set").await?;
     one(&state, &name, number).await
@@ -196,13 +161,12 @@ pub(super) async fn transition(
 ) -> Answer<Json<One>> {
     let (name, number, asked) = (args.required("name")?, number(&args)?, args.required("stage")?);
     caller.model(&name)?;
-    let stage = STAGES.iter().find(|stage| stage.eq_ignore_ascii_case(&asked));
-    let stage = *stage.ok_or_else(|| wrong("stage", &Value::String(asked.clone())))?;
+    let stage = stage(&asked)?;
     let archive = args.flag("archive_existing_versions")?.unwrap_or(false);
     if archive && !matches!(stage, "Staging" | "Production") {
         return Err(Refusal::invalid(format!(
-            "Model version transition cannot archive existing model versions because '{stage}' is not an Active stage. \
-             Valid stages are Staging, Production"
+            "Model version transition cannot archive existing model versions because '{asked}' is not an Active stage. \
+             Valid stages are ['Staging', 'Production']"
         )));
     }
     find(&state, &name, number).await?;
@@ -274,7 +238,7 @@ pub(super) async fn set_tag(
 ) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
     caller.model(&name)?;
-    let (key, value) = (args.required("key")?, args.present("value")?);
+    let (key, value) = (args.required("key")?, args.maybe("value")?);
     check_tag(&key, &value)?;
     find(&state, &name, number).await?;
     let what = Tagged::Version(name.clone(), number);

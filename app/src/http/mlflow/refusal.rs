@@ -30,6 +30,11 @@ impl Refusal {
         Self { status: StatusCode::BAD_REQUEST, code: INVALID, message: message.into() }
     }
 
+    /// The request itself is at fault, in a way that has no parameter's name.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self { code: "BAD_REQUEST", ..Self::invalid(message) }
+    }
+
     /// What was named is not there.
     pub(super) fn missing(message: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, code: MISSING, message: message.into() }
@@ -99,6 +104,9 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
             Error::Store(error) => error.into(),
+            Error::ExperimentId { id } => {
+                Self::invalid(format!("Invalid experiment ID '{id}'. Experiment ID must be a valid integer."))
+            }
             Error::ExperimentNotFound { id } => Self::missing(format!("No Experiment with id={id} exists")),
             Error::ExperimentNameNotFound { name } => {
                 Self::missing(format!("Could not find experiment with name '{name}'"))
@@ -117,7 +125,10 @@ impl From<Error> for Refusal {
             Error::RunDeleted { id } => Self::invalid(format!(
                 "The run {id} must be in the 'active' state. Current state is deleted."
             )),
-            Error::TagNotFound { key, owner } => Self::missing(format!("No tag with name: {key} on {owner}")),
+            Error::TagNotFound { key, owner } => Self::missing(format!("No tag with name: {key} in {owner}")),
+            Error::ModelTagNotFound { key, model } => {
+                Self::missing(format!("No tag with key '{key}' found for model with ID '{model}'."))
+            }
             Error::LoggedModelNotFound { id } => {
                 Self::missing(format!("Logged model with ID '{id}' not found."))
             }
@@ -141,21 +152,53 @@ impl From<Error> for Refusal {
             Error::AssessmentNotFound { id, trace } => {
                 Self::missing(format!("Assessment with ID '{id}' not found for trace '{trace}'"))
             }
-            Error::Invalid { what: "max_results", value, reason } => {
-                let message = format!(
-                    "Invalid value {value} for parameter 'max_results' supplied: {reason}, but got value {value}"
-                );
-                Self::invalid(message)
+            Error::Invalid { what, value, reason } if what == "alias" => {
+                Self::invalid(format!("Invalid alias name: '{value}'. {reason}"))
+            }
+            Error::Invalid { what, value, reason } if what == "model name" => {
+                Self::invalid(format!("Invalid model name ('{value}') provided. {reason}"))
+            }
+            Error::Invalid { what, value, reason } if what == "max_results" => {
+                Self::invalid(format!("Invalid value {value} for parameter 'max_results' supplied. {reason}"))
+            }
+            Error::Invalid { what, value, reason } if what == "artifact_location" => {
+                Self::invalid(match value.starts_with("runs:") {
+                    true => format!("Artifact location cannot be a runs:/ URI. Given: '{value}'"),
+                    false => format!("Invalid artifact_location: '{value}'. {reason}"),
+                })
             }
             Error::Invalid { what, value, reason } => {
-                Self::invalid(format!("Invalid {what}: '{value}': {reason}"))
+                // A number stands as it is, a text as JSON has it.
+                let shown = match value.parse::<i64>() {
+                    Ok(number) if what != "name" && what != "key" => number.to_string(),
+                    Ok(_) | Err(_) => serde_json::Value::String(value).to_string(),
+                };
+                Self::invalid(format!("Invalid value {shown} for parameter '{what}' supplied: {reason}"))
             }
+            Error::TooLong { what, limit } => {
+                Self::invalid(format!("'{what}' exceeds the maximum length of {limit} characters"))
+            }
+            Error::Repeated { key } => Self::invalid(format!(
+                "Duplicate parameter keys have been submitted: ['{key}']. Please ensure the request contains only one \
+                 param value per param key."
+            )),
+            Error::ReservedAlias { alias } if alias.eq_ignore_ascii_case("latest") => {
+                Self::invalid("'latest' alias name (case insensitive) is reserved.")
+            }
+            Error::ReservedAlias { alias } => {
+                Self::invalid(format!("Version alias name '{alias}' is reserved."))
+            }
+            Error::TwoNames { name, tag } => Self::invalid(format!(
+                "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values \
+                 (run_name='{name}', mlflow.runName='{tag}')."
+            )),
             Error::TooMany { what, found, limit } => Self::invalid(format!(
                 "A batch logging request can contain at most {limit} {what}. Got {found} {what}. Please split up {what} \
                  across multiple requests and try again."
             )),
             Error::PageToken { reason } => Self::invalid(format!("Invalid page token, {reason}")),
-            Error::Path { path } => Self::invalid(format!("Invalid path: {path}")),
+            // Without the path: MLflow's clients and tests know these two words.
+            Error::Path { .. } => Self::invalid("Invalid path"),
             Error::NobodysPath { path } => {
                 Self::invalid(format!("Invalid path: {path} is nobody's: no such run or logged model"))
             }

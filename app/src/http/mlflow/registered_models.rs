@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::MlflowState;
 use super::args::Args;
-use super::model_versions::number;
+use super::model_versions::{number, stage};
 use super::refusal::{Answer, Refusal};
 use super::show_registry::{ModelShown, VersionShown, model, newest, version};
 use crate::http::access::Caller;
@@ -40,13 +40,20 @@ pub(super) fn named(error: rondo_store::Error, name: &str) -> Refusal {
     }
 }
 
-fn check_name(name: &str) -> Answer<()> {
-    if name.contains(['/', ':']) || name.trim().is_empty() || name.chars().any(char::is_control) {
+fn check_name(name: &str, argument: &str) -> Answer<()> {
+    if name.trim().is_empty() {
+        return Err(Refusal::invalid(format!("Missing value for required parameter '{argument}'.")));
+    }
+    if name.contains(['/', ':']) {
         return Err(Refusal::invalid(format!(
-            "Invalid value {name:?} for parameter 'name' supplied: Registered model name cannot be empty or contain / or :"
+            "Invalid model name '{name}'. Names cannot contain '/' or ':'."
         )));
     }
-    Ok(limits::length("registered model name", name, limits::KEY)?)
+    if name.chars().any(char::is_control) {
+        return Err(Refusal::invalid("Invalid model name. Names cannot contain control characters."));
+    }
+    limits::unique("name", name)?;
+    Ok(limits::length("name", name, limits::MODEL_NAME)?)
 }
 
 /// The tags of a model or version.
@@ -60,8 +67,8 @@ pub(super) fn tags(args: &Args) -> Answer<Vec<(String, String)>> {
 
 /// Refuses a tag that is out of bounds.
 pub(super) fn check_tag(key: &str, value: &str) -> Answer<()> {
-    limits::key("tag name", key)?;
-    Ok(limits::length("tag value", value, limits::MODEL_TAG_VALUE)?)
+    limits::tag_name(key)?;
+    Ok(limits::length("value", value, limits::MODEL_TAG_VALUE)?)
 }
 
 pub(super) async fn create(
@@ -70,7 +77,7 @@ pub(super) async fn create(
     args: Args,
 ) -> Answer<Json<One>> {
     let (name, description) = (args.required("name")?, args.text("description")?.unwrap_or_default());
-    check_name(&name)?;
+    check_name(&name, "name")?;
     let (tags, now) = (tags(&args)?, state.tracking.now());
     let made = state.tracking.meta().create_model(&name, &description, tags, now).await;
     made.map_err(|error| named(error, &name))?;
@@ -116,7 +123,7 @@ pub(super) async fn rename(
 ) -> Answer<Json<One>> {
     let (name, to) = (args.required("name")?, args.required("new_name")?);
     caller.model(&name)?;
-    check_name(&to)?;
+    check_name(&to, "new_name")?;
     is_clients(&state, &name, "renamed").await?;
     let because = caller.because("registered model renamed");
     let renamed = state.tracking.meta().rename_model(&name, &to, because, state.tracking.now()).await;
@@ -194,6 +201,9 @@ pub(super) async fn latest(
     caller.model(&name)?;
     let found = state.tracking.meta().registered_model(&name).await.map_err(|error| named(error, &name))?;
     let stages = args.texts("stages")?;
+    for asked in &stages {
+        stage(asked)?;
+    }
     let mut model_versions = Vec::new();
     for newest in newest(state.tracking.meta().versions(&name).await?) {
         if stages.is_empty() || stages.iter().any(|stage| stage.eq_ignore_ascii_case(&newest.stage)) {
@@ -218,9 +228,15 @@ pub(super) async fn get_alias(
     let meta = state.tracking.meta();
     let found = meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
     let missing = || Refusal::invalid(format!("Registered model alias {alias} not found."));
-    let target = *found.aliases.get(&alias).ok_or_else(missing)?;
-    let versions = meta.versions(&name).await?;
-    let aliased = versions.into_iter().find(|version| version.digest == target).ok_or_else(missing)?;
+    let mut versions = meta.versions(&name).await?;
+    // Nobody may give this alias, and everybody may ask for it.
+    let aliased = if alias.eq_ignore_ascii_case("latest") {
+        let none = || Refusal::missing(format!("Latest version not found for model {name}."));
+        versions.pop().ok_or_else(none)?
+    } else {
+        let target = *found.aliases.get(&alias).ok_or_else(missing)?;
+        versions.into_iter().find(|version| version.digest == target).ok_or_else(missing)?
+    };
     Ok(Json(Aliased { model_version: version(&state, aliased, &found.aliases).await? }))
 }
 
@@ -261,7 +277,7 @@ pub(super) async fn set_tag(
     caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
-    let (name, key, value) = (args.required("name")?, args.required("key")?, args.present("value")?);
+    let (name, key, value) = (args.required("name")?, args.required("key")?, args.maybe("value")?);
     caller.model(&name)?;
     check_tag(&key, &value)?;
     let what = Tagged::Model(name.clone());

@@ -4,8 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use rondo_core::run::{RunKind, RunState};
-use rondo_store::meta::logged_models::ModelMetric;
-use rondo_store::meta::metrics::{Batch, Point};
+use rondo_store::meta::batch::Batch;
 use rondo_tracking::runs::{NewRun, RunUpdate};
 use rondo_tracking::tracking::Search;
 use rondo_tracking::{limits, listing};
@@ -13,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::args::{Args, wrong};
+use super::args::{Args, missing};
 use super::refusal::{Answer, Refusal};
 use super::show::{Info, RunShown};
 use super::show_runs;
@@ -44,7 +43,7 @@ pub(super) async fn create(
         adopted_by: caller.step().map(Step::run),
     };
     caller.experiment(&new.experiment)?;
-    Ok(Json(One { run: state.tracking.create_run(new).await?.into() }))
+    Ok(Json(One { run: RunShown::begun(state.tracking.create_run(new).await?) }))
 }
 
 pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<One>> {
@@ -70,14 +69,21 @@ pub(super) async fn update(
     let id = args.run_id()?;
     caller.run(&id).await?;
     let (status, ended) = (status(&args)?, args.int("end_time")?);
-    let row = state.tracking.run_row(&id).await?;
-    let own = caller.step().filter(|step| step.run() == row.id && !row.state.ended());
-    let chosen = own.and_then(Step::chosen);
+    let chosen = match caller.step() {
+        Some(step) => {
+            let row = state.tracking.run_row(&id).await?;
+            Some(step).filter(|step| step.run() == row.id && !row.state.ended())
+        }
+        None => None,
+    };
+    let chosen = chosen.and_then(Step::chosen);
     let experiment = chosen.filter(|_| status == Some(RunState::Running));
     let update = RunUpdate { status, ended, name: args.text("run_name")?, experiment };
-    let row = state.tracking.update_run(&id, update).await?;
-    state.door.moved(row.id);
-    let mut run_info = Info::new(&row, state.tracking.run_root(&row).await?);
+    let (row, artifact_uri) = state.tracking.update_run(&id, update).await?;
+    if experiment.is_some() {
+        state.door.moved(row.id);
+    }
+    let mut run_info = Info::new(&row, artifact_uri);
     if let Some(experiment) = chosen {
         run_info.experiment_id = experiment.to_string();
     }
@@ -89,8 +95,11 @@ pub(super) async fn update(
 }
 
 fn status(args: &Args) -> Answer<Option<RunState>> {
-    let Some(text) = args.text("status")? else { return Ok(None) };
-    RunState::from_status(&text).map(Some).ok_or_else(|| wrong("status", &Value::String(text)))
+    const WORDS: &[(&str, i64)] =
+        &[("RUNNING", 1), ("SCHEDULED", 2), ("FINISHED", 3), ("FAILED", 4), ("KILLED", 5)];
+    let Some(number) = args.enumeration("status", WORDS)? else { return Ok(None) };
+    let word = WORDS.iter().find(|(_, of)| *of == number).map_or("RUNNING", |(word, _)| word);
+    Ok(RunState::from_status(word))
 }
 
 pub(super) async fn delete(
@@ -115,58 +124,14 @@ pub(super) async fn restore(
     Ok(Json(json!({})))
 }
 
-pub(super) async fn log_metric(
-    State(state): State<MlflowState>,
-    caller: Caller,
-    args: Args,
-) -> Answer<Json<Value>> {
-    let id = args.run_id()?;
-    if args.int("timestamp")?.is_none() {
-        args.required("timestamp")?;
-    }
-    log_metrics(&state, &caller, &id, Batch::default(), std::slice::from_ref(&args)).await
-}
-
-/// Logs a batch with these metrics; those that are of a logged model are kept there too.
-async fn log_metrics(
-    state: &MlflowState,
-    caller: &Caller,
-    id: &str,
-    mut batch: Batch,
-    metrics: &[Args],
-) -> Answer<Json<Value>> {
-    caller.run(id).await?;
-    let mut of_models = Vec::new();
-    for metric in metrics {
-        let (key, value) = (metric.required("key")?, metric.float("value")?);
-        let timestamp = metric.int("timestamp")?.unwrap_or_else(|| state.tracking.now().millis());
-        let point = Point { timestamp, step: metric.int("step")?.unwrap_or_default(), value };
-        if let Some(model) = metric.text("model_id")?.filter(|model| !model.is_empty()) {
-            caller.logged_model(&model).await?;
-            let dataset_name = metric.text("dataset_name")?.unwrap_or_default();
-            let dataset_digest = metric.text("dataset_digest")?.unwrap_or_default();
-            of_models.push((model, key.clone(), dataset_name, dataset_digest, point));
-        }
-        batch.metrics.push((key, point));
-    }
-    let run = state.tracking.log_batch(id, batch).await?;
-    if !of_models.is_empty() {
-        let metrics = of_models.into_iter().map(|(model, key, dataset_name, dataset_digest, point)| {
-            ModelMetric { model, run, key, dataset_name, dataset_digest, point }
-        });
-        state.tracking.meta().log_model_metrics(metrics.collect()).await?;
-    }
-    Ok(Json(json!({})))
-}
-
 pub(super) async fn log_param(
     State(state): State<MlflowState>,
     caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
-    let (id, key, value) = (args.run_id()?, args.required("key")?, args.present("value")?);
+    let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
     caller.run(&id).await?;
-    state.tracking.log_batch(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
+    state.tracking.log_one(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
@@ -175,9 +140,9 @@ pub(super) async fn set_tag(
     caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
-    let (id, key, value) = (args.run_id()?, args.required("key")?, args.present("value")?);
+    let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
     caller.run(&id).await?;
-    state.tracking.log_batch(&id, Batch { tags: vec![(key, value)], ..Batch::default() }).await?;
+    state.tracking.log_one(&id, Batch { tags: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
@@ -190,17 +155,6 @@ pub(super) async fn delete_tag(
     caller.run(&id).await?;
     state.tracking.untag_run(&id, &args.required("key")?).await?;
     Ok(Json(json!({})))
-}
-
-pub(super) async fn log_batch(
-    State(state): State<MlflowState>,
-    caller: Caller,
-    args: Args,
-) -> Answer<Json<Value>> {
-    let batch = Batch { metrics: Vec::new(), params: args.pairs("params")?, tags: args.pairs("tags")? };
-    let metrics = args.objects("metrics")?;
-    limits::batch(metrics.len(), batch.params.len(), batch.tags.len()).map_err(Refusal::from)?;
-    log_metrics(&state, &caller, &args.run_id()?, batch, &metrics).await
 }
 
 pub(super) async fn log_inputs(
@@ -228,6 +182,10 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
     let dataset = input.object("dataset")?.unwrap_or_else(|| Args::of(serde_json::Map::new()));
     let (name, digest) = (dataset.required("name")?, dataset.required("digest")?);
     let tags = input.pairs("tags")?;
+    for (key, value) in &tags {
+        limits::length("key", key, limits::INPUT_TAG_KEY).map_err(Refusal::from)?;
+        limits::length("value", value, limits::INPUT_TAG_VALUE).map_err(Refusal::from)?;
+    }
     let mut shown = serde_json::Map::new();
     for (field, limit) in [
         ("name", limits::DATASET_NAME),
@@ -240,7 +198,7 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
         let required = matches!(field, "source_type" | "source");
         let text = if required { Some(dataset.required(field)?) } else { dataset.text(field)? };
         if let Some(text) = text {
-            limits::length("dataset field", &text, limit).map_err(Refusal::from)?;
+            limits::length(field, &text, limit).map_err(Refusal::from)?;
             shown.insert(field.to_owned(), Value::String(text));
         }
     }
@@ -263,6 +221,9 @@ pub(super) async fn log_outputs(
 ) -> Answer<Json<Value>> {
     let id = args.run_id()?;
     caller.run(&id).await?;
+    if !args.says("models") {
+        return Err(missing("models"));
+    }
     let mut records = Vec::new();
     for output in args.objects("models")? {
         let (model, step) = (output.required("model_id")?, output.int("step")?.unwrap_or_default());
@@ -282,13 +243,17 @@ pub(super) async fn log_model(
     let (id, model) = (args.run_id()?, args.required("model_json")?);
     caller.run(&id).await?;
     let model: Value = serde_json::from_str(&model)
-        .map_err(|_| Refusal::invalid("Malformed model info. 'model_json' is no JSON object"))?;
-    for field in ["artifact_path", "flavors", "utc_time_created", "run_id"] {
-        if model.get(field).is_none() {
-            return Err(Refusal::invalid(format!("Model json is missing mandatory field '{field}'")));
-        }
+        .map_err(|_| Refusal::invalid(format!("Malformed model info. \n {model} \n is not a valid JSON.")))?;
+    let fields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
+    let lacking: Vec<&str> = fields.into_iter().filter(|field| model.get(field).is_none()).collect();
+    if !lacking.is_empty() {
+        let message = format!("Model json is missing mandatory fields: {}", lacking.join(", "));
+        return Err(Refusal::invalid(message));
     }
     let run = state.tracking.run(&id).await?;
+    if run.row.deleted {
+        return Err(rondo_tracking::Error::RunDeleted { id }.into());
+    }
     let history = run.facts.tags.get(HISTORY).and_then(|text| serde_json::from_str(text).ok());
     let mut history: Vec<Value> = history.unwrap_or_default();
     history.push(model);

@@ -1,8 +1,10 @@
 //! Records as MLflow's clients read them: unset fields and empty lists are left out.
 
+use std::sync::Arc;
+
 use rondo_core::run::{RunRow, RunState};
 use rondo_store::meta::experiments::Experiment;
-use rondo_store::meta::metrics::Point;
+use rondo_store::meta::metrics::{Context, Latest, Point};
 use rondo_tracking::listing::ListedRun;
 use rondo_tracking::logged_models::Logged;
 use rondo_tracking::runs::Run;
@@ -139,6 +141,20 @@ impl MetricShown {
     }
 }
 
+impl From<Latest> for MetricShown {
+    fn from(latest: Latest) -> Self {
+        let shown = Self::new(latest.key, latest.point, None);
+        let Some(context) = latest.context else { return shown };
+        let Context { model, dataset_name, dataset_digest } = Arc::unwrap_or_clone(context);
+        Self {
+            model_id: Some(model).filter(|model| !model.is_empty()),
+            dataset_name,
+            dataset_digest,
+            ..shown
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Data {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -168,7 +184,15 @@ pub(super) struct RunShown {
     pub(super) info: Info,
     data: Data,
     inputs: Inputs,
-    outputs: Outputs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<Outputs>,
+}
+
+impl RunShown {
+    /// As it is answered to who made it: a run that begins has no outputs yet.
+    pub(super) fn begun(run: Run) -> Self {
+        Self { outputs: None, ..run.into() }
+    }
 }
 
 impl From<Run> for RunShown {
@@ -184,13 +208,12 @@ impl From<Run> for RunShown {
             })
             .collect();
         let (model_inputs, model_outputs) = (inputs("model_input"), inputs("model_output"));
-        let metrics =
-            facts.metrics.into_iter().map(|latest| MetricShown::new(latest.key, latest.point, None));
+        let metrics = facts.metrics.into_iter().map(MetricShown::from);
         Self {
             info: Info::new(&run.row, run.artifact_uri),
             data: Data { metrics: metrics.collect(), params: pairs(facts.params), tags: pairs(facts.tags) },
             inputs: Inputs { dataset_inputs, model_inputs },
-            outputs: Outputs { model_outputs },
+            outputs: Some(Outputs { model_outputs }),
         }
     }
 }
@@ -212,10 +235,8 @@ struct LoggedInfo {
     last_updated_timestamp_ms: i64,
     artifact_uri: String,
     status: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
     model_type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_run_id: Option<String>,
+    source_run_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Pair>,
 }
@@ -254,7 +275,7 @@ impl From<Logged> for LoggedShown {
                 artifact_uri,
                 status: format!("LOGGED_MODEL_{}", row.status),
                 model_type: row.record.model_type,
-                source_run_id: row.run,
+                source_run_id: row.run.unwrap_or_default(),
                 tags: pairs(facts.tags),
             },
         }

@@ -139,7 +139,8 @@ pub(super) async fn version(
     if let Ok(client) = serde_json::from_value::<ClientVersion>(version.record.clone()) {
         shown.source = client.source;
         shown.user_id = client.user;
-        shown.run_link = client.run_link;
+        shown.run_link = Some(client.run_link.unwrap_or_default());
+        shown.run_id = Some(client.run.unwrap_or_default());
         shown.model_id = client.model_id;
     } else if let Ok(ours) = serde_json::from_value::<ModelVersion>(version.record) {
         tags.entry("rondo.file".to_owned()).or_insert_with(|| ours.file.hex());

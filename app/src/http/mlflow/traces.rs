@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use rondo_core::Timestamp;
@@ -16,7 +16,7 @@ use rondo_tracking::tracking::Search;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::args::{Args, missing, wrong};
+use super::args::{Args, InPath, missing, wrong};
 use super::assessments::{moment, read as assessment};
 use super::refusal::Answer;
 use super::show_traces as show;
@@ -70,7 +70,7 @@ pub(super) async fn start(
 pub(super) async fn info(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
     caller.trace(&id).await?;
     let told = state.tracking.trace(&id).await?;
@@ -161,7 +161,7 @@ pub(super) async fn delete(
 pub(super) async fn set_tag(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     caller.trace(&id).await?;
@@ -173,7 +173,7 @@ pub(super) async fn set_tag(
 pub(super) async fn delete_tag(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     caller.trace(&id).await?;
@@ -267,7 +267,7 @@ pub(super) async fn old_start(
 pub(super) async fn old_end(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     caller.trace(&id).await?;
@@ -281,7 +281,7 @@ pub(super) async fn old_end(
 pub(super) async fn old_info(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
     caller.trace(&id).await?;
     let told = state.tracking.trace(&id).await?;

@@ -129,7 +129,7 @@ pub(super) async fn update_password(
     args: Args,
 ) -> Answer<Json<Value>> {
     let keeper = keeper(&state)?;
-    let (name, password) = (args.required("username")?, args.present("password")?);
+    let (name, password) = (args.required("username")?, args.maybe("password")?);
     admin_or(&caller, &name)?;
     keeper.set_password(&name, password, caller.because("password set")).await.map_err(refused)?;
     Ok(Json(json!({})))

@@ -4,7 +4,7 @@
 //! code may do ends before them.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rondo_registry::Error;
 use rondo_registry::webhooks::courier::Outcome;
 use rondo_registry::webhooks::target::UrlFault;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::args::{Args, wrong};
+use super::args::{Args, InPath, wrong};
 use super::refusal::{Answer, Refusal};
 
 const PAGE: u32 = 100;
@@ -133,14 +133,14 @@ pub(super) async fn list(State(state): State<MlflowState>, args: Args) -> Answer
     Ok(Json(Many { webhooks: found.into_iter().map(Shown::from).collect(), next_page_token: token }))
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, Path(id): Path<String>) -> Answer<Json<One>> {
+pub(super) async fn get(State(state): State<MlflowState>, InPath(id): InPath<String>) -> Answer<Json<One>> {
     let found = state.tracking.meta().webhook(&id).await;
     Ok(Json(One { webhook: found.map_err(|error| missing(error, &id))?.into() }))
 }
 
 pub(super) async fn update(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<One>> {
     let said = said(&args)?;
@@ -153,14 +153,17 @@ pub(super) async fn update(
     Ok(Json(One { webhook: updated?.into() }))
 }
 
-pub(super) async fn delete(State(state): State<MlflowState>, Path(id): Path<String>) -> Answer<Json<Value>> {
+pub(super) async fn delete(
+    State(state): State<MlflowState>,
+    InPath(id): InPath<String>,
+) -> Answer<Json<Value>> {
     state.tracking.meta().delete_webhook(&id).await.map_err(|error| missing(error, &id))?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn test(
     State(state): State<MlflowState>,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Tested>> {
     let asked = args.object("event")?.map(|event| event_of(&event)).transpose()?;

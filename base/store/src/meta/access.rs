@@ -463,7 +463,7 @@ fn no_user(name: &str) -> Error {
 /// A word in a column. One that is not known was written by nobody.
 fn word<T: std::str::FromStr<Err = NoWord>>(row: &SqliteRow, column: &str) -> Result<T, Error> {
     let text: String = row.try_get(column)?;
-    text.parse().map_err(|source: NoWord| Error::Database(sqlx::Error::Decode(Box::new(source))))
+    text.parse().map_err(|source: NoWord| sqlx::Error::Decode(Box::new(source)).into())
 }
 
 fn read_account(row: &SqliteRow) -> Result<Account, Error> {

@@ -7,11 +7,7 @@
 //!
 //! SQL that only SQLite has: `group_concat` and `json_quote` (`string_agg` and `to_json` elsewhere).
 
-use rondo_core::RunId;
-use sqlx::SqliteConnection;
-
 use super::Meta;
-use crate::Error;
 
 /// How many cards one piece of a writer's work makes, so that nobody waits for it long.
 const CHUNK: usize = 100;
@@ -20,7 +16,11 @@ const CHUNK: usize = 100;
 macro_rules! list {
     (metrics) => {
         r#"'[' || COALESCE(group_concat('{"key":' || json_quote(x.key) || ',"value":' || x.shown || ',"timestamp":'
-           || x.timestamp || ',"step":' || x.step || '}', ','), '') || ']'"#
+           || x.timestamp || ',"step":' || x.step || CASE x.context WHEN 0 THEN '' ELSE
+             (SELECT CASE c.model WHEN '' THEN '' ELSE ',"model_id":' || json_quote(c.model) END
+              || CASE c.dataset_name WHEN '' THEN '' ELSE ',"dataset_name":' || json_quote(c.dataset_name) END
+              || CASE c.dataset_digest WHEN '' THEN '' ELSE ',"dataset_digest":' || json_quote(c.dataset_digest) END
+              FROM metric_context c WHERE c.id = x.context) END || '}', ','), '') || ']'"#
     };
     (pairs) => {
         r#"'[' || COALESCE(group_concat('{"key":' || json_quote(x.key) || ',"value":' || json_quote(x.value)
@@ -36,23 +36,27 @@ pub(super) const PARAMS: &str = concat!("SELECT ", list!(pairs), " FROM run_para
 pub(super) const TAGS: &str =
     concat!("SELECT ", list!(pairs), " FROM run_tag x WHERE x.run = $1 AND x.key <> 'mlflow.runName'");
 
-const MAKE: &str = concat!(
-    "INSERT INTO run_card (run, metrics, params, tags) SELECT r.id, (SELECT ",
-    list!(metrics),
-    " FROM metric_latest x WHERE x.run = r.id), (SELECT ",
-    list!(pairs),
-    " FROM run_param x WHERE x.run = r.id), (SELECT ",
-    list!(pairs),
-    " FROM run_tag x WHERE x.run = r.id AND x.key <> 'mlflow.runName') FROM run r
-     WHERE r.id IN (SELECT value FROM json_each($1)) AND r.state IN ('FINISHED', 'FAILED', 'KILLED')
-     ON CONFLICT (run) DO UPDATE SET metrics = excluded.metrics, params = excluded.params, tags = excluded.tags"
-);
-
-/// Makes the card of a run that has just ended, within a transaction.
-pub(super) async fn make(conn: &mut SqliteConnection, id: RunId) -> Result<(), Error> {
-    sqlx::query(MAKE).bind(format!("[\"{}\"]", id.hex())).execute(conn).await?;
-    Ok(())
+macro_rules! make {
+    ($which:literal) => {
+        concat!(
+            "INSERT INTO run_card (run, metrics, params, tags) SELECT r.id, (SELECT ",
+            list!(metrics),
+            " FROM metric_latest x WHERE x.run = r.id), (SELECT ",
+            list!(pairs),
+            " FROM run_param x WHERE x.run = r.id), (SELECT ",
+            list!(pairs),
+            " FROM run_tag x WHERE x.run = r.id AND x.key <> 'mlflow.runName') FROM run r WHERE ",
+            $which,
+            " AND r.state IN ('FINISHED', 'FAILED', 'KILLED') ON CONFLICT (run) DO UPDATE
+             SET metrics = excluded.metrics, params = excluded.params, tags = excluded.tags"
+        )
+    };
 }
+
+/// Makes the card of the run `$1`, where it has ended.
+pub(super) const OF_RUN: &str = make!("r.id = $1");
+/// Makes the cards of those runs of the JSON list `$1` that have ended.
+const OF_RUNS: &str = make!("r.id IN (SELECT value FROM json_each($1))");
 
 impl Meta {
     /// Makes the cards of those of these runs that have ended, in the background and without a promise:
@@ -67,7 +71,7 @@ impl Meta {
                 let Ok(list) = super::encode("runs", "list", &chunk) else { break };
                 let made = meta.write(move |conn| {
                     Box::pin(async move {
-                        sqlx::query(MAKE).bind(list).execute(conn).await?;
+                        sqlx::query(OF_RUNS).bind(list).execute(conn).await?;
                         Ok(())
                     })
                 });

@@ -41,12 +41,13 @@ impl Meta {
         let hex: Vec<String> = ids.iter().map(RunId::hex).collect();
         let list = super::encode("runs", "list", &hex)?;
         let rows = sqlx::query(
-            "SELECT run, key, timestamp, step, value, is_nan FROM metric_latest
+            "SELECT run, key, timestamp, step, value, is_nan, context FROM metric_latest
              WHERE run IN (SELECT value FROM json_each($1)) ORDER BY run, key",
         )
         .bind(&list)
         .fetch_all(self.readers())
         .await?;
+        let contexts = self.contexts(rows.iter().map(|row| row.try_get(6))).await?;
         // Columns by their place and ids parsed once a run: there may be many thousand rows.
         for of_run in rows.chunk_by(|a, b| a.try_get::<&str, _>(0).ok() == b.try_get::<&str, _>(0).ok()) {
             let Some(first) = of_run.first() else { continue };
@@ -56,7 +57,8 @@ impl Meta {
                 let nan: bool = row.try_get(5)?;
                 let value = if nan { f64::NAN } else { row.try_get(4)? };
                 let point = Point { timestamp: row.try_get(2)?, step: row.try_get(3)?, value };
-                of.metrics.push(Latest { key: row.try_get(1)?, point });
+                let context = contexts.get(&row.try_get(6)?).cloned();
+                of.metrics.push(Latest { key: row.try_get(1)?, point, context });
             }
         }
         for (run, params) in self.gathered(PARAMS, &list).await? {

@@ -191,41 +191,6 @@ impl Meta {
         self.write(move |conn| Box::pin(async move { pairs(conn, PARAM, &id, &params).await })).await
     }
 
-    /// Keeps the newest of each metric of logged models.
-    ///
-    /// # Errors
-    /// When a model does not exist or the database refuses.
-    pub async fn log_model_metrics(&self, metrics: Vec<ModelMetric>) -> Result<(), Error> {
-        self.write(move |conn| {
-            Box::pin(async move {
-                for metric in &metrics {
-                    sqlx::query(
-                        "INSERT INTO logged_model_metric (model, run, key, dataset_name, dataset_digest,
-                         value, is_nan, timestamp, step) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                         ON CONFLICT (model, key, run, dataset_name, dataset_digest) DO UPDATE SET
-                         value = excluded.value, is_nan = excluded.is_nan,
-                         timestamp = excluded.timestamp, step = excluded.step
-                         WHERE excluded.step > step OR (excluded.step = step AND excluded.timestamp >= timestamp)",
-                    )
-                    .bind(&metric.model)
-                    .bind(metric.run.hex())
-                    .bind(&metric.key)
-                    .bind(&metric.dataset_name)
-                    .bind(&metric.dataset_digest)
-                    .bind(stored(metric.point.value))
-                    .bind(metric.point.value.is_nan())
-                    .bind(metric.point.timestamp)
-                    .bind(metric.point.step)
-                    .execute(&mut *conn)
-                    .await
-                    .map_err(|error| no_model(error, &metric.model))?;
-                }
-                Ok(())
-            })
-        })
-        .await
-    }
-
     /// What was logged of each of these models; every one of them is in the answer.
     ///
     /// # Errors
@@ -299,6 +264,36 @@ async fn pairs(
             .execute(&mut *conn)
             .await
             .map_err(|error| no_model(error, id))?;
+    }
+    Ok(())
+}
+
+/// Keeps the newest of each metric of logged models, within a transaction.
+pub(super) async fn set_model_metrics(
+    conn: &mut SqliteConnection,
+    metrics: &[ModelMetric],
+) -> Result<(), Error> {
+    for metric in metrics {
+        sqlx::query(
+            "INSERT INTO logged_model_metric (model, run, key, dataset_name, dataset_digest,
+             value, is_nan, timestamp, step) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (model, key, run, dataset_name, dataset_digest) DO UPDATE SET
+             value = excluded.value, is_nan = excluded.is_nan,
+             timestamp = excluded.timestamp, step = excluded.step
+             WHERE excluded.step > step OR (excluded.step = step AND excluded.timestamp >= timestamp)",
+        )
+        .bind(&metric.model)
+        .bind(metric.run.hex())
+        .bind(&metric.key)
+        .bind(&metric.dataset_name)
+        .bind(&metric.dataset_digest)
+        .bind(stored(metric.point.value))
+        .bind(metric.point.value.is_nan())
+        .bind(metric.point.timestamp)
+        .bind(metric.point.step)
+        .execute(&mut *conn)
+        .await
+        .map_err(|error| no_model(error, &metric.model))?;
     }
     Ok(())
 }

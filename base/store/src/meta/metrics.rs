@@ -1,23 +1,27 @@
 //! Metrics: the newest value of each key, and its series.
 //!
-//! A series is a tail of rows in the order of arrival; once the tail has [`TAIL`] points it is packed into
-//! a chunk (16 + 8 bytes a point, little endian) and removed, so that a long series is a few hundred rows.
-//! The newest value is the one with the greatest (step, timestamp, value), as MLflow has it.
+//! The newest value stands in a row of its own, by (step, timestamp, value) as MLflow has it, so that a
+//! search or a listing never reads a series. A series is a list of chunks of [frames](points); what is
+//! logged goes to the end of the last chunk, and once that is [`CHUNK`] long, to a new one: an append
+//! writes about one page, however long the series is. Nothing is ever repacked.
 
-use std::collections::BTreeMap;
+mod points;
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use rondo_core::RunId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::Meta;
-use super::runs::{log_param, no_run, set_run_tag};
+pub use super::batch::Batch;
+use super::script::Script;
 use crate::Error;
 
-/// How long a tail grows before it is packed.
-const TAIL: i64 = 1024;
-
-const POINT: usize = 24;
+/// Bytes at which a chunk is full: with its neighbours it still shares a page of the database.
+const CHUNK: &str = "1024";
 
 /// One point of a metric's series.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -30,6 +34,26 @@ pub struct Point {
     pub value: f64,
 }
 
+impl Point {
+    /// The order of a series: by timestamp, step and value.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (self.timestamp, self.step)
+            .cmp(&(other.timestamp, other.step))
+            .then_with(|| self.value.total_cmp(&other.value))
+    }
+}
+
+/// What a metric was measured of and on. An empty text means that it was not said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Context {
+    /// The logged model.
+    pub model: String,
+    /// The dataset's name.
+    pub dataset_name: String,
+    /// The dataset's digest.
+    pub dataset_digest: String,
+}
+
 /// The newest value of a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latest {
@@ -37,195 +61,224 @@ pub struct Latest {
     pub key: String,
     /// Its newest point.
     pub point: Point,
+    /// What it was measured of, where that was said.
+    pub context: Option<Arc<Context>>,
 }
 
-/// What one batch logs on a run: all of it or nothing.
-#[derive(Debug, Clone, Default)]
-pub struct Batch {
-    /// Points with their keys.
-    pub metrics: Vec<(String, Point)>,
-    /// Parameters.
-    pub params: Vec<(String, String)>,
-    /// Tags.
-    pub tags: Vec<(String, String)>,
+/// The whole series of a metric.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Series {
+    /// By (timestamp, step, value), exact duplicates once.
+    pub points: Vec<Point>,
+    /// What each point was measured of; empty where that was never said.
+    pub contexts: Vec<Option<Arc<Context>>>,
+}
+
+/// A point as it is stored, with the number of its context or 0.
+#[derive(Clone, Copy)]
+struct Logged {
+    point: Point,
+    context: i64,
+}
+
+/// Points of one metric and context.
+pub(super) struct Group<'b> {
+    key: &'b str,
+    context: i64,
+    points: Vec<Point>,
 }
 
 impl Meta {
-    /// Logs a batch on a run.
-    ///
-    /// # Errors
-    /// When a parameter stands with another value, there is no such run, or the database refuses.
-    pub async fn log_batch(&self, id: RunId, batch: Batch) -> Result<(), Error> {
-        self.write(move |conn| {
-            Box::pin(async move {
-                for (key, value) in batch.params {
-                    log_param(conn, id, key, value).await?;
-                }
-                for (key, value) in &batch.tags {
-                    set_run_tag(conn, id, key, value).await?;
-                }
-                let mut by_key: BTreeMap<String, Vec<Point>> = BTreeMap::new();
-                for (key, point) in batch.metrics {
-                    by_key.entry(key).or_default().push(point);
-                }
-                for (key, points) in &by_key {
-                    append(conn, id, key, points).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
-    }
-
     /// The newest value of each metric of a run.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn latest_metrics(&self, id: RunId) -> Result<Vec<Latest>, Error> {
-        let rows = sqlx::query(
-            "SELECT key, timestamp, step, value, is_nan FROM metric_latest WHERE run = $1 ORDER BY key",
-        )
-        .bind(id.hex())
-        .fetch_all(self.readers())
-        .await?;
-        rows.iter().map(|row| Ok(Latest { key: row.try_get("key")?, point: point(row)? })).collect()
+        let rows = sqlx::query("SELECT * FROM metric_latest WHERE run = $1 ORDER BY key")
+            .bind(id.hex())
+            .fetch_all(self.readers())
+            .await?;
+        let contexts = self.contexts(rows.iter().map(|row| row.try_get("context"))).await?;
+        let latest = |row: &SqliteRow| {
+            let context = contexts.get(&row.try_get("context")?).cloned();
+            Ok(Latest { key: row.try_get("key")?, point: point(row)?, context })
+        };
+        rows.iter().map(latest).collect()
     }
 
-    /// The whole series of a metric, in the order of arrival, exact duplicates once.
+    /// The points of a metric by (timestamp, step, value), exact duplicates once.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn metric_history(&self, id: RunId, key: &str) -> Result<Vec<Point>, Error> {
-        let chunks = sqlx::query("SELECT points FROM metric_chunk WHERE run = $1 AND key = $2 ORDER BY seq")
-            .bind(id.hex())
-            .bind(key)
-            .fetch_all(self.readers())
-            .await?;
-        let tail = sqlx::query(
-            "SELECT timestamp, step, value, is_nan FROM metric_tail WHERE run = $1 AND key = $2 ORDER BY seq",
+        Ok(self.stored_series(id, key).await?.into_iter().map(|logged| logged.point).collect())
+    }
+
+    /// The series of a metric, with what each point was measured of.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn metric_series(&self, id: RunId, key: &str) -> Result<Series, Error> {
+        let logged = self.stored_series(id, key).await?;
+        let known = self.contexts(logged.iter().map(|logged| Ok(logged.context))).await?;
+        let contexts = match known.is_empty() {
+            true => Vec::new(),
+            false => logged.iter().map(|logged| known.get(&logged.context).cloned()).collect(),
+        };
+        Ok(Series { points: logged.iter().map(|logged| logged.point).collect(), contexts })
+    }
+
+    async fn stored_series(&self, id: RunId, key: &str) -> Result<Vec<Logged>, Error> {
+        let chunks = sqlx::query(
+            "SELECT c.points FROM metric_latest m JOIN metric_chunk c ON c.series = m.series
+             WHERE m.run = $1 AND m.key = $2 ORDER BY c.seq",
         )
         .bind(id.hex())
         .bind(key)
         .fetch_all(self.readers())
         .await?;
-        let mut points = Vec::new();
-        for row in &chunks {
-            points.extend(unpack(row.try_get("points")?));
+        let mut logged = Vec::new();
+        for chunk in &chunks {
+            points::unframe(chunk.try_get("points")?, &mut logged)
+                .ok_or_else(|| Error::Series { run: id.hex(), key: key.to_owned() })?;
         }
-        for row in &tail {
-            points.push(point(row)?);
+        // Most are in order as they come. Of equal points the one that says most is first, and stays.
+        if !logged.is_sorted_by(|a, b| order(a, b).is_le()) {
+            logged.sort_by(order);
         }
-        let mut seen = std::collections::HashSet::with_capacity(points.len());
-        points.retain(|p| seen.insert((p.timestamp, p.step, p.value.to_bits())));
-        Ok(points)
+        logged.dedup_by(|b, a| a.point.order(&b.point).is_eq());
+        Ok(logged)
+    }
+
+    /// The contexts of these numbers; 0 is none.
+    pub(super) async fn contexts(
+        &self,
+        numbers: impl Iterator<Item = Result<i64, sqlx::Error>>,
+    ) -> Result<HashMap<i64, Arc<Context>>, Error> {
+        let mut wanted = Vec::new();
+        for number in numbers {
+            let number = number?;
+            if number != 0 && wanted.last() != Some(&number) {
+                wanted.push(number);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        let rows = sqlx::query("SELECT * FROM metric_context WHERE id IN (SELECT value FROM json_each($1))")
+            .bind(super::encode("contexts", "list", &wanted)?)
+            .fetch_all(self.readers())
+            .await?;
+        let context = |row: &SqliteRow| {
+            let context = Context {
+                model: row.try_get("model")?,
+                dataset_name: row.try_get("dataset_name")?,
+                dataset_digest: row.try_get("dataset_digest")?,
+            };
+            Ok((row.try_get("id")?, Arc::new(context)))
+        };
+        rows.iter().map(context).collect()
     }
 }
 
-async fn append(conn: &mut SqliteConnection, id: RunId, key: &str, points: &[Point]) -> Result<(), Error> {
-    let Some(newest) = points.iter().copied().max_by(newer) else { return Ok(()) };
-    let run = id.hex();
+/// The number of a context, given where it is new.
+pub(super) async fn intern(conn: &mut SqliteConnection, context: &Context) -> Result<i64, Error> {
+    // Setting what stands gives its number back too.
     let row = sqlx::query(
-        "INSERT INTO metric_latest (run, key, experiment, value, is_nan, timestamp, step, points, tail, shown)
-         VALUES ($1, $2, (SELECT experiment FROM run WHERE id = $1), $3, $4, $5, $6, $7, $7, $8)
-         ON CONFLICT (run, key) DO UPDATE SET points = points + $7, tail = tail + $7
-         RETURNING value, is_nan, timestamp, step, points, tail",
+        "INSERT INTO metric_context (model, dataset_name, dataset_digest) VALUES ($1, $2, $3)
+         ON CONFLICT (model, dataset_name, dataset_digest) DO UPDATE SET model = excluded.model RETURNING id",
     )
-    .bind(&run)
-    .bind(key)
-    .bind(stored(newest.value))
-    .bind(newest.value.is_nan())
-    .bind(newest.timestamp)
-    .bind(newest.step)
-    .bind(points.len() as i64)
-    .bind(shown(newest.value))
-    .fetch_one(&mut *conn)
-    .await
-    .map_err(|error| no_run(error, id))?;
-    if newer(&newest, &point(&row)?).is_gt() {
-        sqlx::query(
-            "UPDATE metric_latest SET value = $3, is_nan = $4, timestamp = $5, step = $6, shown = $7
-             WHERE run = $1 AND key = $2",
-        )
-        .bind(&run)
-        .bind(key)
-        .bind(stored(newest.value))
-        .bind(newest.value.is_nan())
-        .bind(newest.timestamp)
-        .bind(newest.step)
-        .bind(shown(newest.value))
-        .execute(&mut *conn)
-        .await?;
-    }
-    let total: i64 = row.try_get("points")?;
-    let tail: i64 = row.try_get("tail")?;
-    let first = total - points.len() as i64;
-    for (offset, point) in points.iter().enumerate() {
-        sqlx::query(
-            "INSERT INTO metric_tail (run, key, seq, timestamp, step, value, is_nan)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(&run)
-        .bind(key)
-        .bind(first + offset as i64)
-        .bind(point.timestamp)
-        .bind(point.step)
-        .bind(stored(point.value))
-        .bind(point.value.is_nan())
-        .execute(&mut *conn)
-        .await?;
-    }
-    if tail >= TAIL { pack(conn, &run, key, total).await } else { Ok(()) }
+    .bind(&context.model)
+    .bind(&context.dataset_name)
+    .bind(&context.dataset_digest)
+    .fetch_one(conn)
+    .await?;
+    Ok(row.try_get("id")?)
 }
 
-async fn pack(conn: &mut SqliteConnection, run: &str, key: &str, seq: i64) -> Result<(), Error> {
-    let rows = sqlx::query(
-        "DELETE FROM metric_tail WHERE run = $1 AND key = $2 RETURNING seq, timestamp, step, value, is_nan",
-    )
-    .bind(run)
-    .bind(key)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut points: Vec<(i64, Point)> =
-        rows.iter().map(|row| Ok((row.try_get("seq")?, point(row)?))).collect::<Result<_, Error>>()?;
-    points.sort_by_key(|(seq, _)| *seq);
-    let mut bytes = Vec::with_capacity(points.len() * POINT);
-    for (_, point) in points {
-        bytes.extend_from_slice(&point.timestamp.to_le_bytes());
-        bytes.extend_from_slice(&point.step.to_le_bytes());
-        bytes.extend_from_slice(&point.value.to_le_bytes());
+/// Points by their metric, in the order of arrival.
+pub(super) fn grouped<'b>(points: impl Iterator<Item = (&'b str, i64, Point)>) -> Vec<Group<'b>> {
+    let mut places: BTreeMap<(&str, i64), usize> = BTreeMap::new();
+    let mut groups: Vec<Group<'b>> = Vec::new();
+    for (key, context, point) in points {
+        let place = *places.entry((key, context)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.points.push(point),
+            None => groups.push(Group { key, context, points: vec![point] }),
+        }
     }
-    sqlx::query("INSERT INTO metric_chunk (run, key, seq, points) VALUES ($1, $2, $3, $4)")
-        .bind(run)
-        .bind(key)
-        .bind(seq)
-        .bind(bytes)
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query("UPDATE metric_latest SET tail = 0 WHERE run = $1 AND key = $2")
-        .bind(run)
-        .bind(key)
-        .execute(conn)
-        .await?;
+    groups
+}
+
+/// Adds to a script on a run that these points are logged.
+pub(super) fn log_points(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    set_latest(script, groups)?;
+    append(script, groups)
+}
+
+/// The newest value of each metric.
+fn set_latest(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> {
+    script.sql(
+        "INSERT INTO metric_latest (run, experiment, key, value, is_nan, shown, timestamp, step, context) VALUES ",
+    );
+    for (index, group) in groups.iter().enumerate() {
+        let Some(newest) = group.points.iter().max_by(|a, b| newer(a, b)) else { continue };
+        let run = "($1, (SELECT experiment FROM run WHERE id = $1), ";
+        script.sql(if index == 0 { "" } else { ", " }).sql(run);
+        script.value(group.key)?.sql(", ").value(stored(newest.value))?.sql(", ");
+        script.value(newest.value.is_nan())?.sql(", ").value(shown(newest.value))?.sql(", ");
+        script.value(newest.timestamp)?.sql(", ");
+        script.value(newest.step)?.sql(", ").value(group.context)?.sql(")");
+    }
+    script.sql(
+        " ON CONFLICT (run, key) DO UPDATE SET value = excluded.value, is_nan = excluded.is_nan,
+         shown = excluded.shown, timestamp = excluded.timestamp, step = excluded.step, context = excluded.context
+         WHERE (excluded.step, excluded.timestamp, excluded.value, excluded.context)
+         > (metric_latest.step, metric_latest.timestamp, metric_latest.value, metric_latest.context); ",
+    );
     Ok(())
 }
 
-fn unpack(bytes: &[u8]) -> impl Iterator<Item = Point> + '_ {
-    bytes.chunks_exact(POINT).map(|chunk| {
-        let word = |at: usize| {
-            let mut word = [0; 8];
-            word.copy_from_slice(&chunk[at..at + 8]);
-            word
-        };
-        Point {
-            timestamp: i64::from_le_bytes(word(0)),
-            step: i64::from_le_bytes(word(8)),
-            value: f64::from_le_bytes(word(16)),
-        }
-    })
+/// A frame at the end of each series. (PostgreSQL joins bytes without the cast.)
+fn append(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> {
+    // A metric's frames of several contexts are one row: a statement sees the last chunk once.
+    let mut frames: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    for group in groups {
+        frames.entry(group.key).or_default().extend(points::frame(&group.points, group.context));
+    }
+    script
+        .sql(
+            "INSERT INTO metric_chunk (series, seq, points) SELECT m.series, COALESCE((SELECT
+         c.seq + CASE WHEN length(c.points) < ",
+        )
+        .sql(CHUNK)
+        .sql(
+            " THEN 0 ELSE 1 END FROM metric_chunk c
+         WHERE c.series = m.series ORDER BY c.seq DESC LIMIT 1), 0), v.column2 FROM (VALUES ",
+        );
+    for (index, (key, frame)) in frames.into_iter().enumerate() {
+        script.sql(if index == 0 { "(" } else { ", (" }).value(key)?.sql(", ").value(frame)?.sql(")");
+    }
+    script.sql(
+        ") v CROSS JOIN metric_latest m WHERE m.run = $1 AND m.key = v.column1
+         ON CONFLICT (series, seq) DO UPDATE
+         SET points = CAST(metric_chunk.points || excluded.points AS BLOB); ",
+    );
+    Ok(())
 }
 
-fn newer(a: &Point, b: &Point) -> std::cmp::Ordering {
-    (a.step, a.timestamp).cmp(&(b.step, b.timestamp)).then(a.value.total_cmp(&b.value))
+fn newer(a: &Point, b: &Point) -> Ordering {
+    (a.step, a.timestamp).cmp(&(b.step, b.timestamp)).then(stored(a.value).total_cmp(&stored(b.value)))
+}
+
+/// Of equal points the one whose context is known comes first.
+fn order(a: &Logged, b: &Logged) -> Ordering {
+    a.point.order(&b.point).then_with(|| b.context.cmp(&a.context))
 }
 
 /// SQLite turns NaN into NULL, so it is kept as 0 and a flag.
@@ -243,3 +296,6 @@ pub(super) fn point(row: &SqliteRow) -> Result<Point, Error> {
     let value = if nan { f64::NAN } else { row.try_get("value")? };
     Ok(Point { timestamp: row.try_get("timestamp")?, step: row.try_get("step")?, value })
 }
+
+#[cfg(test)]
+mod tests;

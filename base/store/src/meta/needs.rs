@@ -86,8 +86,14 @@ mod tests {
         for source in
             [format!("mlflow-artifacts:/0/{source_run}/artifacts/model"), format!("models:/{logged}")]
         {
-            let version =
-                ClientVersion { source, run: Some(run.clone()), model_id: None, run_link: None, user: None };
+            let version = ClientVersion {
+                source,
+                location: None,
+                run: Some(run.clone()),
+                model_id: None,
+                run_link: None,
+                user: None,
+            };
             meta.create_client_version("m", version, "", vec![], Timestamp(2)).await.unwrap();
         }
         assert_eq!(meta.needed_by(&run).await.unwrap(), ["m/1", "m/2"]);

@@ -146,10 +146,10 @@ impl Meta {
 async fn purge_runs(conn: &mut SqliteConnection, ids: &str) -> Result<(), Error> {
     let doomed = "SELECT r.id FROM run r WHERE r.deleted = 1 AND r.id IN (SELECT value FROM json_each($1))
                   AND NOT EXISTS (SELECT 1 FROM model_version v WHERE v.run = r.id)";
+    let series = format!("SELECT m.series FROM metric_latest m WHERE m.run IN ({doomed})");
+    delete(conn, "metric_chunk", "series", &series, ids).await?;
     for (table, column) in [
         ("metric_latest", "run"),
-        ("metric_tail", "run"),
-        ("metric_chunk", "run"),
         ("run_param", "run"),
         ("run_tag", "run"),
         ("run_input", "run"),

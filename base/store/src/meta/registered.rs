@@ -77,8 +77,11 @@ impl Version {
 /// What a client says of a version that it makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientVersion {
-    /// Where its files are.
+    /// Where its files are, in the client's words.
     pub source: String,
+    /// The root of its files, where the source is the name of something else that has them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub location: Option<String>,
     /// The run that made it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub run: Option<String>,

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
 use rondo_core::{Code, RunId, Timestamp};
 use serde_json::Value;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
+use super::batch::set_tags;
 use super::cache::parse_run;
+use super::script::Script;
 use super::{Meta, cards, decode, encode};
 use crate::Error;
 
@@ -33,43 +35,27 @@ impl Meta {
     /// # Errors
     /// When one of that id exists or the database refuses.
     pub async fn create_run(&self, run: &RunRow) -> Result<(), Error> {
-        self.create_tagged_run(run, Vec::new()).await
+        self.create_tagged_run(run, &[]).await.map(|_| ())
     }
 
-    /// Makes a run's row together with its tags.
+    /// Makes a run's row together with its tags; where the artifacts of its experiment go.
     ///
     /// # Errors
-    /// When one of that id exists or the database refuses.
-    pub async fn create_tagged_run(&self, run: &RunRow, tags: Vec<(String, String)>) -> Result<(), Error> {
-        let detail = encode("run", &run.id.hex(), &run.detail)?;
-        let run = run.clone();
-        self.write(move |conn| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO run (id, experiment, kind, parent, name, step, state, user_name, started,
-                     ended, deleted, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-                )
-                .bind(run.id.hex())
-                .bind(run.experiment)
-                .bind(run.kind.text())
-                .bind(run.parent.map(|parent| parent.hex()))
-                .bind(&run.name)
-                .bind(&run.step)
-                .bind(run.state.status())
-                .bind(&run.user)
-                .bind(run.started.millis())
-                .bind(run.ended.map(Timestamp::millis))
-                .bind(run.deleted)
-                .bind(&detail)
-                .execute(&mut *conn)
-                .await?;
-                for (key, value) in &tags {
-                    set_run_tag(conn, run.id, key, value).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
+    /// When one of that id exists, its experiment does not or is deleted, or the database refuses.
+    pub async fn create_tagged_run(&self, run: &RunRow, tags: &[(String, String)]) -> Result<String, Error> {
+        let experiment =
+            |code| Error::NotFound { kind: "experiment", name: run.experiment.to_string(), code };
+        let rows = match self.script(creation(run, tags)?).await {
+            Err(Error::Database(error)) if error.misses_a_row() => {
+                return Err(experiment(Code::ExperimentNotFound));
+            }
+            Err(Error::Database(error)) if error.misses_a_value() => {
+                return Err(Error::Deleted { kind: "experiment", name: run.experiment.to_string() });
+            }
+            made => made?,
+        };
+        let row = rows.first().ok_or_else(|| experiment(Code::ExperimentNotFound))?;
+        Ok(row.try_get("artifact_location")?)
     }
 
     /// Changes a run's row.
@@ -77,29 +63,17 @@ impl Meta {
     /// # Errors
     /// When there is no such run or the database refuses.
     pub async fn update_run(&self, id: RunId, change: RunChange) -> Result<(), Error> {
-        let detail = change.detail.map(|detail| encode("run", &id.hex(), &detail)).transpose()?;
-        self.write(move |conn| {
-            Box::pin(async move {
-                let updated = sqlx::query(
-                    "UPDATE run SET name = COALESCE($2, name), experiment = COALESCE($3, experiment),
-                     state = COALESCE($4, state), ended = COALESCE($5, ended),
-                     detail = COALESCE($6, detail) WHERE id = $1",
-                )
-                .bind(id.hex())
-                .bind(&change.name)
-                .bind(change.experiment)
-                .bind(change.state.map(RunState::status))
-                .bind(change.ended.map(Timestamp::millis))
-                .bind(&detail)
-                .execute(&mut *conn)
-                .await?;
-                if updated.rows_affected() != 1 {
-                    return Err(missing(id));
-                }
-                if change.state.is_some_and(RunState::ended) { cards::make(conn, id).await } else { Ok(()) }
-            })
-        })
-        .await
+        self.changed_run(id, change).await.map(|_| ())
+    }
+
+    /// Changes a run's row; the row as it is then, and where the artifacts of its experiment go.
+    ///
+    /// # Errors
+    /// When there is no such run or the database refuses.
+    pub async fn changed_run(&self, id: RunId, change: RunChange) -> Result<(RunRow, String), Error> {
+        let rows = self.script(alteration(id, &change)?).await?;
+        let row = rows.first().ok_or_else(|| missing(id))?;
+        Ok((read(row)?, row.try_get("artifact_location")?))
     }
 
     /// Deletes a run (softly), or brings it back.
@@ -227,38 +201,6 @@ impl Meta {
         rows.iter().map(read).collect()
     }
 
-    /// Logs parameters. One that stands with the same value is left; all or none are logged.
-    ///
-    /// # Errors
-    /// When one stands with another value, there is no such run, or the database refuses.
-    pub async fn log_params(&self, id: RunId, params: Vec<(String, String)>) -> Result<(), Error> {
-        self.write(move |conn| {
-            Box::pin(async move {
-                for (key, value) in params {
-                    log_param(conn, id, key, value).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// Sets tags.
-    ///
-    /// # Errors
-    /// When there is no such run or the database refuses.
-    pub async fn set_run_tags(&self, id: RunId, tags: Vec<(String, String)>) -> Result<(), Error> {
-        self.write(move |conn| {
-            Box::pin(async move {
-                for (key, value) in &tags {
-                    set_run_tag(conn, id, key, value).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
-    }
-
     /// Takes a tag away; whether it was there.
     ///
     /// # Errors
@@ -341,64 +283,43 @@ impl Meta {
     }
 }
 
-/// Logs one parameter within a transaction.
-pub(crate) async fn log_param(
-    conn: &mut SqliteConnection,
-    id: RunId,
-    key: String,
-    value: String,
-) -> Result<(), Error> {
-    let added = sqlx::query(
-        "INSERT INTO run_param (run, key, value) VALUES ($1, $2, $3) ON CONFLICT (run, key) DO NOTHING",
-    )
-    .bind(id.hex())
-    .bind(&key)
-    .bind(&value)
-    .execute(&mut *conn)
-    .await
-    .map_err(|error| no_run(error, id))?;
-    if added.rows_affected() == 1 {
-        return Ok(());
+fn creation(run: &RunRow, tags: &[(String, String)]) -> Result<Script, Error> {
+    let mut script = Script::on(run.id.hex())?;
+    // A deleted experiment takes nothing: the column refuses that it be nothing.
+    script.sql("UPDATE experiment SET deleted = NULL WHERE deleted <> 0 AND id = ").value(run.experiment)?;
+    script.sql(
+        "; INSERT INTO run (id, experiment, kind, parent, name, step, state, user_name, started, ended,
+         deleted, detail) VALUES ($1, $2, ",
+    );
+    script.value(run.kind.text())?.sql(", ").value(run.parent.map(|parent| parent.hex()))?.sql(", ");
+    script.value(run.name.as_str())?.sql(", ").value(run.step.as_deref())?.sql(", ");
+    script.value(run.state.status())?.sql(", ").value(run.user.as_str())?.sql(", ");
+    script.value(run.started.millis())?.sql(", ").value(run.ended.map(Timestamp::millis))?.sql(", ");
+    script.value(run.deleted)?.sql(", ").value(encode("run", &run.id.hex(), &run.detail)?)?.sql("); ");
+    set_tags(&mut script, tags)?;
+    script.sql("SELECT artifact_location FROM experiment WHERE id = $2");
+    Ok(script)
+}
+
+fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error> {
+    let detail = change.detail.as_ref().map(|detail| encode("run", &id.hex(), detail)).transpose()?;
+    let mut script = Script::on(id.hex())?;
+    script.sql("UPDATE run SET name = COALESCE(").value(change.name.as_deref())?;
+    script.sql(", name), experiment = COALESCE(").value(change.experiment)?;
+    script.sql(", experiment), state = COALESCE(").value(change.state.map(RunState::status))?;
+    script.sql(", state), ended = COALESCE(").value(change.ended.map(Timestamp::millis))?;
+    script.sql(", ended), detail = COALESCE(").value(detail)?;
+    script.sql(
+        ", detail) WHERE id = $1 RETURNING *,
+         (SELECT e.artifact_location FROM experiment e WHERE e.id = run.experiment) AS artifact_location",
+    );
+    if change.state.is_some_and(RunState::ended) {
+        script.sql("; ").sql(cards::OF_RUN);
     }
-    let row = sqlx::query("SELECT value FROM run_param WHERE run = $1 AND key = $2")
-        .bind(id.hex())
-        .bind(&key)
-        .fetch_one(conn)
-        .await?;
-    let old: String = row.try_get("value")?;
-    if old == value {
-        return Ok(());
-    }
-    Err(Error::ParameterChanged { run: id.hex(), key, old, new: value })
+    Ok(script)
 }
 
-/// Sets one tag within a transaction.
-pub(crate) async fn set_run_tag(
-    conn: &mut SqliteConnection,
-    id: RunId,
-    key: &str,
-    value: &str,
-) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO run_tag (run, key, value) VALUES ($1, $2, $3)
-         ON CONFLICT (run, key) DO UPDATE SET value = excluded.value",
-    )
-    .bind(id.hex())
-    .bind(key)
-    .bind(value)
-    .execute(conn)
-    .await
-    .map_err(|error| no_run(error, id))?;
-    Ok(())
-}
-
-/// A broken foreign key means that there is no such run.
-pub(crate) fn no_run(error: sqlx::Error, id: RunId) -> Error {
-    let foreign = error.as_database_error().is_some_and(|error| error.is_foreign_key_violation());
-    if foreign { missing(id) } else { error.into() }
-}
-
-fn missing(id: RunId) -> Error {
+pub(super) fn missing(id: RunId) -> Error {
     Error::NotFound { kind: "run", name: id.hex(), code: Code::RunNotFound }
 }
 

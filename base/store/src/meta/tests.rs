@@ -4,8 +4,9 @@ use rondo_core::journal::Because;
 use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
 use rondo_core::{Digest, RunId, Span, Timestamp};
 
+use super::batch::Batch;
 use super::journal::Expect;
-use super::metrics::{Batch, Point};
+use super::metrics::Point;
 use super::runs::RunChange;
 use crate::{Error, Store};
 
@@ -167,4 +168,44 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
     second.close().await;
     let third = Store::open(folder.path()).await.unwrap();
     assert!(third.meta().run(id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_run_is_not_made_in_an_experiment_that_is_deleted_or_not_there() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let lost = meta.create_run(&RunRow { experiment: 77, ..run(RunId::random()) }).await;
+    assert!(matches!(lost, Err(Error::NotFound { kind: "experiment", .. })), "{lost:?}");
+    let experiment = meta.ensure_experiment("gone", Timestamp(1)).await.unwrap();
+    meta.delete_experiment(experiment, true, Timestamp(2)).await.unwrap();
+    let row = RunRow { experiment, ..run(RunId::random()) };
+    let refused = meta.create_tagged_run(&row, &[("a".into(), "1".into())]).await;
+    assert!(matches!(refused, Err(Error::Deleted { kind: "experiment", .. })), "{refused:?}");
+    assert!(meta.run(row.id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_says_so_with_its_own_code() {
+    use rondo_core::{Code, Explain};
+    let (_folder, store) = store().await;
+    // No page more: the database's own word for a full disk.
+    let full = store.meta().write(|conn| {
+        Box::pin(async move {
+            sqlx::raw_sql("PRAGMA max_page_count = 1").execute(conn).await?;
+            Ok(())
+        })
+    });
+    full.await.unwrap();
+    let id = RunId::random();
+    let tags: Vec<_> = (0..50).map(|i| (format!("t{i}"), "x".repeat(4000))).collect();
+    let refused = store.meta().create_tagged_run(&run(id), &tags).await.unwrap_err();
+    assert_eq!(refused.code(), Code::DiskFull, "{refused:?}");
+    assert!(!refused.hints().is_empty());
+    // And everyone of a group is told the same.
+    let meta = store.meta();
+    let writes = (0..4).map(|_| meta.create_tagged_run(&*Box::leak(Box::new(run(RunId::random()))), &tags));
+    for refused in futures::future::join_all(writes).await {
+        assert_eq!(refused.unwrap_err().code(), Code::DiskFull);
+    }
+    assert!(meta.run(id).await.unwrap().is_none());
 }

@@ -2,22 +2,32 @@
 //!
 //! Pieces of work wait in a queue. The writer takes all that have gathered, does each in a savepoint of
 //! one transaction, commits (one sync of the disk for all of them) and then answers everyone. A piece of
-//! work that fails is rolled back alone.
+//! work that fails is rolled back alone. A [`Script`] that waits alone goes to the database in one trip,
+//! transaction and all.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
+use super::script::Script;
 use crate::Error;
+use crate::error::DatabaseError;
 
 /// A piece of work on the connection, under way.
 pub type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'c>>;
 
 /// How many pieces of work one transaction takes at most: keeps transactions short.
 const GROUP: usize = 256;
+
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const SAVE: &str = "SAVEPOINT job";
+const KEEP: &str = "RELEASE job";
+const UNDO: &str = "ROLLBACK TO job; RELEASE job";
 
 /// The queue's near end. Cheap to clone.
 #[derive(Clone)]
@@ -39,23 +49,40 @@ impl Writer {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Typed { work: Some(work), outcome: None, reply };
-        self.queue.send(Box::new(job)).await.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        self.wait(Worked { work: Some(work), outcome: None, reply }, answer).await
+    }
+
+    /// Sends a script; the rows of all its statements.
+    pub(super) async fn script(&self, script: Script) -> Result<Vec<SqliteRow>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.wait(Scripted { script, outcome: None, reply }, answer).await
     }
 
     pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.queue.send(Box::new(Close { reply })).await.is_ok() {
-            // An error means that it is closed already.
-            let _ = answer.await;
-        }
+        // An error means that it is closed already.
+        let _ = self.wait(Close { reply }, answer).await;
+    }
+
+    async fn wait<T>(
+        &self,
+        job: impl Job + 'static,
+        answer: oneshot::Receiver<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.queue.send(Box::new(job)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 }
 
+/// What the writer does: an error is one of the transaction, not of the work, which keeps its own.
+type Done<'a> = BoxFuture<'a, Result<(), sqlx::Error>>;
+
 trait Job: Send {
-    /// Does the work; whether its changes should stand.
-    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> futures::future::BoxFuture<'a, bool>;
+    /// Does the work in a transaction of its own.
+    fn alone<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a>;
+
+    /// Does the work within the transaction of a group, so that nothing stays of what fails.
+    fn within<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a>;
 
     /// Answers, after the commit or its failure.
     fn answer(self: Box<Self>, committed: Result<(), Error>);
@@ -66,51 +93,113 @@ trait Job: Send {
     }
 }
 
-struct Typed<F, T> {
+struct Worked<F, T> {
     work: Option<F>,
     outcome: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
 }
 
-impl<T, F> Job for Typed<F, T>
+impl<T, F> Worked<F, T>
+where
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
+{
+    /// Does the work; whether its changes should stand.
+    async fn run(&mut self, connection: &mut SqliteConnection) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let outcome = work(connection).await;
+        let stands = outcome.is_ok();
+        self.outcome = Some(outcome);
+        stands
+    }
+}
+
+impl<T, F> Job for Worked<F, T>
 where
     T: Send + 'static,
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> Work<'c, T> + Send + 'static,
 {
-    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> futures::future::BoxFuture<'a, bool> {
+    fn alone<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a> {
         async move {
-            let Some(work) = self.work.take() else { return false };
-            let outcome = work(connection).await;
-            let stands = outcome.is_ok();
-            self.outcome = Some(outcome);
-            stands
+            let mut transaction = connection.begin_with(BEGIN).await?;
+            if self.run(&mut transaction).await {
+                transaction.commit().await
+            } else {
+                transaction.rollback().await
+            }
+        }
+        .boxed()
+    }
+
+    fn within<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a> {
+        async move {
+            sqlx::raw_sql(SAVE).execute(&mut *connection).await?;
+            let end = if self.run(connection).await { KEEP } else { UNDO };
+            sqlx::raw_sql(end).execute(connection).await?;
+            Ok(())
         }
         .boxed()
     }
 
     fn answer(self: Box<Self>, committed: Result<(), Error>) {
-        let outcome = match (self.outcome, committed) {
-            (Some(Err(error)), _) | (Some(Ok(_)), Err(error)) | (None, Err(error)) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(Error::Closed),
-        };
         // Whoever asked may have gone; the write stands all the same.
-        let _ = self.reply.send(outcome);
+        let _ = self.reply.send(settle(self.outcome, committed));
+    }
+}
+
+struct Scripted {
+    script: Script,
+    outcome: Option<Result<Vec<SqliteRow>, Error>>,
+    reply: oneshot::Sender<Result<Vec<SqliteRow>, Error>>,
+}
+
+impl Job for Scripted {
+    fn alone<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a> {
+        async move {
+            let sent = self.script.send(connection, "BEGIN IMMEDIATE; ", "; COMMIT").await;
+            if sent.is_err() {
+                // Where it had not begun, or SQLite has rolled back itself, there is nothing to roll back.
+                let _ = sqlx::raw_sql("ROLLBACK").execute(connection).await;
+            }
+            self.outcome = Some(sent.map_err(Error::from));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn within<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a> {
+        async move {
+            let sent = self.script.send(connection, "SAVEPOINT job; ", "; RELEASE job").await;
+            if sent.is_err() {
+                sqlx::raw_sql(UNDO).execute(connection).await?;
+            }
+            self.outcome = Some(sent.map_err(Error::from));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Error>) {
+        // Whoever asked may have gone; the write stands all the same.
+        let _ = self.reply.send(settle(self.outcome, committed));
     }
 }
 
 struct Close {
-    reply: oneshot::Sender<()>,
+    reply: oneshot::Sender<Result<(), Error>>,
 }
 
 impl Job for Close {
-    fn run<'a>(&'a mut self, _: &'a mut SqliteConnection) -> futures::future::BoxFuture<'a, bool> {
-        futures::future::ready(true).boxed()
+    fn alone<'a>(&'a mut self, _: &'a mut SqliteConnection) -> Done<'a> {
+        ready(Ok(())).boxed()
+    }
+
+    fn within<'a>(&'a mut self, _: &'a mut SqliteConnection) -> Done<'a> {
+        ready(Ok(())).boxed()
     }
 
     fn answer(self: Box<Self>, _: Result<(), Error>) {
         // Whoever asked may have gone.
-        let _ = self.reply.send(());
+        let _ = self.reply.send(Ok(()));
     }
 
     fn ends(&self) -> bool {
@@ -118,17 +207,23 @@ impl Job for Close {
     }
 }
 
+/// What to answer: the work's own error, else the transaction's, else what the work gave.
+fn settle<T>(outcome: Option<Result<T, Error>>, committed: Result<(), Error>) -> Result<T, Error> {
+    match (outcome, committed) {
+        (Some(Err(error)), _) | (Some(Ok(_)) | None, Err(error)) => Err(error),
+        (Some(Ok(value)), Ok(())) => Ok(value),
+        (None, Ok(())) => Err(Error::Closed),
+    }
+}
+
 async fn serve(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::new();
     while jobs.recv_many(&mut group, GROUP).await > 0 {
         let last = group.iter().any(|job| job.ends());
-        let committed = commit(&mut connection, &mut group).await;
-        let failed = committed.err().map(|error| error.to_string());
+        // Everyone of the group is told the same, with the database's own code.
+        let failed = commit(&mut connection, &mut group).await.err().map(DatabaseError::from);
         for job in group.drain(..) {
-            job.answer(match &failed {
-                None => Ok(()),
-                Some(text) => Err(Error::Database(sqlx::Error::Protocol(text.clone()))),
-            });
+            job.answer(failed.clone().map_or(Ok(()), |error| Err(Error::Database(error))));
         }
         if last {
             jobs.close();
@@ -140,19 +235,12 @@ async fn serve(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dy
 }
 
 async fn commit(connection: &mut SqliteConnection, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     if let [only] = group {
-        return if only.run(&mut transaction).await {
-            transaction.commit().await
-        } else {
-            transaction.rollback().await
-        };
+        return only.alone(connection).await;
     }
+    let mut transaction = connection.begin_with(BEGIN).await?;
     for job in group {
-        sqlx::raw_sql("SAVEPOINT job").execute(&mut *transaction).await?;
-        let stands = job.run(&mut transaction).await;
-        let end = if stands { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-        sqlx::raw_sql(end).execute(&mut *transaction).await?;
+        job.within(&mut transaction).await?;
     }
     transaction.commit().await
 }

@@ -40,7 +40,7 @@ pub async fn begin_pipeline(session: &Session, at: Timestamp) -> Result<(), Erro
     meta.create_run(&row).await?;
     let tags = source_tags(session, &name, "rondo.yaml", None);
     let params = planner.params.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    meta.log_batch(session.run, Batch { metrics: Vec::new(), params, tags }).await?;
+    meta.log_batch(session.run, Batch { params, tags, ..Batch::default() }).await?;
     Ok(())
 }
 
@@ -79,7 +79,7 @@ pub async fn begin_step(
     // What a notebook is given as parameters is what its runs are compared by.
     let given = with.as_object().into_iter().flatten();
     params.extend(given.map(|(name, value)| (name.clone(), text(value))));
-    meta.log_batch(id, Batch { metrics: Vec::new(), params: params.into_iter().collect(), tags }).await?;
+    meta.log_batch(id, Batch { params: params.into_iter().collect(), tags, ..Batch::default() }).await?;
     Ok(())
 }
 

@@ -52,6 +52,7 @@ impl House {
     /// A version that a client makes; its number.
     pub async fn made(&self) -> i64 {
         let said = ClientVersion {
+            location: None,
             source: "mlflow-artifacts:/0/x/artifacts/model".into(),
             run: None,
             model_id: None,

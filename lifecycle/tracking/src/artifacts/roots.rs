@@ -162,9 +162,9 @@ impl Roots {
     /// # Errors
     /// When it has another scheme, a host, parameters, or leaves its root.
     pub fn check_location(&self, location: &str) -> Result<(), Error> {
-        let reason = "artifacts are kept by this server: leave it out, or give mlflow-artifacts:/PATH or a \
+        let reason = "Artifacts are kept by this server: leave it out, or give mlflow-artifacts:/PATH or a \
                       place in the root that the server was started with";
-        let refuse = || limits::invalid("artifact location", location, reason);
+        let refuse = || limits::invalid("artifact_location", location, reason);
         let (_, path) = self.resolve(location).ok_or_else(refuse)?;
         clean(&path).map_err(|_| refuse()).map(drop)
     }

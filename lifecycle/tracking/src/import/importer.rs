@@ -19,7 +19,7 @@ use rondo_store::meta::artifacts::Artifact;
 use rondo_store::meta::experiments::Experiment;
 use rondo_store::meta::import::{ImportedModel, ImportedRegistered, ImportedRun, ImportedVersion};
 use rondo_store::meta::logged_models::{LoggedModel, LoggedModelRecord, ModelMetric};
-use rondo_store::meta::metrics::{Batch, Point};
+use rondo_store::meta::metrics::Point;
 use rondo_store::meta::registered::ClientVersion;
 use rondo_store::{Meta, Objects};
 use serde::Serialize;
@@ -359,12 +359,12 @@ impl Importer<'_> {
                     metrics.push((key.clone(), Point { value: finite(point.value), ..point }));
                     if metrics.len() >= BATCH {
                         let metrics = std::mem::take(&mut metrics);
-                        self.meta().log_batch(run, Batch { metrics, ..Batch::default() }).await?;
+                        self.meta().import_points(run, metrics).await?;
                     }
                 }
             }
             if !metrics.is_empty() {
-                self.meta().log_batch(run, Batch { metrics, ..Batch::default() }).await?;
+                self.meta().import_points(run, metrics).await?;
             }
             Ok(())
         };
@@ -501,7 +501,7 @@ impl Importer<'_> {
             }
             if !self.options.dry_run {
                 self.meta().import_logged_models(rows).await?;
-                self.meta().log_model_metrics(metrics).await?;
+                self.meta().import_model_metrics(metrics).await?;
             }
             self.store(files).await?;
             if !self.options.dry_run {
@@ -610,6 +610,7 @@ impl Importer<'_> {
         Ok(ImportedVersion {
             number: version.number,
             said: ClientVersion {
+                location: None,
                 source,
                 run: version.run.map(|run| run_id(&run).hex()),
                 model_id: version.model_id,

@@ -64,7 +64,7 @@ async fn a_client_cannot_end_or_delete_a_step_that_is_under_way() {
         name: Some("renamed".into()),
         experiment: None,
     };
-    let row = tracking.update_run(&id, update).await.unwrap();
+    let (row, _) = tracking.update_run(&id, update).await.unwrap();
     assert_eq!((row.state, row.ended, row.name.as_str()), (RunState::Running, None, "renamed"));
     assert!(matches!(tracking.delete_run(&id, true).await, Err(Error::StepRun { .. })));
 }

@@ -239,6 +239,7 @@ mod tests {
         insta::assert_snapshot!(shown(&store, "@champion").await);
 
         let said = ClientVersion {
+            location: None,
             source: "mlflow-artifacts:/0/fedcba9876543210fedcba9876543210/artifacts/model".into(),
             run: None,
             model_id: None,

@@ -4,7 +4,7 @@ use std::io::SeekFrom;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use super::range::{Asked, asked};
 use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
-use crate::http::mlflow::args::Args;
+use crate::http::mlflow::args::{Args, InPath};
 use crate::http::mlflow::refusal::{Answer, Refusal};
 
 /// Bytes that are read at a time.
@@ -25,7 +25,7 @@ const PART: u64 = 256 << 10;
 pub(in crate::http::mlflow) async fn by_path(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     let place = artifacts::proxied(&path)?;
@@ -39,22 +39,25 @@ pub(in crate::http::mlflow) async fn of_run(
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
+    let path = artifacts::clean(&args.required("path")?)?;
     let id = args.run_id()?;
     caller.run(&id).await?;
     let row = state.tracking.run_row(&id).await?;
-    send(&state, &state.tracking.place_of_run(&row, &args.required("path")?).await?, &headers).await
+    send(&state, &state.tracking.place_of_run(&row, &path).await?, &headers).await
 }
 
 pub(in crate::http::mlflow) async fn of_model(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
+    let unnamed = || Refusal::bad("Request must include the \"artifact_file_path\" query parameter.");
+    let path = artifacts::clean(&args.given("artifact_file_path")?.ok_or_else(unnamed)?)?;
     caller.logged_model(&id).await?;
     let model = state.tracking.logged_model(&id).await?;
-    let place = model.place(&state.tracking, &args.required("artifact_file_path")?)?;
+    let place = model.place(&state.tracking, &path)?;
     send(&state, &place, &headers).await
 }
 
@@ -64,12 +67,18 @@ pub(in crate::http::mlflow) async fn of_version(
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
+    let path = artifacts::clean(&args.required("path")?)?;
     let (name, version) = (args.required("name")?, args.required("version")?);
     caller.model(&name)?;
-    let path = artifacts::clean(&args.required("path")?)?;
     let root = crate::http::mlflow::model_versions::root(&state, &name, &version).await?;
-    let root = state.tracking.roots().find(&root)?;
-    let root = root.ok_or_else(|| Refusal::missing(format!("No such artifact: '{path}'")))?;
+    let missing = || Refusal::missing(format!("No such artifact: '{path}'"));
+    let root = match root.strip_prefix("runs:/").map(|at| at.split_once('/').unwrap_or((at, ""))) {
+        Some((run, below)) => {
+            let row = state.tracking.run_row(run).await?;
+            state.tracking.place_of_run(&row, below).await?
+        }
+        None => state.tracking.roots().find(&root)?.ok_or_else(missing)?,
+    };
     send(&state, &root.join(&path), &headers).await
 }
 
@@ -216,6 +225,10 @@ fn disposition(name: &str) -> String {
         .chars()
         .map(|c| if c.is_ascii_graphic() && !"\"\\;%".contains(c) || c == ' ' { c } else { '_' })
         .collect();
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.is_empty() && name.bytes().all(token) {
+        return format!("attachment; filename={name}");
+    }
     if plain == name {
         return format!("attachment; filename=\"{plain}\"");
     }
@@ -257,7 +270,7 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_header() {
-        assert_eq!(disposition("model.onnx"), "attachment; filename=\"model.onnx\"");
+        assert_eq!(disposition("model.onnx"), "attachment; filename=model.onnx");
         assert_eq!(
             disposition("a\";x=é.txt"),
             "attachment; filename=\"a__x=_.txt\"; filename*=UTF-8''a%22%3Bx%3D%C3%A9.txt"

@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Request, Uri};
 use axum::response::Response;
 use rondo_core::{Digest, Timestamp};
@@ -17,7 +17,7 @@ use super::signed::{Right, base};
 use super::upload::{hear, receive, tagged};
 use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
-use crate::http::mlflow::args::Args;
+use crate::http::mlflow::args::{Args, InPath};
 use crate::http::mlflow::refusal::{Answer, Refusal};
 
 /// How long an address of a file is good for.
@@ -42,7 +42,7 @@ struct Credential {
 pub(in crate::http::mlflow) async fn create(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(folder): Path<String>,
+    InPath(folder): InPath<String>,
     headers: HeaderMap,
     uri: Uri,
     args: Args,
@@ -86,7 +86,7 @@ fn target(folder: &str, args: &Args) -> Answer<Place> {
 
 pub(in crate::http::mlflow) async fn part(
     State(state): State<MlflowState>,
-    Path(token): Path<String>,
+    InPath(token): InPath<String>,
     request: Request<Body>,
 ) -> Answer<Response> {
     let (head, body) = request.into_parts();
@@ -107,7 +107,7 @@ pub(in crate::http::mlflow) async fn part(
 pub(in crate::http::mlflow) async fn complete(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(folder): Path<String>,
+    InPath(folder): InPath<String>,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Json<Value>> {
@@ -160,7 +160,7 @@ pub(in crate::http::mlflow) async fn complete(
 pub(in crate::http::mlflow) async fn abort(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(folder): Path<String>,
+    InPath(folder): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     let place = target(&folder, &args)?;
@@ -189,7 +189,7 @@ fn short(text: &str) -> String {
 pub(in crate::http::mlflow) async fn presign(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Answer<Json<Value>> {
@@ -203,7 +203,7 @@ pub(in crate::http::mlflow) async fn presign(
 
 pub(in crate::http::mlflow) async fn presigned(
     State(state): State<MlflowState>,
-    Path((token, _name)): Path<(String, String)>,
+    InPath((token, _name)): InPath<(String, String)>,
     headers: HeaderMap,
 ) -> Answer<Response> {
     match state.right(&token)? {

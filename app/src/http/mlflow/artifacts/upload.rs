@@ -1,11 +1,10 @@
 //! Bodies taken in, as fast as the disk takes them and no faster; deletion.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, BodyDataStream};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{Request, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use serde_json::{Value, json};
 use super::checks::Checks;
 use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
+use crate::http::mlflow::args::{Args, InPath};
 use crate::http::mlflow::refusal::{Answer, Refusal};
 
 /// How long a body is read that is refused. A client that is still sending hears the answer only if
@@ -34,7 +34,7 @@ const WAITING: usize = 4;
 pub(in crate::http::mlflow) async fn by_path(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
     request: Request<Body>,
 ) -> Answer<Response> {
     let place = artifacts::proxied(&path)?;
@@ -44,18 +44,31 @@ pub(in crate::http::mlflow) async fn by_path(
     take(&state, place, request).await
 }
 
+/// What may be uploaded without the proxy, which is for pages.
+const SMALL: usize = 10 << 20;
+
 /// The same for those who know the run and not its root.
 pub(in crate::http::mlflow) async fn by_run(
     State(state): State<MlflowState>,
     caller: Caller,
-    Query(query): Query<HashMap<String, String>>,
     request: Request<Body>,
 ) -> Answer<Response> {
-    let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
-    caller.run(given("run_uuid")).await?;
-    let row = state.tracking.run_row(given("run_uuid")).await?;
-    let place = state.tracking.place_of_run(&row, given("path")).await?;
-    take(&state, place, request).await
+    let (head, body) = request.into_parts();
+    // Read before anything is refused: a client that is still sending does not hear an answer.
+    let body = tokio::time::timeout(STALL, axum::body::to_bytes(body, SMALL)).await;
+    let body = body.map_err(|_| Refusal::invalid("The request body did not come in time"))?;
+    let args = Args::query(&head.uri)?;
+    let run = args.given("run_uuid")?.ok_or_else(|| Refusal::invalid("Request must specify run_uuid."))?;
+    let path = args.given("path")?.ok_or_else(|| Refusal::invalid("Request must specify path."))?;
+    caller.run(&run).await?;
+    artifacts::clean(&path)?;
+    let body = body.map_err(|_| Refusal::invalid("Artifact size is too large. Max size is 10MB."))?;
+    if body.is_empty() {
+        return Err(Refusal::invalid("Request must specify data."));
+    }
+    let row = state.tracking.run_row(&run).await?;
+    let place = state.tracking.place_of_run(&row, &path).await?;
+    take(&state, place, Request::from_parts(head, Body::from(body))).await
 }
 
 async fn take(state: &MlflowState, place: Place, request: Request<Body>) -> Answer<Response> {
@@ -179,7 +192,7 @@ pub(super) async fn hear(mut body: BodyDataStream, refused: Refusal) -> Refusal 
 pub(in crate::http::mlflow) async fn delete(
     State(state): State<MlflowState>,
     caller: Caller,
-    Path(path): Path<String>,
+    InPath(path): InPath<String>,
 ) -> Answer<Json<Value>> {
     let place = artifacts::proxied(&path)?;
     caller.artifacts(&place.owner).await?;

@@ -33,6 +33,7 @@ fn run(id: RunId) -> ImportedRun {
 
 fn model(description: &str) -> ImportedRegistered {
     let said = |source: &str| ClientVersion {
+        location: None,
         source: source.into(),
         run: None,
         model_id: None,
@@ -123,6 +124,7 @@ async fn a_number_that_another_version_has_here_is_told_and_left() {
     let meta = store.meta();
     meta.create_model("clf", "ours", Vec::new(), Timestamp(1)).await.unwrap();
     let said = ClientVersion {
+        location: None,
         source: "mlflow-artifacts:/0/ours".into(),
         run: None,
         model_id: None,

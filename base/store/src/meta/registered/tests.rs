@@ -12,7 +12,14 @@ async fn house() -> (tempfile::TempDir, Store) {
 }
 
 fn said(source: &str) -> ClientVersion {
-    ClientVersion { source: source.into(), run: None, model_id: None, run_link: None, user: None }
+    ClientVersion {
+        source: source.into(),
+        location: None,
+        run: None,
+        model_id: None,
+        run_link: None,
+        user: None,
+    }
 }
 
 fn why() -> Because {

@@ -126,7 +126,8 @@ impl Meta {
         let (model, description) = (model.to_owned(), description.to_owned());
         self.write(move |conn| {
             Box::pin(async move {
-                touch_version(conn, &model, number, at).await?;
+                // What is said of a version is its own, and no change of its model.
+                set_updated(conn, &model, number, at).await?;
                 note(conn, &model, number, Some(&description), None).await
             })
         })
@@ -282,6 +283,16 @@ async fn touch_version(
     number: i64,
     at: Timestamp,
 ) -> Result<(), Error> {
+    set_updated(conn, model, number, at).await?;
+    touch(conn, model, at).await
+}
+
+async fn set_updated(
+    conn: &mut SqliteConnection,
+    model: &str,
+    number: i64,
+    at: Timestamp,
+) -> Result<(), Error> {
     let known = sqlx::query("UPDATE model_version SET updated = $3 WHERE model = $1 AND version = $2")
         .bind(model)
         .bind(number)
@@ -291,7 +302,7 @@ async fn touch_version(
     if known.rows_affected() == 0 {
         return Err(no_version(model, number));
     }
-    touch(conn, model, at).await
+    Ok(())
 }
 
 async fn note(

@@ -176,7 +176,7 @@ impl Room {
             |sql: &str, kind, descending| Key { sql: sql.to_owned(), kind, descending, constant: false };
         match self {
             Self::Runs => vec![key("r.started", Kind::Int, true), key("r.id", Kind::Text, false)],
-            Self::Experiments => vec![key("r.updated", Kind::Int, true), key("r.id", Kind::Int, true)],
+            Self::Experiments => vec![key("r.created", Kind::Int, true), key("r.id", Kind::Int, true)],
             Self::LoggedModels => vec![key("r.created", Kind::Int, true), key("r.id", Kind::Text, false)],
             Self::Models => vec![key("r.name", Kind::Text, false)],
             Self::Versions => vec![

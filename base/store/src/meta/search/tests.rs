@@ -69,14 +69,19 @@ fn plain() -> impl Strategy<Value = Plain> {
 }
 
 async fn log(store: &Store, plain: &Plain) {
-    store.meta().create_run(&plain.row).await.unwrap();
+    let living = RunRow { deleted: false, ..plain.row.clone() };
+    store.meta().create_run(&living).await.unwrap();
     let point = |value: f64| Point { timestamp: 5, step: 0, value };
     let batch = Batch {
         metrics: plain.metrics.iter().map(|(key, value)| (key.clone(), point(*value))).collect(),
         params: plain.params.clone().into_iter().collect(),
         tags: plain.tags.clone().into_iter().collect(),
+        ..Batch::default()
     };
     store.meta().log_batch(plain.row.id, batch).await.unwrap();
+    if plain.row.deleted {
+        store.meta().delete_run(plain.row.id, true, Timestamp(9)).await.unwrap();
+    }
 }
 
 async fn store() -> (tempfile::TempDir, Store) {
