@@ -22,6 +22,7 @@ pub mod trace;
 pub mod up;
 pub mod why;
 
+mod doorway;
 pub mod failure;
 pub mod output;
 mod session;
@@ -118,7 +119,7 @@ enum Command {
 
     /// Run the tracking server and registry alone, for MLflow clients
     Server(server::Args),
-    /// Look after a store: clean up, back up, restore
+    /// Look after a store: users and permissions, clean up, back up, restore
     #[command(subcommand)]
     Admin(admin::Verb),
     /// Bring in everything of an MLflow store: its database or its `mlruns` folder, artifacts included

@@ -42,7 +42,7 @@ pub struct Args {
 /// # Errors
 /// When no engine can run the model, or the address cannot be listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    super::up::refuse_network(&args.listen, args.open_to_network)?;
+    super::doorway::refuse_network(&args.listen, args.open_to_network)?;
     let path = session.existing("model file", &args.model)?;
     let bytes = std::fs::read(&path)
         .map_err(|error| Failure::new(Code::Io, format!("read `{}`: {error}", path.display())))?;

@@ -15,8 +15,10 @@ use rondo_tracking::artifacts::roots::Roots;
 use serde_json::json;
 
 use super::Session;
+use super::doorway::Doorway;
 use super::failure::{Failure, Outcome};
-use crate::http::mlflow::{MlflowState, Mode};
+use crate::http::access::{Door, routes};
+use crate::http::mlflow::MlflowState;
 use crate::http::server::Server;
 use crate::http::tracking_router;
 use crate::platform::WallClock;
@@ -31,10 +33,8 @@ pub struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
     listen: String,
-    /// Listen beyond this machine although anyone who reaches it may do everything: put a proxy that asks
-    /// who is there before it
-    #[arg(long)]
-    open_to_network: bool,
+    #[command(flatten)]
+    door: Doorway,
 
     /// The folder of the store; of a project its `.rondo`
     #[arg(long, value_name = "DIR", default_value = ".rondo")]
@@ -58,10 +58,6 @@ pub struct Args {
     /// Put this path before all routes, such as /mlflow
     #[arg(long, value_name = "PATH", value_parser = prefix)]
     static_prefix: Option<String>,
-    /// Also answer to these host names, in which * stands for anything; localhost and addresses are always
-    /// answered
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
-    allowed_hosts: Vec<String>,
 
     /// Remove for good, every hour, what was deleted longer ago than this, such as `30d`; without it
     /// deleted things stay until `rondo admin gc`
@@ -79,25 +75,26 @@ pub struct Args {
 /// When the store cannot be opened, artifacts cannot be where they should, or the address cannot be
 /// listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    super::up::refuse_network(&args.listen, args.open_to_network)?;
     let roots = roots(&args)?;
     let store = Store::open(&args.data).await?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     store.meta().ensure_default_experiment_under(&roots.base(), clock.now()).await?;
+    let plan = args.door.plan(&args.listen, &store, session).await?;
     let upkeep = args
         .keep_deleted
         .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
     let prefix = args.static_prefix.unwrap_or_default();
     let webhooks = Webhooks::new(store.clone(), Allow::new(args.webhook_allow));
-    let state = MlflowState::new(store.clone(), clock.clone(), Mode::Open)
+    let door = Door::new(&store, clock.clone(), plan);
+    let state = MlflowState::new(store.clone(), clock.clone(), door.clone())
         .with_webhooks(webhooks.clone())
         .with_roots(roots)
-        .with_hosts(args.allowed_hosts)
         .with_prefix(&prefix)
         .with_key(key(&store).await?);
-    let routes = tracking_router(state);
-    let routes = if prefix.is_empty() { routes } else { Router::new().nest(&prefix, routes) };
-    let server = Server::start(&args.listen, routes).await?;
+    let router = tracking_router(state);
+    let router =
+        if prefix.is_empty() { router } else { routes::closed(Router::new().nest(&prefix, router), &door) };
+    let server = Server::start(&args.listen, router).await?;
     let courier = Courier::start(webhooks, clock, session.printer().progress());
     let url = format!("{}{prefix}", server.url());
     session.printer().result(

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rondo_core::Code;
 use rondo_core::ports::Event;
 use rondo_project::project::Cause;
 use rondo_registry::webhooks::Webhooks;
@@ -12,8 +11,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Session;
-use super::failure::{Failure, Outcome};
-use crate::http::mlflow::guard::listens_to_itself;
+use super::doorway::Doorway;
+use super::failure::Outcome;
 use crate::http::server::Server;
 use crate::http::{AppState, router};
 use crate::worker::Worker;
@@ -27,10 +26,8 @@ pub struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     listen: String,
-    /// Listen beyond this machine although anyone who reaches it may do everything: put a proxy that asks
-    /// who is there before it
-    #[arg(long)]
-    open_to_network: bool,
+    #[command(flatten)]
+    door: Doorway,
 
     /// Let webhooks reach this private host or network too, also without TLS; may be given more than once
     #[arg(long, value_name = "HOST|CIDR")]
@@ -42,15 +39,15 @@ pub struct Args {
 /// # Errors
 /// When another process serves this project, or the address cannot be listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    refuse_network(&args.listen, args.open_to_network)?;
     let platform = session.platform().await?;
+    let plan = args.door.plan(&args.listen, platform.store(), session).await?;
     let deployments = platform.open_serving().await?;
     platform.protect_declared().await?;
     let live = platform.deploy(&deployments).await?;
     let webhooks = Webhooks::new(platform.store().clone(), Allow::new(args.webhook_allow));
     let state =
         AppState { platform: platform.clone(), deployments: deployments.clone(), webhooks: webhooks.clone() };
-    let server = Server::start(&args.listen, router(state)).await?;
+    let server = Server::start(&args.listen, router(state, plan)).await?;
     let worker = Worker::start(platform.clone(), deployments.clone());
     let courier = Courier::start(webhooks, platform.clock().clone(), platform.progress().clone());
     let url = server.url();
@@ -102,18 +99,6 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     deployments.log().sync()?;
     platform.store().close().await;
     Ok(())
-}
-
-/// Refuses to listen beyond this machine without being told to: there are no users and tokens yet.
-///
-/// # Errors
-/// When the address can be reached from elsewhere and it was not said that it may.
-pub fn refuse_network(listen: &str, open_to_network: bool) -> Outcome {
-    if open_to_network || listens_to_itself(listen) {
-        return Ok(());
-    }
-    let message = format!("listen on `{listen}`: anyone who can reach it could do everything");
-    Err(Failure::hinted(Code::Denied, message, "listen on 127.0.0.1, or add --open-to-network"))
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -10,12 +10,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::AppState;
+use super::access::Caller;
 use super::problem::{Answer, Asked, Problem};
 use crate::platform::monitor::Observed;
 
 /// The endpoints with what they have counted.
-pub async fn list(State(state): State<AppState>) -> Json<Vec<Status>> {
-    Json(state.deployments.status())
+pub async fn list(State(state): State<AppState>, caller: Caller) -> Json<Vec<Status>> {
+    let sight = caller.sight_of_models();
+    let mut all = state.deployments.status();
+    all.retain(|status| sight.holds(&status.deployment.model));
+    Json(all)
+}
+
+/// Whether the caller may, with the model that an endpoint serves, what the route is for.
+fn ask(state: &AppState, caller: &Caller, name: &str) -> Answer<()> {
+    let live = state.deployments.live(name)?;
+    Ok(caller.model(&live.deployment.model)?)
 }
 
 /// How a prediction is asked for.
@@ -42,10 +52,12 @@ pub struct Predictions {
 /// inputs.
 pub async fn predict(
     State(state): State<AppState>,
+    caller: Caller,
     Path(name): Path<String>,
     Asked(asked): Asked<How>,
     body: Bytes,
 ) -> Answer<Json<Predictions>> {
+    ask(&state, &caller, &name)?;
     if asked.dry_run {
         return Ok(Json(Predictions { predictions: try_out(&state, &name, &body)? }));
     }
@@ -89,10 +101,11 @@ pub struct Told {
 /// When one contradicts an earlier one, or the disk refuses; then none is taken.
 pub async fn truth(
     State(state): State<AppState>,
+    caller: Caller,
     Path(name): Path<String>,
     Json(body): Json<Truths>,
 ) -> Answer<Json<Told>> {
-    state.deployments.live(&name)?;
+    ask(&state, &caller, &name)?;
     let log = state.deployments.log().clone();
     let count = body.truths.len();
     blocking(move || log.truth(&body.truths)).await??;
@@ -114,9 +127,11 @@ pub struct Advance {
 /// When the log or store refuses.
 pub async fn advance(
     State(state): State<AppState>,
+    caller: Caller,
     Path(name): Path<String>,
     Json(body): Json<Advance>,
 ) -> Answer<Json<Observed>> {
+    ask(&state, &caller, &name)?;
     let log = state.deployments.log().clone();
     blocking(move || log.sync()).await??;
     state.platform.arrive(body.event_time).await?;

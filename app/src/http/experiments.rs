@@ -1,21 +1,25 @@
 //! `/api/v1/experiments`: the experiments, and the columns that a table of their runs can have.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Json, Router};
 use rondo_store::meta::columns::Kind;
+use rondo_store::meta::search::{Condition, Room};
 use rondo_tracking::Tracking;
 use rondo_tracking::compare;
 use rondo_tracking::tracking::Search;
 use serde::{Deserialize, Serialize};
 
+use super::access::On::Experiment as AnExperiment;
+use super::access::Rule::{Listed, Read};
+use super::access::routes::get;
+use super::access::{Caller, Routes};
 use super::problem::{Answer, Asked};
 
 /// The routes.
-pub fn routes() -> Router<Tracking> {
-    Router::new()
-        .route("/api/v1/experiments", get(list))
-        .route("/api/v1/experiments/{id}/columns", get(columns))
+pub fn routes() -> Routes<Tracking> {
+    Routes::new()
+        .route("/api/v1/experiments", get(Listed(AnExperiment), list))
+        .route("/api/v1/experiments/{id}/columns", get(Read(AnExperiment), columns))
 }
 
 /// Which experiments.
@@ -49,11 +53,16 @@ pub struct Experiment {
 ///
 /// # Errors
 /// When the filter or the page cannot be understood.
-pub async fn list(State(tracking): State<Tracking>, Asked(which): Asked<Which>) -> Answer<Json<Experiments>> {
+pub async fn list(
+    State(tracking): State<Tracking>,
+    caller: Caller,
+    Asked(which): Asked<Which>,
+) -> Answer<Json<Experiments>> {
     let search = Search {
         filter: which.filter,
         max_results: which.limit,
         page_token: which.page,
+        seen: caller.narrowed(Room::Experiments, Condition::default()),
         ..Search::default()
     };
     let found = tracking.search_experiments(&search).await?;
@@ -107,9 +116,11 @@ pub struct Column {
 /// When there is no such experiment, or the page is out of bounds.
 pub async fn columns(
     State(tracking): State<Tracking>,
+    caller: Caller,
     Path(id): Path<String>,
     Asked(wanted): Asked<Wanted>,
 ) -> Answer<Json<Columns>> {
+    caller.experiment(&id)?;
     let kind = match wanted.kind {
         compare::Kind::Metric => Kind::Metric,
         compare::Kind::Param => Kind::Param,

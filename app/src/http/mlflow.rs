@@ -2,7 +2,7 @@
 //!
 //! Each handler reads its arguments, calls [`rondo_tracking`] or the store, and shows the answer as the
 //! client reads it; what a value means is decided there and not here. Every route exists under `/api` and
-//! under `/ajax-api`. No request reaches a handler but through `guard`.
+//! under `/ajax-api`. Each names what its handler needs of the caller, see [`super::access`].
 //!
 //! | file | routes |
 //! |---|---|
@@ -18,11 +18,10 @@
 //! | `assessments` | `traces/*/assessments/*` |
 //! | `otlp` | `/v1/traces` |
 //! | `webhooks` | `webhooks*` |
+//! | `users`, `permissions` | `users/*`, `experiments/permissions/*`, `registered-models/permissions/*` |
 //! | `about` | `/health`, `/version`, `server-info` |
 
-mod access;
 mod args;
-pub(crate) mod guard;
 mod points;
 mod refusal;
 mod show;
@@ -40,16 +39,16 @@ mod logging;
 mod metrics;
 mod model_versions;
 mod otlp;
+mod permissions;
 mod registered_models;
 mod runs;
 mod traces;
+mod users;
 mod webhooks;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, patch, post, put};
 use rondo_core::ports::Clock;
 use rondo_registry::webhooks::Webhooks;
 use rondo_registry::webhooks::target::Allow;
@@ -57,24 +56,19 @@ use rondo_store::Store;
 use rondo_tracking::Tracking;
 use rondo_tracking::artifacts::roots::Roots;
 
-pub use access::StepAccess;
+use super::access::On::{self, Experiment, Model};
+use super::access::Rule::{Admin, Delete, Edit, Known, Listed, Make, Manage, Public, Read, Signed};
+use super::access::routes::{closed, delete, get, patch, post, put};
+use super::access::{Door, Routes};
 
-/// Who is let in without a step's token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Anyone who reaches the address: a server on loopback that was started to be used.
-    Open,
-    /// Nobody: a pipeline that listens for its own steps.
-    StepsOnly,
-}
+/// The largest JSON body: a dataset's profile alone may have 16 MiB.
+const LARGE: usize = 64 << 20;
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct MlflowState {
     tracking: Tracking,
-    mode: Mode,
-    steps: Arc<access::Steps>,
-    hosts: Arc<[String]>,
+    door: Door,
     /// What is put before all routes.
     prefix: Arc<str>,
     /// What signs the addresses that are given out.
@@ -83,14 +77,12 @@ pub struct MlflowState {
 }
 
 impl MlflowState {
-    /// Tracking over a store for whom the mode lets in.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, mode: Mode) -> Self {
+    /// Tracking over a store, for whom the door lets in.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, door: Door) -> Self {
         let webhooks = Webhooks::new(store.clone(), Allow::default());
         Self {
             tracking: Tracking::new(store, clock),
-            mode,
-            steps: Arc::default(),
-            hosts: Arc::from([]),
+            door,
             prefix: Arc::from(""),
             key: Arc::new(rand::random()),
             webhooks,
@@ -100,12 +92,6 @@ impl MlflowState {
     /// What it serves.
     pub const fn tracking(&self) -> &Tracking {
         &self.tracking
-    }
-
-    /// Also answers to these names in the `Host` header, in which `*` stands for anything; localhost and
-    /// addresses are always answered.
-    pub fn with_hosts(self, hosts: Vec<String>) -> Self {
-        Self { hosts: hosts.into(), ..self }
     }
 
     /// Is served below a path, such as `/mlflow`.
@@ -128,177 +114,237 @@ impl MlflowState {
         Self { webhooks, ..self }
     }
 
-    /// What lets steps in: give it to the pipeline, with the root URL that this state is served under.
-    pub fn access(&self, url: &str) -> StepAccess {
-        StepAccess::new(self.steps.clone(), url)
+    /// The door before it.
+    pub const fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Something that permissions are on got another name, or went: those who are held in memory are read
+    /// anew.
+    async fn access_changed(&self) -> Result<(), rondo_store::Error> {
+        match self.door.keeper() {
+            Some(keeper) => keeper.refresh().await,
+            None => Ok(()),
+        }
     }
 }
 
-/// Puts other routes behind the same door: host, origin, caller.
-pub fn guarded(router: Router, state: MlflowState) -> Router {
-    router.layer(axum::middleware::from_fn_with_state(state, guard::guard))
+/// The wire alone, behind its door.
+pub fn router(state: MlflowState) -> Router {
+    let door = state.door.clone();
+    closed(routes().behind(&door, state), &door)
 }
 
 /// All routes of the wire.
-pub fn router(state: MlflowState) -> Router {
-    Router::new()
-        .route("/health", get(about::health))
-        .route("/version", get(about::version))
-        .route("/get-artifact", get(artifacts::download::of_run))
-        .route("/model-versions/get-artifact", get(artifacts::download::of_version))
-        .route("/v1/traces", post(otlp::export))
-        .route("/ajax-api/2.0/mlflow/get-trace-artifact", get(traces::artifact))
-        .route("/ajax-api/3.0/mlflow/get-trace-artifact", get(traces::artifact))
+pub fn routes() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/health", get(Public, about::health))
+        .route("/version", get(Public, about::version))
+        .route("/get-artifact", get(Read(Experiment), artifacts::download::of_run))
+        .route("/model-versions/get-artifact", get(Read(Model), artifacts::download::of_version))
+        .route("/v1/traces", post(Edit(Experiment), otlp::export).streamed())
+        .route("/ajax-api/2.0/mlflow/get-trace-artifact", get(Read(Experiment), traces::artifact))
+        .route("/ajax-api/3.0/mlflow/get-trace-artifact", get(Read(Experiment), traces::artifact))
         .nest("/api/2.0/mlflow", api())
         .nest("/ajax-api/2.0/mlflow", api())
-        .route("/ajax-api/2.0/mlflow/upload-artifact", post(artifacts::upload::by_run))
+        .route(
+            "/ajax-api/2.0/mlflow/upload-artifact",
+            post(Edit(Experiment), artifacts::upload::by_run).streamed(),
+        )
         .nest("/api/3.0/mlflow", newer())
         .nest("/ajax-api/3.0/mlflow", newer())
         .nest("/api/2.0/mlflow-artifacts", proxy())
         .nest("/ajax-api/2.0/mlflow-artifacts", proxy())
-        .method_not_allowed_fallback(about::wrong_method)
-        .fallback(about::unknown)
-        // Artifacts are streamed and JSON bodies have a bound of their own.
-        .layer(DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn_with_state(state.clone(), guard::guard))
-        .with_state(state)
 }
 
-fn api() -> Router<MlflowState> {
-    Router::new()
-        .route("/experiments/create", post(experiments::create))
-        .route("/experiments/get", get(experiments::get))
-        .route("/experiments/get-by-name", get(experiments::get_by_name))
-        .route("/experiments/search", post(experiments::search).get(experiments::search))
-        .route("/experiments/delete", post(experiments::delete))
-        .route("/experiments/restore", post(experiments::restore))
-        .route("/experiments/update", post(experiments::update))
-        .route("/experiments/set-experiment-tag", post(experiments::set_tag))
-        .route("/experiments/delete-experiment-tag", post(experiments::delete_tag))
-        .route("/experiments/search-datasets", post(experiments::search_datasets))
-        .route("/runs/create", post(runs::create))
-        .route("/runs/get", get(runs::get))
-        .route("/runs/update", post(runs::update))
-        .route("/runs/delete", post(runs::delete))
-        .route("/runs/restore", post(runs::restore))
-        .route("/runs/log-metric", post(logging::log_metric))
-        .route("/runs/log-parameter", post(runs::log_param))
-        .route("/runs/set-tag", post(runs::set_tag))
-        .route("/runs/delete-tag", post(runs::delete_tag))
-        .route("/runs/log-batch", post(logging::log_batch))
-        .route("/runs/log-inputs", post(runs::log_inputs))
-        .route("/runs/outputs", post(runs::log_outputs))
-        .route("/runs/log-model", post(runs::log_model))
-        .route("/runs/search", post(runs::search))
-        .route("/metrics/get-history", get(metrics::history))
-        .route("/metrics/get-history-bulk", get(metrics::history_bulk))
-        .route("/metrics/get-history-bulk-interval", get(metrics::history_bulk_interval))
-        .route("/artifacts/list", get(artifacts::list::of_run))
-        .route("/artifacts/presigned-upload-url", post(artifacts::multipart::no_object_store))
-        .route("/artifacts/presigned-download-url", post(artifacts::multipart::no_object_store))
+fn api() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/experiments/create", post(Make(Experiment), experiments::create))
+        .route("/experiments/get", get(Read(Experiment), experiments::get))
+        .route("/experiments/get-by-name", get(Read(Experiment), experiments::get_by_name))
+        .route(
+            "/experiments/search",
+            post(Listed(Experiment), experiments::search).get(Listed(Experiment), experiments::search),
+        )
+        .route("/experiments/delete", post(Manage(Experiment), experiments::delete))
+        .route("/experiments/restore", post(Manage(Experiment), experiments::restore))
+        .route("/experiments/update", post(Edit(Experiment), experiments::update))
+        .route("/experiments/set-experiment-tag", post(Edit(Experiment), experiments::set_tag))
+        .route("/experiments/delete-experiment-tag", post(Edit(Experiment), experiments::delete_tag))
+        .route("/experiments/search-datasets", post(Listed(Experiment), experiments::search_datasets))
+        .route("/runs/create", post(Edit(Experiment), runs::create))
+        .route("/runs/get", get(Read(Experiment), runs::get))
+        .route("/runs/update", post(Edit(Experiment), runs::update))
+        .route("/runs/delete", post(Delete(Experiment), runs::delete))
+        .route("/runs/restore", post(Delete(Experiment), runs::restore))
+        .route("/runs/log-metric", post(Edit(Experiment), logging::log_metric))
+        .route("/runs/log-parameter", post(Edit(Experiment), runs::log_param))
+        .route("/runs/set-tag", post(Edit(Experiment), runs::set_tag))
+        .route("/runs/delete-tag", post(Edit(Experiment), runs::delete_tag))
+        .route("/runs/log-batch", post(Edit(Experiment), logging::log_batch).body(LARGE))
+        .route("/runs/log-inputs", post(Edit(Experiment), runs::log_inputs).body(LARGE))
+        .route("/runs/outputs", post(Edit(Experiment), runs::log_outputs))
+        .route("/runs/log-model", post(Edit(Experiment), runs::log_model).body(LARGE))
+        .route("/runs/search", post(Listed(Experiment), runs::search))
+        .route("/metrics/get-history", get(Read(Experiment), metrics::history))
+        .route("/metrics/get-history-bulk", get(Read(Experiment), metrics::history_bulk))
+        .route("/metrics/get-history-bulk-interval", get(Read(Experiment), metrics::history_bulk_interval))
+        .route("/artifacts/list", get(Read(Experiment), artifacts::list::of_run))
+        .route("/artifacts/presigned-upload-url", post(Known, artifacts::multipart::no_object_store))
+        .route("/artifacts/presigned-download-url", post(Known, artifacts::multipart::no_object_store))
         .merge(registry())
         .merge(webhook_routes())
         .merge(models())
         .merge(traces_of_old())
+        .merge(users())
+        .merge(permissions("/experiments/permissions", Experiment))
+        .merge(permissions("/registered-models/permissions", Model))
 }
 
 /// Traces in the protocol's second version, some of which newer clients still use.
-fn traces_of_old() -> Router<MlflowState> {
-    Router::new()
-        .route("/traces", post(traces::old_start).get(traces::old_search))
-        .route("/traces/{trace_id}", patch(traces::old_end))
-        .route("/traces/{trace_id}/info", get(traces::old_info))
-        .route("/traces/{trace_id}/tags", patch(traces::set_tag).delete(traces::delete_tag))
-        .route("/traces/delete-traces", post(traces::delete))
-        .route("/traces/link-to-run", post(traces::link_to_run))
-        .route("/traces/link-prompts", post(traces::link_prompts))
+fn traces_of_old() -> Routes<MlflowState> {
+    Routes::new()
+        .route(
+            "/traces",
+            post(Edit(Experiment), traces::old_start).get(Listed(Experiment), traces::old_search),
+        )
+        .route("/traces/{trace_id}", patch(Edit(Experiment), traces::old_end))
+        .route("/traces/{trace_id}/info", get(Read(Experiment), traces::old_info))
+        .route(
+            "/traces/{trace_id}/tags",
+            patch(Edit(Experiment), traces::set_tag).delete(Edit(Experiment), traces::delete_tag),
+        )
+        .route("/traces/delete-traces", post(Delete(Experiment), traces::delete))
+        .route("/traces/link-to-run", post(Edit(Experiment), traces::link_to_run))
+        .route("/traces/link-prompts", post(Edit(Experiment), traces::link_prompts))
 }
 
-fn traces() -> Router<MlflowState> {
-    Router::new()
-        .route("/traces", post(traces::start))
-        .route("/traces/search", post(traces::search))
-        .route("/traces/delete-traces", post(traces::delete))
-        .route("/traces/get", get(traces::get))
-        .route("/traces/batchGet", get(traces::batch_get))
-        .route("/traces/batchGetInfos", post(traces::batch_get_infos))
-        .route("/traces/{trace_id}", get(traces::info))
-        .route("/traces/{trace_id}/tags", patch(traces::set_tag).delete(traces::delete_tag))
-        .route("/traces/{trace_id}/assessments", post(assessments::create))
+fn traces() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/traces", post(Edit(Experiment), traces::start).body(LARGE))
+        .route("/traces/search", post(Listed(Experiment), traces::search))
+        .route("/traces/delete-traces", post(Delete(Experiment), traces::delete))
+        .route("/traces/get", get(Read(Experiment), traces::get))
+        .route("/traces/batchGet", get(Read(Experiment), traces::batch_get))
+        .route("/traces/batchGetInfos", post(Read(Experiment), traces::batch_get_infos))
+        .route("/traces/{trace_id}", get(Read(Experiment), traces::info))
+        .route(
+            "/traces/{trace_id}/tags",
+            patch(Edit(Experiment), traces::set_tag).delete(Edit(Experiment), traces::delete_tag),
+        )
+        .route("/traces/{trace_id}/assessments", post(Edit(Experiment), assessments::create))
         .route(
             "/traces/{trace_id}/assessments/{assessment_id}",
-            get(assessments::get).patch(assessments::update).delete(assessments::delete),
+            get(Read(Experiment), assessments::get)
+                .patch(Edit(Experiment), assessments::update)
+                .delete(Edit(Experiment), assessments::delete),
         )
 }
 
-fn registry() -> Router<MlflowState> {
-    Router::new()
-        .route("/registered-models/create", post(registered_models::create))
-        .route("/registered-models/get", get(registered_models::get))
-        .route("/registered-models/update", patch(registered_models::update))
-        .route("/registered-models/rename", post(registered_models::rename))
-        .route("/registered-models/delete", delete(registered_models::delete))
-        .route("/registered-models/search", get(registered_models::search))
+fn registry() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/registered-models/create", post(Make(Model), registered_models::create))
+        .route("/registered-models/get", get(Read(Model), registered_models::get))
+        .route("/registered-models/update", patch(Edit(Model), registered_models::update))
+        .route("/registered-models/rename", post(Manage(Model), registered_models::rename))
+        .route("/registered-models/delete", delete(Manage(Model), registered_models::delete))
+        .route("/registered-models/search", get(Listed(Model), registered_models::search))
         .route(
             "/registered-models/get-latest-versions",
-            post(registered_models::latest).get(registered_models::latest),
+            post(Read(Model), registered_models::latest).get(Read(Model), registered_models::latest),
         )
         .route(
             "/registered-models/alias",
-            get(registered_models::get_alias)
-                .post(registered_models::set_alias)
-                .delete(registered_models::delete_alias),
+            get(Read(Model), registered_models::get_alias)
+                .post(Edit(Model), registered_models::set_alias)
+                .delete(Delete(Model), registered_models::delete_alias),
         )
-        .route("/registered-models/set-tag", post(registered_models::set_tag))
-        .route("/registered-models/delete-tag", delete(registered_models::delete_tag))
-        .route("/model-versions/create", post(model_versions::create))
-        .route("/model-versions/get", get(model_versions::get))
-        .route("/model-versions/update", patch(model_versions::update))
-        .route("/model-versions/delete", delete(model_versions::delete))
-        .route("/model-versions/search", get(model_versions::search))
-        .route("/model-versions/get-download-uri", get(model_versions::download_uri))
-        .route("/model-versions/transition-stage", post(model_versions::transition))
-        .route("/model-versions/set-tag", post(model_versions::set_tag))
-        .route("/model-versions/delete-tag", delete(model_versions::delete_tag))
+        .route("/registered-models/set-tag", post(Edit(Model), registered_models::set_tag))
+        .route("/registered-models/delete-tag", delete(Edit(Model), registered_models::delete_tag))
+        .route("/model-versions/create", post(Edit(Model), model_versions::create))
+        .route("/model-versions/get", get(Read(Model), model_versions::get))
+        .route("/model-versions/update", patch(Edit(Model), model_versions::update))
+        .route("/model-versions/delete", delete(Delete(Model), model_versions::delete))
+        .route("/model-versions/search", get(Listed(Model), model_versions::search))
+        .route("/model-versions/get-download-uri", get(Read(Model), model_versions::download_uri))
+        .route("/model-versions/transition-stage", post(Edit(Model), model_versions::transition))
+        .route("/model-versions/set-tag", post(Edit(Model), model_versions::set_tag))
+        .route("/model-versions/delete-tag", delete(Edit(Model), model_versions::delete_tag))
 }
 
-fn webhook_routes() -> Router<MlflowState> {
-    Router::new()
-        .route("/webhooks", get(webhooks::list).post(webhooks::create))
-        .route("/webhooks/{id}", get(webhooks::get).patch(webhooks::update).delete(webhooks::delete))
-        .route("/webhooks/{id}/test", post(webhooks::test))
+fn webhook_routes() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/webhooks", get(Admin, webhooks::list).post(Admin, webhooks::create))
+        .route(
+            "/webhooks/{id}",
+            get(Admin, webhooks::get).patch(Admin, webhooks::update).delete(Admin, webhooks::delete),
+        )
+        .route("/webhooks/{id}/test", post(Admin, webhooks::test))
 }
 
-fn models() -> Router<MlflowState> {
-    Router::new()
-        .route("/logged-models", post(logged_models::create))
-        .route("/logged-models/search", post(logged_models::search))
+fn models() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/logged-models", post(Edit(Experiment), logged_models::create))
+        .route("/logged-models/search", post(Listed(Experiment), logged_models::search))
         .route(
             "/logged-models/{model_id}",
-            get(logged_models::get).patch(logged_models::finalize).delete(logged_models::delete),
+            get(Read(Experiment), logged_models::get)
+                .patch(Edit(Experiment), logged_models::finalize)
+                .delete(Delete(Experiment), logged_models::delete),
         )
-        .route("/logged-models/{model_id}/tags", patch(logged_models::set_tags))
-        .route("/logged-models/{model_id}/tags/{key}", delete(logged_models::delete_tag))
-        .route("/logged-models/{model_id}/params", post(logged_models::log_params))
-        .route("/logged-models/{model_id}/artifacts/directories", get(logged_models::list_artifacts))
-        .route("/logged-models/{model_id}/artifacts/files", get(artifacts::download::of_model))
+        .route("/logged-models/{model_id}/tags", patch(Edit(Experiment), logged_models::set_tags))
+        .route("/logged-models/{model_id}/tags/{key}", delete(Edit(Experiment), logged_models::delete_tag))
+        .route("/logged-models/{model_id}/params", post(Edit(Experiment), logged_models::log_params))
+        .route(
+            "/logged-models/{model_id}/artifacts/directories",
+            get(Read(Experiment), logged_models::list_artifacts),
+        )
+        .route(
+            "/logged-models/{model_id}/artifacts/files",
+            get(Read(Experiment), artifacts::download::of_model),
+        )
 }
 
-fn newer() -> Router<MlflowState> {
-    models().merge(traces()).route("/server-info", get(about::server_info))
+fn users() -> Routes<MlflowState> {
+    Routes::new()
+        .route("/users/create", post(Admin, users::create))
+        .route("/users/get", get(Known, users::get))
+        .route("/users/list", get(Admin, users::list))
+        .route("/users/update-password", patch(Known, users::update_password))
+        .route("/users/update-admin", patch(Admin, users::update_admin))
+        .route("/users/delete", delete(Admin, users::delete))
 }
 
-fn proxy() -> Router<MlflowState> {
+fn permissions(at: &str, on: On) -> Routes<MlflowState> {
+    let below = Routes::new()
+        .route("/create", post(Manage(on), permissions::create))
+        .route("/get", get(Manage(on), permissions::get))
+        .route("/update", patch(Manage(on), permissions::update))
+        .route("/delete", delete(Manage(on), permissions::delete));
+    Routes::new().nest(at, below)
+}
+
+fn newer() -> Routes<MlflowState> {
+    models().merge(traces()).route("/server-info", get(Known, about::server_info))
+}
+
+fn proxy() -> Routes<MlflowState> {
     use artifacts::{download, list, multipart, upload};
-    Router::new()
-        .route("/artifacts", get(list::of_proxy))
-        .route("/artifacts/{*path}", get(download::by_path).put(upload::by_path).delete(upload::delete))
-        .route("/mpu/create/{*path}", post(multipart::create))
-        .route("/mpu/complete/{*path}", post(multipart::complete))
-        .route("/mpu/abort/{*path}", post(multipart::abort))
-        .route("/presigned/{*path}", get(multipart::presign))
-        .route(&format!("{}{{token}}", artifacts::signed::PART), put(multipart::part))
-        .route(&format!("{}{{token}}/{{name}}", artifacts::signed::FILE), get(multipart::presigned))
+    Routes::new()
+        .route("/artifacts", get(Read(Experiment), list::of_proxy))
+        .route(
+            "/artifacts/{*path}",
+            get(Read(Experiment), download::by_path)
+                .put(Edit(Experiment), upload::by_path)
+                .delete(Delete(Experiment), upload::delete)
+                .streamed(),
+        )
+        .route("/mpu/create/{*path}", post(Edit(Experiment), multipart::create))
+        .route("/mpu/complete/{*path}", post(Edit(Experiment), multipart::complete))
+        .route("/mpu/abort/{*path}", post(Edit(Experiment), multipart::abort))
+        .route("/presigned/{*path}", get(Read(Experiment), multipart::presign))
+        .route(&format!("{}{{token}}", artifacts::signed::PART), put(Signed, multipart::part).streamed())
+        .route(&format!("{}{{token}}/{{name}}", artifacts::signed::FILE), get(Signed, multipart::presigned))
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
 //! `/api/v1/models`: all that is known of a model's version, and the model's journal.
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Json, Router};
 use rondo_registry::log::{self, Line};
 use rondo_tracking::Tracking;
 use serde::Serialize;
 
+use super::access::On::Model;
+use super::access::Rule::Read;
+use super::access::routes::get;
+use super::access::{Caller, Routes};
 use super::problem::Answer;
 use crate::platform::dossier::{self, Dossier};
 
 /// The routes.
-pub fn routes() -> Router<Tracking> {
-    Router::new()
-        .route("/api/v1/models/{name}/versions/{version}", get(version))
-        .route("/api/v1/models/{name}/journal", get(journal))
+pub fn routes() -> Routes<Tracking> {
+    Routes::new()
+        .route("/api/v1/models/{name}/versions/{version}", get(Read(Model), version))
+        .route("/api/v1/models/{name}/journal", get(Read(Model), journal))
 }
 
 /// A version by its number or an alias, whoever made it.
@@ -23,8 +26,10 @@ pub fn routes() -> Router<Tracking> {
 /// When there is no such model, version or alias.
 pub async fn version(
     State(tracking): State<Tracking>,
+    caller: Caller,
     Path((name, version)): Path<(String, String)>,
 ) -> Answer<Json<Dossier>> {
+    caller.model(&name)?;
     let found = dossier::find(tracking.store(), &name, Some(&version)).await?;
     Ok(Json(dossier::dossier(tracking.store(), found).await?))
 }
@@ -39,6 +44,11 @@ pub struct Journal {
 ///
 /// # Errors
 /// When there is no such model.
-pub async fn journal(State(tracking): State<Tracking>, Path(name): Path<String>) -> Answer<Json<Journal>> {
+pub async fn journal(
+    State(tracking): State<Tracking>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer<Json<Journal>> {
+    caller.model(&name)?;
     Ok(Json(Journal { journal: log::log(tracking.store(), &name).await? }))
 }

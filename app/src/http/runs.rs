@@ -5,17 +5,20 @@ mod events;
 mod series;
 mod table;
 
-use axum::Router;
-use axum::routing::get;
 use rondo_tracking::Tracking;
 
+use super::access::On::Experiment;
+use super::access::Routes;
+use super::access::Rule::{Listed, Read};
+use super::access::routes::get;
+
 /// The routes.
-pub fn routes() -> Router<Tracking> {
-    Router::new()
-        .route("/api/v1/runs", get(table::table))
-        .route("/api/v1/runs/compare", get(compare::compare))
-        .route("/api/v1/runs/{id}/series", get(series::series))
-        .route("/api/v1/runs/{id}/events", get(events::events))
+pub fn routes() -> Routes<Tracking> {
+    Routes::new()
+        .route("/api/v1/runs", get(Listed(Experiment), table::table))
+        .route("/api/v1/runs/compare", get(Read(Experiment), compare::compare))
+        .route("/api/v1/runs/{id}/series", get(Read(Experiment), series::series))
+        .route("/api/v1/runs/{id}/events", get(Read(Experiment), events::events))
 }
 
 /// The values of a query's key, which may stand there many times.

@@ -1,14 +1,30 @@
 //! Listening: one socket, one router, until told to stop.
+//!
+//! The accept loop is our own, since axum's has neither a time limit for a client that sends its headers one
+//! byte a minute nor a bound on connections.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use rondo_core::{Code, Explain};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tower::Service as _;
+
+/// How long a client may take to send the headers of its next request.
+const HEADERS: Duration = Duration::from_secs(60);
+/// How many connections there may be at a time; more wait to be accepted.
+const CONNECTIONS: usize = 8192;
 
 /// How long requests under way may take once the server is to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,19 +109,57 @@ impl Bound {
 
     /// Serves in the background.
     pub fn serve(self, router: Router) -> Server {
-        let (stop, mut stopped) = watch::channel(false);
-        // Small answers must not wait for more to come.
-        let listener = self.listener.tap_io(|socket| {
-            let _ = socket.set_nodelay(true);
-        });
-        let task = tokio::spawn(async move {
-            let ended = async move {
-                // An error means that the sender is gone: then there is nothing left to serve for.
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            };
-            let served = axum::serve(listener, router).with_graceful_shutdown(ended).await;
-            debug_assert!(served.is_ok(), "axum's accept loop has no error of its own");
-        });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept(self.listener, router, stopped));
         Server { address: self.address, stop, task }
     }
+}
+
+/// Takes connections until told to stop, then lets requests under way finish.
+async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS)));
+    loop {
+        let accepted = tokio::select! {
+            // An error means that the sender is gone: then there is nothing left to serve for.
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            accepted = async {
+                // It is never closed.
+                let place = places.clone().acquire_owned().await.ok();
+                (place, listener.accept().await)
+            } => accepted,
+        };
+        let (place, (socket, from)) = match accepted {
+            (place, Ok(accepted)) => (place, accepted),
+            (_, Err(_)) => {
+                // A client that has gone again, or no file descriptor left: others come and go.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let connection = http.serve_connection(TokioIo::new(ready(socket)), {
+            let router = router.clone();
+            service_fn(move |request: hyper::Request<Incoming>| {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(ConnectInfo(from));
+                router.clone().call(request)
+            })
+        });
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A connection that breaks off is the client's to notice.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+/// Small answers must not wait for more to come.
+fn ready(socket: TcpStream) -> TcpStream {
+    // One that cannot be told so is slower and no less right.
+    let _ = socket.set_nodelay(true);
+    socket
 }

@@ -12,7 +12,8 @@ use rondo_serving::scorer::FileScorer;
 use tokio::sync::watch;
 
 use super::{Error, Platform};
-use crate::http::mlflow::{self, MlflowState, Mode};
+use crate::http::access::{Admission, Door, Mode};
+use crate::http::mlflow::{self, MlflowState};
 use crate::http::server::Server;
 
 impl Platform {
@@ -23,8 +24,10 @@ impl Platform {
     /// As [`Runner::run`], or when no port can be listened on.
     pub async fn run(&self, request: RunRequest, cancel: watch::Receiver<bool>) -> Result<RunReport, Error> {
         let bound = Server::bind("127.0.0.1:0").await?;
-        let state = MlflowState::new(self.store().clone(), self.clock().clone(), Mode::StepsOnly);
-        let access = state.access(&bound.url());
+        let (store, clock) = (self.store().clone(), self.clock().clone());
+        let door = Door::new(&store, clock.clone(), Admission::new(Mode::StepsOnly));
+        let access = door.steps(&bound.url());
+        let state = MlflowState::new(store, clock, door);
         let server = bound.serve(mlflow::router(state));
         let report = Box::pin(self.runner(Arc::new(access)).run(request, cancel)).await;
         server.stop().await;

@@ -210,6 +210,16 @@ codes! {
     ImportIncomplete = "import-incomplete", Verdict;
     /// Not allowed.
     Denied = "denied", Denied;
+    /// No such user.
+    UserNotFound = "user-not-found", NotFound;
+    /// A user of that name exists.
+    UserExists = "user-exists", Conflict;
+    /// The last administrator would be gone.
+    LastAdmin = "last-admin", Conflict;
+    /// No such token.
+    TokenNotFound = "token-not-found", NotFound;
+    /// No such permission was given.
+    PermissionNotFound = "permission-not-found", NotFound;
     /// Stopped by the user.
     Interrupted = "interrupted", Interrupted;
     /// A port or address cannot be listened on.

@@ -8,6 +8,7 @@
 
 pub mod handoff;
 
+pub mod access;
 pub mod canonical;
 pub mod digest;
 pub mod error;

@@ -162,6 +162,12 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// Nobody could say any more who may what.
+    #[error("user `{name}` is the last administrator")]
+    LastAdmin {
+        /// The user.
+        name: String,
+    },
     /// A parameter was logged before with another value.
     #[error("parameter `{key}` of run {run} was logged as `{old}`, not as `{new}`")]
     ParameterChanged {
@@ -291,6 +297,7 @@ impl Explain for Error {
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
             Self::Needed { .. } => Code::Needed,
             Self::RefMoved { .. } => Code::RefMoved,
+            Self::LastAdmin { .. } => Code::LastAdmin,
             Self::ParameterChanged { .. } => Code::ParameterChanged,
             Self::Foreign { .. } | Self::NotMlflow { .. } => Code::SourceInvalid,
             Self::Closed => Code::Interrupted,
@@ -310,6 +317,7 @@ impl Explain for Error {
                 vec![format!("mlflow db upgrade sqlite:///{}", path.display())]
             }
             Self::Needed { hint, .. } => vec![hint.clone()],
+            Self::LastAdmin { .. } => vec!["rondo admin user role ANOTHER admin".to_owned()],
             Self::Io { .. }
             | Self::NotMlflow { .. }
             | Self::Search(_)

@@ -5,6 +5,7 @@
 //! that many small writes share one sync of the disk. Writers of several processes wait for each other.
 //! Searches of runs have connections of their own (see [`search`]), so that a long one delays nobody.
 
+pub mod access;
 pub mod artifacts;
 pub mod assessments;
 pub mod batch;
@@ -54,7 +55,7 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
@@ -62,6 +63,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_traces.sql"),
     include_str!("../migrations/0006_import.sql"),
     include_str!("../migrations/0007_webhooks.sql"),
+    include_str!("../migrations/0008_access.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.

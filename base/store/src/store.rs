@@ -20,7 +20,7 @@ impl Store {
     /// # Errors
     /// When the folder cannot be written, or a newer version of Rondo wrote it.
     pub async fn open(root: &Path) -> Result<Self, Error> {
-        crate::incoming::make_folder(root)?;
+        make_private(root).map_err(Error::io("make", root))?;
         let root = root.canonicalize().map_err(Error::io("open", root))?;
         let objects = Objects::open(&root.join("objects"))?;
         let parts = Parts::new(&root.join("uploads"));
@@ -52,5 +52,19 @@ impl Store {
     /// Waits for what is being written and closes the database.
     pub async fn close(&self) {
         self.meta.close().await;
+    }
+}
+
+/// Makes a store's folder, unless it is there, for its owner alone: it holds what users may not see of each
+/// other, and the hashes of their passwords.
+fn make_private(root: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+
+    if let Some(above) = root.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && root.is_dir() => Ok(()),
+        made => made,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rondo_store::meta::experiments::Experiment;
-use rondo_store::meta::search::{Query, Room};
+use rondo_store::meta::search::{Condition, Query, Room};
 
 use crate::tracking::{Found, Search};
 use crate::{Error, Tracking, filter, limits, page};
@@ -125,7 +125,10 @@ impl Tracking {
     pub async fn search_experiments(&self, search: &Search) -> Result<Found<Experiment>, Error> {
         let query = Query {
             view: search.view,
-            filter: filter::parse(Room::Experiments, &search.filter)?,
+            filter: Condition::All(vec![
+                filter::parse(Room::Experiments, &search.filter)?,
+                search.seen.clone(),
+            ]),
             order: filter::order(Room::Experiments, &search.order_by)?,
             after: page::place(&search.page_token)?,
             ..Query::all(Room::Experiments, page::size(search.max_results, PAGE, PAGE_MAX)?)

@@ -2,7 +2,7 @@
 
 use rondo_core::RunId;
 use rondo_store::meta::listing::{Listed, Pick, Select};
-use rondo_store::meta::search::{Query, Room};
+use rondo_store::meta::search::{Condition, Query, Room};
 
 use crate::artifacts::run_root;
 use crate::runs::{PAGE, PAGE_MAX, PARENT, RUN_NAME, USER};
@@ -71,7 +71,7 @@ impl Tracking {
             // What is no number is no experiment's id, and has no runs.
             experiments: Some(experiments.iter().filter_map(|id| id.parse().ok()).collect()),
             view: search.view,
-            filter: filter::parse(Room::Runs, &search.filter)?,
+            filter: Condition::All(vec![filter::parse(Room::Runs, &search.filter)?, search.seen.clone()]),
             order: filter::order(Room::Runs, &search.order_by)?,
             after: page::place(&search.page_token)?,
             ..Query::all(Room::Runs, page::size(search.max_results, PAGE, PAGE_MAX)?)

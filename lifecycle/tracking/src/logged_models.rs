@@ -226,6 +226,7 @@ impl Tracking {
         }
         let mut condition = filter::parse(Room::LoggedModels, &search.filter)?;
         narrow(&mut condition, scopes);
+        let condition = Condition::All(vec![condition, search.seen.clone()]);
         let query = Query {
             experiments: Some(experiments.iter().filter_map(|id| id.parse().ok()).collect()),
             filter: condition,

@@ -165,20 +165,17 @@ impl Tracking {
         })
     }
 
-    /// Keeps spans, of whichever traces, under an experiment; all or none.
+    /// Keeps spans, of whichever traces, under an experiment; all or none. Spans of a trace that is there
+    /// go to that one, wherever it is filed.
     ///
     /// # Errors
-    /// When the experiment does not exist, or a span names no proper trace.
-    pub async fn log_spans(&self, experiment: &str, spans: Vec<Span>) -> Result<(), Error> {
+    /// When the experiment does not exist.
+    pub async fn log_spans(
+        &self,
+        experiment: &str,
+        by_trace: BTreeMap<String, Vec<Span>>,
+    ) -> Result<(), Error> {
         let experiment = self.experiment(experiment).await?;
-        let mut by_trace: BTreeMap<String, Vec<Span>> = BTreeMap::new();
-        for mut span in spans {
-            span.settle();
-            conventions::translate(&mut span);
-            let trace = span.trace();
-            check_id(&trace)?;
-            by_trace.entry(trace).or_default().push(span);
-        }
         let exports = by_trace.into_iter().map(|(id, spans)| {
             let location = crate::artifacts::trace_root(&experiment.artifact_location, &id);
             export(id, experiment.id, location, &spans)
@@ -379,6 +376,22 @@ impl Tracking {
     }
 }
 
+/// Spans as they came, put in Rondo's own terms and by the trace that each is of.
+///
+/// # Errors
+/// When a span names no proper trace.
+pub fn by_trace(spans: Vec<Span>) -> Result<BTreeMap<String, Vec<Span>>, Error> {
+    let mut by_trace: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+    for mut span in spans {
+        span.settle();
+        conventions::translate(&mut span);
+        let trace = span.trace();
+        check_id(&trace)?;
+        by_trace.entry(trace).or_default().push(span);
+    }
+    Ok(by_trace)
+}
+
 /// Whether all spans are there that the client has counted.
 fn is_complete(whole: &Whole) -> bool {
     let stats = whole.told.trace.metadata.get(SIZE).and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -495,10 +508,13 @@ mod tests {
     async fn spans_alone_make_a_trace() {
         let (_folder, tracking) = fixture::tracking().await;
         let child = span("02", Some("01"), 5_000_000, json!({ span::USAGE: { "input_tokens": 2 } }));
-        tracking.log_spans("0", vec![child.clone()]).await.unwrap();
+        tracking.log_spans("0", by_trace(vec![child.clone()]).unwrap()).await.unwrap();
         assert_eq!(tracking.trace(ID).await.unwrap().trace.state, "IN_PROGRESS");
         let said = json!({ "mlflow.spanInputs": "{\"x\": 1}", "mlflow.spanOutputs": [2], "session.id": "s" });
-        tracking.log_spans("0", vec![span("01", None, 4_000_000, said), child]).await.unwrap();
+        tracking
+            .log_spans("0", by_trace(vec![span("01", None, 4_000_000, said), child]).unwrap())
+            .await
+            .unwrap();
         let whole = tracking.whole_trace(ID, false).await.unwrap();
         let trace = &whole.told.trace;
         assert_eq!((trace.state.as_str(), trace.started, trace.duration), ("OK", Timestamp(4), Some(3)));
@@ -525,13 +541,16 @@ mod tests {
         tracking.start_trace(new, Vec::new()).await.unwrap();
         let elsewhere = tracking.whole_trace(ID, true).await;
         assert!(matches!(elsewhere, Err(Error::SpansElsewhere { .. })), "{elsewhere:?}");
-        tracking.log_spans("0", vec![span("01", None, 1, json!({}))]).await.unwrap();
+        tracking.log_spans("0", by_trace(vec![span("01", None, 1, json!({}))]).unwrap()).await.unwrap();
         assert_eq!(tracking.whole_trace(ID, true).await.unwrap().spans.len(), 1);
         assert!(tracking.whole_traces(&[ID.to_owned()]).await.unwrap().is_empty());
         // The other comes while it is waited for.
         let late = async {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            tracking.log_spans("0", vec![span("02", Some("01"), 1, json!({}))]).await.unwrap();
+            tracking
+                .log_spans("0", by_trace(vec![span("02", Some("01"), 1, json!({}))]).unwrap())
+                .await
+                .unwrap();
         };
         let (whole, ()) = tokio::join!(tracking.whole_trace(ID, false), late);
         assert_eq!(whole.unwrap().spans.len(), 2);
@@ -547,7 +566,7 @@ mod tests {
                 "{id}"
             );
             let odd = span("01", None, 1, json!({ span::TRACE: id }));
-            assert_eq!(tracking.log_spans("0", vec![odd]).await.is_err(), !id.is_empty(), "{id}");
+            assert_eq!(by_trace(vec![odd]).is_err(), !id.is_empty(), "{id}");
         }
         let new = NewTrace { id: "tr-1".to_owned(), experiment: "0".to_owned(), ..NewTrace::default() };
         tracking.start_trace(new, Vec::new()).await.unwrap();

@@ -72,6 +72,8 @@ pub struct Search {
     pub page_token: String,
     /// The living or the deleted.
     pub view: rondo_store::meta::search::View,
+    /// What must hold beside the filter: who searches sees nothing else.
+    pub seen: rondo_store::meta::search::Condition,
 }
 
 /// A page of what was found.

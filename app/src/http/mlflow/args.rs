@@ -3,15 +3,15 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use axum::http::{Method, Request, Uri, header};
+use axum::http::{Method, Request, StatusCode, Uri, header};
 use rondo_store::meta::search::View;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::refusal::{Answer, Refusal};
 
-/// The largest JSON body: a dataset's profile alone may have 16 MiB.
-const BODY: usize = 64 << 20;
+/// How long a client may take to send its arguments.
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The arguments of a request.
 #[derive(Default)]
@@ -51,13 +51,16 @@ impl Args {
     pub(super) async fn content(request: Request<Body>) -> Answer<(Self, Bytes)> {
         let method = request.method().clone();
         let of_query = Self::query(request.uri())?;
-        let (parts, body) = request.into_parts();
-        // Read before anything is refused: a client that is still sending does not hear an answer.
-        let body = axum::body::to_bytes(body, BODY).await;
-        let body =
-            body.map_err(|_| Refusal::invalid(format!("Request body is cut off or exceeds {BODY} bytes")))?;
-        let content_type = parts.headers.get(header::CONTENT_TYPE);
-        let is_json = content_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+        // Read before anything is refused: a client that is still sending does not hear an answer. It is no
+        // longer than its route takes.
+        let body = tokio::time::timeout(PATIENCE, Bytes::from_request(request, &())).await;
+        let body = body.map_err(|_| Refusal::invalid("The request body did not come in time"))?;
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(),
+            _ => Refusal::invalid("The request body is cut off"),
+        })?;
+        let is_json = content_type.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|value| {
             value.split(';').next().is_some_and(|kind| kind.trim() == "application/json")
         });
         if !is_json && matches!(method, Method::POST | Method::PUT) {

@@ -11,6 +11,7 @@ use super::MlflowState;
 use super::args::{Args, InPath, wrong};
 use super::refusal::{Answer, Refusal};
 use super::show_traces as show;
+use crate::http::access::Caller;
 
 /// What an assessment's value is called, and what it may say.
 const KINDS: [(&str, &[&str]); 3] = [
@@ -22,9 +23,11 @@ const UNSPECIFIED: &str = "SOURCE_TYPE_UNSPECIFIED";
 
 pub(super) async fn create(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(trace): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.trace(&trace).await?;
     let given = args.object("assessment")?.ok_or_else(|| super::args::missing("assessment"))?;
     let made = state.tracking.assess(&trace, read(&given)?).await?;
     Ok(Json(json!({ "assessment": show::assessment(made) })))
@@ -32,17 +35,21 @@ pub(super) async fn create(
 
 pub(super) async fn get(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath((trace, id)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
+    caller.trace(&trace).await?;
     let found = state.tracking.assessment(&trace, &id).await?;
     Ok(Json(json!({ "assessment": show::assessment(found) })))
 }
 
 pub(super) async fn update(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath((trace, id)): InPath<(String, String)>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.trace(&trace).await?;
     let given = args.object("assessment")?.ok_or_else(|| super::args::missing("assessment"))?;
     let mask = args.required("update_mask")?;
     let mut change = AssessmentChange::default();
@@ -63,8 +70,10 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath((trace, id)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
+    caller.trace(&trace).await?;
     state.tracking.delete_assessment(&trace, &id).await?;
     Ok(Json(json!({})))
 }

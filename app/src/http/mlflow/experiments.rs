@@ -1,16 +1,18 @@
 //! `experiments/*`
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
+use rondo_store::meta::access::Subject;
+use rondo_store::meta::search::{Condition, Room};
 use rondo_tracking::tracking::Search;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::access::Caller;
 use super::args::Args;
 use super::refusal::{Answer, Refusal};
 use super::show::ExperimentShown;
+use crate::http::access::Caller;
 
 #[derive(Serialize)]
 pub(super) struct One {
@@ -19,29 +21,30 @@ pub(super) struct One {
 
 pub(super) async fn create(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
     let (name, location) = (args.required("name")?, args.text("artifact_location")?);
     let tags = args.pairs("tags")?.into_iter().collect();
     let id = state.tracking.create_experiment(&name, location.as_deref(), tags).await?;
-    if let Some(step) = caller.step() {
-        step.choose(id);
-    }
+    caller.made(Subject::Experiment(id)).await?;
     Ok(Json(json!({ "experiment_id": id.to_string() })))
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
-    let experiment = state.tracking.experiment(&args.required("experiment_id")?).await?;
+pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<One>> {
+    let id = args.required("experiment_id")?;
+    caller.experiment(&id)?;
+    let experiment = state.tracking.experiment(&id).await?;
     Ok(Json(One { experiment: experiment.into() }))
 }
 
 pub(super) async fn get_by_name(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<One>> {
     let experiment = state.tracking.experiment_by_name(&args.required("experiment_name")?).await?;
+    caller.on(&Subject::Experiment(experiment.id))?;
     if let Some(step) = caller.step().filter(|_| !experiment.deleted) {
         step.choose(experiment.id);
     }
@@ -56,43 +59,75 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Many>> {
     let search = Search {
         filter: args.text("filter")?.unwrap_or_default(),
         order_by: args.texts("order_by")?,
         max_results: args.int("max_results")?,
         page_token: args.text("page_token")?.unwrap_or_default(),
         view: args.view("view_type")?,
+        seen: caller.narrowed(Room::Experiments, Condition::default()),
     };
     let found = state.tracking.search_experiments(&search).await?;
     let experiments = found.items.into_iter().map(Into::into).collect();
     Ok(Json(Many { experiments, next_page_token: found.next_page_token }))
 }
 
-pub(super) async fn delete(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    state.tracking.delete_experiment(&args.required("experiment_id")?, true).await?;
-    Ok(Json(json!({})))
-}
-
-pub(super) async fn restore(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    state.tracking.delete_experiment(&args.required("experiment_id")?, false).await?;
-    Ok(Json(json!({})))
-}
-
-pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let id = args.required("experiment_id")?;
+    caller.experiment(&id)?;
+    state.tracking.delete_experiment(&id, true).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn restore(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let id = args.required("experiment_id")?;
+    caller.experiment(&id)?;
+    state.tracking.delete_experiment(&id, false).await?;
+    Ok(Json(json!({})))
+}
+
+pub(super) async fn update(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let id = args.required("experiment_id")?;
+    caller.experiment(&id)?;
     state.tracking.rename_experiment(&id, &args.required("new_name")?).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn set_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (id, key) = (args.required("experiment_id")?, args.required("key")?);
+    caller.experiment(&id)?;
     state.tracking.tag_experiment(&id, &key, &args.maybe("value")?).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let id = args.required("experiment_id")?;
+    caller.experiment(&id)?;
     state.tracking.untag_experiment(&id, &args.required("key")?).await?;
     Ok(Json(json!({})))
 }
@@ -118,7 +153,11 @@ const EXPERIMENTS: usize = 20;
 const DATASETS: u32 = 1000;
 
 /// The datasets that went into the runs of experiments.
-pub(super) async fn search_datasets(State(state): State<MlflowState>, args: Args) -> Answer<Json<Datasets>> {
+pub(super) async fn search_datasets(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Datasets>> {
     let ids = args.texts("experiment_ids")?;
     if ids.is_empty() {
         let message = "SearchDatasets request must specify at least one experiment_id.";
@@ -131,7 +170,7 @@ pub(super) async fn search_datasets(State(state): State<MlflowState>, args: Args
         )));
     }
     // What is no number is no experiment's id, and has no datasets.
-    let ids: Vec<i64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+    let ids: Vec<i64> = caller.seen(ids).iter().filter_map(|id| id.parse().ok()).collect();
     let found = state.tracking.meta().dataset_inputs(&ids, DATASETS).await?.into_iter();
     let shown = found.map(|input| DatasetShown {
         experiment_id: input.experiment.to_string(),

@@ -13,6 +13,7 @@ use super::args::{Args, InPath, missing};
 use super::artifacts::list::{Listing, listing};
 use super::refusal::{Answer, Refusal};
 use super::show::LoggedShown;
+use crate::http::access::Caller;
 
 /// The names of a logged model's states, by their numbers.
 const STATUSES: &[(&str, i64)] =
@@ -23,7 +24,11 @@ pub(super) struct One {
     model: LoggedShown,
 }
 
-pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn create(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let new = NewModel {
         experiment: args.required("experiment_id")?,
         name: args.text("name")?,
@@ -32,14 +37,20 @@ pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answ
         params: args.pairs("params")?,
         tags: args.pairs("tags")?,
     };
+    caller.experiment(&new.experiment)?;
+    if let Some(run) = &new.run {
+        caller.run(run).await?;
+    }
     Ok(Json(One { model: state.tracking.create_logged_model(new).await?.into() }))
 }
 
 pub(super) async fn get(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<One>> {
+    caller.logged_model(&id).await?;
     let model = match args.flag("allow_deleted")?.unwrap_or(false) {
         true => state.tracking.logged_model_or_deleted(&id).await?,
         false => state.tracking.logged_model(&id).await?,
@@ -49,9 +60,11 @@ pub(super) async fn get(
 
 pub(super) async fn finalize(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<One>> {
+    caller.logged_model(&id).await?;
     let status = args.enumeration("status", STATUSES)?.ok_or_else(|| missing("status"))?;
     let word = match status {
         1 => "PENDING",
@@ -63,43 +76,53 @@ pub(super) async fn finalize(
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
+    caller.logged_model(&id).await?;
     state.tracking.delete_logged_model(&id).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn set_tags(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.logged_model(&id).await?;
     state.tracking.tag_logged_model(&id, args.pairs("tags")?).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn delete_tag(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath((id, key)): InPath<(String, String)>,
 ) -> Answer<Json<Value>> {
+    caller.logged_model(&id).await?;
     state.tracking.untag_logged_model(&id, &key).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn log_params(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.logged_model(&id).await?;
     state.tracking.log_model_params(&id, args.pairs("params")?).await?;
     Ok(Json(json!({})))
 }
 
 pub(super) async fn list_artifacts(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Listing>> {
+    caller.logged_model(&id).await?;
     let model = state.tracking.logged_model(&id).await?;
     let path = args.text("artifact_directory_path")?.unwrap_or_default();
     let place = model.place(&state.tracking, &path)?;
@@ -114,7 +137,11 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Many>> {
     let mut order = Vec::new();
     for key in args.objects("order_by")? {
         order.push(ScopedOrder {
@@ -139,6 +166,7 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
     if !args.says("experiment_ids") {
         return Err(missing("experiment_ids"));
     }
+    let experiments = caller.seen(experiments);
     let found = state.tracking.search_logged_models(&experiments, &search, &order, &scopes).await?;
     let models = found.items.into_iter().map(Into::into).collect();
     Ok(Json(Many { models, next_page_token: found.next_page_token }))

@@ -3,6 +3,8 @@
 //! A body that is well formed goes straight into the types here. One that is not is read again as
 //! [`Args`], which take more spellings and have MLflow's own complaint for each fault.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, State};
@@ -16,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 use super::MlflowState;
 use super::args::{Args, missing};
 use super::refusal::{Answer, Refusal};
+use crate::http::access::Caller;
 
 /// The answer to what was logged: `{}`.
 #[derive(serde::Serialize)]
@@ -151,11 +154,13 @@ impl Logs for LogMetric {
 
 pub(super) async fn log_metric(
     State(state): State<MlflowState>,
+    caller: Caller,
     Read(LogMetric(mut metric)): Read<LogMetric>,
 ) -> Answer<Json<Done>> {
     let mut batch = Batch::default();
     let id = metric.run_id.take().unwrap_or_default();
     metric.log(&mut batch);
+    ask(&caller, &id, &batch).await?;
     state.tracking.log_one(&id, batch).await?;
     Ok(Json(Done {}))
 }
@@ -203,6 +208,7 @@ impl Logs for LogBatch {
 
 pub(super) async fn log_batch(
     State(state): State<MlflowState>,
+    caller: Caller,
     Read(read): Read<LogBatch>,
 ) -> Answer<Json<Done>> {
     let pairs = |pairs: Vec<Pair>| pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
@@ -212,8 +218,19 @@ pub(super) async fn log_batch(
         metric.log(&mut batch);
     }
     let id = read.run_id.unwrap_or_default();
+    ask(&caller, &id, &batch).await?;
     state.tracking.log_batch(&id, batch).await.map_err(changed)?;
     Ok(Json(Done {}))
+}
+
+/// Asks about the run, and about each logged model that something was measured of.
+async fn ask(caller: &Caller, run: &str, batch: &Batch) -> Answer<()> {
+    caller.run(run).await?;
+    let models: BTreeSet<&str> = batch.measured.iter().map(|(context, ..)| context.model.as_str()).collect();
+    for model in models.into_iter().filter(|model| !model.is_empty()) {
+        caller.logged_model(model).await?;
+    }
+    Ok(())
 }
 
 /// A batch tells of a changed parameter in other words than a request for one does.

@@ -8,6 +8,7 @@ use super::MlflowState;
 use super::args::{Args, missing};
 use super::points::List;
 use super::refusal::{Answer, Refusal};
+use crate::http::access::Caller;
 
 /// Runs of one request for charts.
 const RUNS: usize = 100;
@@ -16,8 +17,13 @@ const POINTS: i64 = 2500;
 /// Points of all runs in one answer.
 const HISTORY: i64 = 25_000;
 
-pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
+pub(super) async fn history(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Response> {
     let (id, key) = (args.run_id()?, args.required("metric_key")?);
+    caller.run(&id).await?;
     let token = args.text("page_token")?.unwrap_or_default();
     let page = state.tracking.history(&id, &key, args.int("max_results")?, &token).await?;
     let mut list = List::default();
@@ -27,7 +33,11 @@ pub(super) async fn history(State(state): State<MlflowState>, args: Args) -> Ans
 
 /// The series of one metric of several runs, whole, one run after the other. A run that is not here has
 /// no points.
-pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
+pub(super) async fn history_bulk(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Response> {
     let mut ids = args.texts("run_id")?;
     if ids.is_empty() {
         let message = "GetMetricHistoryBulk request must specify at least one run_id.";
@@ -45,6 +55,7 @@ pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -
     let mut left = args.int("max_results")?.unwrap_or(HISTORY).clamp(0, HISTORY) as usize;
     ids.sort();
     ids.dedup();
+    caller.runs(&ids).await?;
     let mut list = List::there();
     for id in ids {
         let series = match state.tracking.history(&id, &key, None, "").await {
@@ -59,7 +70,11 @@ pub(super) async fn history_bulk(State(state): State<MlflowState>, args: Args) -
 }
 
 /// The series of one metric of several runs, thinned out for a chart.
-pub(super) async fn history_bulk_interval(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
+pub(super) async fn history_bulk_interval(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Response> {
     let ids = args.texts("run_ids")?;
     if ids.is_empty() {
         return Err(missing("run_ids"));
@@ -94,6 +109,7 @@ pub(super) async fn history_bulk_interval(State(state): State<MlflowState>, args
             ));
         }
     };
+    caller.runs(&ids).await?;
     let mut list = List::default();
     for (id, points) in state.tracking.sampled_histories(&ids, &key, steps, most as usize).await? {
         let all = 0..points.len();

@@ -1,7 +1,8 @@
 //! `model-versions/*`
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
+use rondo_core::access::Right;
 use rondo_store::meta::registered::{ClientVersion, Tagged, Version};
 use rondo_store::meta::search::{Query, Room};
 use rondo_tracking::{filter, page};
@@ -9,12 +10,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::access::Caller;
 use super::args::Args;
 use super::refusal::{Answer, Refusal};
-use super::registered_models::{because, check_tag, named, tags};
+use super::registered_models::{check_tag, named, tags};
 use super::show_registry::{VersionShown, version};
 use super::sources;
+use crate::http::access::Caller;
 
 const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
 
@@ -57,29 +58,40 @@ pub(super) async fn find(state: &MlflowState, name: &str, number: i64) -> Answer
     }
 }
 
-pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn create(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, source) = (args.required("name")?, args.required("source")?);
+    caller.model(&name)?;
     let (mut run, model_id) = (args.given("run_id")?, args.given("model_id")?);
     let (run_link, description) = (args.given("run_link")?, args.maybe("description")?);
     let (tags, now) = (tags(&args)?, state.tracking.now());
     let prompt = tags.iter().any(|(key, _)| key == filter::PROMPT);
     let mut location = None;
     let mut model = model_id.clone();
+    if let Some(run) = &run {
+        caller.run_for(Right::Read, run).await?;
+    }
     if prompt {
         sources::check_prompt(&source)?;
     } else {
-        let known = sources::check(&state, &source, model_id.is_some()).await?;
+        let known = sources::check(&state, &caller, &source, model_id.is_some()).await?;
         location = known.location;
         run = run.or(known.run);
         model = model.or(known.model);
     }
     if let Some(model) = &model {
+        caller.logged_model_for(Right::Read, model).await?;
         let logged = state.tracking.logged_model(model).await?;
         run = run.or(logged.row.run);
     }
-    let said = ClientVersion { source, location, run, model_id: model, run_link, user: None };
+    let user = caller.user().map(str::to_owned);
+    let said = ClientVersion { source, location, run, model_id: model, run_link, user };
     let made = state.tracking.meta().create_client_version(&name, said, &description, tags, now).await;
     let number = made.map_err(|error| named(error, &name))?;
+    caller.changed(&name, Some(number), "model version made").await?;
     if let Some(model) = model_id.filter(|_| !prompt) {
         state.tracking.note_registration(&model, &name, number).await?;
     }
@@ -111,30 +123,44 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
     Err(missing())
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
-    one(&state, &args.required("name")?, number(&args)?).await
+pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<One>> {
+    let name = args.required("name")?;
+    caller.model(&name)?;
+    one(&state, &name, number(&args)?).await
 }
 
-pub(super) async fn download_uri(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn download_uri(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let root = root(&state, &name, &number.to_string()).await?;
     Ok(Json(json!({ "artifact_uri": root })))
 }
 
-pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn update(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     find(&state, &name, number).await?;
     let (description, now) = (args.maybe("description")?, state.tracking.now());
     state.tracking.meta().describe_version(&name, number, &description, now).await?;
+    caller.changed(&name, Some(number), "description set").await?;
     one(&state, &name, number).await
 }
 
 pub(super) async fn transition(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<One>> {
     let (name, number, asked) = (args.required("name")?, number(&args)?, args.required("stage")?);
+    caller.model(&name)?;
     let stage = stage(&asked)?;
     let archive = args.flag("archive_existing_versions")?.unwrap_or(false);
     if archive && !matches!(stage, "Staging" | "Production") {
@@ -144,17 +170,18 @@ pub(super) async fn transition(
         )));
     }
     find(&state, &name, number).await?;
-    let (because, now) = (because(&caller, "stage set by a client of the MLflow API"), state.tracking.now());
+    let (because, now) = (caller.because("stage set by a client of the MLflow API"), state.tracking.now());
     state.tracking.meta().set_stage(&name, number, stage, archive, because, now).await?;
     one(&state, &name, number).await
 }
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let found = find(&state, &name, number).await?;
     if found.of_client().is_none() {
         return Err(Refusal::invalid(format!(
@@ -163,8 +190,9 @@ pub(super) async fn delete(
         )));
     }
     rondo_registry::protect::require_free(state.tracking.store(), &found).await?;
-    let because = because(&caller, "model version deleted");
+    let because = caller.because("model version deleted");
     state.tracking.meta().delete_version(&name, number, because, state.tracking.now()).await?;
+    caller.changed(&name, Some(number), "model version deleted").await?;
     Ok(Json(json!({})))
 }
 
@@ -176,9 +204,14 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Many>> {
+    let condition = filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?;
     let query = Query {
-        filter: filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?,
+        filter: caller.narrowed(Room::Versions, condition),
         order: filter::order(Room::Versions, &args.texts("order_by")?)?,
         after: page::place(&args.text("page_token")?.unwrap_or_default())?,
         ..Query::all(Room::Versions, page::size(args.int("max_results")?, 10_000, 200_000)?)
@@ -198,20 +231,32 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
     Ok(Json(Many { model_versions, next_page_token: found.next.as_deref().map(page::token) }))
 }
 
-pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn set_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number) = (args.required("name")?, number(&args)?);
+    caller.model(&name)?;
     let (key, value) = (args.required("key")?, args.maybe("value")?);
     check_tag(&key, &value)?;
     find(&state, &name, number).await?;
-    let what = Tagged::Version(name, number);
+    let what = Tagged::Version(name.clone(), number);
     state.tracking.meta().tag_registered(what, &key, Some(&value), state.tracking.now()).await?;
+    caller.changed(&name, Some(number), &format!("tag {key} set")).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, number, key) = (args.required("name")?, number(&args)?, args.required("key")?);
+    caller.model(&name)?;
     find(&state, &name, number).await?;
-    let what = Tagged::Version(name, number);
+    let what = Tagged::Version(name.clone(), number);
     state.tracking.meta().tag_registered(what, &key, None, state.tracking.now()).await?;
+    caller.changed(&name, Some(number), &format!("tag {key} taken away")).await?;
     Ok(Json(json!({})))
 }

@@ -13,11 +13,16 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
-use rondo_tracking::traces::span::{Event, Link, Span, Status};
+use rondo_tracking::traces::{
+    self,
+    span::{Event, Link, Span, Status},
+};
 use serde_json::{Map, Value, json};
 
 use super::MlflowState;
-use super::refusal::Refusal;
+use super::args::PATIENCE;
+use super::refusal::{Answer, Refusal};
+use crate::http::access::Caller;
 
 /// The largest export, before and after it is unpacked.
 const BODY: usize = 32 << 20;
@@ -35,7 +40,11 @@ fn refused(detail: impl Into<String>) -> Refused {
     Refused(StatusCode::BAD_REQUEST, detail.into())
 }
 
-pub(super) async fn export(State(state): State<MlflowState>, request: Request<Body>) -> Response {
+pub(super) async fn export(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    request: Request<Body>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let text = |name: &str| {
         let value = parts.headers.get(name).and_then(|value| value.to_str().ok());
@@ -45,6 +54,9 @@ pub(super) async fn export(State(state): State<MlflowState>, request: Request<Bo
         let detail = "The header x-mlflow-experiment-id is required".to_owned();
         return Refused(StatusCode::UNPROCESSABLE_ENTITY, detail).into();
     };
+    if let Err(denied) = caller.experiment(&experiment) {
+        return Refusal::from(denied).into_response();
+    }
     let is_json = match text("content-type").as_deref() {
         Some("application/x-protobuf") => false,
         Some("application/json") => true,
@@ -57,8 +69,8 @@ pub(super) async fn export(State(state): State<MlflowState>, request: Request<Bo
         }
     };
     let coding = text("content-encoding").unwrap_or_default();
-    let Ok(body) = axum::body::to_bytes(body, BODY).await else {
-        return refused(format!("The request body is cut off or exceeds {BODY} bytes")).into();
+    let Ok(Ok(body)) = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, BODY)).await else {
+        return refused(format!("The request body is cut off, too slow, or exceeds {BODY} bytes")).into();
     };
     // Up to tens of megabytes are unpacked and read here: not among those who wait for their turn.
     let read = tokio::task::spawn_blocking(move || {
@@ -70,11 +82,19 @@ pub(super) async fn export(State(state): State<MlflowState>, request: Request<Bo
         Ok(Err(refused)) => return refused.into(),
         Err(_) => return Refusal::internal("The export could not be read").into_response(),
     };
-    match state.tracking.log_spans(&experiment, spans).await {
+    match keep(&state, &caller, &experiment, spans).await {
         // An empty answer is the message that says that all was taken.
         Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/x-protobuf")]).into_response(),
-        Err(error) => Refusal::from(error).into_response(),
+        Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Keeps spans. Those of a trace that is there go to that trace, whatever experiment the header says.
+async fn keep(state: &MlflowState, caller: &Caller, experiment: &str, spans: Vec<Span>) -> Answer<()> {
+    let by_trace = traces::by_trace(spans)?;
+    let ids: Vec<String> = by_trace.keys().cloned().collect();
+    caller.traces(&ids).await?;
+    Ok(state.tracking.log_spans(experiment, by_trace).await?)
 }
 
 fn unpacked(body: Bytes, coding: &str) -> Result<Bytes, Refused> {

@@ -7,6 +7,9 @@ use rondo_core::{Code, Explain, Kind};
 use rondo_tracking::Error;
 use serde_json::json;
 
+use crate::http::access::Denied;
+use crate::http::access::caller::NotLetIn;
+
 /// What a handler answers.
 pub(super) type Answer<T> = Result<T, Refusal>;
 
@@ -32,11 +35,6 @@ impl Refusal {
         Self { code: "BAD_REQUEST", ..Self::invalid(message) }
     }
 
-    /// No such route, or not by this method.
-    pub(super) fn no_route(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, code: "ENDPOINT_NOT_FOUND", message: message.into() }
-    }
-
     /// What was named is not there.
     pub(super) fn missing(message: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, code: MISSING, message: message.into() }
@@ -52,16 +50,15 @@ impl Refusal {
         Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message: message.into() }
     }
 
-    /// The caller has not shown who it is.
-    pub(super) fn unauthenticated() -> Self {
-        let message = "this server takes requests from the steps of a running pipeline only";
-        Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHENTICATED", message: message.into() }
+    /// This server has no such endpoint as it was started.
+    pub(super) fn no_endpoint(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, code: "ENDPOINT_NOT_FOUND", message: message.into() }
     }
 
-    /// The token is nobody's: a step that has ended has none.
-    pub(super) fn unknown_token() -> Self {
-        let message = "the token is unknown: it was of a step that has ended, or of another server";
-        Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHENTICATED", message: message.into() }
+    /// The body is longer than the route takes.
+    pub(super) fn too_long() -> Self {
+        let message = "The request body is longer than this endpoint takes";
+        Self { status: StatusCode::PAYLOAD_TOO_LARGE, code: INVALID, message: message.into() }
     }
 
     /// What is needed for an answer cannot be reached.
@@ -84,6 +81,22 @@ impl IntoResponse for Refusal {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(_: Denied) -> Self {
+        let message = "Permission denied".to_owned();
+        Self { status: StatusCode::FORBIDDEN, code: "PERMISSION_DENIED", message }
+    }
+}
+
+impl From<NotLetIn> for Refusal {
+    fn from(error: NotLetIn) -> Self {
+        match error {
+            NotLetIn::Denied(denied) => denied.into(),
+            NotLetIn::Store(error) => error.into(),
+        }
     }
 }
 

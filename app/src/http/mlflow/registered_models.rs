@@ -1,9 +1,9 @@
 //! `registered-models/*`
 
+use axum::Json;
 use axum::extract::State;
-use axum::{Extension, Json};
-use rondo_core::journal::Because;
 use rondo_registry::protect::{self, Mover};
+use rondo_store::meta::access::Subject;
 use rondo_store::meta::registered::Tagged;
 use rondo_store::meta::search::{Comparison, Condition, Field, Query, Room, Scalar, Test};
 use rondo_tracking::{filter, limits, page};
@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::access::Caller;
 use super::args::Args;
 use super::model_versions::{number, stage};
 use super::refusal::{Answer, Refusal};
 use super::show_registry::{ModelShown, VersionShown, model, newest, version};
+use crate::http::access::Caller;
 
 #[derive(Serialize)]
 pub(super) struct One {
@@ -37,15 +37,6 @@ pub(super) fn named(error: rondo_store::Error, name: &str) -> Refusal {
             Refusal::exists(format!("Registered Model (name={name}) already exists."))
         }
         other => other.into(),
-    }
-}
-
-/// Who moves an alias, for the journal.
-pub(super) fn because(caller: &Caller, why: &str) -> Because {
-    let because = Because::new("mlflow client", why);
-    match caller.step() {
-        Some(step) => because.by_run(step.run()),
-        None => because,
     }
 }
 
@@ -80,23 +71,37 @@ pub(super) fn check_tag(key: &str, value: &str) -> Answer<()> {
     Ok(limits::length("value", value, limits::MODEL_TAG_VALUE)?)
 }
 
-pub(super) async fn create(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn create(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, description) = (args.required("name")?, args.text("description")?.unwrap_or_default());
     check_name(&name, "name")?;
     let (tags, now) = (tags(&args)?, state.tracking.now());
     let made = state.tracking.meta().create_model(&name, &description, tags, now).await;
     made.map_err(|error| named(error, &name))?;
+    caller.made(Subject::Model(name.clone())).await?;
+    caller.changed(&name, None, "registered model made").await?;
     one(&state, &name).await
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
-    one(&state, &args.required("name")?).await
+pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<One>> {
+    let name = args.required("name")?;
+    caller.model(&name)?;
+    one(&state, &name).await
 }
 
-pub(super) async fn update(State(state): State<MlflowState>, args: Args) -> Answer<Json<One>> {
+pub(super) async fn update(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<One>> {
     let (name, description) = (args.required("name")?, args.text("description")?.unwrap_or_default());
+    caller.model(&name)?;
     let updated = state.tracking.meta().describe_model(&name, &description, state.tracking.now()).await;
     updated.map_err(|error| named(error, &name))?;
+    caller.changed(&name, None, "description set").await?;
     one(&state, &name).await
 }
 
@@ -113,31 +118,37 @@ async fn is_clients(state: &MlflowState, name: &str, action: &str) -> Answer<()>
 
 pub(super) async fn rename(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<One>> {
     let (name, to) = (args.required("name")?, args.required("new_name")?);
+    caller.model(&name)?;
     check_name(&to, "new_name")?;
     is_clients(&state, &name, "renamed").await?;
-    let because = because(&caller, "registered model renamed");
+    let because = caller.because("registered model renamed");
     let renamed = state.tracking.meta().rename_model(&name, &to, because, state.tracking.now()).await;
     renamed.map_err(|error| named(error, &name))?;
+    state.access_changed().await?;
+    caller.changed(&name, None, &format!("renamed to {to}")).await?;
     one(&state, &to).await
 }
 
 pub(super) async fn delete(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
     let name = args.required("name")?;
+    caller.model(&name)?;
     is_clients(&state, &name, "deleted").await?;
     for version in state.tracking.meta().versions(&name).await? {
         protect::require_free(state.tracking.store(), &version).await?;
     }
-    let because = because(&caller, "registered model deleted");
+    let because = caller.because("registered model deleted");
     let deleted = state.tracking.meta().delete_model(&name, because, state.tracking.now()).await;
     deleted.map_err(|error| named(error, &name))?;
+    state.access_changed().await?;
+    caller.changed(&name, None, "registered model deleted").await?;
     Ok(Json(json!({})))
 }
 
@@ -149,7 +160,11 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Many>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Many>> {
     let text = args.text("filter")?.unwrap_or_default();
     let mut condition = filter::parse(Room::Models, &text)?;
     if !text.contains(filter::PROMPT) {
@@ -158,7 +173,7 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
         condition = Condition::All(vec![condition, Condition::Not(Box::new(prompt))]);
     }
     let query = Query {
-        filter: condition,
+        filter: caller.narrowed(Room::Models, condition),
         order: filter::order(Room::Models, &args.texts("order_by")?)?,
         after: page::place(&args.text("page_token")?.unwrap_or_default())?,
         ..Query::all(Room::Models, page::size(args.int("max_results")?, 100, 1000)?)
@@ -177,8 +192,13 @@ pub(super) struct Latest {
     model_versions: Vec<VersionShown>,
 }
 
-pub(super) async fn latest(State(state): State<MlflowState>, args: Args) -> Answer<Json<Latest>> {
+pub(super) async fn latest(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Latest>> {
     let name = args.required("name")?;
+    caller.model(&name)?;
     let found = state.tracking.meta().registered_model(&name).await.map_err(|error| named(error, &name))?;
     let stages = args.texts("stages")?;
     for asked in &stages {
@@ -198,8 +218,13 @@ pub(super) struct Aliased {
     model_version: VersionShown,
 }
 
-pub(super) async fn get_alias(State(state): State<MlflowState>, args: Args) -> Answer<Json<Aliased>> {
+pub(super) async fn get_alias(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Aliased>> {
     let (name, alias) = (args.required("name")?, args.required("alias")?);
+    caller.model(&name)?;
     let meta = state.tracking.meta();
     let found = meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
     let missing = || Refusal::invalid(format!("Registered model alias {alias} not found."));
@@ -218,15 +243,14 @@ pub(super) async fn get_alias(State(state): State<MlflowState>, args: Args) -> A
 /// Moves an alias, with its line in the journal. A protected one goes only to a version that may serve.
 pub(super) async fn set_alias(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
     let (name, alias, number) = (args.required("name")?, args.required("alias")?, number(&args)?);
+    caller.model(&name)?;
     limits::alias(&alias)?;
-    let meta = state.tracking.meta();
     super::model_versions::find(&state, &name, number).await?;
-    meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
-    let (at, because) = (state.tracking.now(), because(&caller, "alias set by a client of the MLflow API"));
+    let (at, because) = (state.tracking.now(), caller.because("alias set by a client of the MLflow API"));
     let mover = if caller.step().is_some() { Mover::Step } else { Mover::Client };
     protect::set_alias(state.tracking.store(), (&name, &alias), number, mover, because, at).await?;
     Ok(Json(json!({})))
@@ -234,31 +258,43 @@ pub(super) async fn set_alias(
 
 pub(super) async fn delete_alias(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Value>> {
     let (name, alias) = (args.required("name")?, args.required("alias")?);
+    caller.model(&name)?;
     let meta = state.tracking.meta();
     meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
-    let (at, because) =
-        (state.tracking.now(), because(&caller, "alias deleted by a client of the MLflow API"));
+    let (at, because) = (state.tracking.now(), caller.because("alias deleted by a client of the MLflow API"));
     protect::delete_alias(state.tracking.store(), (&name, &alias), because, at).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn set_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, key, value) = (args.required("name")?, args.required("key")?, args.maybe("value")?);
+    caller.model(&name)?;
     check_tag(&key, &value)?;
     let what = Tagged::Model(name.clone());
     let tagged = state.tracking.meta().tag_registered(what, &key, Some(&value), state.tracking.now()).await;
     tagged.map_err(|error| named(error, &name))?;
+    caller.changed(&name, None, &format!("tag {key} set")).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (name, key) = (args.required("name")?, args.required("key")?);
+    caller.model(&name)?;
     let meta = state.tracking.meta();
     meta.registered_model(&name).await.map_err(|error| named(error, &name))?;
-    meta.tag_registered(Tagged::Model(name), &key, None, state.tracking.now()).await?;
+    meta.tag_registered(Tagged::Model(name.clone()), &key, None, state.tracking.now()).await?;
+    caller.changed(&name, None, &format!("tag {key} taken away")).await?;
     Ok(Json(json!({})))
 }

@@ -1,8 +1,8 @@
 //! `runs/*`
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use rondo_core::run::{RunKind, RunState};
 use rondo_store::meta::batch::Batch;
 use rondo_tracking::runs::{NewRun, RunUpdate};
@@ -12,11 +12,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::MlflowState;
-use super::access::Caller;
 use super::args::{Args, missing};
 use super::refusal::{Answer, Refusal};
 use super::show::{Info, RunShown};
 use super::show_runs;
+use crate::http::access::Caller;
+use crate::http::access::steps::Step;
 
 #[derive(Serialize)]
 pub(super) struct One {
@@ -30,7 +31,7 @@ pub(super) struct Updated {
 
 pub(super) async fn create(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<One>> {
     let new = NewRun {
@@ -39,19 +40,18 @@ pub(super) async fn create(
         name: args.text("run_name")?,
         started: args.int("start_time")?.filter(|started| *started != 0),
         tags: args.pairs("tags")?,
-        adopted_by: caller.step().map(super::access::Step::run),
+        adopted_by: caller.step().map(Step::run),
     };
+    caller.experiment(&new.experiment)?;
     Ok(Json(One { run: RunShown::begun(state.tracking.create_run(new).await?) }))
 }
 
-pub(super) async fn get(
-    State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
-    args: Args,
-) -> Answer<Json<One>> {
-    let run = state.tracking.run(&args.run_id()?).await?;
+pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<One>> {
+    let id = args.run_id()?;
+    caller.run(&id).await?;
+    let run = state.tracking.run(&id).await?;
     let chosen = caller.step().filter(|step| step.run() == run.row.id && !run.row.state.ended());
-    let chosen = chosen.and_then(super::access::Step::chosen);
+    let chosen = chosen.and_then(Step::chosen);
     let mut run = RunShown::from(run);
     if let Some(experiment) = chosen {
         run.info.experiment_id = experiment.to_string();
@@ -63,10 +63,11 @@ pub(super) async fn get(
 /// state stands. When a step's client opens the run, it goes to the experiment that the client turned to.
 pub(super) async fn update(
     State(state): State<MlflowState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Updated>> {
     let id = args.run_id()?;
+    caller.run(&id).await?;
     let (status, ended) = (status(&args)?, args.int("end_time")?);
     let chosen = match caller.step() {
         Some(step) => {
@@ -75,10 +76,13 @@ pub(super) async fn update(
         }
         None => None,
     };
-    let chosen = chosen.and_then(super::access::Step::chosen);
+    let chosen = chosen.and_then(Step::chosen);
     let experiment = chosen.filter(|_| status == Some(RunState::Running));
     let update = RunUpdate { status, ended, name: args.text("run_name")?, experiment };
     let (row, artifact_uri) = state.tracking.update_run(&id, update).await?;
+    if experiment.is_some() {
+        state.door.moved(row.id);
+    }
     let mut run_info = Info::new(&row, artifact_uri);
     if let Some(experiment) = chosen {
         run_info.experiment_id = experiment.to_string();
@@ -98,36 +102,68 @@ fn status(args: &Args) -> Answer<Option<RunState>> {
     Ok(RunState::from_status(word))
 }
 
-pub(super) async fn delete(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    state.tracking.delete_run(&args.run_id()?, true).await?;
+pub(super) async fn delete(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let id = args.run_id()?;
+    caller.run(&id).await?;
+    state.tracking.delete_run(&id, true).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn restore(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    state.tracking.delete_run(&args.run_id()?, false).await?;
+pub(super) async fn restore(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let id = args.run_id()?;
+    caller.run(&id).await?;
+    state.tracking.delete_run(&id, false).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn log_param(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn log_param(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
+    caller.run(&id).await?;
     state.tracking.log_one(&id, Batch { params: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn set_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn set_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let (id, key, value) = (args.run_id()?, args.required("key")?, args.maybe("value")?);
+    caller.run(&id).await?;
     state.tracking.log_one(&id, Batch { tags: vec![(key, value)], ..Batch::default() }).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn delete_tag(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete_tag(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let id = args.run_id()?;
+    caller.run(&id).await?;
     state.tracking.untag_run(&id, &args.required("key")?).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn log_inputs(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn log_inputs(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let id = args.run_id()?;
+    caller.run(&id).await?;
     let mut records = Vec::new();
     for input in args.objects("datasets")? {
         let (key, record) = dataset(&input)?;
@@ -178,8 +214,13 @@ fn dataset(input: &Args) -> Answer<(String, Value)> {
     Ok((format!("{digest}/{name}"), Value::Object(record)))
 }
 
-pub(super) async fn log_outputs(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn log_outputs(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let id = args.run_id()?;
+    caller.run(&id).await?;
     if !args.says("models") {
         return Err(missing("models"));
     }
@@ -193,9 +234,14 @@ pub(super) async fn log_outputs(State(state): State<MlflowState>, args: Args) ->
 }
 
 /// What clients before 3.0 say of a model that they logged: one more entry in a tag.
-pub(super) async fn log_model(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn log_model(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     const HISTORY: &str = "mlflow.log-model.history";
     let (id, model) = (args.run_id()?, args.required("model_json")?);
+    caller.run(&id).await?;
     let model: Value = serde_json::from_str(&model)
         .map_err(|_| Refusal::invalid(format!("Malformed model info. \n {model} \n is not a valid JSON.")))?;
     let fields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
@@ -218,15 +264,16 @@ pub(super) async fn log_model(State(state): State<MlflowState>, args: Args) -> A
 
 /// Finds runs. Beyond MLflow's own fields a request may say `select` (what to ship of each run) and
 /// `count_only` (how many there are, and no more).
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Response> {
+pub(super) async fn search(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Response> {
     let search = Search {
         filter: args.text("filter")?.unwrap_or_default(),
         order_by: args.texts("order_by")?,
         max_results: args.int("max_results")?,
         page_token: args.text("page_token")?.unwrap_or_default(),
         view: args.view("run_view_type")?,
+        ..Search::default()
     };
-    let experiments = args.texts("experiment_ids")?;
+    let experiments = caller.seen(args.texts("experiment_ids")?);
     if args.flag("count_only")? == Some(true) {
         let count = state.tracking.count_runs(&experiments, &search).await?;
         return Ok(Json(json!({ "count": count })).into_response());

@@ -5,11 +5,17 @@
 //! `mlflow-artifacts:`, `runs:`, `models:`, and the URL of an artifact proxy. All else is refused, by a list
 //! of what is allowed and none of what is not.
 
+use rondo_core::access::Right;
+use rondo_store::meta::access::Subject;
 use rondo_tracking::artifacts::{self, Place};
 
 use super::MlflowState;
 use super::model_versions::find;
 use super::refusal::{Answer, Refusal};
+use crate::http::access::Caller;
+
+/// What the path of a file in an artifact proxy begins with.
+const PROXY: &str = "/api/2.0/mlflow-artifacts/artifacts/";
 
 /// What is known of a source.
 pub(super) struct Known {
@@ -33,34 +39,54 @@ pub(super) fn check_prompt(source: &str) -> Answer<()> {
 }
 
 /// Refuses a source that is no name of something that this server or its client can resolve.
-pub(super) async fn check(state: &MlflowState, source: &str, of_model: bool) -> Answer<Known> {
+/// And one of what the caller may not see: whoever may read the version reads its files.
+pub(super) async fn check(
+    state: &MlflowState,
+    caller: &Caller,
+    source: &str,
+    of_model: bool,
+) -> Answer<Known> {
     let nothing = Known { location: None, model: None, run: None };
     let scheme = scheme(source);
     let path = match scheme.as_deref() {
         None | Some("file") => {
             // Only in the root that the operator has named.
             let place = state.tracking.roots().find(source).ok().flatten();
-            return of_place(state, place.ok_or_else(|| local(source, of_model))?, source).await;
+            return of_place(state, caller, place.ok_or_else(|| local(source, of_model))?, source).await;
         }
         Some(_) => path(source).ok_or_else(|| relative(source))?,
     };
     match scheme.as_deref() {
-        Some("models") => model(state, source, &path).await,
-        Some("runs") => Ok(nothing),
+        Some("models") => model(state, caller, source, &path).await,
+        Some("runs") => {
+            let run = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+            caller.run_for(Right::Read, run).await?;
+            Ok(nothing)
+        }
         Some("mlflow-artifacts") => match state.tracking.roots().find(source).ok().flatten() {
-            Some(place) => of_place(state, place, source).await,
+            Some(place) => of_place(state, caller, place, source).await,
             None => Ok(nothing),
         },
-        Some("http" | "https") if path.contains("/api/2.0/mlflow-artifacts/artifacts/") => Ok(nothing),
+        Some("http" | "https") if path.contains(PROXY) => {
+            let below = path.split_once(PROXY).map_or("", |(_, below)| below);
+            // The files of a proxy that is this one.
+            if let Some(owner) = artifacts::proxied(below).ok().map(|place| place.owner)
+                && owner != artifacts::SHARED
+            {
+                caller.artifacts_for(Right::Read, &owner).await?;
+            }
+            Ok(nothing)
+        }
         Some(_) | None => match state.tracking.roots().find(source).ok().flatten() {
-            Some(place) => of_place(state, place, source).await,
+            Some(place) => of_place(state, caller, place, source).await,
             None => Err(bad(source)),
         },
     }
 }
 
 /// A place among the artifacts of a run or logged model that is here.
-async fn of_place(state: &MlflowState, place: Place, source: &str) -> Answer<Known> {
+async fn of_place(state: &MlflowState, caller: &Caller, place: Place, source: &str) -> Answer<Known> {
+    caller.artifacts_for(Right::Read, &place.owner).await?;
     if !state.tracking.owns_artifacts(&place.owner).await? {
         return Err(bad(source));
     }
@@ -68,9 +94,10 @@ async fn of_place(state: &MlflowState, place: Place, source: &str) -> Answer<Kno
     Ok(Known { location: None, model: is_model.then_some(place.owner), run: None })
 }
 
-async fn model(state: &MlflowState, source: &str, path: &str) -> Answer<Known> {
+async fn model(state: &MlflowState, caller: &Caller, source: &str, path: &str) -> Answer<Known> {
     let name = path.trim_start_matches('/');
     if name.starts_with("m-") && !name.contains('/') {
+        caller.logged_model_for(Right::Read, name).await?;
         let logged = state.tracking.logged_model(name).await?;
         return Ok(Known {
             location: Some(logged.artifact_uri),
@@ -80,6 +107,7 @@ async fn model(state: &MlflowState, source: &str, path: &str) -> Answer<Known> {
     }
     let (name, number) = name.split_once('/').ok_or_else(|| bad(source))?;
     let number: i64 = number.parse().map_err(|_| bad(source))?;
+    caller.may(Right::Read, &Subject::Model(name.to_owned()))?;
     let copied = find(state, name, number).await?;
     let location = super::model_versions::root(state, name, &number.to_string()).await?;
     Ok(Known { location: Some(location), model: None, run: copied.run })

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::http::access::{Admission, Mode};
 
 mod artifacts;
 mod registry;
@@ -46,7 +47,8 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).await.unwrap();
         store.meta().ensure_default_experiment_under(&roots.base(), Timestamp(1)).await.unwrap();
-        let state = MlflowState::new(store.clone(), Arc::new(Wall), mode).with_roots(roots);
+        let door = Door::new(&store, Arc::new(Wall), Admission::new(mode));
+        let state = MlflowState::new(store.clone(), Arc::new(Wall), door).with_roots(roots);
         let router = router(state.clone());
         Self { _folder: folder, store, state, router, token: None }
     }
@@ -105,7 +107,7 @@ impl House {
             detail: RunDetail::default(),
         };
         self.store.meta().create_run(&row).await.unwrap();
-        let variables = self.state.access("http://127.0.0.1:9/").admit(row.id, "project");
+        let variables = self.state.door.steps("http://127.0.0.1:9/").admit(row.id, "project");
         assert_eq!(variables["MLFLOW_TRACKING_URI"], "http://127.0.0.1:9");
         assert_eq!(variables["MLFLOW_RUN_ID"], row.id.hex());
         assert_eq!(variables["MLFLOW_EXPERIMENT_NAME"], "project");
@@ -347,7 +349,7 @@ async fn only_steps_come_in_where_only_steps_are_let_in_and_only_while_they_run(
     }
     let step = house.step().await;
     house.get("experiments/get?experiment_id=0").await;
-    house.state.access("http://127.0.0.1:9").dismiss(step.id);
+    house.state.door.steps("http://127.0.0.1:9").dismiss(step.id);
     let (status, _) = house.call("GET", "experiments/get?experiment_id=0", Value::Null).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
 }

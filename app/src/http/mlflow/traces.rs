@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use rondo_core::Timestamp;
+use rondo_core::access::Right;
+use rondo_store::meta::traces::SOURCE_RUN;
 use rondo_tracking::Error;
 use rondo_tracking::artifacts;
 use rondo_tracking::traces::{Doomed, NewTrace, Told};
@@ -18,15 +20,24 @@ use super::args::{Args, InPath, missing, wrong};
 use super::assessments::{moment, read as assessment};
 use super::refusal::Answer;
 use super::show_traces as show;
+use crate::http::access::Caller;
 
 /// The file in which a trace's spans are, where they are not kept as spans.
 const FILE: &str = "traces.json";
 
-pub(super) async fn start(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn start(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let trace = args.object("trace")?.ok_or_else(|| missing("trace"))?;
     let info = trace.object("trace_info")?.ok_or_else(|| missing("trace_info"))?;
     let location = info.object("trace_location")?.ok_or_else(|| missing("trace_location"))?;
     let experiment = location.object("mlflow_experiment")?.ok_or_else(|| missing("mlflow_experiment"))?;
+    let (id, filed) = (info.required("trace_id")?, experiment.required("experiment_id")?);
+    caller.experiment(&filed)?;
+    // One that is there is taken from where it is filed.
+    caller.trace(&id).await?;
     let duration = match info.text("execution_duration")? {
         None => None,
         Some(text) => {
@@ -34,8 +45,8 @@ pub(super) async fn start(State(state): State<MlflowState>, args: Args) -> Answe
         }
     };
     let new = NewTrace {
-        id: info.required("trace_id")?,
-        experiment: experiment.required("experiment_id")?,
+        id,
+        experiment: filed,
         started: Timestamp(moment(&info, "request_time")?.unwrap_or_default()),
         duration,
         state: state_of(&info, "state")?,
@@ -45,6 +56,9 @@ pub(super) async fn start(State(state): State<MlflowState>, args: Args) -> Answe
         tags: texts(&info, "tags")?,
         metadata: texts(&info, "trace_metadata")?,
     };
+    if let Some(run) = new.metadata.get(SOURCE_RUN) {
+        caller.run(run).await?;
+    }
     let mut assessments = Vec::new();
     for given in info.objects("assessments")? {
         assessments.push(state.tracking.new_assessment(&new.id, assessment(&given)?)?);
@@ -55,29 +69,49 @@ pub(super) async fn start(State(state): State<MlflowState>, args: Args) -> Answe
 
 pub(super) async fn info(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
+    caller.trace(&id).await?;
     let told = state.tracking.trace(&id).await?;
     Ok(Json(json!({ "trace": { "trace_info": show::info(told) } })))
 }
 
-pub(super) async fn get(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn get(State(state): State<MlflowState>, caller: Caller, args: Args) -> Answer<Json<Value>> {
     let partial = args.flag("allow_partial")?.unwrap_or(false);
-    let whole = state.tracking.whole_trace(&args.required("trace_id")?, partial).await?;
+    let id = args.required("trace_id")?;
+    caller.trace(&id).await?;
+    let whole = state.tracking.whole_trace(&id, partial).await?;
     Ok(Json(json!({ "trace": show::whole(whole) })))
 }
 
-pub(super) async fn batch_get(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let whole = state.tracking.whole_traces(&ids(&args, "trace_ids")?).await?;
+pub(super) async fn batch_get(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let ids = ids(&args, "trace_ids")?;
+    caller.traces(&ids).await?;
+    let whole = state.tracking.whole_traces(&ids).await?;
     Ok(Json(listed("traces", whole.into_iter().map(show::whole).collect(), None)))
 }
 
-pub(super) async fn batch_get_infos(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let told = state.tracking.traces(&ids(&args, "trace_ids")?).await?;
+pub(super) async fn batch_get_infos(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let ids = ids(&args, "trace_ids")?;
+    caller.traces(&ids).await?;
+    let told = state.tracking.traces(&ids).await?;
     Ok(Json(listed("trace_infos", told.into_iter().map(show::info).collect(), None)))
 }
 
-pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let locations = args.objects("locations")?;
     if locations.is_empty() {
         return Err(missing("locations"));
@@ -88,7 +122,7 @@ pub(super) async fn search(State(state): State<MlflowState>, args: Args) -> Answ
             experiments.extend(experiment.text("experiment_id")?);
         }
     }
-    let (found, next) = found(&state, &experiments, &args).await?;
+    let (found, next) = found(&state, &caller.seen(experiments), &args).await?;
     Ok(Json(listed("traces", found.into_iter().map(show::info).collect(), next)))
 }
 
@@ -108,8 +142,13 @@ async fn found(
     Ok((found.items, found.next_page_token))
 }
 
-pub(super) async fn delete(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn delete(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let experiment = args.required("experiment_id")?;
+    caller.experiment(&experiment)?;
     let doomed = Doomed {
         ids: args.texts("request_ids")?,
         until: args.int("max_timestamp_millis")?,
@@ -121,9 +160,11 @@ pub(super) async fn delete(State(state): State<MlflowState>, args: Args) -> Answ
 
 pub(super) async fn set_tag(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.trace(&id).await?;
     let value = args.text("value")?.unwrap_or_default();
     state.tracking.tag_trace(&id, &args.required("key")?, &value).await?;
     Ok(Json(json!({})))
@@ -131,21 +172,34 @@ pub(super) async fn set_tag(
 
 pub(super) async fn delete_tag(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.trace(&id).await?;
     state.tracking.untag_trace(&id, &args.required("key")?).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn link_to_run(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let ids = ids(&args, "trace_ids")?;
-    state.tracking.link_traces(&args.required("run_id")?, ids).await?;
+pub(super) async fn link_to_run(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let (run, ids) = (args.required("run_id")?, ids(&args, "trace_ids")?);
+    caller.run(&run).await?;
+    caller.traces_for(Right::Read, &ids).await?;
+    state.tracking.link_traces(&run, ids).await?;
     Ok(Json(json!({})))
 }
 
-pub(super) async fn link_prompts(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn link_prompts(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
     let id = args.required("trace_id")?;
+    caller.trace(&id).await?;
     let mut prompts = Vec::new();
     for prompt in args.objects("prompt_versions")? {
         prompts.push((prompt.required("name")?, prompt.required("version")?));
@@ -160,10 +214,12 @@ pub(super) async fn link_prompts(State(state): State<MlflowState>, args: Args) -
 /// The spans of a trace as a file, or a file that was attached to it.
 pub(super) async fn artifact(
     State(state): State<MlflowState>,
+    caller: Caller,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
     let id = args.required("request_id")?;
+    caller.trace(&id).await?;
     if let Some(path) = args.text("path")?.filter(|path| !path.is_empty()) {
         let path = format!("attachments/{}", artifacts::clean(&path)?);
         let place = state.tracking.place_of_trace(&id, &path).await?;
@@ -186,24 +242,35 @@ pub(super) async fn artifact(
     }
 }
 
-pub(super) async fn old_start(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
+pub(super) async fn old_start(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let experiment = args.required("experiment_id")?;
+    caller.experiment(&experiment)?;
     let new = NewTrace {
-        experiment: args.required("experiment_id")?,
+        experiment,
         started: Timestamp(args.int("timestamp_ms")?.unwrap_or_default()),
         state: "IN_PROGRESS".to_owned(),
         tags: args.pairs("tags")?.into_iter().collect(),
         metadata: args.pairs("request_metadata")?.into_iter().collect(),
         ..NewTrace::default()
     };
+    if let Some(run) = new.metadata.get(SOURCE_RUN) {
+        caller.run(run).await?;
+    }
     let trace = state.tracking.begin_trace(new).await?;
     Ok(Json(json!({ "trace_info": show::old_info(trace) })))
 }
 
 pub(super) async fn old_end(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
+    caller.trace(&id).await?;
     let ended = args.int("timestamp_ms")?.unwrap_or_default();
     let (tags, metadata) = (args.pairs("tags")?, args.pairs("request_metadata")?);
     let (tags, metadata) = (tags.into_iter().collect(), metadata.into_iter().collect());
@@ -213,14 +280,20 @@ pub(super) async fn old_end(
 
 pub(super) async fn old_info(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
+    caller.trace(&id).await?;
     let told = state.tracking.trace(&id).await?;
     Ok(Json(json!({ "trace_info": show::old_info(told.trace) })))
 }
 
-pub(super) async fn old_search(State(state): State<MlflowState>, args: Args) -> Answer<Json<Value>> {
-    let experiments = ids(&args, "experiment_ids")?;
+pub(super) async fn old_search(
+    State(state): State<MlflowState>,
+    caller: Caller,
+    args: Args,
+) -> Answer<Json<Value>> {
+    let experiments = caller.seen(ids(&args, "experiment_ids")?);
     let (found, next) = found(&state, &experiments, &args).await?;
     let traces = found.into_iter().map(|told| show::old_info(told.trace)).collect();
     Ok(Json(listed("traces", traces, next)))

@@ -7,6 +7,7 @@ use rondo_tracking::compare::Row;
 use serde::Serialize;
 
 use super::all;
+use crate::http::access::Caller;
 use crate::http::problem::{Answer, Asked};
 
 /// Runs side by side.
@@ -34,9 +35,12 @@ pub struct Head {
 /// When one of them does not exist, or there are none or too many.
 pub async fn compare(
     State(tracking): State<Tracking>,
+    caller: Caller,
     Asked(asked): Asked<Vec<(String, String)>>,
 ) -> Answer<Json<Comparison>> {
-    let (runs, rows) = tracking.compare(&all(&asked, "run")).await?;
+    let wanted = all(&asked, "run");
+    caller.runs(&wanted).await?;
+    let (runs, rows) = tracking.compare(&wanted).await?;
     let heads = runs.iter().map(|run| Head {
         id: run.row.id.hex(),
         name: run.row.name.clone(),

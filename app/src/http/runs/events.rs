@@ -13,6 +13,7 @@ use rondo_tracking::Tracking;
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::http::access::Caller;
 use crate::http::problem::Answer;
 
 /// Sends `metric` for each metric whose newest value changed, `status` when that changes, and `end` once
@@ -22,8 +23,10 @@ use crate::http::problem::Answer;
 /// When there is no such run.
 pub async fn events(
     State(tracking): State<Tracking>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    caller.run(&id).await?;
     let run = tracking.run_row(&id).await?.id;
     let changes = tracking.meta().changes().await?;
     let watching = Watching { tracking, run, changes, seen: HashMap::new(), status: None };

@@ -6,6 +6,7 @@ use rondo_tracking::Tracking;
 use rondo_tracking::series::{Axis, Series};
 use serde::Deserialize;
 
+use crate::http::access::Caller;
 use crate::http::problem::{Answer, Asked};
 
 /// Which series, and how fine.
@@ -31,9 +32,11 @@ const fn points() -> usize {
 /// When there is no such run, or there would be no bucket or too many.
 pub async fn series(
     State(tracking): State<Tracking>,
+    caller: Caller,
     Path(id): Path<String>,
     Asked(asked): Asked<Wanted>,
 ) -> Answer<Json<Series>> {
+    caller.run(&id).await?;
     let range = asked.from.unwrap_or(i64::MIN)..=asked.to.unwrap_or(i64::MAX);
     Ok(Json(tracking.series(&id, &asked.metric, asked.axis, range, asked.points).await?))
 }

@@ -9,6 +9,7 @@ use rondo_tracking::table::Table;
 use rondo_tracking::tracking::Search;
 
 use super::{all, last};
+use crate::http::access::Caller;
 use crate::http::problem::{Answer, Asked, Problem};
 
 /// Rows of a page, unless it is said.
@@ -22,6 +23,7 @@ const PAGE: i64 = 100;
 /// When the filter, the order, the page or a column cannot be understood.
 pub async fn table(
     State(tracking): State<Tracking>,
+    caller: Caller,
     Asked(asked): Asked<Vec<(String, String)>>,
 ) -> Answer<Json<Table>> {
     let known = ["experiment", "column", "filter", "order_by", "view", "limit", "page"];
@@ -50,6 +52,8 @@ pub async fn table(
         max_results: Some(limit),
         page_token: last(&asked, "page").unwrap_or_default().to_owned(),
         view,
+        ..Search::default()
     };
-    Ok(Json(tracking.table(&all(&asked, "experiment"), &search, &all(&asked, "column")).await?))
+    let experiments = caller.seen(all(&asked, "experiment"));
+    Ok(Json(tracking.table(&experiments, &search, &all(&asked, "column")).await?))
 }

@@ -131,6 +131,15 @@ impl Meta {
         row.as_ref().map(entry).transpose()
     }
 
+    /// Writes a line about what is no ref: it has no targets.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note(&self, name: &str, because: Because, at: Timestamp) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.write(move |conn| Box::pin(async move { note(conn, &name, &because, at).await })).await
+    }
+
     /// The journal, newest first, of refs whose name begins so.
     ///
     /// # Errors
@@ -200,6 +209,16 @@ pub(crate) async fn put_record(
     Ok(address)
 }
 
+/// Writes a line of the journal within a transaction about what is no ref and so has no targets.
+pub(crate) async fn note(
+    conn: &mut SqliteConnection,
+    name: &str,
+    because: &Because,
+    at: Timestamp,
+) -> Result<(), Error> {
+    write_line(conn, name, (None, None), because, at).await
+}
+
 /// Moves a ref within a transaction.
 pub(crate) async fn move_ref(
     conn: &mut SqliteConnection,
@@ -243,6 +262,18 @@ pub(crate) async fn move_ref(
             sqlx::query("DELETE FROM ref WHERE name = $1").bind(name).execute(&mut *conn).await?;
         }
     }
+    write_line(conn, name, (from, to), because, at).await?;
+    moved(conn, name, to, at).await?;
+    Ok(Moved { from, changed: true })
+}
+
+async fn write_line(
+    conn: &mut SqliteConnection,
+    name: &str,
+    (from, to): (Option<Digest>, Option<Digest>),
+    because: &Because,
+    at: Timestamp,
+) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO journal (at, name, from_target, to_target, actor, why, run, evidence)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -255,10 +286,9 @@ pub(crate) async fn move_ref(
     .bind(&because.why)
     .bind(because.run.map(|run| run.hex()))
     .bind(encode("evidence", name, &because.evidence)?)
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    moved(conn, name, to, at).await?;
-    Ok(Moved { from, changed: true })
+    Ok(())
 }
 
 pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Digest, Error> {

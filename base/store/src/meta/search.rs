@@ -187,6 +187,13 @@ pub enum Condition {
     Test(Field, Test),
 }
 
+impl Default for Condition {
+    /// Everything matches.
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
 /// One key of an order. What lacks the field comes last, NaN just before it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {

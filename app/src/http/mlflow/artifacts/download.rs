@@ -14,6 +14,7 @@ use rondo_tracking::artifacts::{self, Place};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::range::{Asked, asked};
+use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::args::{Args, InPath};
 use crate::http::mlflow::refusal::{Answer, Refusal};
@@ -23,30 +24,38 @@ const PART: u64 = 256 << 10;
 
 pub(in crate::http::mlflow) async fn by_path(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(path): InPath<String>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    send(&state, &artifacts::proxied(&path)?, &headers).await
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    send(&state, &place, &headers).await
 }
 
 pub(in crate::http::mlflow) async fn of_run(
     State(state): State<MlflowState>,
+    caller: Caller,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
     let path = artifacts::clean(&args.required("path")?)?;
-    let row = state.tracking.run_row(&args.run_id()?).await?;
+    let id = args.run_id()?;
+    caller.run(&id).await?;
+    let row = state.tracking.run_row(&id).await?;
     send(&state, &state.tracking.place_of_run(&row, &path).await?, &headers).await
 }
 
 pub(in crate::http::mlflow) async fn of_model(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(id): InPath<String>,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
     let unnamed = || Refusal::bad("Request must include the \"artifact_file_path\" query parameter.");
     let path = artifacts::clean(&args.given("artifact_file_path")?.ok_or_else(unnamed)?)?;
+    caller.logged_model(&id).await?;
     let model = state.tracking.logged_model(&id).await?;
     let place = model.place(&state.tracking, &path)?;
     send(&state, &place, &headers).await
@@ -54,11 +63,13 @@ pub(in crate::http::mlflow) async fn of_model(
 
 pub(in crate::http::mlflow) async fn of_version(
     State(state): State<MlflowState>,
+    caller: Caller,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Response> {
     let path = artifacts::clean(&args.required("path")?)?;
     let (name, version) = (args.required("name")?, args.required("version")?);
+    caller.model(&name)?;
     let root = crate::http::mlflow::model_versions::root(&state, &name, &version).await?;
     let missing = || Refusal::missing(format!("No such artifact: '{path}'"));
     let root = match root.strip_prefix("runs:/").map(|at| at.split_once('/').unwrap_or((at, ""))) {

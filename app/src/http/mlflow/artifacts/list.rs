@@ -5,6 +5,7 @@ use axum::extract::State;
 use rondo_tracking::artifacts::{self, Place, Tree};
 use serde::Serialize;
 
+use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::args::Args;
 use crate::http::mlflow::refusal::Answer;
@@ -39,9 +40,11 @@ pub(in crate::http::mlflow) async fn listing(
 
 pub(in crate::http::mlflow) async fn of_run(
     State(state): State<MlflowState>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Listing>> {
     let (run, path) = (args.run_id()?, artifacts::clean(&args.text("path")?.unwrap_or_default())?);
+    caller.run(&run).await?;
     let row = state.tracking.run_row(&run).await?;
     let place = state.tracking.place_of_run(&row, &path).await?;
     let root = state.tracking.run_root(&row).await?;
@@ -50,8 +53,11 @@ pub(in crate::http::mlflow) async fn of_run(
 
 pub(in crate::http::mlflow) async fn of_proxy(
     State(state): State<MlflowState>,
+    caller: Caller,
     args: Args,
 ) -> Answer<Json<Listing>> {
     let path = args.text("path")?.unwrap_or_default();
-    Ok(Json(listing(&state, &artifacts::proxied(&path)?, None, true).await?))
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    Ok(Json(listing(&state, &place, None, true).await?))
 }

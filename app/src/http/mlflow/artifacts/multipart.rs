@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::checks::Checks;
 use super::signed::{Right, base};
 use super::upload::{hear, receive, tagged};
+use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::args::{Args, InPath};
 use crate::http::mlflow::refusal::{Answer, Refusal};
@@ -40,12 +41,14 @@ struct Credential {
 
 pub(in crate::http::mlflow) async fn create(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(folder): InPath<String>,
     headers: HeaderMap,
     uri: Uri,
     args: Args,
 ) -> Answer<Json<Begun>> {
     let place = target(&folder, &args)?;
+    caller.artifacts(&place.owner).await?;
     let count = args.int("num_parts")?.unwrap_or(1);
     let most = i64::from(parts::MOST);
     let count = u32::try_from(count).ok().filter(|_| (1..=most).contains(&count)).ok_or_else(|| {
@@ -103,11 +106,13 @@ pub(in crate::http::mlflow) async fn part(
 
 pub(in crate::http::mlflow) async fn complete(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(folder): InPath<String>,
     headers: HeaderMap,
     args: Args,
 ) -> Answer<Json<Value>> {
     let place = target(&folder, &args)?;
+    caller.artifacts(&place.owner).await?;
     let id = planned(&state, &place, &args).await?;
     let mut listed: Vec<(u32, Digest)> = Vec::new();
     for part in args.objects("parts")? {
@@ -154,10 +159,12 @@ pub(in crate::http::mlflow) async fn complete(
 
 pub(in crate::http::mlflow) async fn abort(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(folder): InPath<String>,
     args: Args,
 ) -> Answer<Json<Value>> {
     let place = target(&folder, &args)?;
+    caller.artifacts(&place.owner).await?;
     let id = planned(&state, &place, &args).await?;
     let uploads = state.tracking.parts().clone();
     blocking(move || Ok(uploads.abort(&id)?)).await?;
@@ -181,11 +188,13 @@ fn short(text: &str) -> String {
 
 pub(in crate::http::mlflow) async fn presign(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(path): InPath<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Answer<Json<Value>> {
     let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
     let size = state.tracking.artifact(&place).await?.size;
     let until = Timestamp(state.tracking.now().millis() + FILE_MILLIS);
     let url = state.sign(&base(&headers, &uri)?, &Right::File { path: place.full }, until);

@@ -30,11 +30,6 @@ pub(super) enum Right {
     File { path: String },
 }
 
-/// Whether a request's right is in its path, so that nothing else has to show it.
-pub(in crate::http::mlflow) fn carries_right(path: &str) -> bool {
-    path.strip_prefix(ROOT).is_some_and(|rest| rest.starts_with(PART) || rest.starts_with(FILE))
-}
-
 impl MlflowState {
     /// An address for a right that ends at some time.
     pub(super) fn sign(&self, base: &str, right: &Right, until: Timestamp) -> String {

@@ -16,6 +16,7 @@ use rondo_tracking::artifacts::{self, Place};
 use serde_json::{Value, json};
 
 use super::checks::Checks;
+use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
 use crate::http::mlflow::args::{Args, InPath};
 use crate::http::mlflow::refusal::{Answer, Refusal};
@@ -24,15 +25,23 @@ use crate::http::mlflow::refusal::{Answer, Refusal};
 /// somebody listens; a connection that is closed on it would make it try again.
 const HEARD: Duration = Duration::from_secs(10);
 
+/// How long a sender may send nothing in the middle of an upload.
+const STALL: Duration = Duration::from_secs(60);
+
 /// Parts of a body that wait for the disk at most.
 const WAITING: usize = 4;
 
 pub(in crate::http::mlflow) async fn by_path(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(path): InPath<String>,
     request: Request<Body>,
 ) -> Answer<Response> {
-    take(&state, artifacts::proxied(&path)?, request).await
+    let place = artifacts::proxied(&path)?;
+    if let Err(denied) = caller.artifacts(&place.owner).await {
+        return Err(hear(request.into_body().into_data_stream(), denied.into()).await);
+    }
+    take(&state, place, request).await
 }
 
 /// What may be uploaded without the proxy, which is for pages.
@@ -41,14 +50,17 @@ const SMALL: usize = 10 << 20;
 /// The same for those who know the run and not its root.
 pub(in crate::http::mlflow) async fn by_run(
     State(state): State<MlflowState>,
+    caller: Caller,
     request: Request<Body>,
 ) -> Answer<Response> {
     let (head, body) = request.into_parts();
     // Read before anything is refused: a client that is still sending does not hear an answer.
-    let body = axum::body::to_bytes(body, SMALL).await;
+    let body = tokio::time::timeout(STALL, axum::body::to_bytes(body, SMALL)).await;
+    let body = body.map_err(|_| Refusal::invalid("The request body did not come in time"))?;
     let args = Args::query(&head.uri)?;
     let run = args.given("run_uuid")?.ok_or_else(|| Refusal::invalid("Request must specify run_uuid."))?;
     let path = args.given("path")?.ok_or_else(|| Refusal::invalid("Request must specify path."))?;
+    caller.run(&run).await?;
     artifacts::clean(&path)?;
     let body = body.map_err(|_| Refusal::invalid("Artifact size is too large. Max size is 10MB."))?;
     if body.is_empty() {
@@ -142,10 +154,14 @@ pub(super) async fn receive<S: Sink>(mut sink: S, mut checks: Checks, body: Body
     });
     let mut body = body.into_data_stream();
     let mut whole = true;
-    while let Some(part) = body.next().await {
-        let Ok(part) = part else {
-            whole = false;
-            break;
+    loop {
+        let part = match tokio::time::timeout(STALL, body.next()).await {
+            Ok(Some(Ok(part))) => part,
+            Ok(None) => break,
+            Ok(Some(Err(_))) | Err(_) => {
+                whole = false;
+                break;
+            }
         };
         // A writer that has gone away has failed, and its error is the answer.
         if parts.send(Some(part)).await.is_err() {
@@ -175,8 +191,11 @@ pub(super) async fn hear(mut body: BodyDataStream, refused: Refusal) -> Refusal 
 
 pub(in crate::http::mlflow) async fn delete(
     State(state): State<MlflowState>,
+    caller: Caller,
     InPath(path): InPath<String>,
 ) -> Answer<Json<Value>> {
-    state.tracking.delete_artifacts(&artifacts::proxied(&path)?).await?;
+    let place = artifacts::proxied(&path)?;
+    caller.artifacts(&place.owner).await?;
+    state.tracking.delete_artifacts(&place).await?;
     Ok(Json(json!({})))
 }
