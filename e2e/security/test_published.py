@@ -108,11 +108,23 @@ def test_cve_2024_3573_a_scheme_is_on_the_list_or_refused(server, canary):
         refused(server.post("/experiments/create", {"name": fresh(), "artifact_location": source}))
 
 
+def names_nothing(server, made, canary):
+    """A source of the proxy's or a run's may name what is not there, as with MLflow: then nothing is behind it."""
+    if made.status_code != 200:
+        refused(made, 400, 404)
+        return
+    made = made.json()["model_version"]
+    assert made["source"].startswith(("mlflow-artifacts:", "runs:")), made
+    for path in [canary.name, str(canary), str(canary).lstrip("/"), "MLmodel"]:
+        asked = urllib.parse.urlencode({"name": made["name"], "version": made["version"], "path": path})
+        refused(server.call("GET", f"/model-versions/get-artifact?{asked}"), 400, 404)
+
+
 def test_cve_2025_11201_a_source_is_among_the_artifacts_of_what_exists(server, canary):
     for source in [f"mlflow-artifacts:/{canary.parent}", "mlflow-artifacts:/0", "mlflow-artifacts:/",
                    f"mlflow-artifacts:/0/{'0' * 32}/artifacts", f"models:/m-{'0' * 32}", "models:/nobody/1",
                    f"runs:/{'0' * 32}/model", str(server.store), f"file://{server.store}"]:
-        refused(version(server, source), 400, 404)
+        names_nothing(server, version(server, source), canary)
 
 
 def test_cve_2026_2614_no_pairing_of_source_run_and_model_reads_a_file(server, canary):
@@ -126,8 +138,8 @@ def test_cve_2026_2614_no_pairing_of_source_run_and_model_reads_a_file(server, c
             name = model(server)
             made = server.post("/model-versions/create", {"name": name, "source": source, **more})
             if made.status_code == 200:
-                # The text of a prompt's source is never a place.
-                assert source == ".." and "tags" in more
+                # The text of a prompt's source is never a place, nor is a name of the proxy's that nobody has.
+                assert source == ".." and "tags" in more or source.startswith("mlflow-artifacts:")
             else:
                 refused(made, 400, 404)
             for path in [canary.name, str(canary)]:
@@ -377,7 +389,10 @@ def test_cve_2026_0596_no_text_is_ever_a_command(server, tmp_path):
     mark = tmp_path / "touched"
     for text in [f"x;touch {mark}", f"$(touch {mark})", f"`touch {mark}`", f"x|touch {mark}", f"x\ntouch {mark}"]:
         for source in [f"models:/{text}", f"models:/{text}/1", f"mlflow-artifacts:/{text}", f"runs:/{text}"]:
-            refused(version(server, source), 400, 404)
+            made = version(server, source)
+            # A name, of which nothing is there.
+            if made.status_code != 200 or source.startswith("models:"):
+                refused(made, 400, 404)
         server.post("/experiments/create", {"name": text})
         server.post("/runs/create", {"experiment_id": "0", "run_name": text})
         subprocess.run([RONDO, "serve", text, "--listen", "127.0.0.1:0"], capture_output=True, timeout=60)
