@@ -103,6 +103,16 @@ def test_a_run_is_seen_as_it_goes_on(client):
     assert seen[-2:] == [("status", {"status": "FINISHED", "ended": 30}), ("end", {})]
 
 
+def test_a_server_that_ends_ends_its_streams(tmp_path):
+    with serve(tmp_path / "store") as client:
+        run = logged(client, "0")
+        answer = requests.get(f"{client.url}/api/v1/runs/{run}/events", stream=True, timeout=30)
+        lines = answer.iter_lines(decode_unicode=True)
+        assert next(lines) == "event: status"
+    # A connection that was cut would raise here.
+    assert "event: end" not in list(lines)
+
+
 @pytest.mark.parametrize(
     ("path", "query", "code"),
     [

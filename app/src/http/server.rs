@@ -115,6 +115,22 @@ impl Bound {
     }
 }
 
+/// Whether the server is to stop: what would never end by itself, such as a stream of events, ends then.
+/// By default nobody says so.
+#[derive(Clone, Default)]
+pub struct Stopping(Option<watch::Receiver<bool>>);
+
+impl Stopping {
+    /// Waits until the server is to stop.
+    pub async fn told(&mut self) {
+        match &mut self.0 {
+            // An error means that the sender is gone, and the server with it.
+            Some(stopped) => drop(stopped.wait_for(|stopped| *stopped).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Takes connections until told to stop, then lets requests under way finish.
 async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
     let mut http = http1::Builder::new();
@@ -139,10 +155,11 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
             }
         };
         let connection = http.serve_connection(TokioIo::new(ready(socket)), {
-            let router = router.clone();
+            let (router, stopping) = (router.clone(), Stopping(Some(stopped.clone())));
             service_fn(move |request: hyper::Request<Incoming>| {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(ConnectInfo(from));
+                request.extensions_mut().insert(stopping.clone());
                 router.clone().call(request)
             })
         });

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::http::access::Caller;
 use crate::http::problem::Answer;
+use crate::http::server::Stopping;
 
 /// Sends `metric` for each metric whose newest value changed, `status` when that changes, and `end` once
 /// the run has ended; then it closes. The first events say how things stand.
@@ -24,12 +26,14 @@ use crate::http::problem::Answer;
 pub async fn events(
     State(tracking): State<Tracking>,
     caller: Caller,
+    stopping: Option<Extension<Stopping>>,
     Path(id): Path<String>,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     caller.run(&id).await?;
     let run = tracking.run_row(&id).await?.id;
     let changes = tracking.meta().changes().await?;
-    let watching = Watching { tracking, run, changes, seen: HashMap::new(), status: None };
+    let stopping = stopping.map(|Extension(stopping)| stopping).unwrap_or_default();
+    let watching = Watching { tracking, run, changes, stopping, seen: HashMap::new(), status: None };
     let stream = futures::stream::unfold(Some(watching), |watching| async move {
         let mut watching = watching?;
         let (events, ended) = watching.next().await?;
@@ -43,16 +47,20 @@ struct Watching {
     tracking: Tracking,
     run: RunId,
     changes: watch::Receiver<u64>,
+    stopping: Stopping,
     seen: HashMap<String, Point>,
     status: Option<&'static str>,
 }
 
 impl Watching {
-    /// The next events, and whether they are the last; nothing when the store is gone.
+    /// The next events, and whether they are the last; nothing when the server is to stop.
     async fn next(&mut self) -> Option<(Vec<Event>, bool)> {
         loop {
             if self.status.is_some() {
-                self.changes.changed().await.ok()?;
+                tokio::select! {
+                    changed = self.changes.changed() => changed.ok()?,
+                    () = self.stopping.told() => return None,
+                }
             }
             let row = self.tracking.meta().run(self.run).await.ok()??;
             let mut events = Vec::new();
