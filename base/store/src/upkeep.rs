@@ -51,8 +51,6 @@ pub struct Report {
     pub objects: u64,
     /// Bytes of those objects.
     pub bytes: u64,
-    /// Files of uploads that never ended.
-    pub uploads: u64,
     /// Deleted runs and logged models that stay, since something living needs them.
     pub needed: Vec<String>,
     /// Objects that are named and not here. A digest of something that never was an object (a cache key,
@@ -109,7 +107,6 @@ fn report(purge: &Purge, overwritten: u64, swept: Swept, missing: usize, dry_run
         overwritten,
         objects: swept.objects,
         bytes: swept.bytes,
-        uploads: swept.uploads,
         needed: purge.needed.clone(),
         missing,
     }

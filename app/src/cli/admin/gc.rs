@@ -52,14 +52,13 @@ fn text(report: &Report) -> String {
     let verb = if report.dry_run { "would remove" } else { "removed" };
     let mut text = format!(
         "{verb} {} runs, {} logged models, {} experiments, {} overwritten artifacts\n\
-         {verb} {} objects ({}), {} uploads that never ended\n",
+         {verb} {} objects ({})\n",
         report.runs,
         report.logged_models,
         report.experiments,
         report.overwritten,
         report.objects,
         size(report.bytes),
-        report.uploads,
     );
     if !report.needed.is_empty() {
         text.push_str(&format!(

@@ -24,8 +24,6 @@ pub struct Swept {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Files of uploads that never ended.
-    pub uploads: u64,
 }
 
 impl Objects {
@@ -75,16 +73,6 @@ impl Objects {
                 if let Some(bytes) = self.remove_old(digest, before, dry_run)? {
                     swept.objects += 1;
                     swept.bytes += bytes;
-                }
-            }
-        }
-        let incoming = self.root.join("incoming");
-        for name in names(&incoming)? {
-            let path = incoming.join(name);
-            if !path.is_dir() && old(&path, before)?.is_some() {
-                swept.uploads += 1;
-                if !dry_run {
-                    gone(fs::remove_file(&path)).map_err(Error::io("remove", &path))?;
                 }
             }
         }

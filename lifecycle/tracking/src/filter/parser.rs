@@ -287,7 +287,8 @@ impl Parser {
     }
 }
 
-fn one_or(mut parts: Vec<Condition>, many: impl FnOnce(Vec<Condition>) -> Condition) -> Condition {
+/// The only part, or all of them joined.
+pub(super) fn one_or<T>(mut parts: Vec<T>, many: impl FnOnce(Vec<T>) -> T) -> T {
     match parts.pop() {
         Some(only) if parts.is_empty() => only,
         Some(last) => {
@@ -298,7 +299,8 @@ fn one_or(mut parts: Vec<Condition>, many: impl FnOnce(Vec<Condition>) -> Condit
     }
 }
 
-fn comparison(text: &str) -> Option<Comparison> {
+/// What an operator means.
+pub(super) fn comparison(text: &str) -> Option<Comparison> {
     match text {
         "=" => Some(Comparison::Equal),
         "!=" => Some(Comparison::NotEqual),

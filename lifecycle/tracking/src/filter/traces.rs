@@ -6,6 +6,7 @@ use rondo_store::meta::search::{Comparison, Scalar, Test};
 use rondo_store::meta::traces::{Condition, Field, Order, SOURCE_RUN};
 
 use super::lexer::{Spot, Token, tokens};
+use super::parser::{comparison, one_or};
 use crate::Error;
 
 /// How long a filter may be.
@@ -320,29 +321,6 @@ fn of_spans(condition: Condition) -> Condition {
         Condition::Not(inner) => Condition::Not(Box::new(of_spans(*inner))),
         test if is_of_span(&test) => Condition::Span(Box::new(test)),
         other => other,
-    }
-}
-
-fn one_or(mut parts: Vec<Condition>, many: impl FnOnce(Vec<Condition>) -> Condition) -> Condition {
-    match parts.pop() {
-        Some(only) if parts.is_empty() => only,
-        Some(last) => {
-            parts.push(last);
-            many(parts)
-        }
-        None => many(parts),
-    }
-}
-
-fn comparison(text: &str) -> Option<Comparison> {
-    match text {
-        "=" => Some(Comparison::Equal),
-        "!=" => Some(Comparison::NotEqual),
-        "<" => Some(Comparison::Less),
-        "<=" => Some(Comparison::LessOrEqual),
-        ">" => Some(Comparison::Greater),
-        ">=" => Some(Comparison::GreaterOrEqual),
-        _ => None,
     }
 }
 
