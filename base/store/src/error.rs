@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rondo_core::tree::TreeError;
 use rondo_core::{Code, Digest, Explain};
+use rusqlite::ffi;
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +23,6 @@ pub enum Error {
     /// The metadata database refused.
     #[error("use the metadata database")]
     Database(#[from] DatabaseError),
-    /// The metadata database refused a search.
-    #[error("search the metadata database")]
-    Search(#[from] rusqlite::Error),
     /// A search took too long and was given up.
     #[error("the search took longer than {} and was given up", seconds(*limit))]
     TooLong {
@@ -218,36 +216,55 @@ pub enum Error {
 /// What the database said. Cheap to clone: a commit that fails is everybody's who waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
-pub struct DatabaseError(Arc<sqlx::Error>);
+pub struct DatabaseError(Said);
+
+/// By which way it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+enum Said {
+    #[error(transparent)]
+    Driver(Arc<sqlx::Error>),
+    #[error(transparent)]
+    Direct(Arc<rusqlite::Error>),
+}
 
 impl DatabaseError {
     /// Whether a row that another one belongs to is not there.
     pub(crate) fn misses_a_row(&self) -> bool {
-        self.0.as_database_error().is_some_and(|error| error.is_foreign_key_violation())
+        matches!(self.extended(), ffi::SQLITE_CONSTRAINT_FOREIGNKEY | ffi::SQLITE_CONSTRAINT_TRIGGER)
     }
 
     /// Whether a column was given no value that must have one.
     pub(crate) fn misses_a_value(&self) -> bool {
-        let kind = self.0.as_database_error().map(|error| error.kind());
-        matches!(kind, Some(sqlx::error::ErrorKind::NotNullViolation))
+        self.extended() == ffi::SQLITE_CONSTRAINT_NOTNULL
     }
 
-    /// By SQLite's own result codes.
+    /// Whether the clock ended it.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.extended() == ffi::SQLITE_INTERRUPT
+    }
+
+    /// SQLite's own result code; 0 where it was not SQLite that refused.
+    fn extended(&self) -> i32 {
+        match &self.0 {
+            Said::Driver(error) => {
+                let code = error.as_database_error().and_then(|error| error.code());
+                code.and_then(|code| code.parse().ok()).unwrap_or_default()
+            }
+            Said::Direct(error) => error.sqlite_error().map(|error| error.extended_code).unwrap_or_default(),
+        }
+    }
+
     fn code(&self) -> Code {
-        if matches!(*self.0, sqlx::Error::PoolTimedOut) {
+        if let Said::Driver(error) = &self.0
+            && matches!(**error, sqlx::Error::PoolTimedOut)
+        {
             return Code::Busy;
         }
-        let code = self.0.as_database_error().and_then(|error| error.code());
-        let extended: i32 = code.and_then(|code| code.parse().ok()).unwrap_or_default();
-        match extended & 0xff {
-            // BUSY, LOCKED
-            5 | 6 => Code::Busy,
-            // PERM, READONLY, IOERR, CANTOPEN
-            3 | 8 | 10 | 14 => Code::Io,
-            // CORRUPT, NOTADB
-            11 | 26 => Code::Corrupt,
-            // FULL
-            13 => Code::DiskFull,
+        match self.extended() & 0xff {
+            ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Code::Busy,
+            ffi::SQLITE_PERM | ffi::SQLITE_READONLY | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => Code::Io,
+            ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Code::Corrupt,
+            ffi::SQLITE_FULL => Code::DiskFull,
             _ => Code::Database,
         }
     }
@@ -255,12 +272,24 @@ impl DatabaseError {
 
 impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
-        Self(Arc::new(error))
+        Self(Said::Driver(Arc::new(error)))
+    }
+}
+
+impl From<rusqlite::Error> for DatabaseError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(Said::Direct(Arc::new(error)))
     }
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
         Self::Database(error.into())
     }
 }
@@ -284,7 +313,6 @@ impl Explain for Error {
                 _ => Code::Io,
             },
             Self::Database(error) => error.code(),
-            Self::Search(_) => Code::Database,
             Self::TooLong { .. } => Code::ValueInvalid,
             Self::Newer { .. } => Code::Database,
             Self::Record { .. } | Self::Series { .. } => Code::Corrupt,
@@ -320,7 +348,6 @@ impl Explain for Error {
             Self::LastAdmin { .. } => vec!["rondo admin user role ANOTHER admin".to_owned()],
             Self::Io { .. }
             | Self::NotMlflow { .. }
-            | Self::Search(_)
             | Self::Record { .. }
             | Self::NotAFolder { .. }
             | Self::Tree { .. }

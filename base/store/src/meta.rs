@@ -30,6 +30,7 @@ pub mod needs;
 pub mod purge;
 pub mod registered;
 pub mod runs;
+mod scribe;
 mod script;
 pub mod search;
 pub mod traces;
@@ -43,12 +44,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::Error;
+use scribe::{Desk, Scribe};
 use script::Script;
 use search::Finder;
 pub use writer::Work;
@@ -79,6 +81,7 @@ pub struct Meta {
     readers: SqlitePool,
     finder: Arc<Finder>,
     writer: Writer,
+    scribe: Scribe,
     /// Rung when webhooks may have something to be told.
     bell: Arc<Notify>,
 }
@@ -107,8 +110,12 @@ impl Meta {
             // A file does not hang up: to ask before each use would cost a trip to the driver's thread.
             .test_before_acquire(false)
             .connect_lazy_with(options.pragma("query_only", "ON"));
-        let finder = Arc::new(Finder::new(root.join("metadata.db"), WAIT));
-        Ok(Self { readers, finder, writer: Writer::start(connection), bell: Arc::default() })
+        let path = root.join("metadata.db");
+        let finder = Arc::new(Finder::new(path.clone(), WAIT));
+        let turn = Arc::new(Mutex::new(()));
+        let writer = Writer::start(connection, Arc::clone(&turn));
+        let scribe = Scribe::start(Desk { path, wait: WAIT, checkpoint: CHECKPOINT, turn })?;
+        Ok(Self { readers, finder, writer, scribe, bell: Arc::default() })
     }
 
     /// Does a piece of work in a transaction and answers when it is on the disk.
@@ -129,8 +136,8 @@ impl Meta {
     }
 
     /// Sends a script and answers when it is on the disk, with the rows of all its statements.
-    async fn script(&self, script: Script) -> Result<Vec<SqliteRow>, Error> {
-        self.writer.script(script).await
+    async fn script(&self, script: Script) -> Result<Vec<script::Row>, Error> {
+        self.scribe.send(script).await
     }
 
     /// The pool that reads.
@@ -158,6 +165,7 @@ impl Meta {
     pub(crate) async fn close(&self) {
         self.finder.close();
         self.readers.close().await;
+        self.scribe.close().await;
         self.writer.close().await;
     }
 }

@@ -1,19 +1,17 @@
 //! Batches: what one request logs on a run, all of it or nothing, in one trip to the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rondo_core::RunId;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::Meta;
-use super::logged_models::{ModelMetric, set_model_metrics};
-use super::metrics::{Context, Point, grouped, intern, log_points};
+use super::logged_models::{ModelMetric, set_model_metric};
+use super::metrics::{Context, Point, grouped, log_points};
 use super::runs::missing;
 use super::script::Script;
 use crate::Error;
 
-/// So many rows go in one script: SQLite takes 32,766 arguments.
+/// So many rows go in one statement: SQLite takes 32,766 arguments.
 const ROWS: usize = 1000;
 
 /// What one batch logs on a run: all of it or nothing.
@@ -38,18 +36,14 @@ impl Meta {
     /// When a parameter stands with another value, there is no such run or it is deleted, or the database
     /// refuses.
     pub async fn log_batch(&self, id: RunId, batch: Batch) -> Result<(), Error> {
-        let points: Vec<_> = batch.metrics.iter().map(|(key, point)| (key.as_str(), 0, *point)).collect();
-        let short = batch.params.len() + batch.tags.len() + points.len() <= ROWS;
-        let done = if short && batch.measured.is_empty() {
-            let script = script(id, batch.name.as_deref(), &batch.params, &batch.tags, &points)?;
-            self.script(script).await.and_then(|rows| there(&rows, id))
-        } else {
-            let batch = batch.clone();
-            self.write(move |conn| Box::pin(async move { log_long(conn, id, &batch).await })).await
+        let points = self.numbered(&batch).await?;
+        let done = match self.script(script(id, &batch, &points)).await {
+            Ok(rows) if rows.is_empty() => Err(missing(id)),
+            done => done.map(drop),
         };
         match done {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.why(error, id, &batch.params).await),
+            Err(error) => Err(self.why(error, id, &batch).await),
         }
     }
 
@@ -69,13 +63,25 @@ impl Meta {
         self.log_batch(id, Batch { tags, ..Batch::default() }).await
     }
 
-    /// What a refusal of the database means, where a run was logged on.
-    async fn why(&self, error: Error, id: RunId, params: &[(String, String)]) -> Error {
-        let Error::Database(refused) = &error else { return error };
-        if refused.misses_a_row() {
-            return missing(id);
+    /// The points of a batch, each with the number of its context. A context that is new gets a number
+    /// first; alone it says nothing.
+    async fn numbered<'b>(&self, batch: &'b Batch) -> Result<Vec<(&'b str, i64, Point)>, Error> {
+        let mut points: Vec<_> = batch.metrics.iter().map(|(key, point)| (key.as_str(), 0, *point)).collect();
+        let contexts: BTreeSet<&Context> = batch.measured.iter().map(|(context, ..)| context).collect();
+        let mut numbers = BTreeMap::new();
+        for context in contexts {
+            numbers.insert(context, self.intern(context).await?);
         }
-        if !refused.misses_a_value() {
+        points.extend(batch.measured.iter().map(|(context, key, point)| {
+            (key.as_str(), numbers.get(context).copied().unwrap_or_default(), *point)
+        }));
+        Ok(points)
+    }
+
+    /// What a refusal of the database means, where a run was logged on.
+    async fn why(&self, error: Error, id: RunId, batch: &Batch) -> Error {
+        let Error::Database(refused) = &error else { return error };
+        if !refused.misses_a_row() && !refused.misses_a_value() {
             return error;
         }
         match self.run_is_deleted(id).await {
@@ -84,11 +90,15 @@ impl Meta {
             Ok(None) => return missing(id),
             Err(error) => return error,
         }
+        if refused.misses_a_row() {
+            let models = batch.measured.iter().map(|(context, ..)| context.model.as_str());
+            return self.missing_model(models).await.unwrap_or(error);
+        }
         let known = match self.run_params(id).await {
             Ok(known) => known,
             Err(error) => return error,
         };
-        let changed = params.iter().find_map(|(key, new)| {
+        let changed = batch.params.iter().find_map(|(key, new)| {
             let old = known.get(key).filter(|old| *old != new)?;
             let (run, key, old, new) = (id.hex(), key.clone(), old.clone(), new.clone());
             Some(Error::ParameterChanged { run, key, old, new })
@@ -98,79 +108,42 @@ impl Meta {
 }
 
 /// A batch as one script. Its last statement gives one row where there is such a run.
-fn script(
-    id: RunId,
-    name: Option<&str>,
-    params: &[(String, String)],
-    tags: &[(String, String)],
-    points: &[(&str, i64, Point)],
-) -> Result<Script, sqlx::Error> {
-    let mut script = Script::on(id.hex())?;
+fn script(id: RunId, batch: &Batch, points: &[(&str, i64, Point)]) -> Script {
+    let mut script = Script::on(id.hex());
     // A deleted run takes nothing: the column refuses that it be nothing.
-    script.sql("UPDATE run SET deleted = NULL WHERE id = $1 AND deleted <> 0; ");
-    if let Some(name) = name {
-        script.sql("UPDATE run SET name = ").value(name)?.sql(" WHERE id = $1; ");
+    script.statement("UPDATE run SET deleted = NULL WHERE id = $1 AND deleted <> 0");
+    if let Some(name) = &batch.name {
+        script.statement("UPDATE run SET name = ").value(name.clone()).sql(" WHERE id = $1");
     }
-    if !params.is_empty() {
+    for params in batch.params.chunks(ROWS) {
         // Written once: the column refuses to be nothing, which is what another value would make it.
-        script.sql("INSERT INTO run_param (run, key, value) VALUES ").pairs(params)?.sql(
-            " ON CONFLICT (run, key) DO UPDATE SET value = NULL WHERE run_param.value <> excluded.value; ",
+        script.statement("INSERT INTO run_param (run, key, value) VALUES ").pairs(params).sql(
+            " ON CONFLICT (run, key) DO UPDATE SET value = NULL WHERE run_param.value <> excluded.value",
         );
     }
-    set_tags(&mut script, tags)?;
-    log_points(&mut script, &grouped(points.iter().copied()))?;
-    script.sql("SELECT 1 FROM run WHERE id = $1");
-    Ok(script)
+    set_tags(&mut script, &batch.tags);
+    for points in points.chunks(ROWS) {
+        log_points(&mut script, &grouped(points.iter().copied()));
+    }
+    let of_models = batch.measured.iter().filter(|(context, ..)| !context.model.is_empty());
+    for (context, key, point) in of_models {
+        let (dataset_name, dataset_digest) = (context.dataset_name.clone(), context.dataset_digest.clone());
+        let (model, key, point) = (context.model.clone(), key.clone(), *point);
+        set_model_metric(
+            &mut script,
+            ModelMetric { model, run: id, key, dataset_name, dataset_digest, point },
+        );
+    }
+    script.statement("SELECT 1 FROM run WHERE id = $1");
+    script
 }
 
 /// Adds to a script on a run that it has these tags.
-pub(super) fn set_tags(script: &mut Script, tags: &[(String, String)]) -> Result<(), sqlx::Error> {
-    if !tags.is_empty() {
+pub(super) fn set_tags(script: &mut Script, tags: &[(String, String)]) {
+    for tags in tags.chunks(ROWS) {
         script
-            .sql("INSERT INTO run_tag (run, key, value) VALUES ")
-            .pairs(tags)?
-            .sql(" ON CONFLICT (run, key) DO UPDATE SET value = excluded.value; ");
+            .statement("INSERT INTO run_tag (run, key, value) VALUES ")
+            .pairs(tags)
+            .sql(" ON CONFLICT (run, key) DO UPDATE SET value = excluded.value");
     }
-    Ok(())
-}
-
-fn there(rows: &[SqliteRow], id: RunId) -> Result<(), Error> {
-    if rows.is_empty() { Err(missing(id)) } else { Ok(()) }
-}
-
-/// A batch that is too long for one script, or whose contexts may be new.
-async fn log_long(conn: &mut SqliteConnection, id: RunId, batch: &Batch) -> Result<(), Error> {
-    let mut points: Vec<_> = batch.metrics.iter().map(|(key, point)| (key.as_str(), 0, *point)).collect();
-    let mut numbers: BTreeMap<&Context, i64> = BTreeMap::new();
-    for (context, key, point) in &batch.measured {
-        let number = match numbers.get(context) {
-            Some(number) => *number,
-            None => intern(conn, context).await?,
-        };
-        numbers.insert(context, number);
-        points.push((key, number, *point));
-    }
-    let mut scripts = vec![script(id, batch.name.as_deref(), &[], &[], &[])?];
-    for params in batch.params.chunks(ROWS) {
-        scripts.push(script(id, None, params, &[], &[])?);
-    }
-    for tags in batch.tags.chunks(ROWS) {
-        scripts.push(script(id, None, &[], tags, &[])?);
-    }
-    for points in points.chunks(ROWS) {
-        scripts.push(script(id, None, &[], &[], points)?);
-    }
-    for mut script in scripts {
-        there(&script.send(conn, "", "").await?, id)?;
-    }
-    let of_models = batch.measured.iter().filter(|(context, ..)| !context.model.is_empty());
-    let of_models = of_models.map(|(context, key, point)| ModelMetric {
-        model: context.model.clone(),
-        run: id,
-        key: key.clone(),
-        dataset_name: context.dataset_name.clone(),
-        dataset_digest: context.dataset_digest.clone(),
-        point: *point,
-    });
-    set_model_metrics(conn, &of_models.collect::<Vec<_>>()).await
 }

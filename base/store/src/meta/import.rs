@@ -16,7 +16,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use super::artifacts::Artifact;
 use super::experiments::Experiment;
 use super::journal::{Expect, canonical, move_ref, put_record};
-use super::logged_models::{LoggedModel, ModelMetric, set_model_metrics};
+use super::logged_models::{LoggedModel, ModelMetric, set_model_metric};
 use super::metrics::{Point, grouped, log_points};
 use super::registered::{CLIENT_VERSION, ClientVersion, ModelRecord};
 use super::runs::missing;
@@ -288,21 +288,13 @@ impl Meta {
     /// # Errors
     /// When there is no such run or the database refuses.
     pub async fn import_points(&self, id: RunId, points: Vec<(String, Point)>) -> Result<(), Error> {
-        self.write(move |conn| {
-            Box::pin(async move {
-                for points in points.chunks(POINTS) {
-                    let mut script = Script::on(id.hex())?;
-                    let points = points.iter().map(|(key, point)| (key.as_str(), 0, *point));
-                    log_points(&mut script, &grouped(points))?;
-                    script.sql("SELECT 1 FROM run WHERE id = $1");
-                    if script.send(conn, "", "").await?.is_empty() {
-                        return Err(missing(id));
-                    }
-                }
-                Ok(())
-            })
-        })
-        .await
+        let mut script = Script::on(id.hex());
+        for points in points.chunks(POINTS) {
+            let points = points.iter().map(|(key, point)| (key.as_str(), 0, *point));
+            log_points(&mut script, &grouped(points));
+        }
+        script.statement("SELECT 1 FROM run WHERE id = $1");
+        if self.script(script).await?.is_empty() { Err(missing(id)) } else { Ok(()) }
     }
 
     /// Keeps the newest of each metric of logged models.
@@ -310,7 +302,17 @@ impl Meta {
     /// # Errors
     /// When there is no such logged model or the database refuses.
     pub async fn import_model_metrics(&self, metrics: Vec<ModelMetric>) -> Result<(), Error> {
-        self.write(move |conn| Box::pin(async move { set_model_metrics(conn, &metrics).await })).await
+        let mut script = Script::on(rusqlite::types::Null);
+        for metric in &metrics {
+            set_model_metric(&mut script, metric.clone());
+        }
+        match self.script(script).await {
+            Err(Error::Database(error)) if error.misses_a_row() => {
+                let models = metrics.iter().map(|metric| metric.model.as_str());
+                Err(self.missing_model(models).await.unwrap_or(Error::Database(error)))
+            }
+            done => done.map(drop),
+        }
     }
 
     /// Puts files among the artifacts of an owner.

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::metrics::{Point, point, stored};
+use super::script::Script;
 use super::search::{Page, Query, Room};
 use super::{Meta, decode, encode};
 use crate::Error;
@@ -248,6 +249,19 @@ impl Meta {
     pub async fn search_logged_models(&self, query: &Query) -> Result<Option<Page<LoggedModel>>, Error> {
         self.search(Room::LoggedModels, query, read).await
     }
+
+    /// That the first of these logged models that there is not is missing; nothing where all are there. An
+    /// empty text is no model.
+    pub(super) async fn missing_model(&self, ids: impl Iterator<Item = &str>) -> Option<Error> {
+        for id in ids.filter(|id| !id.is_empty()) {
+            match self.logged_model(id).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Some(missing(id)),
+                Err(error) => return Some(error),
+            }
+        }
+        None
+    }
 }
 
 async fn pairs(
@@ -268,34 +282,21 @@ async fn pairs(
     Ok(())
 }
 
-/// Keeps the newest of each metric of logged models, within a transaction.
-pub(super) async fn set_model_metrics(
-    conn: &mut SqliteConnection,
-    metrics: &[ModelMetric],
-) -> Result<(), Error> {
-    for metric in metrics {
-        sqlx::query(
-            "INSERT INTO logged_model_metric (model, run, key, dataset_name, dataset_digest,
-             value, is_nan, timestamp, step) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-             ON CONFLICT (model, key, run, dataset_name, dataset_digest) DO UPDATE SET
-             value = excluded.value, is_nan = excluded.is_nan,
-             timestamp = excluded.timestamp, step = excluded.step
-             WHERE excluded.step > step OR (excluded.step = step AND excluded.timestamp >= timestamp)",
-        )
-        .bind(&metric.model)
-        .bind(metric.run.hex())
-        .bind(&metric.key)
-        .bind(&metric.dataset_name)
-        .bind(&metric.dataset_digest)
-        .bind(stored(metric.point.value))
-        .bind(metric.point.value.is_nan())
-        .bind(metric.point.timestamp)
-        .bind(metric.point.step)
-        .execute(&mut *conn)
-        .await
-        .map_err(|error| no_model(error, &metric.model))?;
-    }
-    Ok(())
+/// Adds to a script that this metric of a logged model is its newest, where it is.
+pub(super) fn set_model_metric(script: &mut Script, metric: ModelMetric) {
+    script.statement(
+        "INSERT INTO logged_model_metric (run, model, key, dataset_name, dataset_digest, value, is_nan,
+         timestamp, step) VALUES (",
+    );
+    script.value(metric.run.hex()).sql(", ").value(metric.model).sql(", ").value(metric.key).sql(", ");
+    script.value(metric.dataset_name).sql(", ").value(metric.dataset_digest).sql(", ");
+    script.value(stored(metric.point.value)).sql(", ").value(metric.point.value.is_nan()).sql(", ");
+    script.value(metric.point.timestamp).sql(", ").value(metric.point.step).sql(
+        ") ON CONFLICT (model, key, run, dataset_name, dataset_digest) DO UPDATE SET
+         value = excluded.value, is_nan = excluded.is_nan,
+         timestamp = excluded.timestamp, step = excluded.step
+         WHERE excluded.step > step OR (excluded.step = step AND excluded.timestamp >= timestamp)",
+    );
 }
 
 /// A broken foreign key means that there is no such model.

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rondo_core::RunId;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use super::Meta;
 pub use super::batch::Batch;
@@ -150,6 +150,19 @@ impl Meta {
         Ok(logged)
     }
 
+    /// The number of a context, given where it is new.
+    pub(super) async fn intern(&self, context: &Context) -> Result<i64, Error> {
+        let mut script = Script::on(context.model.clone());
+        // Setting what stands gives its number back too.
+        script.statement("INSERT INTO metric_context (model, dataset_name, dataset_digest) VALUES ($1, ");
+        script.value(context.dataset_name.clone()).sql(", ").value(context.dataset_digest.clone()).sql(
+            ") ON CONFLICT (model, dataset_name, dataset_digest) DO UPDATE SET model = excluded.model
+             RETURNING id",
+        );
+        let rows = self.script(script).await?;
+        rows.first().ok_or(Error::Closed)?.get("id")
+    }
+
     /// The contexts of these numbers; 0 is none.
     pub(super) async fn contexts(
         &self,
@@ -183,21 +196,6 @@ impl Meta {
     }
 }
 
-/// The number of a context, given where it is new.
-pub(super) async fn intern(conn: &mut SqliteConnection, context: &Context) -> Result<i64, Error> {
-    // Setting what stands gives its number back too.
-    let row = sqlx::query(
-        "INSERT INTO metric_context (model, dataset_name, dataset_digest) VALUES ($1, $2, $3)
-         ON CONFLICT (model, dataset_name, dataset_digest) DO UPDATE SET model = excluded.model RETURNING id",
-    )
-    .bind(&context.model)
-    .bind(&context.dataset_name)
-    .bind(&context.dataset_digest)
-    .fetch_one(conn)
-    .await?;
-    Ok(row.try_get("id")?)
-}
-
 /// Points by their metric, in the order of arrival.
 pub(super) fn grouped<'b>(points: impl Iterator<Item = (&'b str, i64, Point)>) -> Vec<Group<'b>> {
     let mut places: BTreeMap<(&str, i64), usize> = BTreeMap::new();
@@ -213,46 +211,43 @@ pub(super) fn grouped<'b>(points: impl Iterator<Item = (&'b str, i64, Point)>) -
 }
 
 /// Adds to a script on a run that these points are logged.
-pub(super) fn log_points(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> {
-    if groups.is_empty() {
-        return Ok(());
+pub(super) fn log_points(script: &mut Script, groups: &[Group<'_>]) {
+    if !groups.is_empty() {
+        set_latest(script, groups);
+        append(script, groups);
     }
-    set_latest(script, groups)?;
-    append(script, groups)
 }
 
 /// The newest value of each metric.
-fn set_latest(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> {
-    script.sql(
+fn set_latest(script: &mut Script, groups: &[Group<'_>]) {
+    script.statement(
         "INSERT INTO metric_latest (run, experiment, key, value, is_nan, shown, timestamp, step, context) VALUES ",
     );
     for (index, group) in groups.iter().enumerate() {
         let Some(newest) = group.points.iter().max_by(|a, b| newer(a, b)) else { continue };
         let run = "($1, (SELECT experiment FROM run WHERE id = $1), ";
         script.sql(if index == 0 { "" } else { ", " }).sql(run);
-        script.value(group.key)?.sql(", ").value(stored(newest.value))?.sql(", ");
-        script.value(newest.value.is_nan())?.sql(", ").value(shown(newest.value))?.sql(", ");
-        script.value(newest.timestamp)?.sql(", ");
-        script.value(newest.step)?.sql(", ").value(group.context)?.sql(")");
+        script.value(group.key.to_owned()).sql(", ").value(stored(newest.value)).sql(", ");
+        script.value(newest.value.is_nan()).sql(", ").value(shown(newest.value)).sql(", ");
+        script.value(newest.timestamp).sql(", ").value(newest.step).sql(", ").value(group.context).sql(")");
     }
     script.sql(
         " ON CONFLICT (run, key) DO UPDATE SET value = excluded.value, is_nan = excluded.is_nan,
          shown = excluded.shown, timestamp = excluded.timestamp, step = excluded.step, context = excluded.context
          WHERE (excluded.step, excluded.timestamp, excluded.value, excluded.context)
-         > (metric_latest.step, metric_latest.timestamp, metric_latest.value, metric_latest.context); ",
+         > (metric_latest.step, metric_latest.timestamp, metric_latest.value, metric_latest.context)",
     );
-    Ok(())
 }
 
 /// A frame at the end of each series. (PostgreSQL joins bytes without the cast.)
-fn append(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> {
+fn append(script: &mut Script, groups: &[Group<'_>]) {
     // A metric's frames of several contexts are one row: a statement sees the last chunk once.
     let mut frames: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for group in groups {
         frames.entry(group.key).or_default().extend(points::frame(&group.points, group.context));
     }
     script
-        .sql(
+        .statement(
             "INSERT INTO metric_chunk (series, seq, points) SELECT m.series, COALESCE((SELECT
          c.seq + CASE WHEN length(c.points) < ",
         )
@@ -262,14 +257,14 @@ fn append(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> 
          WHERE c.series = m.series ORDER BY c.seq DESC LIMIT 1), 0), v.column2 FROM (VALUES ",
         );
     for (index, (key, frame)) in frames.into_iter().enumerate() {
-        script.sql(if index == 0 { "(" } else { ", (" }).value(key)?.sql(", ").value(frame)?.sql(")");
+        script.sql(if index == 0 { "(" } else { ", (" });
+        script.value(key.to_owned()).sql(", ").value(frame).sql(")");
     }
     script.sql(
         ") v CROSS JOIN metric_latest m WHERE m.run = $1 AND m.key = v.column1
          ON CONFLICT (series, seq) DO UPDATE
-         SET points = CAST(metric_chunk.points || excluded.points AS BLOB); ",
+         SET points = CAST(metric_chunk.points || excluded.points AS BLOB)",
     );
-    Ok(())
 }
 
 fn newer(a: &Point, b: &Point) -> Ordering {

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::batch::set_tags;
 use super::cache::parse_run;
-use super::script::Script;
+use super::script::{Columns, Script};
 use super::{Meta, cards, decode, encode};
 use crate::Error;
 
@@ -55,7 +55,7 @@ impl Meta {
             made => made?,
         };
         let row = rows.first().ok_or_else(|| experiment(Code::ExperimentNotFound))?;
-        Ok(row.try_get("artifact_location")?)
+        row.get("artifact_location")
     }
 
     /// Changes a run's row.
@@ -73,7 +73,7 @@ impl Meta {
     pub async fn changed_run(&self, id: RunId, change: RunChange) -> Result<(RunRow, String), Error> {
         let rows = self.script(alteration(id, &change)?).await?;
         let row = rows.first().ok_or_else(|| missing(id))?;
-        Ok((read(row)?, row.try_get("artifact_location")?))
+        Ok((read(row)?, row.get("artifact_location")?))
     }
 
     /// Deletes a run (softly), or brings it back.
@@ -284,37 +284,41 @@ impl Meta {
 }
 
 fn creation(run: &RunRow, tags: &[(String, String)]) -> Result<Script, Error> {
-    let mut script = Script::on(run.id.hex())?;
+    let mut script = Script::on(run.id.hex());
     // A deleted experiment takes nothing: the column refuses that it be nothing.
-    script.sql("UPDATE experiment SET deleted = NULL WHERE deleted <> 0 AND id = ").value(run.experiment)?;
-    script.sql(
-        "; INSERT INTO run (id, experiment, kind, parent, name, step, state, user_name, started, ended,
-         deleted, detail) VALUES ($1, $2, ",
+    script
+        .statement("UPDATE experiment SET deleted = NULL WHERE deleted <> 0 AND id = ")
+        .value(run.experiment);
+    script.statement(
+        "INSERT INTO run (id, experiment, kind, parent, name, step, state, user_name, started, ended,
+         deleted, detail) VALUES ($1, ",
     );
-    script.value(run.kind.text())?.sql(", ").value(run.parent.map(|parent| parent.hex()))?.sql(", ");
-    script.value(run.name.as_str())?.sql(", ").value(run.step.as_deref())?.sql(", ");
-    script.value(run.state.status())?.sql(", ").value(run.user.as_str())?.sql(", ");
-    script.value(run.started.millis())?.sql(", ").value(run.ended.map(Timestamp::millis))?.sql(", ");
-    script.value(run.deleted)?.sql(", ").value(encode("run", &run.id.hex(), &run.detail)?)?.sql("); ");
-    set_tags(&mut script, tags)?;
-    script.sql("SELECT artifact_location FROM experiment WHERE id = $2");
+    script.value(run.experiment).sql(", ").value(run.kind.text().to_owned()).sql(", ");
+    script.value(run.parent.map(|parent| parent.hex())).sql(", ").value(run.name.clone()).sql(", ");
+    script.value(run.step.clone()).sql(", ").value(run.state.status().to_owned()).sql(", ");
+    script.value(run.user.clone()).sql(", ").value(run.started.millis()).sql(", ");
+    script.value(run.ended.map(Timestamp::millis)).sql(", ").value(run.deleted).sql(", ");
+    script.value(encode("run", &run.id.hex(), &run.detail)?).sql(")");
+    set_tags(&mut script, tags);
+    script.statement("SELECT artifact_location FROM experiment WHERE id = ").value(run.experiment);
     Ok(script)
 }
 
 fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error> {
     let detail = change.detail.as_ref().map(|detail| encode("run", &id.hex(), detail)).transpose()?;
-    let mut script = Script::on(id.hex())?;
-    script.sql("UPDATE run SET name = COALESCE(").value(change.name.as_deref())?;
-    script.sql(", name), experiment = COALESCE(").value(change.experiment)?;
-    script.sql(", experiment), state = COALESCE(").value(change.state.map(RunState::status))?;
-    script.sql(", state), ended = COALESCE(").value(change.ended.map(Timestamp::millis))?;
-    script.sql(", ended), detail = COALESCE(").value(detail)?;
+    let state = change.state.map(|state| state.status().to_owned());
+    let mut script = Script::on(id.hex());
+    script.statement("UPDATE run SET name = COALESCE(").value(change.name.clone());
+    script.sql(", name), experiment = COALESCE(").value(change.experiment);
+    script.sql(", experiment), state = COALESCE(").value(state);
+    script.sql(", state), ended = COALESCE(").value(change.ended.map(Timestamp::millis));
+    script.sql(", ended), detail = COALESCE(").value(detail);
     script.sql(
         ", detail) WHERE id = $1 RETURNING *,
          (SELECT e.artifact_location FROM experiment e WHERE e.id = run.experiment) AS artifact_location",
     );
     if change.state.is_some_and(RunState::ended) {
-        script.sql("; ").sql(cards::OF_RUN);
+        script.statement(cards::OF_RUN);
     }
     Ok(script)
 }
@@ -327,28 +331,26 @@ fn pairs(rows: &[SqliteRow]) -> Result<BTreeMap<String, String>, Error> {
     rows.iter().map(|row| Ok((row.try_get("key")?, row.try_get("value")?))).collect()
 }
 
-pub(super) fn read(row: &SqliteRow) -> Result<RunRow, Error> {
-    let id: String = row.try_get("id")?;
-    let kind: String = row.try_get("kind")?;
-    let state: String = row.try_get("state")?;
+/// A run's row from the columns of its table.
+pub(super) fn read(row: &impl Columns) -> Result<RunRow, Error> {
+    let id = row.text("id")?;
+    let (kind, state) = (row.text("kind")?, row.text("state")?);
     let corrupt = || Error::NotFound { kind: "run", name: id.clone(), code: Code::Corrupt };
-    let parent: Option<String> = row.try_get("parent")?;
-    let ended: Option<i64> = row.try_get("ended")?;
     Ok(RunRow {
         id: parse_run(&id)?,
-        experiment: row.try_get("experiment")?,
+        experiment: row.number("experiment")?,
         kind: [RunKind::Pipeline, RunKind::Step, RunKind::Client]
             .into_iter()
             .find(|known| known.text() == kind)
             .ok_or_else(corrupt)?,
-        parent: parent.as_deref().map(parse_run).transpose()?,
-        name: row.try_get("name")?,
-        step: row.try_get("step")?,
+        parent: row.text_if("parent")?.as_deref().map(parse_run).transpose()?,
+        name: row.text("name")?,
+        step: row.text_if("step")?,
         state: RunState::from_status(&state).ok_or_else(corrupt)?,
-        user: row.try_get("user_name")?,
-        started: Timestamp(row.try_get("started")?),
-        ended: ended.map(Timestamp),
-        deleted: row.try_get("deleted")?,
-        detail: decode("run", &id, row.try_get("detail")?)?,
+        user: row.text("user_name")?,
+        started: Timestamp(row.number("started")?),
+        ended: row.number_if("ended")?.map(Timestamp),
+        deleted: row.number("deleted")? != 0,
+        detail: decode("run", &id, &row.text("detail")?)?,
     })
 }

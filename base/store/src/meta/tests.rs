@@ -8,6 +8,7 @@ use super::batch::Batch;
 use super::journal::Expect;
 use super::metrics::Point;
 use super::runs::RunChange;
+use super::script::Script;
 use crate::{Error, Store};
 
 async fn store() -> (tempfile::TempDir, Store) {
@@ -189,13 +190,9 @@ async fn a_store_that_cannot_be_written_says_so_with_its_own_code() {
     use rondo_core::{Code, Explain};
     let (_folder, store) = store().await;
     // No page more: the database's own word for a full disk.
-    let full = store.meta().write(|conn| {
-        Box::pin(async move {
-            sqlx::raw_sql("PRAGMA max_page_count = 1").execute(conn).await?;
-            Ok(())
-        })
-    });
-    full.await.unwrap();
+    let mut full = Script::on(0);
+    full.statement("PRAGMA max_page_count = 1");
+    store.meta().script(full).await.unwrap();
     let id = RunId::random();
     let tags: Vec<_> = (0..50).map(|i| (format!("t{i}"), "x".repeat(4000))).collect();
     let refused = store.meta().create_tagged_run(&run(id), &tags).await.unwrap_err();
@@ -208,4 +205,26 @@ async fn a_store_that_cannot_be_written_says_so_with_its_own_code() {
         assert_eq!(refused.unwrap_err().code(), Code::DiskFull);
     }
     assert!(meta.run(id).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_and_other_work_take_turns_and_all_of_it_stands() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let id = RunId::random();
+    meta.create_run(&run(id)).await.unwrap();
+    let scripts = (0..200).map(|i| meta.set_run_tags(id, vec![(format!("script {i}"), String::new())]));
+    let works = (0..200).map(|i| {
+        meta.write(move |conn| {
+            Box::pin(async move {
+                let insert = "INSERT INTO run_tag (run, key, value) VALUES ($1, $2, '')";
+                sqlx::query(insert).bind(id.hex()).bind(format!("work {i}")).execute(conn).await?;
+                Ok(())
+            })
+        })
+    });
+    let both = (futures::future::join_all(scripts), futures::future::join_all(works));
+    let (scripts, works) = futures::join!(both.0, both.1);
+    assert!(scripts.into_iter().chain(works).all(|done| done.is_ok()));
+    assert_eq!(meta.run_tags(id).await.unwrap().len(), 400);
 }

@@ -2,19 +2,18 @@
 //!
 //! Pieces of work wait in a queue. The writer takes all that have gathered, does each in a savepoint of
 //! one transaction, commits (one sync of the disk for all of them) and then answers everyone. A piece of
-//! work that fails is rolled back alone. A [`Script`] that waits alone goes to the database in one trip,
-//! transaction and all.
+//! work that fails is rolled back alone. Scripts have a queue and a thread of their own (see
+//! [`scribe`](super::scribe)); the two take turns.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::script::Script;
 use crate::Error;
 use crate::error::DatabaseError;
 
@@ -22,7 +21,7 @@ use crate::error::DatabaseError;
 pub type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'c>>;
 
 /// How many pieces of work one transaction takes at most: keeps transactions short.
-const GROUP: usize = 256;
+pub(super) const GROUP: usize = 256;
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
 const SAVE: &str = "SAVEPOINT job";
@@ -36,10 +35,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task that writes on this connection.
-    pub(super) fn start(connection: SqliteConnection) -> Self {
+    /// Starts the task that writes on this connection, in its turn.
+    pub(super) fn start(connection: SqliteConnection, turn: Arc<Mutex<()>>) -> Self {
         let (queue, jobs) = mpsc::channel(4096);
-        tokio::spawn(serve(connection, jobs));
+        tokio::spawn(serve(connection, turn, jobs));
         Self { queue }
     }
 
@@ -50,12 +49,6 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         self.wait(Worked { work: Some(work), outcome: None, reply }, answer).await
-    }
-
-    /// Sends a script; the rows of all its statements.
-    pub(super) async fn script(&self, script: Script) -> Result<Vec<SqliteRow>, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.wait(Scripted { script, outcome: None, reply }, answer).await
     }
 
     pub(super) async fn close(&self) {
@@ -146,44 +139,6 @@ where
     }
 }
 
-struct Scripted {
-    script: Script,
-    outcome: Option<Result<Vec<SqliteRow>, Error>>,
-    reply: oneshot::Sender<Result<Vec<SqliteRow>, Error>>,
-}
-
-impl Job for Scripted {
-    fn alone<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a> {
-        async move {
-            let sent = self.script.send(connection, "BEGIN IMMEDIATE; ", "; COMMIT").await;
-            if sent.is_err() {
-                // Where it had not begun, or SQLite has rolled back itself, there is nothing to roll back.
-                let _ = sqlx::raw_sql("ROLLBACK").execute(connection).await;
-            }
-            self.outcome = Some(sent.map_err(Error::from));
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn within<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Done<'a> {
-        async move {
-            let sent = self.script.send(connection, "SAVEPOINT job; ", "; RELEASE job").await;
-            if sent.is_err() {
-                sqlx::raw_sql(UNDO).execute(connection).await?;
-            }
-            self.outcome = Some(sent.map_err(Error::from));
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), Error>) {
-        // Whoever asked may have gone; the write stands all the same.
-        let _ = self.reply.send(settle(self.outcome, committed));
-    }
-}
-
 struct Close {
     reply: oneshot::Sender<Result<(), Error>>,
 }
@@ -216,12 +171,18 @@ fn settle<T>(outcome: Option<Result<T, Error>>, committed: Result<(), Error>) ->
     }
 }
 
-async fn serve(mut connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+async fn serve(
+    mut connection: SqliteConnection,
+    turn: Arc<Mutex<()>>,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+) {
     let mut group = Vec::new();
     while jobs.recv_many(&mut group, GROUP).await > 0 {
         let last = group.iter().any(|job| job.ends());
         // Everyone of the group is told the same, with the database's own code.
+        let held = turn.lock().await;
         let failed = commit(&mut connection, &mut group).await.err().map(DatabaseError::from);
+        drop(held);
         for job in group.drain(..) {
             job.answer(failed.clone().map_or(Ok(()), |error| Err(Error::Database(error))));
         }

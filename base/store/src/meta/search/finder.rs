@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+use rusqlite::{Connection, OpenFlags, ToSql};
 use tokio::sync::Semaphore;
 
 use super::Scalar;
@@ -78,11 +78,7 @@ impl Finder {
             idle.push(connection);
         }
         match done {
-            Err(Error::Search(error))
-                if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) =>
-            {
-                Err(Error::TooLong { limit })
-            }
+            Err(Error::Database(error)) if error.interrupted() => Err(Error::TooLong { limit }),
             done => done,
         }
     }
