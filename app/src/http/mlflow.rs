@@ -15,6 +15,7 @@
 //! | `registered_models` | `registered-models/*` |
 //! | `model_versions` | `model-versions/*` |
 //! | `traces` | `traces/*`, `get-trace-artifact` |
+//! | `figures` | `traces/metrics`, `traces/calculate-filter-correlation` |
 //! | `assessments` | `traces/*/assessments/*` |
 //! | `otlp` | `/v1/traces` |
 //! | `webhooks` | `webhooks*` |
@@ -22,6 +23,7 @@
 //! | `about` | `/health`, `/version`, `server-info` |
 
 mod args;
+mod bounds;
 mod points;
 mod refusal;
 mod show;
@@ -34,6 +36,7 @@ mod about;
 mod artifacts;
 mod assessments;
 mod experiments;
+mod figures;
 mod logged_models;
 mod logging;
 mod metrics;
@@ -227,6 +230,8 @@ fn traces() -> Routes<MlflowState> {
         .route("/traces/get", get(Read(Experiment), traces::get))
         .route("/traces/batchGet", get(Read(Experiment), traces::batch_get))
         .route("/traces/batchGetInfos", post(Read(Experiment), traces::batch_get_infos))
+        .route("/traces/metrics", post(Listed(Experiment), figures::figures))
+        .route("/traces/calculate-filter-correlation", post(Listed(Experiment), figures::correlation))
         .route("/traces/{trace_id}", get(Read(Experiment), traces::info))
         .route(
             "/traces/{trace_id}/tags",

@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::MlflowState;
 use super::args::PATIENCE;
+use super::bounds;
 use super::refusal::{Answer, Refusal};
 use crate::http::access::Caller;
 
@@ -75,6 +76,13 @@ pub(super) async fn export(
     // Up to tens of megabytes are unpacked and read here: not among those who wait for their turn.
     let read = tokio::task::spawn_blocking(move || {
         let body = unpacked(body, &coding)?;
+        if !(if is_json { bounds::json_fits(&body) } else { bounds::protobuf_fits(&body) }) {
+            let detail = format!(
+                "The export has more than {} spans, events, links, attributes and values: send it in parts",
+                bounds::THINGS
+            );
+            return Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
         if is_json { from_json(&body) } else { from_protobuf(&body) }
     });
     let spans = match read.await {

@@ -194,6 +194,9 @@ async fn a_root_of_the_operators_is_the_only_place_outside_that_a_request_may_na
         (format!("{root}/mine"), 200),
         (format!("file://{root}/mine"), 200),
         ("mlflow-artifacts:/mine".to_owned(), 200),
+        ("a/folder of mine".to_owned(), 200),
+        ("../mine".to_owned(), 400),
+        ("a/../../mine".to_owned(), 400),
         (format!("{root}/../canary"), 400),
         (folder.path().display().to_string(), 400),
         ("file:///etc".to_owned(), 400),
@@ -205,16 +208,19 @@ async fn a_root_of_the_operators_is_the_only_place_outside_that_a_request_may_na
         assert_eq!(found.as_u16(), status, "{location}: {answer}");
     }
     house.ok("POST", "registered-models/create", json!({ "name": "m" })).await;
-    for (source, status) in [
-        (format!("{at}/model"), 200),
-        (format!("file://{at}/model"), 200),
-        (format!("runs:/{run}/model"), 200),
-        (format!("{at}/../../../canary"), 400),
-        (root.clone(), 400),
-        (format!("runs:/{run}/../../x"), 400),
-        ("file:///etc".to_owned(), 400),
+    for (source, owner, status) in [
+        (format!("{at}/model"), run.as_str(), 200),
+        (format!("file://{at}/model"), &run, 200),
+        (format!("runs:/{run}/model"), "", 200),
+        (format!("{at}/x/../model/."), &run, 200),
+        (format!("{at}/model"), "", 400),
+        (format!("{at}/model"), "0123456789abcdef0123456789abcdef", 400),
+        (format!("{at}/../../../canary"), &run, 400),
+        (root.clone(), &run, 400),
+        (format!("runs:/{run}/../../x"), &run, 400),
+        ("file:///etc".to_owned(), &run, 400),
     ] {
-        let said = json!({ "name": "m", "source": source });
+        let said = json!({ "name": "m", "source": source, "run_id": owner });
         let (found, answer) = house.call("POST", "model-versions/create", said).await;
         assert_eq!(found.as_u16(), status, "{source}: {answer}");
     }

@@ -113,7 +113,7 @@ async fn spans_come_back_as_they_were_exported() {
     assert_eq!(many["traces"], json!([answer["trace"]]));
     let file = format!("/ajax-api/3.0/mlflow/get-trace-artifact?request_id={ID}");
     let file = house.send(house.request("GET", &file).body(Body::empty()).unwrap()).await;
-    assert_eq!(file.headers()[header::CONTENT_DISPOSITION], "attachment; filename=\"traces.json\"");
+    assert_eq!(file.headers()[header::CONTENT_DISPOSITION], "attachment; filename=traces.json");
     let file: Value = serde_json::from_slice(&bytes(file).await).unwrap();
     assert_eq!(file["spans"][0]["attributes"]["mlflow.spanInputs"], "{\"x\": 1}");
     assert_eq!(file["spans"][0]["parent_span_id"], Value::Null);
