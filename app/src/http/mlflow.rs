@@ -18,6 +18,7 @@
 //! | `figures` | `traces/metrics`, `traces/calculate-filter-correlation` |
 //! | `assessments` | `traces/*/assessments/*` |
 //! | `otlp` | `/v1/traces` |
+//! | `graphql` | `/graphql` |
 //! | `webhooks` | `webhooks*` |
 //! | `users`, `permissions` | `users/*`, `experiments/permissions/*`, `registered-models/permissions/*` |
 //! | `about` | `/health`, `/version`, `server-info` |
@@ -37,6 +38,7 @@ mod artifacts;
 mod assessments;
 mod experiments;
 mod figures;
+mod graphql;
 mod logged_models;
 mod logging;
 mod metrics;
@@ -148,6 +150,7 @@ pub fn routes() -> Routes<MlflowState> {
         .route("/v1/traces", post(Edit(Experiment), otlp::export).streamed())
         .route("/ajax-api/2.0/mlflow/get-trace-artifact", get(Read(Experiment), traces::artifact))
         .route("/ajax-api/3.0/mlflow/get-trace-artifact", get(Read(Experiment), traces::artifact))
+        .route("/graphql", post(Listed(Experiment), graphql::answer))
         .nest("/api/2.0/mlflow", api())
         .nest("/ajax-api/2.0/mlflow", api())
         .route(

@@ -254,3 +254,17 @@ async fn below_a_prefix_everything_is_below_it() {
     assert!(path.starts_with("/ml/flow/api/"), "{path}");
     assert_eq!(below.put(path, &[], "x").await.status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_path_with_slashes_in_a_row_leads_to_the_one_without() {
+    let house = House::new(Mode::Open).await;
+    for (path, to) in
+        [("//get-artifact?path=a//b", "/get-artifact?path=a//b"), ("//evil.example//x", "/evil.example/x")]
+    {
+        let (status, headers, _) = house.fetch(path, &[]).await;
+        assert_eq!(
+            (status, headers[header::LOCATION].to_str().unwrap()),
+            (StatusCode::PERMANENT_REDIRECT, to)
+        );
+    }
+}
