@@ -77,7 +77,7 @@ def millis():
 
 def log_metric(client, experiment, seed, stop):
     run, times, step = client.run(experiment), [], 0
-    while (began := time.perf_counter()) < stop:
+    while (began := time.perf_counter()) < stop or not times:
         client.post("/runs/log-metric", {"run_id": run, "key": "loss", "value": step * 0.5,
                                          "timestamp": millis(), "step": step})
         times.append(time.perf_counter() - began)
@@ -87,7 +87,7 @@ def log_metric(client, experiment, seed, stop):
 
 def log_batch(client, experiment, seed, stop):
     run, times, batch = client.run(experiment), [], 0
-    while (began := time.perf_counter()) < stop:
+    while (began := time.perf_counter()) < stop or not times:
         now = millis()
         metrics = [{"key": f"m{i % 10}", "value": i * 0.25, "timestamp": now, "step": batch * 100 + i // 10}
                    for i in range(1000)]

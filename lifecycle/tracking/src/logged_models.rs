@@ -323,4 +323,27 @@ mod tests {
         tracking.note_registration(&id, "m", 3).await.unwrap();
         assert_eq!(tags().await, "words");
     }
+
+    #[tokio::test]
+    async fn a_dataset_alone_finds_the_models_that_were_measured_on_it() {
+        let (_folder, tracking) = tracking().await;
+        let new =
+            |run: &str| NewModel { experiment: "0".into(), run: Some(run.to_owned()), ..NewModel::default() };
+        // The run may be another server's.
+        let one = tracking.create_logged_model(new("123")).await.unwrap();
+        assert_eq!(one.row.run.as_deref(), Some("123"));
+        let two = tracking.create_logged_model(new("124")).await.unwrap();
+        assert!(tracking.create_logged_model(new(&"x".repeat(300))).await.is_err());
+        let scopes = [Scope { name: "d".into(), digest: None }];
+        let found = async |filter: &str, scopes: &[Scope]| {
+            let search = Search { filter: filter.to_owned(), ..Search::default() };
+            let found = tracking.search_logged_models(&["0".to_owned()], &search, &[], scopes).await.unwrap();
+            found.items.into_iter().map(|model| model.row.id).collect::<Vec<_>>()
+        };
+        assert_eq!(found("", &[]).await.len(), 2);
+        assert!(found("", &scopes).await.is_empty());
+        let by_name = format!("name = '{}'", two.row.name);
+        assert!(found(&by_name, &scopes).await.is_empty());
+        assert_eq!(found(&by_name, &[]).await, [two.row.id.clone()]);
+    }
 }
