@@ -139,9 +139,14 @@ def history(client, experiment, seed, points):
     for _ in range(3):
         began, found, token = time.perf_counter(), 0, ""
         while True:
-            page = client.get("/metrics/get-history", run_id=run, metric_key="m",
+            # As MLflow's own client asks. Without a size its server answers a page of nothing and a token for
+            # the same page again, without end.
+            page = client.get("/metrics/get-history", run_id=run, metric_key="m", max_results=25_000,
                               **({"page_token": token} if token else {}))
-            found += len(page.get("metrics", []))
+            here = len(page.get("metrics", []))
+            found += here
+            if not here and page.get("next_page_token"):
+                raise RuntimeError("an empty page of a history, and more to come")
             token = page.get("next_page_token")
             if not token:
                 break
