@@ -231,7 +231,8 @@ impl House {
             "resourceSpans": [{ "scopeSpans": [{ "spans": [span()] }] }],
         });
         let more = json!({
-            "view_type": "TRACES",
+            // Traces here, and the living of experiments there.
+            "view_type": 1,
             "metric_name": "trace_count",
             "aggregations": [{ "aggregation_type": "COUNT" }],
             "dimensions": ["trace_name"],
