@@ -15,6 +15,7 @@ import requests
 from conftest import RONDO
 
 TABLE = Path(__file__).parent.parent / "app" / "src" / "http" / "mlflow.rs"
+READS = re.compile(r"\.(?:text|texts|required|maybe|given|says|int|float|flag|object|objects|pairs|enumeration|view|wrong)\(\s*\"(\w+)\"")
 NESTS = {"api": ["/api/2.0/mlflow", "/ajax-api/2.0/mlflow"], "newer": ["/api/3.0/mlflow", "/ajax-api/3.0/mlflow"]}
 
 NAMES = [
@@ -61,6 +62,31 @@ def routes():
             for method in re.findall(r"\b(get|post|put|patch|delete)\(", piece[:end]):
                 found |= {(method.upper(), prefix + path) for prefix in prefixes.get(kind, NESTS.get(kind, ["/api/2.0/mlflow"]))}
     return sorted(found)
+
+
+def reads():
+    """Each route that takes a body, once, with the names of arguments that its handlers and their helpers read."""
+    source = TABLE.read_text().split("#[cfg(test)]")[0]
+    handlers = {}
+    for piece in source.split(".route(")[1:]:
+        literal = re.match(r'\s*"([^"]+)"', piece)
+        if literal:
+            handlers.setdefault(literal[1], set()).update(re.findall(r"\b(\w+)::(\w+)\)", piece))
+    for method, path in routes():
+        if method in ("GET", "DELETE") or path.startswith("/ajax-api") and "upload" not in path or "mlflow-artifacts" in path:
+            continue
+        names = {"run_id", "run_uuid"}
+        for module, handler in next((found for end, found in handlers.items() if path.endswith(end)), ()):
+            file = TABLE.parent / "mlflow" / f"{module}.rs"
+            pieces = re.split(r"\n(?=(?:pub\(super\) )?(?:async )?fn )", file.read_text()) if file.exists() else []
+            wanted = [piece for piece in pieces if f"fn {handler}(" in piece or not piece.startswith("pub(super) async")]
+            names |= {name for piece in wanted for name in READS.findall(piece)}
+        yield method, path, sorted(names)
+
+
+def deep(levels):
+    """A list in a list in a list: its text, since Python would not write it."""
+    return "[" * levels + "]" * levels
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +181,37 @@ def test_each_argument_alone_of_the_wrong_type(url, known):
                 headers = {"Content-Type": "application/json"}
                 response = session.post(f"{url}/api/2.0/mlflow/{path}", data=text, headers=headers, timeout=60)
                 judge(response, f"{path} {name}={str(value)[:80]!r}")
+
+
+# As they stand in the body: some are no value that Python's JSON writes.
+TEXTS = {
+    "null": "null", "list": "[]", "number": "5", "fraction": "-1.5", "flag": "true", "object": "{}",
+    "huge number": "1" + "0" * 400, "no number": "1e999", "lone surrogate": r'"\ud800"', "reversed pair": r'"\udc00\ud800"',
+    "NUL": r'"a\u0000b"', "long": f'"{"x" * (1 << 20)}"', "deep": deep(100), "too deep": deep(100_000),
+    "inner nulls": '[{"key": null, "value": null, "timestamp": null, "step": null}]',
+    "inner lists": '[{"key": [], "value": [], "dataset": [], "model_id": [], "name": []}]',
+    "inner huge": '[{"key": "k", "value": 1%s, "timestamp": 1%s, "step": 1%s}]' % (("0" * 400,) * 3),
+    "inner NUL": r'[{"key": "a\u0000", "value": "\ud800", "timestamp": 1, "dataset": {"name": "\u0000"}}]',
+}
+
+
+def test_each_field_that_a_route_reads_with_each_kind_of_nonsense(url, known):
+    """One field wrong and all others right, on every route that takes a body: an answer, and soon."""
+    session, asked = requests.Session(), 0
+    for method, path, names in reads():
+        target = url + place(path, known)
+        for name in names:
+            good = {**known, "name": "known"}
+            good.pop(name, None)
+            start = json.dumps(good)[:-1]
+            for kind, text in TEXTS.items():
+                body = f'{start}, "{name}": {text}}}'.encode()
+                headers = {"Content-Type": "application/json"}
+                response = session.request(method, target, data=body, headers=headers, timeout=30)
+                judge(response, f"{method} {path} {name}: {kind}")
+                asked += 1
+    assert asked > 2000, asked
+    assert session.get(url + "/health", timeout=5).text == "OK"
 
 
 def raw_request(url, method, target, headers=(), body=b""):

@@ -4,6 +4,9 @@ Standard library only: one keep-alive connection a client, each client a process
 driver stays cheaper than what it measures. Servers take turns in each round, each fresh in a folder of its
 own, so that noise of the machine meets all of them. The figure to trust is the server's CPU a unit (its
 whole process tree, from /proc): other load moves it least.
+
+Nothing is waited for without an end: a server that does not answer, and a client that dies, end the
+measurement with the server's name, what it was doing, and the file with what it has written.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import http.client
 import json
 import multiprocessing
 import os
+import queue
 import random
 import shutil
 import signal
@@ -27,11 +31,15 @@ API = "/api/2.0/mlflow"
 FORK = multiprocessing.get_context("fork")
 
 
+class Stuck(Exception):
+    """A server that does not go on."""
+
+
 class Client:
     """One connection."""
 
-    def __init__(self, port):
-        self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    def __init__(self, port, patience=60):
+        self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
         self.http.connect()
         self.http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -69,7 +77,7 @@ def millis():
 
 def log_metric(client, experiment, seed, stop):
     run, times, step = client.run(experiment), [], 0
-    while (began := time.perf_counter()) < stop:
+    while (began := time.perf_counter()) < stop or not times:
         client.post("/runs/log-metric", {"run_id": run, "key": "loss", "value": step * 0.5,
                                          "timestamp": millis(), "step": step})
         times.append(time.perf_counter() - began)
@@ -79,7 +87,7 @@ def log_metric(client, experiment, seed, stop):
 
 def log_batch(client, experiment, seed, stop):
     run, times, batch = client.run(experiment), [], 0
-    while (began := time.perf_counter()) < stop:
+    while (began := time.perf_counter()) < stop or not times:
         now = millis()
         metrics = [{"key": f"m{i % 10}", "value": i * 0.25, "timestamp": now, "step": batch * 100 + i // 10}
                    for i in range(1000)]
@@ -131,9 +139,14 @@ def history(client, experiment, seed, points):
     for _ in range(3):
         began, found, token = time.perf_counter(), 0, ""
         while True:
-            page = client.get("/metrics/get-history", run_id=run, metric_key="m",
+            # As MLflow's own client asks. Without a size its server answers a page of nothing and a token for
+            # the same page again, without end.
+            page = client.get("/metrics/get-history", run_id=run, metric_key="m", max_results=25_000,
                               **({"page_token": token} if token else {}))
-            found += len(page.get("metrics", []))
+            here = len(page.get("metrics", []))
+            found += here
+            if not here and page.get("next_page_token"):
+                raise RuntimeError("an empty page of a history, and more to come")
             token = page.get("next_page_token")
             if not token:
                 break
@@ -150,33 +163,51 @@ def favour(pid, nice):
 
 
 class Server:
-    """A server of its own process group in a folder of its own."""
+    """A server of its own process group in a folder of its own. What it writes is kept in a file."""
 
-    def __init__(self, command, nice=0):
+    def __init__(self, name, command, log, patience, nice=0):
+        self.name, self.log, self.patience = name, log, patience
         self.folder = Path(tempfile.mkdtemp(prefix="bench-tracking-"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [part.format(port=self.port, folder=self.folder) for part in command]
         began = time.perf_counter()
-        with open(self.folder / "log", "wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "wb") as file:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                                            cwd=self.folder, start_new_session=True)
         favour(self.process.pid, nice)
         while not self.healthy():
-            if self.process.poll() is not None or time.perf_counter() - began > 180:
-                text = (self.folder / "log").read_text()[-2000:]
+            if self.process.poll() is not None or time.perf_counter() - began > patience:
                 self.stop()
-                raise SystemExit(f"{command[0]} does not start: {text}")
+                raise self.stuck("start")
             time.sleep(0.002)
         self.started = time.perf_counter() - began
 
-    def healthy(self):
+    def stuck(self, doing, why="it did not end in time"):
+        """The error that names the server, what it was asked to do, and where its own words are."""
         try:
-            asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            words = self.log.read_text(errors="replace")[-1500:].strip()
+        except OSError:
+            words = ""
+        state = self.process.poll()
+        state = "is running" if state is None else f"has ended with {state}"
+        return Stuck(f"{self.name}: {doing}: {why}; the server {state}; its log is {self.log}"
+                     + (f", which ends:\n{words}" if words else ", which is empty"))
+
+    def client(self):
+        return Client(self.port, self.patience)
+
+    def healthy(self):
+        asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
             asked.request("GET", "/health")
             return asked.getresponse().status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            asked.close()
 
     def tree(self):
         children = {}
@@ -221,7 +252,7 @@ class Server:
             if self.cpu() - before < 0.05:
                 break
         for _ in range(8):
-            client = Client(self.port)
+            client = self.client()
             run = client.run("0")
             client.post("/runs/log-metric", {"run_id": run, "key": "w", "value": 1, "timestamp": millis(), "step": 0})
             client.post("/runs/search", {"experiment_ids": ["0"], "max_results": 5})
@@ -233,40 +264,59 @@ class Server:
         out = self.folder / "syncs"
         pids = [part for pid in self.tree() for part in ("-p", str(pid))]
         trace = subprocess.Popen(["strace", "-f", "-q", "-e", "trace=fsync,fdatasync,sync_file_range,msync",
-                                  "-o", out, *pids], stderr=subprocess.DEVNULL)
-        time.sleep(1)
-        client = Client(self.port)
-        run = client.run("0")
-        for step in range(100):
-            client.post("/runs/log-metric", {"run_id": run, "key": "s", "value": 1, "timestamp": millis(), "step": step})
-        trace.send_signal(signal.SIGINT)
-        trace.wait(20)
-        return sum("sync(" in line for line in out.read_text().splitlines())
+                                  "-o", out, *pids], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(1)
+            client = self.client()
+            run = client.run("0")
+            for step in range(100):
+                client.post("/runs/log-metric",
+                            {"run_id": run, "key": "s", "value": 1, "timestamp": millis(), "step": step})
+            trace.send_signal(signal.SIGINT)
+            trace.wait(20)
+            return sum("sync(" in line for line in out.read_text().splitlines())
+        except (OSError, subprocess.TimeoutExpired, http.client.HTTPException):
+            # A server of many threads may stand still under strace: then this is not known of it.
+            return None
+        finally:
+            # Killed, it lets go of what it holds; a server that it held would not even end.
+            trace.kill()
+            trace.wait()
 
     def stop(self):
+        """Ends it with all that it has started, also in sessions of their own."""
+        tree = self.tree()
         for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in tree if number == signal.SIGKILL else tree[:1]:
+                try:
+                    os.kill(pid, number)
+                except OSError:
+                    pass
             try:
                 os.killpg(self.process.pid, number)
+            except OSError:
+                pass
+            try:
                 self.process.wait(20)
-                break
-            except (OSError, subprocess.TimeoutExpired):
+            except subprocess.TimeoutExpired:
                 pass
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def together(server, work, clients, experiment, stop):
+def together(server, name, work, clients, experiment, stop):
     """Clients at once, each a process; units, wall seconds, and the seconds of all requests."""
     results, gate = FORK.Queue(), FORK.Event()
 
     def body(seed):
-        client = Client(server.port)
-        client.used, client.spent = server.cpu, None
-        gate.wait()
-        until = stop if isinstance(stop, int) else time.perf_counter() + stop
         try:
+            client = server.client()
+            client.used, client.spent = server.cpu, None
+            gate.wait()
+            until = stop if isinstance(stop, int) else time.perf_counter() + stop
             results.put((*work(client, experiment, seed, until), client.spent))
         except Exception as error:
-            results.put(error)
+            # As text: not every exception comes through whole.
+            results.put(f"{type(error).__name__}: {error}")
 
     workers = [FORK.Process(target=body, args=(seed,), daemon=True) for seed in range(clients)]
     for worker in workers:
@@ -274,20 +324,39 @@ def together(server, work, clients, experiment, stop):
     time.sleep(0.2)
     before, began = server.cpu(), time.perf_counter()
     gate.set()
-    done = [results.get(timeout=900) for _ in workers]
-    wall, spent = time.perf_counter() - began, server.cpu() - before
-    for worker in workers:
-        worker.join()
-    for one in done:
-        if isinstance(one, Exception):
-            raise one
+    try:
+        done = gathered(server, name, workers, results, began)
+        wall, spent = time.perf_counter() - began, server.cpu() - before
+    finally:
+        for worker in workers:
+            worker.join(5)
+            worker.kill()
     spent = next((own for *_, own in done if own is not None), spent)
     return sum(units for units, *_ in done), wall, sorted(t for _, times, _ in done for t in times), spent
 
 
+def gathered(server, name, workers, results, began):
+    """What each client has done. One that died without a word, or takes too long, is told and not waited for."""
+    done = []
+    while len(done) < len(workers):
+        try:
+            one = results.get(timeout=1)
+        except queue.Empty:
+            dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
+            if dead:
+                raise server.stuck(name, f"a client ended with {dead[0]}") from None
+            if time.perf_counter() - began > server.patience:
+                raise server.stuck(name, f"it did not end within {server.patience:.0f} s") from None
+            continue
+        if isinstance(one, str):
+            raise server.stuck(name, one)
+        done.append(one)
+    return done
+
+
 def measure(server, options, experiment=None):
     """All the work on one server: figures by the name of the work."""
-    client = Client(server.port)
+    client = server.client()
     full = experiment or client.experiment()
     share = options.runs // 4
     plan = [
@@ -304,7 +373,7 @@ def measure(server, options, experiment=None):
     for name, work, clients, where, stop in plan:
         if options.only and not any(word in name for word in options.only.split(",")):
             continue
-        units, wall, times, spent = together(server, work, clients, where, stop)
+        units, wall, times, spent = together(server, name, work, clients, where, stop)
         at = lambda share: times[min(len(times) - 1, int(share * len(times)))] * 1000
         figures[name] = {"per_s": units / wall, "p50": at(0.5), "p95": at(0.95), "cpu": spent / units * 1000}
     return figures
@@ -356,6 +425,9 @@ def main():
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--only", default="", help="works whose names have one of these words")
+    parser.add_argument("--patience", type=float, default=600.0, help="seconds for each work, and for a start")
+    parser.add_argument("--logs", type=Path, default=Path("target/bench-tracking/logs"),
+                        help="where what the servers write is kept")
     parser.add_argument("--nice", type=int, default=0, help="of driver and servers, such as -15 on a busy machine")
     parser.add_argument("--store", help="measure on this grown store of Rondo's, and search its --experiment")
     parser.add_argument("--experiment", default="1")
@@ -368,7 +440,11 @@ def main():
     raw = {name: [] for name in servers}
     for number in range(options.rounds):
         for name, command in servers.items():
-            server = Server(command, options.nice)
+            log = (options.logs / f"{name}-{number + 1}.log").absolute()
+            try:
+                server = Server(name, command, log, options.patience, options.nice)
+            except Stuck as stuck:
+                raise SystemExit(str(stuck)) from None
             try:
                 server.quiet()
                 own = {"start": server.started, "idle": server.memory(), "syncs": None}
@@ -376,6 +452,10 @@ def main():
                 own["after"] = server.memory()
                 if number == 0:
                     own["syncs"] = server.syncs()
+            except Stuck as stuck:
+                raise SystemExit(str(stuck)) from None
+            except (OSError, http.client.HTTPException, RuntimeError) as error:
+                raise SystemExit(str(server.stuck("between the works", f"{type(error).__name__}: {error}"))) from None
             finally:
                 server.stop()
             raw[name].append({"server": own, **figures})

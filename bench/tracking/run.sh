@@ -25,4 +25,4 @@ case $servers in *fasttrackml*) install fasttrackml fasttrackml==0.6.0 ;; esac
 case $servers in *mlflow*) install mlflow mlflow==3.17.2 ;; esac
 
 exec "${PYTHON:-python3}" "$here/drive.py" --rondo "$rondo" --fasttrackml "$home/fasttrackml/bin/fml" \
-  --mlflow "$home/mlflow/bin/mlflow" "$@"
+  --mlflow "$home/mlflow/bin/mlflow" --logs "$home/logs" "$@"

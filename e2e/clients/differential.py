@@ -717,7 +717,6 @@ known('"source": "file:///path/to/model", "model_id"', "the source as it was giv
 known('logged-models/search {"experiment_ids": ["$lexp"], "max_results": 1001}', "a page has a bound")
 for path in ('create {"name": "lm-$suffix"', 'get {"name": "lm-$suffix"'):
     known(f"model-versions/{path}", "a version knows its logged model")
-known("logged model of no run", "a run that is not there is told")
 known("delete a logged model twice", "it is not there any more")
 known('"path": "."}', "a path has one form")
 known('upload-artifact {"run_uuid": "$arun", "path": "t.txt"}', "an empty object is JSON")

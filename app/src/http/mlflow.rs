@@ -15,13 +15,16 @@
 //! | `registered_models` | `registered-models/*` |
 //! | `model_versions` | `model-versions/*` |
 //! | `traces` | `traces/*`, `get-trace-artifact` |
+//! | `figures` | `traces/metrics`, `traces/calculate-filter-correlation` |
 //! | `assessments` | `traces/*/assessments/*` |
 //! | `otlp` | `/v1/traces` |
+//! | `graphql` | `/graphql` |
 //! | `webhooks` | `webhooks*` |
 //! | `users`, `permissions` | `users/*`, `experiments/permissions/*`, `registered-models/permissions/*` |
 //! | `about` | `/health`, `/version`, `server-info` |
 
 mod args;
+mod bounds;
 mod points;
 mod refusal;
 mod show;
@@ -34,6 +37,8 @@ mod about;
 mod artifacts;
 mod assessments;
 mod experiments;
+mod figures;
+mod graphql;
 mod logged_models;
 mod logging;
 mod metrics;
@@ -145,6 +150,7 @@ pub fn routes() -> Routes<MlflowState> {
         .route("/v1/traces", post(Edit(Experiment), otlp::export).streamed())
         .route("/ajax-api/2.0/mlflow/get-trace-artifact", get(Read(Experiment), traces::artifact))
         .route("/ajax-api/3.0/mlflow/get-trace-artifact", get(Read(Experiment), traces::artifact))
+        .route("/graphql", post(Listed(Experiment), graphql::answer))
         .nest("/api/2.0/mlflow", api())
         .nest("/ajax-api/2.0/mlflow", api())
         .route(
@@ -227,6 +233,8 @@ fn traces() -> Routes<MlflowState> {
         .route("/traces/get", get(Read(Experiment), traces::get))
         .route("/traces/batchGet", get(Read(Experiment), traces::batch_get))
         .route("/traces/batchGetInfos", post(Read(Experiment), traces::batch_get_infos))
+        .route("/traces/metrics", post(Listed(Experiment), figures::figures))
+        .route("/traces/calculate-filter-correlation", post(Listed(Experiment), figures::correlation))
         .route("/traces/{trace_id}", get(Read(Experiment), traces::info))
         .route(
             "/traces/{trace_id}/tags",

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt};
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions};
 use rondo_core::Digest;
 
 use crate::Error;
@@ -175,6 +175,34 @@ impl Files {
             size: 0,
             files: self.clone(),
             path: path.to_owned(),
+        })
+    }
+
+    /// Writes a small file at once, also in a folder that was opened to be read: it waits beside its name
+    /// until it is whole and synced.
+    ///
+    /// # Errors
+    /// When the path is none that a file can have, or the file cannot be written.
+    pub fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let refused = || Error::Special { path: PathBuf::from(path) };
+        inner(path).filter(|_| !path.is_empty()).ok_or_else(refused)?;
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = self.make(folder).map_err(self.misplaced(path))?;
+        if parent.symlink_metadata(name).is_ok_and(|found| found.is_dir()) {
+            return Err(refused());
+        }
+        let waiting = format!(".{}.rondo", rondo_core::RunId::random().hex());
+        let whole = (|| {
+            let mut file = parent.open_with(&waiting, OpenOptions::new().write(true).create_new(true))?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            parent.rename(&waiting, &parent, name)?;
+            sync(&parent)
+        })();
+        whole.map_err(|error| {
+            // What was begun is of no use; that it cannot be taken away changes nothing.
+            let _ = parent.remove_file(&waiting);
+            self.misplaced(path)(error)
         })
     }
 

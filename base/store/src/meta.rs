@@ -109,7 +109,7 @@ impl Meta {
             .max_connections(4)
             // A file does not hang up: to ask before each use would cost a trip to the driver's thread.
             .test_before_acquire(false)
-            .connect_lazy_with(options.pragma("query_only", "ON"));
+            .connect_lazy_with(options.with_regexp().pragma("query_only", "ON"));
         let path = root.join("metadata.db");
         let finder = Arc::new(Finder::new(path.clone(), WAIT));
         let turn = Arc::new(Mutex::new(()));

@@ -38,7 +38,7 @@ pub struct Place {
 pub enum Tree {
     /// What goes through this server's proxy.
     Proxy,
-    /// The folder that clients reach themselves: it is read here and not written.
+    /// The folder that clients reach themselves: it is read here, and written by a page's upload alone.
     Folder,
     /// Another server's, that clients reach themselves: nothing of it is known here.
     Elsewhere,

@@ -1,7 +1,7 @@
 //! Assessments: what people, code and judges say of a trace, or expect of it.
 
 use rondo_store::meta::assessments::{Assessment, AssessmentRecord};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::traces::preview::spaced;
 use crate::{Error, Tracking, limits};
@@ -148,6 +148,14 @@ fn settle(assessment: &mut Assessment) -> Result<(), Error> {
     if assessment.kind == "feedback" {
         // A feedback without a value says that there is none, as one that failed.
         assessment.record.value.entry("value").or_insert(Value::Null);
+    }
+    if assessment.kind == "expectation"
+        && let Some(value) =
+            assessment.record.value.get("value").filter(|value| value.is_object() || value.is_array())
+    {
+        // An object or a list is answered as JSON in a text, as MLflow's server does: its clients look for it there.
+        let written = json!({ "serialization_format": "JSON_FORMAT", "value": spaced(value) });
+        assessment.record.value = Map::from_iter([("serialized_value".to_owned(), written)]);
     }
     let value = &assessment.record.value;
     let written = value.get("serialized_value").and_then(|form| form.get("value")).and_then(Value::as_str);

@@ -29,11 +29,9 @@ impl Tracking {
             check_tag(key, value)?;
         }
         let location = artifact_location.filter(|location| !location.is_empty());
-        if let Some(location) = location {
-            self.roots().check_location(location)?;
-        }
+        let location = location.map(|location| self.roots().location(location)).transpose()?;
         let root = self.roots().base();
-        match self.meta().create_experiment_under(name, location, &root, tags, self.now()).await {
+        match self.meta().create_experiment_under(name, location.as_deref(), &root, tags, self.now()).await {
             Err(rondo_store::Error::Exists { .. }) => Err(self.taken(name).await?),
             made => Ok(made?),
         }

@@ -1,7 +1,7 @@
 //! Models that clients log: a row of their own, with files of their own, beside the run.
 
 use rondo_store::meta::logged_models::{LoggedModel, LoggedModelRecord, ModelFacts};
-use rondo_store::meta::search::{Condition, Field, Order, Query, Room, Scope};
+use rondo_store::meta::search::{Condition, Field, Order, Query, Room, Scope, Test};
 use serde_json::{Value, json};
 
 use crate::artifacts::{Place, clean};
@@ -69,11 +69,12 @@ impl Tracking {
     /// Begins a logged model: its files come after, then its status.
     ///
     /// # Errors
-    /// When the experiment or run does not exist, or something is out of bounds.
+    /// When the experiment does not exist, or something is out of bounds.
     pub async fn create_logged_model(&self, new: NewModel) -> Result<Logged, Error> {
         let experiment = self.active_experiment(&new.experiment).await?;
         if let Some(run) = &new.run {
-            self.run_row(run).await?;
+            // A name and no more: a run may be another server's.
+            limits::length("source_run_id", run, limits::KEY)?;
         }
         let name = new.name.filter(|name| !name.is_empty()).unwrap_or_else(crate::naming::run_name);
         if name.contains(['/', ':', '.', '%', '"', '\'']) {
@@ -225,8 +226,13 @@ impl Tracking {
             }
         }
         let mut condition = filter::parse(Room::LoggedModels, &search.filter)?;
-        narrow(&mut condition, scopes);
-        let condition = Condition::All(vec![condition, search.seen.clone()]);
+        let measured = narrow(&mut condition, scopes);
+        let mut all = vec![condition, search.seen.clone()];
+        if !measured && !scopes.is_empty() {
+            // No metric is asked for: then any counts that was measured on one of the datasets.
+            all.push(Condition::Test(Field::Measured(scopes.to_vec()), Test::Present));
+        }
+        let condition = Condition::All(all);
         let query = Query {
             experiments: Some(experiments.iter().filter_map(|id| id.parse().ok()).collect()),
             filter: condition,
@@ -255,15 +261,18 @@ impl Tracking {
     }
 }
 
-/// Lets every test of a metric count those of these datasets only.
-fn narrow(condition: &mut Condition, scopes: &[Scope]) {
+/// Lets every test of a metric count those of these datasets only; whether there is one.
+fn narrow(condition: &mut Condition, scopes: &[Scope]) -> bool {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => {
-            parts.iter_mut().for_each(|part| narrow(part, scopes));
+            parts.iter_mut().fold(false, |found, part| narrow(part, scopes) || found)
         }
         Condition::Not(inner) => narrow(inner, scopes),
-        Condition::Test(Field::Metric(_, of), _) => of.extend_from_slice(scopes),
-        Condition::Test(..) => {}
+        Condition::Test(Field::Metric(_, of), _) => {
+            of.extend_from_slice(scopes);
+            true
+        }
+        Condition::Test(..) => false,
     }
 }
 
@@ -313,5 +322,28 @@ mod tests {
         tracking.tag_logged_model(&id, vec![(REGISTERED.to_owned(), "words".to_owned())]).await.unwrap();
         tracking.note_registration(&id, "m", 3).await.unwrap();
         assert_eq!(tags().await, "words");
+    }
+
+    #[tokio::test]
+    async fn a_dataset_alone_finds_the_models_that_were_measured_on_it() {
+        let (_folder, tracking) = tracking().await;
+        let new =
+            |run: &str| NewModel { experiment: "0".into(), run: Some(run.to_owned()), ..NewModel::default() };
+        // The run may be another server's.
+        let one = tracking.create_logged_model(new("123")).await.unwrap();
+        assert_eq!(one.row.run.as_deref(), Some("123"));
+        let two = tracking.create_logged_model(new("124")).await.unwrap();
+        assert!(tracking.create_logged_model(new(&"x".repeat(300))).await.is_err());
+        let scopes = [Scope { name: "d".into(), digest: None }];
+        let found = async |filter: &str, scopes: &[Scope]| {
+            let search = Search { filter: filter.to_owned(), ..Search::default() };
+            let found = tracking.search_logged_models(&["0".to_owned()], &search, &[], scopes).await.unwrap();
+            found.items.into_iter().map(|model| model.row.id).collect::<Vec<_>>()
+        };
+        assert_eq!(found("", &[]).await.len(), 2);
+        assert!(found("", &scopes).await.is_empty());
+        let by_name = format!("name = '{}'", two.row.name);
+        assert!(found(&by_name, &scopes).await.is_empty());
+        assert_eq!(found(&by_name, &[]).await, [two.row.id.clone()]);
     }
 }

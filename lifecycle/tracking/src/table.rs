@@ -73,7 +73,7 @@ fn value(run: &Run, field: &Field) -> Value {
         Field::Param(key) => text(run.facts.params.get(key)),
         Field::Tag(key) => text(run.facts.tags.get(key)),
         Field::Attribute(attribute) => of_row(run, *attribute),
-        Field::Dataset(_) => Value::Null,
+        Field::Measured(_) | Field::Dataset(_) => Value::Null,
     }
 }
 

@@ -5,6 +5,7 @@
 //! told. Search reads traces and never their spans, unless a filter asks for spans.
 
 mod conventions;
+pub mod figures;
 pub mod preview;
 pub mod span;
 

@@ -4,11 +4,14 @@
 //! each takes first. There is no way past it: a `Router` comes out of [`Routes::behind`] alone, with the
 //! guard before every handler, before a wrong method too, and before a path that nobody knows.
 
-use axum::extract::DefaultBodyLimit;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::MethodRouter;
 use axum::{Json, Router};
 use serde_json::json;
@@ -19,6 +22,9 @@ use super::rule::Rule;
 
 /// How long a body may be unless a route says otherwise.
 pub const BODY: usize = 4 << 20;
+
+/// How long a body is listened to that nobody wants.
+const HEARD: Duration = Duration::from_secs(10);
 
 /// The handlers of one path, each with its rule.
 pub struct Verbs<S> {
@@ -143,15 +149,43 @@ pub fn closed(router: Router, door: &Door) -> Router {
 }
 
 /// What is no route: clients learn from it what a server cannot do, and do without.
-async fn unknown(uri: Uri) -> Response {
+async fn unknown(method: Method, OriginalUri(uri): OriginalUri, body: Body) -> Response {
+    heard(body).await;
+    if method == Method::GET && uri.path().contains("//") {
+        // Clients put a path after a root that ends in a slash; MLflow's server sends them on, too.
+        return on_with_single_slashes(&uri);
+    }
     let path: String = uri.path().chars().take(200).collect();
     no_route(StatusCode::NOT_FOUND, format!("No such endpoint: {path}"))
 }
 
+fn on_with_single_slashes(uri: &Uri) -> Response {
+    let mut to = String::with_capacity(uri.path().len());
+    for c in uri.path().chars() {
+        if c != '/' || !to.ends_with('/') {
+            to.push(c);
+        }
+    }
+    if let Some(query) = uri.query() {
+        to.push('?');
+        to.push_str(query);
+    }
+    // Always a path of this server: it begins with one slash.
+    Redirect::permanent(&to).into_response()
+}
+
 /// What is a route by another method.
-async fn wrong_method(method: Method, uri: Uri) -> Response {
+async fn wrong_method(method: Method, uri: Uri, body: Body) -> Response {
+    heard(body).await;
     let path: String = uri.path().chars().take(200).collect();
     no_route(StatusCode::METHOD_NOT_ALLOWED, format!("The endpoint {path} does not take {method}"))
+}
+
+/// Listens to a body that nobody wants, as far as one may be long and for a while: a connection that is
+/// closed on a client that is still sending keeps the answer from it, and from its next request.
+pub async fn heard(body: Body) {
+    // Either way it has been listened to for long enough.
+    let _ = tokio::time::timeout(HEARD, axum::body::to_bytes(body, BODY)).await;
 }
 
 fn no_route(status: StatusCode, message: String) -> Response {

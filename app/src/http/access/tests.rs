@@ -230,6 +230,23 @@ impl House {
             } },
             "resourceSpans": [{ "scopeSpans": [{ "spans": [span()] }] }],
         });
+        let more = json!({
+            // Traces here, and the living of experiments there.
+            "view_type": 1,
+            "metric_name": "trace_count",
+            "aggregations": [{ "aggregation_type": "COUNT" }],
+            "dimensions": ["trace_name"],
+            "filter_string1": "status = 'OK'",
+            "filter_string2": "name = 'ask'",
+            "query": format!(
+                "query {{ mlflowGetRun(input: {{runId: \"{run}\"}}) {{ run {{ info {{ runId }} }} }} \
+                 mlflowGetExperiment(input: {{experimentId: \"{experiment}\"}}) {{ experiment {{ name }} }} \
+                 mlflowListArtifacts(input: {{runId: \"{run}\"}}) {{ files {{ path }} }} \
+                 mlflowSearchRuns(input: {{experimentIds: [\"{experiment}\"]}}) {{ runs {{ info {{ runId }} }} }} \
+                 mlflowSearchModelVersions(input: {{}}) {{ modelVersions {{ name }} }} }}"
+            ),
+        });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         if !on.is_empty() {
             body["experiment_id"] = json!(experiment);
         }

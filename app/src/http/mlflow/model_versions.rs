@@ -14,7 +14,7 @@ use super::args::Args;
 use super::refusal::{Answer, Refusal};
 use super::registered_models::{check_tag, named, tags};
 use super::show_registry::{VersionShown, version};
-use super::sources;
+use super::sources::{self, Owner};
 use crate::http::access::Caller;
 
 const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
@@ -77,7 +77,10 @@ pub(super) async fn create(
     if prompt {
         sources::check_prompt(&source)?;
     } else {
-        let known = sources::check(&state, &caller, &source, model_id.is_some()).await?;
+        let known = {
+            let owner = Owner { run: run.as_deref(), model: model_id.as_deref() };
+            sources::check(&state, &caller, &source, owner).await?
+        };
         location = known.location;
         run = run.or(known.run);
         model = model.or(known.model);

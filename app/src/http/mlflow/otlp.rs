@@ -21,8 +21,10 @@ use serde_json::{Map, Value, json};
 
 use super::MlflowState;
 use super::args::PATIENCE;
+use super::bounds;
 use super::refusal::{Answer, Refusal};
 use crate::http::access::Caller;
+use crate::http::access::routes::heard;
 
 /// The largest export, before and after it is unpacked.
 const BODY: usize = 32 << 20;
@@ -51,16 +53,19 @@ pub(super) async fn export(
         value.map(|value| value.split(';').next().unwrap_or_default().trim().to_lowercase())
     };
     let Some(experiment) = text("x-mlflow-experiment-id") else {
+        heard(body).await;
         let detail = "The header x-mlflow-experiment-id is required".to_owned();
         return Refused(StatusCode::UNPROCESSABLE_ENTITY, detail).into();
     };
     if let Err(denied) = caller.experiment(&experiment) {
+        heard(body).await;
         return Refusal::from(denied).into_response();
     }
     let is_json = match text("content-type").as_deref() {
         Some("application/x-protobuf") => false,
         Some("application/json") => true,
         other => {
+            heard(body).await;
             return refused(format!(
                 "Invalid Content-Type: {}. Expected: application/x-protobuf or application/json",
                 other.unwrap_or("None")
@@ -75,6 +80,13 @@ pub(super) async fn export(
     // Up to tens of megabytes are unpacked and read here: not among those who wait for their turn.
     let read = tokio::task::spawn_blocking(move || {
         let body = unpacked(body, &coding)?;
+        if !(if is_json { bounds::json_fits(&body) } else { bounds::protobuf_fits(&body) }) {
+            let detail = format!(
+                "The export has more than {} spans, events, links, attributes and values: send it in parts",
+                bounds::THINGS
+            );
+            return Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
         if is_json { from_json(&body) } else { from_protobuf(&body) }
     });
     let spans = match read.await {

@@ -67,6 +67,11 @@ impl Refusal {
         Self { status, code, message: message.into() }
     }
 
+    /// What it says, for an answer that has several.
+    pub(super) fn into_message(self) -> String {
+        self.message
+    }
+
     /// A fault that is not the client's. Its cause is for the log, not for the wire.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL_ERROR", message: message.into() }

@@ -38,21 +38,29 @@ pub(super) fn check_prompt(source: &str) -> Answer<()> {
     Ok(())
 }
 
+/// The owner that a local path has to be within: the model that was named, or the run.
+pub(super) struct Owner<'a> {
+    pub(super) run: Option<&'a str>,
+    pub(super) model: Option<&'a str>,
+}
+
 /// Refuses a source that is no name of something that this server or its client can resolve.
 /// And one of what the caller may not see: whoever may read the version reads its files.
 pub(super) async fn check(
     state: &MlflowState,
     caller: &Caller,
     source: &str,
-    of_model: bool,
+    owner: Owner<'_>,
 ) -> Answer<Known> {
     let nothing = Known { location: None, model: None, run: None };
     let scheme = scheme(source);
     let path = match scheme.as_deref() {
         None | Some("file") => {
-            // Only in the root that the operator has named.
-            let place = state.tracking.roots().find(source).ok().flatten();
-            return of_place(state, caller, place.ok_or_else(|| local(source, of_model))?, source).await;
+            // Only in the root that the operator has named, and there among the files of the owner.
+            let refuse = || local(source, owner.model.is_some());
+            let place = local_place(state, source)
+                .filter(|place| owner.model.or(owner.run).is_some_and(|owner| place.owner == owner));
+            return of_place(state, caller, place.ok_or_else(refuse)?, source).await;
         }
         Some(_) => path(source).ok_or_else(|| relative(source))?,
     };
@@ -82,6 +90,22 @@ pub(super) async fn check(
             None => Err(bad(source)),
         },
     }
+}
+
+/// The place of a local path. Steps up are taken first, as a file system would without links: where they lead
+/// is what counts.
+fn local_place(state: &MlflowState, source: &str) -> Option<Place> {
+    let mut steps: Vec<&str> = Vec::new();
+    for step in source.split('/') {
+        match step {
+            ".." => {
+                steps.pop().filter(|step| !step.is_empty() && !step.contains('%'))?;
+            }
+            "." => {}
+            step => steps.push(step),
+        }
+    }
+    state.tracking.roots().find(&steps.join("/")).ok().flatten()
 }
 
 /// A place among the artifacts of a run or logged model that is here.
@@ -135,7 +159,9 @@ fn path(source: &str) -> Option<String> {
     };
     let path = path.trim_matches('/');
     let odd = path.split('/').any(|part| part == "." || part == "..");
-    (!odd && !path.is_empty()).then(|| format!("/{path}"))
+    // The proxy's whole tree has a name; nothing else has one without a path.
+    let named = !path.is_empty() || scheme(source).as_deref() == Some("mlflow-artifacts");
+    (!odd && named).then(|| format!("/{path}"))
 }
 
 fn short(source: &str) -> String {
@@ -188,7 +214,8 @@ mod tests {
             ("mlflow-artifacts:/a?b", None),
             ("mlflow-artifacts:/a#b", None),
             ("mlflow-artifacts:/a\\..\\b", None),
-            ("mlflow-artifacts:", None),
+            ("mlflow-artifacts:", Some("/")),
+            ("runs:", None),
         ] {
             assert_eq!(path(source).as_deref(), found, "{source}");
         }

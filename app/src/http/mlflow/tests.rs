@@ -67,7 +67,7 @@ impl House {
 
     /// Sends JSON to a path below the prefix; the status and the JSON that comes back.
     async fn call(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
-        let path = if path.starts_with("/api") { path.to_owned() } else { format!("/api/2.0/mlflow/{path}") };
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/api/2.0/mlflow/{path}") };
         let request = self.request(method, &path).header(header::CONTENT_TYPE, "application/json");
         let response = self.send(request.body(Body::from(body.to_string())).unwrap()).await;
         let status = response.status();
@@ -707,3 +707,45 @@ async fn a_metric_says_what_it_was_measured_of_wherever_it_is_shown() {
 }
 
 mod search;
+
+#[tokio::test]
+async fn a_query_is_answered_as_the_routes_would() {
+    let house = House::new(Mode::Open).await;
+    let run = house.run().await;
+    for (key, value) in [("a", json!(1.5)), ("nan", json!("NaN"))] {
+        house
+            .ok(
+                "POST",
+                "runs/log-metric",
+                json!({ "run_id": run, "key": key, "value": value, "timestamp": 7 }),
+            )
+            .await;
+    }
+    house.ok("POST", "registered-models/create", json!({ "name": "m" })).await;
+    let version = json!({ "name": "m", "source": format!("runs:/{run}/x"), "run_id": run });
+    house.ok("POST", "model-versions/create", version).await;
+    let ask = async |query: &str| house.ok("POST", "/graphql", json!({ "query": query })).await;
+    let found = ask(&format!(
+        "query q {{ mlflowGetRun(input: {{runId: \"{run}\"}}) {{ run {{ info {{ status }} experiment {{ name }} \
+         modelVersions {{ name }} data {{ metrics {{ key value timestamp }} params {{ key }} }} }} }} }}"
+    ))
+    .await;
+    assert_eq!(
+        found,
+        json!({ "errors": null, "data": { "mlflowGetRun": { "run": {
+        "info": { "status": "RUNNING" }, "experiment": { "name": "Default" }, "modelVersions": [{ "name": "m" }],
+        "data": { "params": [], "metrics": [
+            { "key": "a", "value": 1.5, "timestamp": "7" }, { "key": "nan", "value": null, "timestamp": "7" },
+        ] },
+    } } } })
+    );
+    let found =
+        ask("mutation { x: mlflowSearchRuns(input: {experimentIds: [\"0\"]}) { runs { info { runId } } } }")
+            .await;
+    assert_eq!(found["data"]["x"]["runs"], json!([{ "info": { "runId": run } }]));
+    let found =
+        ask("{ mlflowGetExperiment(input: {experimentId: \"77\"}) { experiment { name } } nothing }").await;
+    assert_eq!(found["data"], json!({ "mlflowGetExperiment": null, "nothing": null }));
+    assert_eq!(found["errors"][0], "No Experiment with id=77 exists");
+    assert!(ask("{ ...all }").await["errors"][0].as_str().unwrap().starts_with("Syntax Error"));
+}

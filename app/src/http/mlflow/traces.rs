@@ -230,7 +230,7 @@ pub(super) async fn artifact(
             let spans: Vec<Value> = whole.spans.iter().map(show::span_of_file).collect();
             let headers = [
                 (header::CONTENT_TYPE, "application/octet-stream"),
-                (header::CONTENT_DISPOSITION, "attachment; filename=\"traces.json\""),
+                (header::CONTENT_DISPOSITION, "attachment; filename=traces.json"),
             ];
             Ok((headers, json!({ "spans": spans }).to_string()).into_response())
         }

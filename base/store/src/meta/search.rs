@@ -83,6 +83,8 @@ pub enum Field {
     Attribute(Attribute),
     /// The newest value of a metric; with scopes only those measured on one of these datasets.
     Metric(String, Vec<Scope>),
+    /// Any metric that was measured on one of these datasets; it is there or not, and orders nothing.
+    Measured(Vec<Scope>),
     /// A parameter.
     Param(String),
     /// A tag.

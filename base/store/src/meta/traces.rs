@@ -5,6 +5,7 @@
 //! are one row. What a span is, and what a trace's row should say for it, is the tracking stage's to know.
 //! SQL that only SQLite has: `json_each` and `json_patch` (a merge after RFC 7396).
 
+mod measure;
 mod search;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use sqlx::{Row, SqliteConnection};
 use super::{Meta, decode, encode};
 use crate::Error;
 
+pub use measure::{Figure, Measure, Measured, Part, View};
 pub use search::{Condition, Field, Order, Query};
 
 /// A trace, without its spans.

@@ -232,6 +232,23 @@ impl Tracking {
         Ok(self.meta().record_artifact(&place.owner, artifact).await?)
     }
 
+    /// Writes a small file of a run's in the operator's folder, for those who reach it through this server
+    /// alone. What is written there is the clients' as all of that folder is: no row is made of it.
+    ///
+    /// # Errors
+    /// When the place is in no such folder, or cannot be written.
+    pub async fn put_in_folder(&self, place: &Place, bytes: Vec<u8>) -> Result<(), Error> {
+        let elsewhere = || Error::Elsewhere { path: place.full.clone() };
+        if place.tree != Tree::Folder {
+            return Err(elsewhere());
+        }
+        if place.path.is_empty() || !self.owns_artifacts(&place.owner).await? {
+            return Err(Error::NobodysPath { path: place.full.clone() });
+        }
+        let (files, full) = (self.files(place)?.cloned().ok_or_else(elsewhere)?, place.full.clone());
+        blocking(move || files.put(&full, &bytes)).await
+    }
+
     /// Takes a file or folder away from the artifacts; how many files there were.
     ///
     /// # Errors

@@ -2,7 +2,9 @@
 //!
 //! What goes through the proxy is among the objects, or plain files in the destination. A root that
 //! clients reach themselves (a folder, another server) comes from the operator alone: a request may name a
-//! place within it, and never another.
+//! place within it, and never another. Where that root is a folder, a request may also name a place below
+//! the folder that the server works in, as with MLflow: its clients find it there, and the server opens
+//! nothing of it.
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +25,8 @@ pub struct Roots {
 enum Root {
     /// A path within the proxy's tree.
     Proxy(String),
-    /// A folder, and whether it is written as a URI.
-    Folder(Files, bool),
+    /// A folder, and whether it is written as a URI; beside it the folder that the server works in.
+    Folder(Files, bool, PathBuf),
     /// Another server's URL.
     Elsewhere(String),
 }
@@ -65,7 +67,7 @@ impl Roots {
             }
             Some(("file", _)) => {
                 let path = file_path(root).ok_or_else(|| refuse("a file URI looks like file:///folder"))?;
-                Root::Folder(Files::open_to_read(&path)?, true)
+                Root::Folder(Files::open_to_read(&path)?, true, working.to_owned())
             }
             Some(("s3" | "gs" | "wasbs" | "abfss" | "hdfs" | "dbfs" | "ftp" | "sftp", _)) => {
                 return Err(refuse(BUCKET));
@@ -73,7 +75,7 @@ impl Roots {
             Some(_) => {
                 return Err(refuse("it is no path, and no mlflow-artifacts:, file:, http: or https: URI"));
             }
-            None => Root::Folder(Files::open_to_read(&working.join(root))?, false),
+            None => Root::Folder(Files::open_to_read(&working.join(root))?, false, working.to_owned()),
         };
         Ok(Self { root: read, ..self })
     }
@@ -100,8 +102,8 @@ impl Roots {
         match &self.root {
             Root::Proxy(path) if path.is_empty() => SCHEME.trim_end_matches('/').to_owned(),
             Root::Proxy(path) => format!("{SCHEME}{path}"),
-            Root::Folder(files, false) => files.root().to_string_lossy().trim_end_matches('/').to_owned(),
-            Root::Folder(files, true) => file_uri(files.root()),
+            Root::Folder(files, false, _) => files.root().to_string_lossy().trim_end_matches('/').to_owned(),
+            Root::Folder(files, true, _) => file_uri(files.root()),
             Root::Elsewhere(url) => url.clone(),
         }
     }
@@ -114,7 +116,7 @@ impl Roots {
     /// The folder that clients reach themselves.
     pub(crate) const fn folder(&self) -> Option<&Files> {
         match &self.root {
-            Root::Folder(files, _) => Some(files),
+            Root::Folder(files, ..) => Some(files),
             Root::Proxy(_) | Root::Elsewhere(_) => None,
         }
     }
@@ -139,7 +141,7 @@ impl Roots {
         }
         match &self.root {
             Root::Proxy(_) => None,
-            Root::Folder(files, _) => {
+            Root::Folder(files, ..) => {
                 let path = match split_scheme(uri) {
                     None if uri.starts_with('/') => PathBuf::from(uri),
                     Some(("file", _)) => file_path(uri)?,
@@ -157,16 +159,20 @@ impl Roots {
         }
     }
 
-    /// Refuses a location that a request gives and that is in none of the roots.
+    /// The location that a request gives, as it is kept: one that is in none of the roots is refused.
     ///
     /// # Errors
     /// When it has another scheme, a host, parameters, or leaves its root.
-    pub fn check_location(&self, location: &str) -> Result<(), Error> {
+    pub fn location(&self, location: &str) -> Result<String, Error> {
         let reason = "Artifacts are kept by this server: leave it out, or give mlflow-artifacts:/PATH or a \
                       place in the root that the server was started with";
         let refuse = || limits::invalid("artifact_location", location, reason);
+        if let (Root::Folder(_, _, working), Some(path)) = (&self.root, relative(location)) {
+            return Ok(working.join(path).to_string_lossy().into_owned());
+        }
         let (_, path) = self.resolve(location).ok_or_else(refuse)?;
-        clean(&path).map_err(|_| refuse()).map(drop)
+        clean(&path).map_err(|_| refuse())?;
+        Ok(location.to_owned())
     }
 
     /// The place of an owner's artifacts whose root is this URI.
@@ -200,6 +206,14 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let sound = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     sound.then_some((scheme, rest))
+}
+
+/// A relative path in which nothing can be read in two ways; nothing for any other text.
+fn relative(text: &str) -> Option<&str> {
+    let plain = |c: char| c.is_alphanumeric() || "/-._ ".contains(c);
+    let sound = |part: &str| part.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let text = text.strip_prefix("./").unwrap_or(text).trim_end_matches('/');
+    (text.chars().all(plain) && text.split('/').all(sound)).then_some(text)
 }
 
 /// The path of a `file:` URI on this machine.
@@ -317,16 +331,17 @@ mod tests {
         ];
         for location in &outside {
             for roots in [&open, &own, &http] {
-                assert!(roots.check_location(location).is_err(), "{location}");
+                let named = location == "relative" && roots.folder().is_some();
+                assert_eq!(roots.location(location).is_ok(), named, "{location}");
                 assert!(!matches!(roots.find(location), Ok(Some(_))), "{location}");
             }
         }
         for location in [shown.clone(), format!("{shown}/mine"), format!("file://{shown}/mine")] {
-            assert!(own.check_location(&location).is_ok(), "{location}");
-            assert!(open.check_location(&location).is_err(), "{location}");
+            assert!(own.location(&location).is_ok(), "{location}");
+            assert!(open.location(&location).is_err(), "{location}");
         }
-        assert!(http.check_location("http://art.example/root/mine").is_ok());
-        assert!(open.check_location("mlflow-artifacts:/mine").is_ok());
+        assert!(http.location("http://art.example/root/mine").is_ok());
+        assert!(open.location("mlflow-artifacts:/mine").is_ok());
 
         let found = own.find(&format!("file://{shown}/1/{RUN}/artifacts/model")).unwrap().unwrap();
         assert_eq!((found.owner.as_str(), found.path.as_str(), found.tree), (RUN, "model", Tree::Folder));

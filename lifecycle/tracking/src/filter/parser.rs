@@ -209,7 +209,7 @@ impl Parser {
 
     fn kind(&self, field: &Field) -> Kind {
         match field {
-            Field::Metric(..) => Kind::Number,
+            Field::Metric(..) | Field::Measured(_) => Kind::Number,
             Field::Attribute(attribute) if self.room.is_number(*attribute) == Some(true) => Kind::Whole,
             Field::Param(_) => Kind::Either,
             Field::Attribute(_)

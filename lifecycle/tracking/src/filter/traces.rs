@@ -1,6 +1,7 @@
 //! Filters and orders of traces: MLflow's grammar for them, and more, as with runs.
 //!
-//! Tests of spans that are joined by AND are of one span. `RLIKE` is not taken.
+//! Tests of spans that are joined by AND are of one span. `RLIKE` takes regular expressions of Rust's kind,
+//! which are those of Python but for what would make them slow: looking around and references back.
 
 use rondo_store::meta::search::{Comparison, Scalar, Test};
 use rondo_store::meta::traces::{Condition, Field, Order, SOURCE_RUN};
@@ -13,6 +14,8 @@ use crate::Error;
 const LENGTH: usize = 65_536;
 /// How long a pattern may be.
 const PATTERN: usize = 10_000;
+/// How many bytes a regular expression may be once it is made ready.
+const REGEX: usize = 1 << 20;
 /// How deep brackets may stand in each other.
 const DEPTH: usize = 40;
 /// How many tests a filter may have.
@@ -166,13 +169,27 @@ impl Parser {
                 return Ok(if negated { Condition::Not(Box::new(test)) } else { test });
             }
         }
+        if self.keyword("rlike") {
+            let at = self.at();
+            let pattern = match self.value(false)? {
+                Scalar::Text(pattern) if !number => pattern,
+                _ => return Err(self.error(at, "RLIKE is for text only")),
+            };
+            if let Err(reason) = regex::RegexBuilder::new(&pattern).size_limit(REGEX).build() {
+                let reason = reason.to_string();
+                let reason = reason.lines().last().unwrap_or_default();
+                return Err(self.error(at, &format!("no regular expression: {reason}")));
+            }
+            let test = Condition::Matches(field, pattern);
+            return Ok(if negated { Condition::Not(Box::new(test)) } else { test });
+        }
         let comparison = match self.tokens.next_if(|spot| matches!(spot.token, Token::Operator(_))) {
             Some(Spot { token: Token::Operator(text), .. }) if !negated => comparison(text),
             Some(_) | None => None,
         };
         let Some(comparison) = comparison else {
             let expected =
-                "expected one of =, !=, <, <=, >, >=, LIKE, ILIKE, IN, NOT IN, IS NULL, IS NOT NULL";
+                "expected one of =, !=, <, <=, >, >=, LIKE, ILIKE, RLIKE, IN, NOT IN, IS NULL, IS NOT NULL";
             return Err(self.error(at, expected));
         };
         if !number && !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
@@ -307,7 +324,7 @@ fn attribute(name: &str) -> Option<Field> {
 
 /// Puts each test of a span where it is of one span: those in one AND are of the same.
 fn of_spans(condition: Condition) -> Condition {
-    let is_of_span = |part: &Condition| matches!(part, Condition::Test(field, _) if field.is_of_span());
+    let is_of_span = |part: &Condition| matches!(part, Condition::Test(field, _) | Condition::Matches(field, _) if field.is_of_span());
     match condition {
         Condition::All(parts) => {
             let (spans, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_of_span);
@@ -348,6 +365,7 @@ mod tests {
             "span.name = 'a' AND span.attributes.`x y` ILIKE '%z%'",
             "trace.text LIKE '%x%'",
             "prompt = 'p/1'",
+            "name RLIKE '^a.*z$' AND span.name NOT RLIKE '(?i)x|y'",
         ] {
             assert!(parse(text).is_ok(), "{text}: {:?}", parse(text));
         }
@@ -375,7 +393,9 @@ mod tests {
             ("status > 'OK'", 8),
             ("timestamp_ms > 'x'", 16),
             ("timestamp_ms LIKE '1%'", 14),
-            ("name RLIKE 'x'", 6),
+            ("name RLIKE '('", 12),
+            ("name RLIKE 'a(?=b)'", 12),
+            ("timestamp_ms RLIKE '1'", 20),
             ("status = OK", 10),
         ] {
             match parse(text) {

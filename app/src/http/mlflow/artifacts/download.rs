@@ -13,6 +13,8 @@ use rondo_tracking::artifacts::keep::Held;
 use rondo_tracking::artifacts::{self, Place};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
+use rondo_core::access::Right;
+
 use super::range::{Asked, asked};
 use crate::http::access::Caller;
 use crate::http::mlflow::MlflowState;
@@ -77,7 +79,16 @@ pub(in crate::http::mlflow) async fn of_version(
             let row = state.tracking.run_row(run).await?;
             state.tracking.place_of_run(&row, below).await?
         }
-        None => state.tracking.roots().find(&root)?.ok_or_else(missing)?,
+        None => match state.tracking.roots().find(&root)? {
+            Some(place) => place,
+            None => {
+                // What is nobody's in the proxy's tree; two slashes would be another host.
+                let below = root.strip_prefix("mlflow-artifacts:").filter(|below| !below.starts_with("//"));
+                let place = artifacts::proxied(below.ok_or_else(missing)?.trim_matches('/'))?;
+                caller.artifacts_for(Right::Read, &place.owner).await?;
+                place
+            }
+        },
     };
     send(&state, &root.join(&path), &headers).await
 }

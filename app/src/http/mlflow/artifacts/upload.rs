@@ -12,7 +12,7 @@ use futures::StreamExt;
 use rondo_core::Digest;
 use rondo_store::parts::PartUpload;
 use rondo_tracking::artifacts::keep::{Received, Receiving};
-use rondo_tracking::artifacts::{self, Place};
+use rondo_tracking::artifacts::{self, Place, Tree};
 use serde_json::{Value, json};
 
 use super::checks::Checks;
@@ -68,6 +68,10 @@ pub(in crate::http::mlflow) async fn by_run(
     }
     let row = state.tracking.run_row(&run).await?;
     let place = state.tracking.place_of_run(&row, &path).await?;
+    if place.tree == Tree::Folder {
+        state.tracking.put_in_folder(&place, body.to_vec()).await?;
+        return Ok(Json(json!({})).into_response());
+    }
     take(&state, place, Request::from_parts(head, Body::from(body))).await
 }
 

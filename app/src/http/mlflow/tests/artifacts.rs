@@ -194,6 +194,9 @@ async fn a_root_of_the_operators_is_the_only_place_outside_that_a_request_may_na
         (format!("{root}/mine"), 200),
         (format!("file://{root}/mine"), 200),
         ("mlflow-artifacts:/mine".to_owned(), 200),
+        ("a/folder of mine".to_owned(), 200),
+        ("../mine".to_owned(), 400),
+        ("a/../../mine".to_owned(), 400),
         (format!("{root}/../canary"), 400),
         (folder.path().display().to_string(), 400),
         ("file:///etc".to_owned(), 400),
@@ -205,16 +208,19 @@ async fn a_root_of_the_operators_is_the_only_place_outside_that_a_request_may_na
         assert_eq!(found.as_u16(), status, "{location}: {answer}");
     }
     house.ok("POST", "registered-models/create", json!({ "name": "m" })).await;
-    for (source, status) in [
-        (format!("{at}/model"), 200),
-        (format!("file://{at}/model"), 200),
-        (format!("runs:/{run}/model"), 200),
-        (format!("{at}/../../../canary"), 400),
-        (root.clone(), 400),
-        (format!("runs:/{run}/../../x"), 400),
-        ("file:///etc".to_owned(), 400),
+    for (source, owner, status) in [
+        (format!("{at}/model"), run.as_str(), 200),
+        (format!("file://{at}/model"), &run, 200),
+        (format!("runs:/{run}/model"), "", 200),
+        (format!("{at}/x/../model/."), &run, 200),
+        (format!("{at}/model"), "", 400),
+        (format!("{at}/model"), "0123456789abcdef0123456789abcdef", 400),
+        (format!("{at}/../../../canary"), &run, 400),
+        (root.clone(), &run, 400),
+        (format!("runs:/{run}/../../x"), &run, 400),
+        ("file:///etc".to_owned(), &run, 400),
     ] {
-        let said = json!({ "name": "m", "source": source });
+        let said = json!({ "name": "m", "source": source, "run_id": owner });
         let (found, answer) = house.call("POST", "model-versions/create", said).await;
         assert_eq!(found.as_u16(), status, "{source}: {answer}");
     }
@@ -247,4 +253,18 @@ async fn below_a_prefix_everything_is_below_it() {
     let path = url.strip_prefix("https://127.0.0.1:5000").unwrap();
     assert!(path.starts_with("/ml/flow/api/"), "{path}");
     assert_eq!(below.put(path, &[], "x").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_path_with_slashes_in_a_row_leads_to_the_one_without() {
+    let house = House::new(Mode::Open).await;
+    for (path, to) in
+        [("//get-artifact?path=a//b", "/get-artifact?path=a//b"), ("//evil.example//x", "/evil.example/x")]
+    {
+        let (status, headers, _) = house.fetch(path, &[]).await;
+        assert_eq!(
+            (status, headers[header::LOCATION].to_str().unwrap()),
+            (StatusCode::PERMANENT_REDIRECT, to)
+        );
+    }
 }

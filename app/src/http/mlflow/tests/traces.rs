@@ -113,7 +113,7 @@ async fn spans_come_back_as_they_were_exported() {
     assert_eq!(many["traces"], json!([answer["trace"]]));
     let file = format!("/ajax-api/3.0/mlflow/get-trace-artifact?request_id={ID}");
     let file = house.send(house.request("GET", &file).body(Body::empty()).unwrap()).await;
-    assert_eq!(file.headers()[header::CONTENT_DISPOSITION], "attachment; filename=\"traces.json\"");
+    assert_eq!(file.headers()[header::CONTENT_DISPOSITION], "attachment; filename=traces.json");
     let file: Value = serde_json::from_slice(&bytes(file).await).unwrap();
     assert_eq!(file["spans"][0]["attributes"]["mlflow.spanInputs"], "{\"x\": 1}");
     assert_eq!(file["spans"][0]["parent_span_id"], Value::Null);
@@ -355,4 +355,72 @@ async fn what_is_no_trace_is_the_clients_fault() {
         let (status, _) = house.call("POST", "traces/delete-traces", wrong).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
     }
+}
+
+#[tokio::test]
+async fn figures_are_counted_in_groups_and_filters_compared() {
+    let house = House::new(Mode::Open).await;
+    for (number, (state, env)) in [("OK", "prod"), ("OK", "prod"), ("ERROR", "dev")].into_iter().enumerate() {
+        let tags = json!({ "env": env, "mlflow.traceName": "ask" });
+        let more =
+            json!({ "state": state, "tags": tags, "execution_duration": format!("0.{}s", number + 1) });
+        house.ok("POST", TRACES, trace(&format!("tr-{number:032x}"), more)).await;
+    }
+    let ask = |more: Value| {
+        let mut body = json!({ "experiment_ids": ["0"], "view_type": "TRACES", "metric_name": "trace_count",
+            "aggregations": [{ "aggregation_type": "COUNT" }], "dimensions": ["trace_status"] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let point = |dimensions: Value, values: Value| json!({ "metric_name": "trace_count", "dimensions": dimensions, "values": values });
+    let path = format!("{TRACES}/metrics");
+    let counted = house.ok("POST", &path, ask(json!({}))).await;
+    assert_eq!(
+        counted["data_points"],
+        json!([
+            point(json!({ "trace_status": "ERROR" }), json!({ "COUNT": 1.0 })),
+            point(json!({ "trace_status": "OK" }), json!({ "COUNT": 2.0 })),
+        ])
+    );
+    let only = ask(json!({ "filters": ["trace.tag.env = 'prod'"] }));
+    let counted = house.ok("POST", &path, only).await;
+    assert_eq!(counted["data_points"].as_array().unwrap().len(), 1);
+    let latency = ask(json!({ "metric_name": "latency", "dimensions": ["trace_name"], "aggregations": [
+        { "aggregation_type": "AVG" }, { "aggregation_type": "PERCENTILE", "percentile_value": 25 }] }));
+    let found = house.ok("POST", &path, latency).await;
+    assert_eq!(found["data_points"][0]["values"], json!({ "AVG": 200.0, "P25.0": 150.0 }));
+    house.export_spans(json!([span("0000000000000001", "", json!([]))])).await;
+    house.export_spans(json!([span("0000000000000001", "", json!([]))])).await;
+    let spans =
+        ask(json!({ "view_type": "SPANS", "metric_name": "span_count", "dimensions": ["span_name"] }));
+    let found = house.ok("POST", &path, spans).await;
+    assert_eq!(found["data_points"][0]["values"], json!({ "COUNT": 1.0 }), "a span that came twice is one");
+    for odd in [
+        json!({ "view_type": "NONE" }),
+        json!({ "metric_name": "x" }),
+        json!({ "dimensions": ["span_name"] }),
+        json!({ "aggregations": [{ "aggregation_type": "SUM" }] }),
+        json!({ "filters": ["x"] }),
+        json!({ "time_interval_seconds": 60 }),
+        json!({ "max_results": 0 }),
+    ] {
+        let (status, answer) = house.call("POST", &path, ask(odd.clone())).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{odd}: {answer}");
+    }
+    let compare = json!({ "experiment_ids": ["0"], "filter_string1": "tags.env = 'prod'",
+        "filter_string2": "status RLIKE '^OK?$'", "base_filter": "name = 'ask'" });
+    let found = house.ok("POST", &format!("{TRACES}/calculate-filter-correlation"), compare).await;
+    assert_eq!((&found["filter1_count"], &found["joint_count"]), (&json!(2), &json!(2)));
+    assert_eq!(found["total_count"], 3);
+    assert!((found["npmi"].as_f64().unwrap() - 1.0).abs() < 1e-12, "{found}");
+}
+
+#[tokio::test]
+async fn an_export_of_more_than_can_be_held_is_refused_before_it_is_read() {
+    let house = House::new(Mode::Open).await;
+    let pair = json!({ "key": "", "value": {} }).to_string();
+    let spans = format!("[{{\"attributes\": [{}]}}]", vec![pair; 500_000].join(","));
+    let body = format!("{{\"resourceSpans\": [{{\"scopeSpans\": [{{\"spans\": {spans}}}]}}]}}");
+    let headers = [("content-type", "application/json"), ("x-mlflow-experiment-id", "0")];
+    assert_eq!(house.export(&headers, body).await, StatusCode::PAYLOAD_TOO_LARGE);
 }

@@ -103,8 +103,16 @@ impl Sql {
                     _ => format!("x.is_nan = 0 AND {predicate}"),
                 }
             }),
+            Field::Measured(scopes) => self.measured(scopes, test),
             Field::Dataset(part) => self.dataset(*part, test),
         }
+    }
+
+    fn measured(&mut self, scopes: &[Scope], test: &Test) -> String {
+        let Some(side) = self.room.metrics() else { return "1 = 0".to_owned() };
+        let rows = format!("FROM {} x WHERE {}{}", side.table, self.join(&side), self.scope(scopes));
+        let is = if *test == Test::Absent { "IS NULL" } else { "IS NOT NULL" };
+        format!("(SELECT 1 {rows} LIMIT 1) {is}")
     }
 
     fn dataset(&mut self, part: DatasetPart, test: &Test) -> String {
@@ -242,7 +250,7 @@ impl Sql {
                     key(format!("COALESCE((SELECT x.value {newest}), 0.0)"), Kind::Real, descending),
                 ]
             }
-            Field::Dataset(_) => Vec::new(),
+            Field::Measured(_) | Field::Dataset(_) => Vec::new(),
         }
     }
 

@@ -184,7 +184,7 @@ fn holds(condition: &Condition, run: &Plain) -> bool {
                     };
                     value(test, compare, None, false)
                 }),
-                Field::Attribute(_) | Field::Dataset(_) => unreachable!("not made here"),
+                Field::Attribute(_) | Field::Measured(_) | Field::Dataset(_) => unreachable!("not made here"),
             }
         }
     }
@@ -220,7 +220,7 @@ fn by(order: &Order, a: &Plain, b: &Plain) -> Ordering {
             ranked(Some(a.row.started), Some(b.row.started), descending, Ord::cmp)
         }
         Field::Attribute(Attribute::Ended) => ranked(a.row.ended, b.row.ended, descending, Ord::cmp),
-        Field::Attribute(_) | Field::Dataset(_) => unreachable!("not made here"),
+        Field::Attribute(_) | Field::Measured(_) | Field::Dataset(_) => unreachable!("not made here"),
     }
 }
 

@@ -88,6 +88,8 @@ pub enum Condition {
     Span(Box<Condition>),
     /// A test.
     Test(Field, Test),
+    /// The field has a part that is as a regular expression says, which must be one.
+    Matches(Field, String),
 }
 
 /// One key of an order. What lacks the field comes last.
@@ -143,6 +145,31 @@ impl Meta {
         };
         let items = rows.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Some(Page { items, next }))
+    }
+}
+
+impl Meta {
+    /// How many traces of these experiments match.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count_traces(&self, experiments: Vec<i64>, filter: Condition) -> Result<u64, Error> {
+        let mut sql = Sql::default();
+        let experiments = sql.list(serde_json::json!(experiments));
+        let condition = sql.condition(&filter);
+        let text =
+            format!("SELECT COUNT(*) FROM trace r WHERE r.experiment IN {experiments} AND {condition}");
+        // As above.
+        let mut statement = sqlx::query_scalar(sqlx::AssertSqlSafe(text));
+        for value in sql.binds {
+            statement = match value {
+                Scalar::Int(value) => statement.bind(value),
+                Scalar::Real(value) => statement.bind(value),
+                Scalar::Text(value) => statement.bind(value),
+            };
+        }
+        let count: i64 = statement.fetch_one(self.readers()).await?;
+        Ok(count.unsigned_abs())
     }
 }
 
@@ -316,7 +343,14 @@ impl Sql {
                 "EXISTS (SELECT 1 FROM trace_spans s, json_each(s.spans) x WHERE s.trace = r.id AND {})",
                 self.condition(inner)
             ),
-            Condition::Test(field, test) => self.test(field, test),
+            Condition::Test(field, test) => {
+                self.test(field, Some(test), &mut |sql, column| sql.predicate(column, test))
+            }
+            // SQLite's word for it; PostgreSQL's is `~`.
+            Condition::Matches(field, pattern) => self.test(field, None, &mut |sql, column| {
+                let pattern = sql.text(pattern);
+                format!("{column} REGEXP {pattern}")
+            }),
         }
     }
 
@@ -328,10 +362,15 @@ impl Sql {
         format!("({})", parts.join(with))
     }
 
-    fn test(&mut self, field: &Field, test: &Test) -> String {
+    fn test(
+        &mut self,
+        field: &Field,
+        test: Option<&Test>,
+        predicate: &mut dyn FnMut(&mut Self, &str) -> String,
+    ) -> String {
         if let Some(column) = self.column(field) {
             // `IS TRUE`, so that what is unknown is false and its negation true.
-            return format!("({}) IS TRUE", self.predicate(&column, test));
+            return format!("({}) IS TRUE", predicate(self, &column));
         }
         let (from, value) = match field {
             Field::Run => ("trace_run x WHERE x.trace = r.id".to_owned(), "x.run"),
@@ -352,9 +391,9 @@ impl Sql {
             _ => return "1 = 0".to_owned(),
         };
         let predicate = match test {
-            Test::Absent => return format!("NOT EXISTS (SELECT 1 FROM {from})"),
-            Test::Present => "1 = 1".to_owned(),
-            _ => self.predicate(value, test),
+            Some(Test::Absent) => return format!("NOT EXISTS (SELECT 1 FROM {from})"),
+            Some(Test::Present) => "1 = 1".to_owned(),
+            Some(_) | None => predicate(self, value),
         };
         format!("EXISTS (SELECT 1 FROM {from} AND {predicate})")
     }

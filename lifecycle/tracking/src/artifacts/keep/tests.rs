@@ -114,7 +114,7 @@ async fn what_was_kept_before_there_was_a_destination_is_still_there() {
 }
 
 #[tokio::test]
-async fn a_root_of_the_operators_is_read_and_never_written() {
+async fn a_root_of_the_operators_is_read_and_written_by_a_pages_upload_alone() {
     let folder = tempfile::tempdir().unwrap();
     let roots = Roots::default().with_root("root", folder.path()).unwrap();
     let (_store, tracking) = tracking(roots).await;
@@ -133,6 +133,17 @@ async fn a_root_of_the_operators_is_read_and_never_written() {
     assert!(tracking.artifact(&root.join("leak")).await.is_err());
     assert!(matches!(tracking.receive_artifact(&root.join("y")).await, Err(Error::Elsewhere { .. })));
     assert!(matches!(tracking.delete_artifacts(&root.join("sub")).await, Err(Error::Elsewhere { .. })));
+
+    tracking.put_in_folder(&root.join("up/y"), b"1".to_vec()).await.unwrap();
+    tracking.put_in_folder(&root.join("up/y"), b"2".to_vec()).await.unwrap();
+    assert_eq!(text(&tracking, &root.join("up/y")).await, "2");
+    assert_eq!(std::fs::read_dir(format!("{}/up", run.artifact_uri)).unwrap().count(), 1);
+    for odd in ["leak/z", "sub", ""] {
+        assert!(tracking.put_in_folder(&root.join(odd), b"3".to_vec()).await.is_err(), "{odd}");
+    }
+    tracking.put_in_folder(&root.join("leak"), b"4".to_vec()).await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("canary")).unwrap(), b"secret");
+    assert!(tracking.put_in_folder(&proxied("x").unwrap(), b"5".to_vec()).await.is_err());
 
     // Started without that root, the server does not read there any more.
     let without = tracking.clone().with_roots(Roots::default());
