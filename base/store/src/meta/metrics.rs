@@ -246,7 +246,7 @@ fn append(script: &mut Script, groups: &[Group<'_>]) -> Result<(), sqlx::Error> 
     Ok(())
 }
 
-fn newer(a: &Point, b: &Point) -> Ordering {
+pub(super) fn newer(a: &Point, b: &Point) -> Ordering {
     (a.step, a.timestamp).cmp(&(b.step, b.timestamp)).then(stored(a.value).total_cmp(&stored(b.value)))
 }
 
@@ -261,7 +261,7 @@ pub(super) const fn stored(value: f64) -> f64 {
 }
 
 /// A value as JSON shows it: NaN as text, infinities as the greatest finite numbers.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     if value.is_nan() { "\"NaN\"".to_owned() } else { format!("{:?}", value.clamp(f64::MIN, f64::MAX)) }
 }
 

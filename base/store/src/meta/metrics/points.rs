@@ -9,7 +9,7 @@
 use super::{Logged, Point};
 
 /// A frame of these points.
-pub(super) fn frame(points: &[Point], context: i64) -> Vec<u8> {
+pub(in crate::meta) fn frame(points: &[Point], context: i64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 + points.len() * 12);
     // An unsigned context: numbers of rows begin with 1.
     let marked = u64::from(context != 0);
