@@ -4,6 +4,8 @@
 //! held between pages. Columns and tables that a release does not have yet are taken for empty. The SQL is
 //! SQLite's alone (`pragma_table_info`, `json_each`): the file is.
 
+mod traces;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub struct MlflowDb {
     columns: HashMap<String, HashSet<String>>,
     last_run: Option<String>,
     last_model: Option<String>,
+    last_trace: Option<String>,
 }
 
 impl MlflowDb {
@@ -63,7 +66,14 @@ impl MlflowDb {
                 return Err(Error::NotMlflow { path: path.to_owned(), table });
             }
         }
-        Ok(Self { path: path.to_owned(), connection, columns, last_run: None, last_model: None })
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            columns,
+            last_run: None,
+            last_model: None,
+            last_trace: None,
+        })
     }
 
     /// How much there is.

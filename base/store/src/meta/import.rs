@@ -5,6 +5,7 @@
 //! everything too.
 
 mod series;
+mod traces;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -24,6 +25,7 @@ use super::{Meta, encode};
 use crate::Error;
 use crate::foreign::{Pairs, RunInput};
 pub use series::ImportedSeries;
+pub use traces::ImportedTrace;
 
 /// Rows of one statement: SQLite and PostgreSQL take at least four values each of so many.
 const ROWS: usize = 1000;

@@ -9,6 +9,7 @@ mod models;
 mod registered;
 mod runs;
 mod series;
+mod traces;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::Source;
 use super::report::{Kind, Report};
 use super::roots::Roots;
 use crate::{Error, Tracking};
+use files::Files;
 
 /// How an import is done.
 pub struct Options {
@@ -59,11 +61,8 @@ pub async fn import<S: Source>(
     importer.runs(source, outline).await?;
     importer.logged_models(source).await?;
     importer.registered(source).await?;
-    if outline.traces > 0 {
-        importer.report.of(Kind::Traces).found = outline.traces;
-        let (name, reason) = (format!("{} trace(s)", outline.traces), "traces stay where they are");
-        importer.report.skip(Kind::Traces, outline.traces, name, reason);
-    }
+    importer.traces(source, outline.traces).await?;
+    importer.webhooks(source).await?;
     importer.faults(source);
     Ok(importer.report)
 }

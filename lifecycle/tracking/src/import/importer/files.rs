@@ -20,10 +20,10 @@ const MODEL_HISTORY: &str = "mlflow.log-model.history";
 
 /// Files to be stored among an owner's artifacts.
 pub(super) struct Files {
-    owner: String,
-    folder: PathBuf,
+    pub(super) owner: String,
+    pub(super) folder: PathBuf,
     /// Whether a file of the same size is read all the same.
-    reread: bool,
+    pub(super) reread: bool,
 }
 
 impl Importer<'_> {
