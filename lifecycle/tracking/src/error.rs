@@ -196,14 +196,6 @@ pub enum Error {
         /// What was expected.
         reason: String,
     },
-    /// What a list has of a run is no list.
-    #[error("what is listed of run `{id}` cannot be read: {reason}")]
-    Listed {
-        /// The run.
-        id: String,
-        /// Why.
-        reason: serde_json::Error,
-    },
     /// A page token that this search has not given.
     #[error("invalid page token: {reason}")]
     PageToken {
@@ -313,7 +305,6 @@ impl Explain for Error {
             | Self::Elsewhere { .. }
             | Self::Path { .. } => Code::ValueInvalid,
             Self::RunNotFound { .. } => Code::RunNotFound,
-            Self::Listed { .. } => Code::Corrupt,
             Self::TagNotFound { .. }
             | Self::ModelTagNotFound { .. }
             | Self::ArtifactNotFound { .. }
@@ -352,7 +343,6 @@ impl Explain for Error {
             | Self::ExperimentDeleted { .. }
             | Self::RunNotFound { .. }
             | Self::RunDeleted { .. }
-            | Self::Listed { .. }
             | Self::StepRun { .. }
             | Self::TagNotFound { .. }
             | Self::ModelTagNotFound { .. }

@@ -96,7 +96,7 @@ struct Logged {
 impl Logged {
     fn read(listed: &ListedRun) -> Result<Self, Error> {
         let run = &listed.run;
-        let of = |list: &str| by_key(list).map_err(|reason| Error::Listed { id: run.id.clone(), reason });
+        let of = |list: &str| by_key(list).map_err(|source| unreadable(&run.id, source));
         Ok(Self { metrics: of(&run.metrics)?, params: of(&run.params)?, tags: of(&run.tags)? })
     }
 
@@ -111,6 +111,10 @@ impl Logged {
             Field::Dataset(_) => Value::Null,
         }
     }
+}
+
+fn unreadable(run: &str, source: serde_json::Error) -> Error {
+    rondo_store::Error::Record { kind: "list of run", name: run.to_owned(), source }.into()
 }
 
 fn by_key(list: &str) -> Result<HashMap<String, Value>, serde_json::Error> {

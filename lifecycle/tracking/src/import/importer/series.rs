@@ -6,6 +6,7 @@ use rondo_core::RunId;
 use rondo_store::foreign::Series;
 use rondo_store::meta::import::ImportedSeries;
 use rondo_store::meta::metrics::Point;
+use tokio::task::JoinHandle;
 
 use super::{Importer, Incoming, State, finite};
 use crate::Error;
@@ -13,6 +14,17 @@ use crate::import::{Kind, Source};
 
 /// Points that are held before they are written.
 const HELD: usize = 200_000;
+
+/// Series that are being written.
+type Writing = JoinHandle<Result<(), rondo_store::Error>>;
+
+/// Waits until what is being written is.
+async fn written(writing: &mut Option<Writing>) -> Result<(), Error> {
+    match writing.take() {
+        Some(writing) => Ok(writing.await.map_err(|_| rondo_store::Error::Closed)??),
+        None => Ok(()),
+    }
+}
 
 impl Importer<'_> {
     pub(super) async fn histories<S: Source>(
@@ -22,6 +34,7 @@ impl Importer<'_> {
     ) -> Result<(), Error> {
         let mut held = Vec::new();
         let mut points = 0;
+        let mut writing = None;
         for run in page {
             if run.state == State::Here || self.options.dry_run {
                 self.count(Kind::MetricPoints, run.state, run.run.points, run.run.points);
@@ -49,11 +62,19 @@ impl Importer<'_> {
                 points,
             }));
             if points >= HELD {
-                self.meta().import_series(std::mem::take(&mut held)).await?;
+                written(&mut writing).await?;
+                writing = Some(self.write(std::mem::take(&mut held)));
                 points = 0;
             }
         }
-        Ok(self.meta().import_series(held).await?)
+        written(&mut writing).await?;
+        written(&mut Some(self.write(held))).await
+    }
+
+    /// Writes series while the next ones are read.
+    fn write(&self, series: Vec<ImportedSeries>) -> Writing {
+        let meta = self.meta().clone();
+        tokio::spawn(async move { meta.import_series(series).await })
     }
 
     async fn leave_out_known(&self, run: RunId, series: &mut [Series]) -> Result<(), Error> {
