@@ -24,3 +24,8 @@ CREATE TRIGGER pack_card_gone AFTER DELETE ON run_card
 CREATE TRIGGER pack_run_changed AFTER UPDATE OF experiment, name ON run
     WHEN OLD.pack IS NOT NULL AND (OLD.name <> NEW.name OR OLD.experiment <> NEW.experiment)
     BEGIN UPDATE run SET pack = NULL WHERE id = NEW.id; END;
+
+-- Beside the many runs of clients there are few of any other kind, and few that are below another.
+CREATE INDEX run_by_kind ON run (kind, started DESC, id) WHERE kind <> 'client';
+DROP INDEX run_by_parent;
+CREATE INDEX run_by_parent ON run (parent) WHERE parent IS NOT NULL;
