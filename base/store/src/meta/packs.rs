@@ -83,9 +83,10 @@ impl Meta {
 
 async fn pack(conn: &mut SqliteConnection, experiment: i64, least: usize) -> Result<bool, Error> {
     let bare: String = sqlx::query(
-        "SELECT json_group_array(id) FROM (SELECT r.id FROM run r INDEXED BY run_unpacked
+        "SELECT json_group_array(id) FROM (SELECT r.id,
+         NOT EXISTS (SELECT 1 FROM run_card c WHERE c.run = r.id) AS bare FROM run r INDEXED BY run_unpacked
          WHERE r.experiment = $1 AND r.pack IS NULL AND r.state IN ('FINISHED', 'FAILED', 'KILLED')
-         AND NOT EXISTS (SELECT 1 FROM run_card c WHERE c.run = r.id) LIMIT $2)",
+         LIMIT $2) WHERE bare",
     )
     .bind(experiment)
     .bind(RUNS as i64)
