@@ -31,6 +31,7 @@ def dump():
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("traced").experiment_id
     shown = []
+    # A client of a server does not read whether an expectation counts.
     for found in client.search_traces([experiment]):
         trace = client.get_trace(found.info.trace_id)
         info, spans = trace.info, []
@@ -38,7 +39,7 @@ def dump():
             spans.append([span.span_id, span.parent_id, span.name, span.start_time_ns, span.end_time_ns, str(span.status),
                           span.inputs, span.outputs, dict(span.attributes),
                           [[event.name, event.timestamp, dict(event.attributes)] for event in span.events]])
-        said = sorted([a.assessment_id, a.name, a.value, a.rationale, a.metadata, str(a.error), a.valid, a.overrides,
+        said = sorted([a.assessment_id, a.name, a.value, a.rationale, a.metadata, str(a.error), a.valid if a.feedback else None, a.overrides,
                        str(a.source), a.create_time_ms] for a in info.assessments)
         tags = {key: value for key, value in info.tags.items() if key != "mlflow.artifactLocation"}
         shown.append([info.trace_id, str(info.state), info.request_time, info.execution_duration, info.request_preview,
