@@ -127,6 +127,11 @@ def search(body):
 FILTERED = search({"filter": "metrics.m1 > 0.5 and params.p1 = 'x'", "order_by": ["metrics.m1 DESC"],
                    "max_results": 100})
 LISTED = search({"max_results": 1000})
+# Of the runs that `make_runs` makes, these find one in 1,875, one in 10,000 and one in 2,000.
+BY_TAGS = search({"filter": "params.p1 = 'x' and tags.t0 = 'v1' and tags.t1 = 'v2' and tags.t2 = 'v3' and tags.t3 = 'v0'",
+                  "max_results": 100})
+BY_PATTERN = search({"filter": "params.p0 LIKE '0.1234%'", "max_results": 100})
+BY_METRIC = search({"filter": "metrics.m1 > 0.9995", "max_results": 100})
 
 
 def history(client, experiment, seed, points):
@@ -244,13 +249,17 @@ class Server:
                 pass
         return kilobytes / 1024
 
-    def quiet(self):
-        """Waits until it has nothing of its own to do, and has answered once on many connections."""
-        for _ in range(30):
+    def settle(self, seconds=15):
+        """Waits until it has nothing of its own to do."""
+        for _ in range(seconds * 2):
             before = self.cpu()
             time.sleep(0.5)
             if self.cpu() - before < 0.05:
                 break
+
+    def quiet(self):
+        """Waits until it has nothing of its own to do, and has answered once on many connections."""
+        self.settle()
         for _ in range(8):
             client = self.client()
             run = client.run("0")
@@ -367,12 +376,19 @@ def measure(server, options, experiment=None):
         ("run of 5 tags, 10 params, 10 metrics, 4 clients", make_runs, 4, full, share),
         ("search, filtered and ordered, 100 rows", FILTERED, 1, full, 30),
         ("search, 1,000 rows", LISTED, 1, full, 8),
+        ("search by a parameter and four tags", BY_TAGS, 1, full, 20),
+        ("search by a parameter's pattern", BY_PATTERN, 1, full, 20),
+        ("search by a metric, newest first", BY_METRIC, 1, full, 20),
         (f"history of {options.points:,} points", history, 1, client.experiment(), options.points),
     ]
     figures = {}
     for name, work, clients, where, stop in plan:
         if options.only and not any(word in name for word in options.only.split(",")):
             continue
+        if work in (BY_TAGS, BY_PATTERN, BY_METRIC):
+            # What a first search makes the server do in the background is not what a search costs.
+            work(server.client(), where, 0, 1)
+            server.settle(120)
         units, wall, times, spent = together(server, name, work, clients, where, stop)
         at = lambda share: times[min(len(times) - 1, int(share * len(times)))] * 1000
         figures[name] = {"per_s": units / wall, "p50": at(0.5), "p95": at(0.95), "cpu": spent / units * 1000}
@@ -399,14 +415,14 @@ def medians(rounds):
 
 
 def table(found):
-    """One block of lines a work: each server's figures and how many times Rondo's its CPU is."""
-    first = next(iter(found.values()))
+    """One block of lines a work: each server's figures and how many times the first one's its CPU is."""
+    base, first = next(iter(found.items()))
     for name in first["works"]:
         print(f"\n{name}")
-        print(f"  {'':12} {'per s':>11} {'p50 ms':>9} {'p95 ms':>9} {'CPU ms':>9}   CPU to rondo's")
+        print(f"  {'':12} {'per s':>11} {'p50 ms':>9} {'p95 ms':>9} {'CPU ms':>9}   CPU to {base}'s")
         for server, figures in found.items():
             one = figures["works"][name]
-            own = found.get("rondo", figures)["works"][name]["cpu"]
+            own = first["works"][name]["cpu"]
             print(f"  {server:12} {one['per_s']:11,.1f} {one['p50']:9.2f} {one['p95']:9.2f} {one['cpu']:9.4f}"
                   f"   {one['cpu'] / max(own, 1e-9):.1f}")
     print(f"\nserver\n  {'':12} {'start s':>11} {'idle MiB':>9} {'after MiB':>9}   syncs for 100 writes")
@@ -429,14 +445,15 @@ def main():
     parser.add_argument("--logs", type=Path, default=Path("target/bench-tracking/logs"),
                         help="where what the servers write is kept")
     parser.add_argument("--nice", type=int, default=0, help="of driver and servers, such as -15 on a busy machine")
-    parser.add_argument("--store", help="measure on this grown store of Rondo's, and search its --experiment")
+    parser.add_argument("--store", help="measure Rondo alone, on a fresh store and on this grown one, searching its --experiment")
     parser.add_argument("--experiment", default="1")
     parser.add_argument("--json", type=Path, help="write all figures here too")
     options = parser.parse_args()
     favour(os.getpid(), options.nice)
     servers = {name: commands(options)[name] for name in options.servers.split(",")}
     if options.store:
-        servers = {"rondo": [part.replace("{folder}/store", options.store) for part in servers["rondo"]]}
+        grown = [part.replace("{folder}/store", options.store) for part in servers["rondo"]]
+        servers = {"small": servers["rondo"], "grown": grown}
     raw = {name: [] for name in servers}
     for number in range(options.rounds):
         for name, command in servers.items():
@@ -448,7 +465,7 @@ def main():
             try:
                 server.quiet()
                 own = {"start": server.started, "idle": server.memory(), "syncs": None}
-                figures = measure(server, options, options.experiment if options.store else None)
+                figures = measure(server, options, options.experiment if name == "grown" else None)
                 own["after"] = server.memory()
                 if number == 0:
                     own["syncs"] = server.syncs()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The same figures on a store that has grown.
+# The same figures on a fresh store and on one that has grown.
 #   bench/tracking/grow.sh RUNS POINTS [FOLDER]   FOLDER is kept and used again; else target/bench-tracking/grown-RUNS
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,4 +14,4 @@ if [ ! -e "$folder/grown" ]; then
   touch "$folder/grown"
 fi
 du -sh "$folder"
-"${PYTHON:-python3}" "$here/drive.py" --rondo target/release/rondo --servers rondo --store "$folder" --experiment 1
+"${PYTHON:-python3}" "$here/drive.py" --rondo target/release/rondo --servers rondo --store "$folder" --experiment 1 ${DRIVE:-}

@@ -198,7 +198,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: sqlx::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A database that is not MLflow's.
     #[error("`{}` is no database of MLflow's: it has no table `{table}`", path.display())]

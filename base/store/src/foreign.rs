@@ -232,12 +232,101 @@ pub struct Version {
     pub tags: Pairs,
 }
 
+/// A trace.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Trace {
+    /// Its id.
+    pub id: String,
+    /// Its experiment's id there.
+    pub experiment: String,
+    /// When it began.
+    pub started: i64,
+    /// How many milliseconds it took.
+    pub duration: Option<i64>,
+    /// MLflow's word for its state.
+    pub state: String,
+    /// The caller's own id.
+    pub client_request: Option<String>,
+    /// The beginning of what was asked.
+    pub request_preview: Option<String>,
+    /// The beginning of what was answered.
+    pub response_preview: Option<String>,
+    /// Tags.
+    pub tags: Pairs,
+    /// Metadata.
+    pub metadata: Pairs,
+    /// Its spans, each as the JSON that MLflow writes.
+    pub spans: Vec<String>,
+    /// What is said of it.
+    pub assessments: Vec<Assessment>,
+    /// Runs that it is linked to.
+    pub runs: Vec<String>,
+    /// Names and versions of prompts that it is linked to.
+    pub prompts: Pairs,
+}
+
+/// What is said of a trace; values and metadata are JSON.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Assessment {
+    /// Its id.
+    pub id: String,
+    /// `feedback`, `expectation` or `issue`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What went wrong where there is no value.
+    pub error: Option<String>,
+    /// When it was made.
+    pub created: i64,
+    /// When it was last changed.
+    pub updated: i64,
+    /// What kind of judge.
+    pub source_type: String,
+    /// Who.
+    pub source: Option<String>,
+    /// The span that it is of.
+    pub span: Option<String>,
+    /// Why.
+    pub rationale: Option<String>,
+    /// The one that it overrides.
+    pub overrides: Option<String>,
+    /// Whether it counts.
+    pub valid: bool,
+    /// More.
+    pub metadata: Option<String>,
+}
+
+/// A webhook.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Webhook {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What people say of it.
+    pub description: String,
+    /// Where it is told.
+    pub url: String,
+    /// Whether it is told anything.
+    pub active: bool,
+    /// Whether it has a secret, which cannot be read.
+    pub sealed: bool,
+    /// When it was made.
+    pub created: i64,
+    /// When it was last changed.
+    pub updated: i64,
+    /// What it is told of, such as `model_version.created`.
+    pub events: Vec<String>,
+}
+
 /// How much there is, told without reading all of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outline {
     /// Runs.
     pub runs: u64,
-    /// Traces, which are left where they are.
+    /// Traces.
     pub traces: u64,
 }
 

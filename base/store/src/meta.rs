@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod models;
 pub mod monitors;
 pub mod needs;
+mod packs;
 pub mod purge;
 pub mod registered;
 pub mod runs;
@@ -57,7 +58,7 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
@@ -66,6 +67,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0006_import.sql"),
     include_str!("../migrations/0007_webhooks.sql"),
     include_str!("../migrations/0008_access.sql"),
+    include_str!("../migrations/0009_packs.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.

@@ -1,9 +1,8 @@
 //! The series of a metric, whole, in pages or thinned out for a chart.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
-use rondo_store::meta::metrics::{Point, Series};
+use rondo_store::meta::metrics::{Place, Point, Series};
 use rondo_store::meta::search::Scalar;
 
 use crate::{Error, Tracking, page};
@@ -11,13 +10,11 @@ use crate::{Error, Tracking, page};
 /// Points of a page, at most.
 pub const PAGE_MAX: u32 = 25_000;
 
-/// A series and which of its points are asked for.
+/// Some points of a series.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The whole series.
+    /// They.
     pub series: Series,
-    /// The points of the page.
-    pub range: Range<usize>,
     /// The token of the next page, where more comes.
     pub next_page_token: Option<String>,
 }
@@ -43,20 +40,27 @@ impl Tracking {
         };
         let after = match page::place(page_token)?.as_deref() {
             None => None,
-            Some([Scalar::Int(timestamp), Scalar::Int(step), Scalar::Real(value)]) => {
-                Some(Point { timestamp: *timestamp, step: *step, value: *value })
+            Some(
+                [
+                    Scalar::Int(timestamp),
+                    Scalar::Int(step),
+                    Scalar::Real(value),
+                    Scalar::Int(chunk),
+                    Scalar::Int(ordered),
+                ],
+            ) => {
+                let point = Point { timestamp: *timestamp, step: *step, value: *value };
+                Some(Place { point, chunk: *chunk, ordered: *ordered })
             }
             Some(_) => return Err(page::foreign()),
         };
-        let series = self.meta().metric_series(run, key).await?;
-        let points = &series.points;
-        let from = after.map_or(0, |after| points.partition_point(|point| point.order(&after).is_le()));
-        let to = from.saturating_add(size).min(points.len());
-        let last = points.get(to.wrapping_sub(1)).filter(|_| to < points.len());
-        let next_page_token = last.map(|last| {
-            page::token(&[Scalar::Int(last.timestamp), Scalar::Int(last.step), Scalar::Real(last.value)])
-        });
-        Ok(Page { series, range: from..to, next_page_token })
+        let page = self.meta().metric_page(run, key, after, size).await?;
+        let token = |Place { point, chunk, ordered }: Place| {
+            let [timestamp, step, chunk, ordered] =
+                [point.timestamp, point.step, chunk, ordered].map(Scalar::Int);
+            page::token(&[timestamp, step, Scalar::Real(point.value), chunk, ordered])
+        };
+        Ok(Page { series: page.series, next_page_token: page.next.map(token) })
     }
 
     /// The points of a metric of several runs between two steps, thinned out to so many steps. The steps
@@ -131,7 +135,7 @@ mod tests {
         let mut token = String::new();
         loop {
             let found = tracking.history(&id, "m", Some(999), &token).await.unwrap();
-            joined.extend_from_slice(&found.series.points[found.range]);
+            joined.extend_from_slice(&found.series.points);
             match found.next_page_token {
                 Some(next) => token = next,
                 None => break,

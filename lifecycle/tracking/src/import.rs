@@ -18,7 +18,7 @@ pub mod roots;
 
 use std::future::Future;
 
-use rondo_store::foreign::{Experiment, LoggedModel, MlflowDb, Model, Outline, Run, Series};
+use rondo_store::foreign::{Experiment, LoggedModel, MlflowDb, Model, Outline, Run, Series, Trace, Webhook};
 
 use crate::Error;
 pub use importer::{Options, import};
@@ -38,7 +38,7 @@ pub struct Fault {
 }
 
 /// A store of another program, read in this order: outline, experiments, runs with their histories, logged
-/// models, registered models.
+/// models, registered models, traces, webhooks.
 pub trait Source: Send {
     /// How much there is.
     fn outline(&mut self) -> impl Future<Output = Result<Outline, Error>> + Send;
@@ -57,6 +57,12 @@ pub trait Source: Send {
 
     /// All registered models with their versions.
     fn models(&mut self) -> impl Future<Output = Result<Vec<Model>, Error>> + Send;
+
+    /// The next page of traces; empty at the end.
+    fn traces(&mut self) -> impl Future<Output = Result<Vec<Trace>, Error>> + Send;
+
+    /// All webhooks.
+    fn webhooks(&mut self) -> impl Future<Output = Result<Vec<Webhook>, Error>> + Send;
 
     /// What could not be read since this was last asked.
     fn faults(&mut self) -> Vec<Fault>;
@@ -85,6 +91,14 @@ impl Source for MlflowDb {
 
     async fn models(&mut self) -> Result<Vec<Model>, Error> {
         Ok(Self::models(self).await?)
+    }
+
+    async fn traces(&mut self) -> Result<Vec<Trace>, Error> {
+        Ok(Self::traces(self).await?)
+    }
+
+    async fn webhooks(&mut self) -> Result<Vec<Webhook>, Error> {
+        Ok(Self::webhooks(self).await?)
     }
 
     fn faults(&mut self) -> Vec<Fault> {

@@ -1,12 +1,16 @@
 //! Tables of runs by column: of each run just the columns that were asked for.
 //!
-//! A column is named as in a filter: `metrics.loss`, `params.depth`, `` tags.`a b` ``, `status`.
+//! A column is named as in a filter: `metrics.loss`, `params.depth`, `` tags.`a b` ``, `status`. Nothing else
+//! of the runs is read.
 
+use std::collections::HashMap;
+
+use rondo_store::meta::listing::{Pick, Select};
 use rondo_store::meta::search::{Attribute, Field, Room};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::runs::Run;
+use crate::listing::ListedRun;
 use crate::tracking::Search;
 use crate::{Error, Tracking, filter};
 
@@ -50,44 +54,90 @@ impl Tracking {
         }
         let fields =
             columns.iter().map(|name| filter::field(Room::Runs, name)).collect::<Result<Vec<_>, _>>()?;
-        let found = self.search_runs(experiments, search).await?;
-        let column = |(name, field): (&String, &Field)| Column {
-            name: name.clone(),
-            values: found.items.iter().map(|run| value(run, field)).collect(),
-        };
-        Ok(Table {
-            runs: found.items.iter().map(|run| run.row.id.hex()).collect(),
-            columns: columns.iter().zip(&fields).map(column).collect(),
+        let found = self.list_runs(experiments, search, &select(&fields)).await?;
+        let mut table = Table {
+            runs: Vec::with_capacity(found.items.len()),
+            columns: columns.iter().map(|name| Column { name: name.clone(), values: Vec::new() }).collect(),
             next_page: found.next_page_token,
-        })
-    }
-}
-
-fn value(run: &Run, field: &Field) -> Value {
-    let text = |text: Option<&String>| text.map_or(Value::Null, |text| Value::from(text.as_str()));
-    match field {
-        Field::Metric(key, _) => {
-            let latest = run.facts.metrics.iter().find(|latest| latest.key == *key);
-            latest.map_or(Value::Null, |latest| Value::from(latest.point.value))
+        };
+        for listed in found.items {
+            let logged = Logged::read(&listed)?;
+            for (column, field) in table.columns.iter_mut().zip(&fields) {
+                column.values.push(logged.value(&listed, field));
+            }
+            table.runs.push(listed.run.id);
         }
-        Field::Param(key) => text(run.facts.params.get(key)),
-        Field::Tag(key) => text(run.facts.tags.get(key)),
-        Field::Attribute(attribute) => of_row(run, *attribute),
-        Field::Measured(_) | Field::Dataset(_) => Value::Null,
+        Ok(table)
     }
 }
 
-fn of_row(run: &Run, attribute: Attribute) -> Value {
-    let row = &run.row;
+/// What of each run has to be read for these columns.
+fn select(fields: &[Field]) -> Select {
+    let (mut metrics, mut params, mut tags) = (Vec::new(), Vec::new(), Vec::new());
+    for field in fields {
+        match field {
+            Field::Metric(key, _) => metrics.push(key.clone()),
+            Field::Param(key) => params.push(key.clone()),
+            Field::Tag(key) => tags.push(key.clone()),
+            Field::Attribute(_) | Field::Measured(_) | Field::Dataset(_) => {}
+        }
+    }
+    let [metrics, params, tags] = [metrics, params, tags].map(Pick::Keys);
+    Select { metrics, params, tags, inputs: false }
+}
+
+/// What was logged on a run, by key.
+struct Logged {
+    metrics: HashMap<String, Value>,
+    params: HashMap<String, Value>,
+    tags: HashMap<String, Value>,
+}
+
+impl Logged {
+    fn read(listed: &ListedRun) -> Result<Self, Error> {
+        let run = &listed.run;
+        let of = |list: &str| by_key(list).map_err(|source| unreadable(&run.id, source));
+        Ok(Self { metrics: of(&run.metrics)?, params: of(&run.params)?, tags: of(&run.tags)? })
+    }
+
+    fn value(&self, listed: &ListedRun, field: &Field) -> Value {
+        let known = |of: &HashMap<String, Value>, key: &str| of.get(key).cloned().unwrap_or_default();
+        match field {
+            // A text here says that it is no number.
+            Field::Metric(key, _) => Some(known(&self.metrics, key)).filter(Value::is_number).into(),
+            Field::Param(key) => known(&self.params, key),
+            Field::Tag(key) => known(&self.tags, key),
+            Field::Attribute(attribute) => of_row(listed, *attribute),
+            Field::Measured(_) | Field::Dataset(_) => Value::Null,
+        }
+    }
+}
+
+fn unreadable(run: &str, source: serde_json::Error) -> Error {
+    rondo_store::Error::Record { kind: "list of run", name: run.to_owned(), source }.into()
+}
+
+fn by_key(list: &str) -> Result<HashMap<String, Value>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Pair {
+        key: String,
+        value: Value,
+    }
+    let pairs: Vec<Pair> = serde_json::from_str(list)?;
+    Ok(pairs.into_iter().map(|pair| (pair.key, pair.value)).collect())
+}
+
+fn of_row(listed: &ListedRun, attribute: Attribute) -> Value {
+    let run = &listed.run;
     match attribute {
-        Attribute::Id => row.id.hex().into(),
-        Attribute::Name => row.name.as_str().into(),
-        Attribute::User => row.user.as_str().into(),
-        Attribute::Status => row.state.status().into(),
-        Attribute::ArtifactUri => run.artifact_uri.as_str().into(),
-        Attribute::Started | Attribute::Created => row.started.millis().into(),
-        Attribute::Ended => row.ended.map(rondo_core::Timestamp::millis).into(),
-        Attribute::Parent => row.parent.map(|parent| parent.hex()).into(),
+        Attribute::Id => run.id.as_str().into(),
+        Attribute::Name => run.name.as_str().into(),
+        Attribute::User => run.user.as_str().into(),
+        Attribute::Status => run.status.as_str().into(),
+        Attribute::ArtifactUri => listed.artifact_uri.as_str().into(),
+        Attribute::Started | Attribute::Created => run.started.into(),
+        Attribute::Ended => run.ended.into(),
+        Attribute::Parent => run.parent.as_deref().into(),
         Attribute::Updated
         | Attribute::Type
         | Attribute::SourceRun

@@ -454,7 +454,7 @@ fn export(id: String, experiment: i64, location: String, spans: &[Span]) -> Resu
     })
 }
 
-fn check_id(id: &str) -> Result<(), Error> {
+pub(crate) fn check_id(id: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if (1..=50).contains(&id.len())
         && id.chars().all(plain)

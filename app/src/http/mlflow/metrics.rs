@@ -27,7 +27,7 @@ pub(super) async fn history(
     let token = args.text("page_token")?.unwrap_or_default();
     let page = state.tracking.history(&id, &key, args.int("max_results")?, &token).await?;
     let mut list = List::default();
-    list.add(None, &key, &page.series, page.range);
+    list.add(None, &key, &page.series, 0..page.series.points.len());
     Ok(list.close(page.next_page_token.as_deref()))
 }
 

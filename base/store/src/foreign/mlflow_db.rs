@@ -4,18 +4,19 @@
 //! held between pages. Columns and tables that a release does not have yet are taken for empty. The SQL is
 //! SQLite's alone (`pragma_table_info`, `json_each`): the file is.
 
+mod series;
+mod traces;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
+use super::Version;
 use super::{DELETED_STAGE, Experiment, LoggedModel, Model, ModelMetric, Outline, Pairs, Run, RunInput};
-use super::{Series, Version};
 use crate::Error;
-use crate::meta::metrics::Point;
 
 /// Runs or logged models of a page.
 const PAGE: i64 = 256;
@@ -31,6 +32,9 @@ pub struct MlflowDb {
     columns: HashMap<String, HashSet<String>>,
     last_run: Option<String>,
     last_model: Option<String>,
+    last_trace: Option<String>,
+    /// Opened with the first series that is read.
+    series: Option<rusqlite::Connection>,
 }
 
 impl MlflowDb {
@@ -45,7 +49,7 @@ impl MlflowDb {
             .create_if_missing(false)
             .busy_timeout(WAIT)
             .disable_statement_logging();
-        let refuse = |source| Error::Foreign { path: path.to_owned(), source };
+        let refuse = |error: sqlx::Error| Error::Foreign { path: path.to_owned(), source: error.into() };
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(refuse)?;
         let rows = sqlx::query(
             "SELECT m.name AS entity, c.name AS field FROM sqlite_master m JOIN pragma_table_info(m.name) c
@@ -63,7 +67,15 @@ impl MlflowDb {
                 return Err(Error::NotMlflow { path: path.to_owned(), table });
             }
         }
-        Ok(Self { path: path.to_owned(), connection, columns, last_run: None, last_model: None })
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            columns,
+            last_run: None,
+            last_model: None,
+            last_trace: None,
+            series: None,
+        })
     }
 
     /// How much there is.
@@ -156,36 +168,6 @@ impl MlflowDb {
             run.metrics = of.into_iter().map(|(key, _)| key).collect();
         }
         Ok(runs)
-    }
-
-    /// The whole series of a run's metrics.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn history(&mut self, run: &str) -> Result<Vec<Series>, Error> {
-        let step = if self.has_column("metrics", "step") { "step" } else { "0" };
-        let nan = if self.has_column("metrics", "is_nan") { "is_nan" } else { "0" };
-        let statement = format!(
-            "SELECT key, timestamp, {step}, value, {nan} FROM metrics WHERE run_uuid = $1 ORDER BY rowid"
-        );
-        let path = self.path.clone();
-        let refuse = |source| Error::Foreign { path: path.clone(), source };
-        let mut rows = sqlx::query(AssertSqlSafe(statement)).bind(run).fetch(&mut self.connection);
-        let mut series: BTreeMap<String, Vec<Point>> = BTreeMap::new();
-        while let Some(row) = rows.try_next().await.map_err(refuse)? {
-            let nan = row.try_get_unchecked::<bool, _>(4).unwrap_or_default();
-            let value = row.try_get_unchecked::<Option<f64>, _>(3).ok().flatten();
-            let value = value.filter(|_| !nan).unwrap_or(f64::NAN);
-            let point = Point { timestamp: int(&row, 1), step: int(&row, 2), value };
-            let key = row.try_get_unchecked::<&str, _>(0).unwrap_or_default();
-            match series.get_mut(key) {
-                Some(points) => points.push(point),
-                None => {
-                    series.insert(key.to_owned(), vec![point]);
-                }
-            }
-        }
-        Ok(series.into_iter().map(|(key, points)| Series { key, points }).collect())
     }
 
     /// The next page of logged models by id, deleted ones too; empty at the end.
@@ -438,7 +420,7 @@ impl MlflowDb {
         let query = sqlx::query(AssertSqlSafe(statement.to_owned()));
         let query = if let Some(bound) = bound { query.bind(bound) } else { query };
         let rows = query.fetch_all(&mut self.connection).await;
-        rows.map_err(|source| Error::Foreign { path: self.path.clone(), source })
+        rows.map_err(|error| Error::Foreign { path: self.path.clone(), source: error.into() })
     }
 }
 

@@ -56,7 +56,7 @@ macro_rules! make {
 /// Makes the card of the run `$1`, where it has ended.
 pub(super) const OF_RUN: &str = make!("r.id = $1");
 /// Makes the cards of those runs of the JSON list `$1` that have ended.
-const OF_RUNS: &str = make!("r.id IN (SELECT value FROM json_each($1))");
+pub(super) const OF_RUNS: &str = make!("r.id IN (SELECT value FROM json_each($1))");
 
 impl Meta {
     /// Makes the cards of those of these runs that have ended, in the background and without a promise:

@@ -1,8 +1,11 @@
 //! Records of another store, brought in as they are: ids, times and numbers are given, not made.
 //!
 //! Everything here may be done again: what stands is completed, never doubled. How far an import has come is
-//! kept beside what it brings, in the same transaction (see [`Meta::import_marks`]). Series of metrics are
-//! logged like any other ([`super::batch`]), but that a deleted run takes them too.
+//! kept beside what it brings, in the same transaction (see [`Meta::import_marks`]). A deleted run takes
+//! everything too.
+
+mod series;
+mod traces;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,18 +20,16 @@ use super::artifacts::Artifact;
 use super::experiments::Experiment;
 use super::journal::{Expect, canonical, move_ref, put_record};
 use super::logged_models::{LoggedModel, ModelMetric, set_model_metric};
-use super::metrics::{Point, grouped, log_points};
 use super::registered::{CLIENT_VERSION, ClientVersion, ModelRecord};
-use super::runs::missing;
 use super::script::Script;
 use super::{Meta, encode};
 use crate::Error;
 use crate::foreign::{Pairs, RunInput};
+pub use series::ImportedSeries;
+pub use traces::ImportedTrace;
 
 /// Rows of one statement: SQLite and PostgreSQL take at least four values each of so many.
 const ROWS: usize = 1000;
-/// Points of one script, each of which may be of a metric of its own.
-const POINTS: usize = 1000;
 
 /// A run with all that is written with its row.
 #[derive(Debug, Clone)]
@@ -281,20 +282,6 @@ impl Meta {
         at: Timestamp,
     ) -> Result<RegisteredOutcome, Error> {
         self.write(move |conn| Box::pin(async move { registered(conn, &model, &because, at).await })).await
-    }
-
-    /// Logs points on a run, also on a deleted one.
-    ///
-    /// # Errors
-    /// When there is no such run or the database refuses.
-    pub async fn import_points(&self, id: RunId, points: Vec<(String, Point)>) -> Result<(), Error> {
-        let mut script = Script::on(id.hex());
-        for points in points.chunks(POINTS) {
-            let points = points.iter().map(|(key, point)| (key.as_str(), 0, *point));
-            log_points(&mut script, &grouped(points));
-        }
-        script.statement("SELECT 1 FROM run WHERE id = $1");
-        if self.script(script).await?.is_empty() { Err(missing(id)) } else { Ok(()) }
     }
 
     /// Keeps the newest of each metric of logged models.

@@ -10,6 +10,7 @@ use rondo_core::run::{RunKind, RunRow};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params_from_iter};
 
+use super::search::narrow::narrow;
 use super::search::plan::{self, Piece, WIDTH};
 use super::search::room::Kind;
 use super::search::{Page, Query, Scalar, numbered};
@@ -105,17 +106,18 @@ impl Meta {
     /// When the database cannot be read, or the search takes too long.
     pub async fn list_runs(&self, query: &Query, select: &Select) -> Result<Option<Page<Listed>>, Error> {
         let Some(plan) = plan::page(query) else { return Ok(None) };
-        let (limit, select) = (query.limit, select.clone());
-        let (items, next, missed) = self
-            .finder()
-            .read(query.patience, move |connection| {
-                let state = connection.unchecked_transaction()?;
-                let (mut items, next) = found(&state, &plan.pieces, limit, listed)?;
-                let missed = fill(&state, &mut items, &select)?;
-                Ok((items, next, missed))
-            })
-            .await?;
+        let (asked, select) = (query.clone(), select.clone());
+        let read = self.finder().read(query.patience, move |connection| {
+            let state = connection.unchecked_transaction()?;
+            let narrowed = narrow(&state, &asked, false)?;
+            let among = narrowed.among.and_then(|among| plan::page_among(&asked, &among));
+            let (mut items, next) = found(&state, &among.unwrap_or(plan).pieces, asked.limit, listed)?;
+            let missed = fill(&state, &mut items, &select)?;
+            Ok((items, next, missed, narrowed.unpacked))
+        });
+        let (items, next, missed, unpacked) = read.await?;
         self.make_cards(missed);
+        self.make_packs(unpacked);
         Ok(Some(Page { items, next }))
     }
 
@@ -126,14 +128,16 @@ impl Meta {
     /// When the database cannot be read, or the search takes too long.
     pub async fn search_runs(&self, query: &Query) -> Result<Option<Page<RunRow>>, Error> {
         let Some(plan) = plan::page(query) else { return Ok(None) };
-        let limit = query.limit;
-        let (ids, next): Found<String> = self
-            .finder()
-            .read(query.patience, move |connection| {
-                let state = connection.unchecked_transaction()?;
-                found(&state, &plan.pieces, limit, |row| Ok(row.get(0)?))
-            })
-            .await?;
+        let asked = query.clone();
+        let read = self.finder().read(query.patience, move |connection| {
+            let state = connection.unchecked_transaction()?;
+            let narrowed = narrow(&state, &asked, false)?;
+            let among = narrowed.among.and_then(|among| plan::page_among(&asked, &among));
+            let ids = found(&state, &among.unwrap_or(plan).pieces, asked.limit, |row| Ok(row.get(0)?))?;
+            Ok((ids, narrowed.unpacked))
+        });
+        let ((ids, next), unpacked): (Found<String>, _) = read.await?;
+        self.make_packs(unpacked);
         let rows = sqlx::query("SELECT * FROM run WHERE id IN (SELECT value FROM json_each($1))")
             .bind(super::encode("runs", "list", &ids)?)
             .fetch_all(self.readers())
@@ -151,13 +155,18 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read, or it takes too long.
     pub async fn count_runs(&self, query: &Query) -> Result<u64, Error> {
-        let sql = plan::count(query);
+        let asked = query.clone();
         let counted = self.finder().read(query.patience, move |connection| {
-            let mut statement = connection.prepare_cached(&numbered(&sql.text))?;
+            let state = connection.unchecked_transaction()?;
+            let narrowed = narrow(&state, &asked, true)?;
+            let sql = plan::count(&asked, narrowed.among.as_deref());
+            let mut statement = state.prepare_cached(&numbered(&sql.text))?;
             let count: i64 = statement.query_row(params_from_iter(&sql.binds), |row| row.get(0))?;
-            Ok(u64::try_from(count).unwrap_or_default())
+            Ok((u64::try_from(count).unwrap_or_default(), narrowed.unpacked))
         });
-        counted.await
+        let (count, unpacked) = counted.await?;
+        self.make_packs(unpacked);
+        Ok(count)
     }
 }
 

@@ -5,7 +5,8 @@
 //! logged goes to the end of the last chunk, and once that is [`CHUNK`] long, to a new one: an append
 //! writes about one page, however long the series is. Nothing is ever repacked.
 
-mod points;
+mod pages;
+pub(super) mod points;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ use super::Meta;
 pub use super::batch::Batch;
 use super::script::Script;
 use crate::Error;
+pub use pages::{Page, Place};
 
 /// Bytes at which a chunk is full: with its neighbours it still shares a page of the database.
 const CHUNK: &str = "1024";
@@ -111,7 +113,7 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn metric_history(&self, id: RunId, key: &str) -> Result<Vec<Point>, Error> {
-        Ok(self.stored_series(id, key).await?.into_iter().map(|logged| logged.point).collect())
+        Ok(self.metric_series(id, key).await?.points)
     }
 
     /// The series of a metric, with what each point was measured of.
@@ -119,35 +121,7 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn metric_series(&self, id: RunId, key: &str) -> Result<Series, Error> {
-        let logged = self.stored_series(id, key).await?;
-        let known = self.contexts(logged.iter().map(|logged| Ok(logged.context))).await?;
-        let contexts = match known.is_empty() {
-            true => Vec::new(),
-            false => logged.iter().map(|logged| known.get(&logged.context).cloned()).collect(),
-        };
-        Ok(Series { points: logged.iter().map(|logged| logged.point).collect(), contexts })
-    }
-
-    async fn stored_series(&self, id: RunId, key: &str) -> Result<Vec<Logged>, Error> {
-        let chunks = sqlx::query(
-            "SELECT c.points FROM metric_latest m JOIN metric_chunk c ON c.series = m.series
-             WHERE m.run = $1 AND m.key = $2 ORDER BY c.seq",
-        )
-        .bind(id.hex())
-        .bind(key)
-        .fetch_all(self.readers())
-        .await?;
-        let mut logged = Vec::new();
-        for chunk in &chunks {
-            points::unframe(chunk.try_get("points")?, &mut logged)
-                .ok_or_else(|| Error::Series { run: id.hex(), key: key.to_owned() })?;
-        }
-        // Most are in order as they come. Of equal points the one that says most is first, and stays.
-        if !logged.is_sorted_by(|a, b| order(a, b).is_le()) {
-            logged.sort_by(order);
-        }
-        logged.dedup_by(|b, a| a.point.order(&b.point).is_eq());
-        Ok(logged)
+        Ok(self.metric_page(id, key, None, usize::MAX).await?.series)
     }
 
     /// The number of a context, given where it is new.
@@ -267,7 +241,7 @@ fn append(script: &mut Script, groups: &[Group<'_>]) {
     );
 }
 
-fn newer(a: &Point, b: &Point) -> Ordering {
+pub(super) fn newer(a: &Point, b: &Point) -> Ordering {
     (a.step, a.timestamp).cmp(&(b.step, b.timestamp)).then(stored(a.value).total_cmp(&stored(b.value)))
 }
 
@@ -282,7 +256,7 @@ pub(super) const fn stored(value: f64) -> f64 {
 }
 
 /// A value as JSON shows it: NaN as text, infinities as the greatest finite numbers.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     if value.is_nan() { "\"NaN\"".to_owned() } else { format!("{:?}", value.clamp(f64::MIN, f64::MAX)) }
 }
 

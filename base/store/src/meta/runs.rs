@@ -142,7 +142,8 @@ impl Meta {
         rows.iter().map(read).collect()
     }
 
-    /// The runs of a kind, newest first; with a step's name only that step's.
+    /// The runs of pipelines or of steps, newest first; with a step's name only that step's. Runs that
+    /// clients made have their experiments for that.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -153,7 +154,7 @@ impl Meta {
         limit: i64,
     ) -> Result<Vec<RunRow>, Error> {
         let rows = sqlx::query(
-            "SELECT * FROM run WHERE kind = $1 AND ($2 IS NULL OR step = $2) AND deleted = 0
+            "SELECT * FROM run WHERE kind = $1 AND kind <> 'client' AND ($2 IS NULL OR step = $2) AND deleted = 0
              ORDER BY started DESC, id LIMIT $3",
         )
         .bind(kind.text())
@@ -193,9 +194,9 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn runs_by_prefix(&self, prefix: &str) -> Result<Vec<RunRow>, Error> {
-        let rows = sqlx::query("SELECT * FROM run WHERE substr(id, 1, $2) = $1 ORDER BY id LIMIT 10")
+        // Every hex digit comes before `g`.
+        let rows = sqlx::query("SELECT * FROM run WHERE id >= $1 AND id < $1 || 'g' ORDER BY id LIMIT 10")
             .bind(prefix)
-            .bind(prefix.len() as i64)
             .fetch_all(self.readers())
             .await?;
         rows.iter().map(read).collect()

@@ -6,6 +6,7 @@
 //! written. This is no parser: what a filter's text means is the tracking stage's to say.
 
 mod finder;
+pub(crate) mod narrow;
 pub(crate) mod plan;
 pub(crate) mod room;
 mod sql;

@@ -86,7 +86,7 @@ const PUT_OVER: &str = put!(
      tags = json_patch(tags, excluded.tags), metadata = json_patch(metadata, excluded.metadata)"
 );
 /// A trace in place of the one that was read before.
-const PUT_WHOLE: &str = put!(
+pub(super) const PUT_WHOLE: &str = put!(
     "request_preview = excluded.request_preview, response_preview = excluded.response_preview,
      tags = excluded.tags, metadata = excluded.metadata"
 );
@@ -385,7 +385,11 @@ fn add(metadata: &mut BTreeMap<String, String>, sums: &BTreeMap<String, BTreeMap
     }
 }
 
-async fn put(conn: &mut SqliteConnection, statement: &'static str, trace: &Trace) -> Result<Trace, Error> {
+pub(super) async fn put(
+    conn: &mut SqliteConnection,
+    statement: &'static str,
+    trace: &Trace,
+) -> Result<Trace, Error> {
     let row = sqlx::query(statement)
         .bind(&trace.id)
         .bind(trace.experiment)
@@ -403,7 +407,7 @@ async fn put(conn: &mut SqliteConnection, statement: &'static str, trace: &Trace
     read(&row)
 }
 
-async fn link(conn: &mut SqliteConnection, run: &str, id: &str) -> Result<(), Error> {
+pub(super) async fn link(conn: &mut SqliteConnection, run: &str, id: &str) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO trace_run (run, trace) SELECT $1, id FROM trace WHERE id = $2 ON CONFLICT DO NOTHING",
     )

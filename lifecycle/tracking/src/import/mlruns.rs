@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use rondo_project::yaml::{self, Node};
 use rondo_store::foreign::{
-    DELETED_STAGE, Experiment, LoggedModel, Model, ModelMetric, Outline, Pairs, Run, RunInput, Series,
-    Version, model_status,
+    DELETED_STAGE, Experiment, LoggedModel, Model, ModelMetric, Outline, Pairs, Run, RunInput, Series, Trace,
+    Version, Webhook, model_status,
 };
 use rondo_store::meta::metrics::Point;
 
@@ -352,6 +352,16 @@ impl Source for Mlruns {
             }
         }
         Ok(models)
+    }
+
+    /// Traces of a folder of files are not read.
+    async fn traces(&mut self) -> Result<Vec<Trace>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// A folder of files has none.
+    async fn webhooks(&mut self) -> Result<Vec<Webhook>, Error> {
+        Ok(Vec::new())
     }
 
     fn faults(&mut self) -> Vec<Fault> {

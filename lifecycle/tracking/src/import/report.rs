@@ -30,11 +30,15 @@ pub enum Kind {
     Artifacts,
     /// Traces.
     Traces,
+    /// What is said of traces.
+    Assessments,
+    /// Webhooks.
+    Webhooks,
 }
 
 impl Kind {
     /// Every kind, in the order of the report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Experiments,
         Self::Runs,
         Self::Params,
@@ -47,6 +51,8 @@ impl Kind {
         Self::Aliases,
         Self::Artifacts,
         Self::Traces,
+        Self::Assessments,
+        Self::Webhooks,
     ];
 
     /// The words for people.
@@ -64,6 +70,8 @@ impl Kind {
             Self::Aliases => "aliases",
             Self::Artifacts => "artifacts",
             Self::Traces => "traces",
+            Self::Assessments => "assessments",
+            Self::Webhooks => "webhooks",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is read of databases of old releases, of broken ones and of others.
 
 use super::*;
+use crate::meta::metrics::Point;
 
 /// What a release 1 of MLflow made: no steps of inputs, no logged models, no aliases, no workspaces.
 const OLD: &str = "

@@ -9,7 +9,7 @@
 use super::{Logged, Point};
 
 /// A frame of these points.
-pub(super) fn frame(points: &[Point], context: i64) -> Vec<u8> {
+pub(in crate::meta) fn frame(points: &[Point], context: i64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(8 + points.len() * 12);
     // An unsigned context: numbers of rows begin with 1.
     let marked = u64::from(context != 0);
@@ -54,7 +54,7 @@ const fn unzigzag(number: u64) -> i64 {
 }
 
 /// Seven bits a byte, the lowest first; the eighth says that more come.
-fn number(bytes: &mut Vec<u8>, mut number: u64) {
+pub(in crate::meta) fn number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -62,7 +62,8 @@ fn number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+/// A number as it was put.
+pub(in crate::meta) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

@@ -253,3 +253,50 @@ async fn a_deleted_run_and_one_that_is_not_there_take_nothing() {
     }
     assert_eq!(store.meta().require_run(id).await.unwrap().name, "r");
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pages_join_to_the_whole_however_it_came_and_while_more_comes(
+        bursts in prop::collection::vec((-50..50i64, 1..300u16), 1..12),
+        even in any::<bool>(),
+        late in prop::collection::vec((0usize..6, any_point()), 0..6),
+        size in 1usize..400,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let id = RunId::random();
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+            let store = opened(folder.path(), id).await;
+            let log = async |points: Vec<Point>| {
+                let metrics = points.into_iter().map(|point| ("m".to_owned(), point)).collect();
+                store.meta().log_batch(id, Batch { metrics, ..Batch::default() }).await.unwrap();
+            };
+            for (number, (from, count)) in bursts.into_iter().enumerate() {
+                let from = if even { number as i64 * 1000 } else { from };
+                log(burst(from, count).collect()).await;
+            }
+            let whole = store.meta().metric_history(id, "m").await.unwrap();
+            let (mut joined, mut place, mut number) = (Vec::new(), None, 0);
+            let mut expected = whole;
+            loop {
+                let page = store.meta().metric_page(id, "m", place, size).await.unwrap();
+                assert!(page.series.points.len() <= size);
+                joined.extend(page.series.points);
+                place = page.next;
+                let Some(next) = place else { break };
+                for (_, point) in late.iter().filter(|(at, _)| *at == number) {
+                    // What comes while pages are read is on a later page or on none.
+                    log(vec![*point]).await;
+                    if point.order(&next.point).is_gt() {
+                        expected.push(*point);
+                    }
+                }
+                number += 1;
+            }
+            expected.sort_by(Point::order);
+            expected.dedup_by(|b, a| a.order(b).is_eq());
+            assert_eq!(joined.iter().map(bits).collect::<Vec<_>>(), expected.iter().map(bits).collect::<Vec<_>>());
+        });
+    }
+}

@@ -4,6 +4,7 @@
 //! sends each row from a thread of its own (measured: a page of 1,000 runs took 98 ms); here the rows are
 //! read where the query runs, on a thread that may block. Nothing is written through these connections.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,9 @@ use crate::Error;
 const AT_ONCE: usize = 6;
 /// How many of their connections stay open.
 const IDLE: usize = 3;
+/// How much each keeps of what it has read, in KiB below zero: in a large store the inner pages of the trees
+/// alone are more than SQLite's usual 2 MiB.
+const CACHE: i64 = -12_288;
 /// After how many of SQLite's instructions the clock is looked at: some microseconds.
 const TICK: i32 = 200;
 
@@ -30,12 +34,23 @@ pub(crate) struct Finder {
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     cards: AtomicBool,
+    packs: AtomicBool,
+    /// How many runs of an experiment were left when it was packed last.
+    unpacked: Mutex<HashMap<i64, usize>>,
 }
 
 impl Finder {
     pub(crate) fn new(path: PathBuf, wait: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
-        Self { path, wait, idle: Mutex::default(), permits, cards: AtomicBool::new(false) }
+        Self {
+            path,
+            wait,
+            idle: Mutex::default(),
+            permits,
+            cards: AtomicBool::new(false),
+            packs: AtomicBool::new(false),
+            unpacked: Mutex::default(),
+        }
     }
 
     /// Does a piece of reading on a thread that may block. It ends when its time is over, and also when
@@ -88,6 +103,7 @@ impl Finder {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.wait)?;
         connection.pragma_update(None, "query_only", "ON")?;
+        connection.pragma_update(None, "cache_size", CACHE)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     }
@@ -105,6 +121,30 @@ impl Finder {
     /// Whether cards may be made now: one at a time does it.
     pub(crate) fn begin_cards(&self) -> bool {
         !self.cards.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether packs of some of these experiments may be made now, and of which. One that was packed is left
+    /// alone until it has a pack more: what is left of it may be runs that have not ended.
+    pub(crate) fn begin_packs(&self, experiments: Vec<(i64, usize)>, pack: usize) -> Vec<i64> {
+        let mut unpacked = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |experiment| unpacked.get(&experiment).copied();
+        let wanted = |(experiment, count): &(i64, usize)| {
+            left(*experiment).is_none_or(|left| *count < left || *count >= left + pack)
+        };
+        let mut experiments: Vec<(i64, usize)> = experiments.into_iter().filter(wanted).collect();
+        if experiments.is_empty() || self.packs.swap(true, Ordering::AcqRel) {
+            experiments.clear();
+        }
+        for (experiment, _) in &experiments {
+            unpacked.remove(experiment);
+        }
+        experiments.into_iter().map(|(experiment, _)| experiment).collect()
+    }
+
+    /// That packs have been made, and how many runs are left in each experiment.
+    pub(crate) fn end_packs(&self, left: impl IntoIterator<Item = (i64, usize)>) {
+        self.unpacked.lock().unwrap_or_else(PoisonError::into_inner).extend(left);
+        self.packs.store(false, Ordering::Release);
     }
 
     /// That cards have been made.

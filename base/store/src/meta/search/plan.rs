@@ -3,14 +3,15 @@
 //! The default order is that of an index within an experiment, and so is the order by a metric; of several
 //! experiments each is walked by itself and the walks are merged. By a metric there are three walks, one
 //! after the other: runs with a number, runs with NaN, runs without the metric. The second and the third
-//! begin only when the page is not yet full. Any other order has to look at all runs.
+//! begin only when the page is not yet full. Any other order has to look at all runs. Where it is known
+//! among which runs what matches is (see [`narrow`](super::narrow)), only those are looked at.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::room::Kind;
 use super::sql::{Key, Sql, columns, fits, order_by};
-use super::{Comparison, Condition, Field, Order, Query, Room, Scalar, Test, View};
+use super::{Attribute, Comparison, Condition, Field, Order, Query, Room, Scalar, Test, View};
 
 /// How many experiments are walked by themselves at most; of more, all runs are looked at and sorted.
 const BRANCHES: usize = 40;
@@ -42,39 +43,71 @@ struct Walk<'q> {
 
 /// The plan of a page. Nothing when the page's start does not fit the order.
 pub(crate) fn page(query: &Query) -> Option<Plan> {
-    let experiments: Option<Vec<i64>> = query
-        .experiments
-        .as_ref()
-        .map(|ids| ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect());
-    let few = experiments.as_deref().filter(|ids| (1..=BRANCHES).contains(&ids.len()));
-    match (query.order.split_first(), few) {
+    let few = few(query);
+    match (query.order.split_first(), &few) {
         (Some((Order { field: Field::Metric(metric, scopes), descending }, rest)), Some(few))
             if scopes.is_empty() =>
         {
             by_metric(query, few, &Walk { metric, descending: *descending, rest })
         }
-        (first, _) => {
-            let natural = match first {
-                None => true,
-                Some((Order { field, .. }, _)) => *field == Field::Attribute(super::Attribute::Started),
-            };
-            let piece = plain(query, experiments.as_deref(), few.filter(|_| natural))?;
+        _ => {
+            let piece = plain(query, few.as_deref().filter(|_| natural(query)))?;
             Some(Plan { pieces: vec![piece] })
         }
     }
 }
 
-/// A statement that counts what matches.
-pub(crate) fn count(query: &Query) -> Sql {
+/// The plan of a page of a search whose runs are among these.
+pub(crate) fn page_among(query: &Query, among: &[String]) -> Option<Plan> {
     let mut sql = Sql::new(Room::Runs, None);
-    let mut conditions = Vec::new();
-    if let Some(experiments) = &query.experiments {
-        conditions.push(format!("r.experiment IN {}", sql.experiments(experiments)));
-    }
+    let (keys, mut conditions) = sorted(&mut sql, query)?;
+    let from = named(&mut sql, among);
+    conditions.extend(view(query.view).map(str::to_owned));
+    let branch = filed(&mut sql, query);
+    Some(Plan { pieces: vec![finish(sql, &from, &[branch], &conditions, keys)] })
+}
+
+/// The experiments, where they are few enough to be walked by themselves.
+pub(crate) fn few(query: &Query) -> Option<Vec<i64>> {
+    let ids: BTreeSet<i64> = query.experiments.as_ref()?.iter().copied().collect();
+    (1..=BRANCHES).contains(&ids.len()).then(|| ids.into_iter().collect())
+}
+
+/// Whether a page of a search in few experiments is a walk that stops when it is full.
+pub(crate) fn walks(query: &Query) -> bool {
+    let by_metric = query
+        .order
+        .first()
+        .is_some_and(|order| matches!(&order.field, Field::Metric(_, scopes) if scopes.is_empty()));
+    by_metric || natural(query)
+}
+
+/// Whether the order begins as the experiments' own.
+fn natural(query: &Query) -> bool {
+    query.order.first().is_none_or(|order| order.field == Field::Attribute(Attribute::Started))
+}
+
+/// A statement that counts what matches, among these runs where they are said.
+pub(crate) fn count(query: &Query, among: Option<&[String]>) -> Sql {
+    let mut sql = Sql::new(Room::Runs, None);
+    let from = among.map_or_else(|| "run r".to_owned(), |among| named(&mut sql, among));
+    let mut conditions = vec![filed(&mut sql, query)];
     conditions.extend(view(query.view).map(str::to_owned));
     conditions.push(sql.condition(&query.filter));
-    sql.text = format!("SELECT COUNT(*) FROM run r WHERE {}", conditions.join(" AND "));
+    sql.text = format!("SELECT COUNT(*) FROM {from} WHERE {}", conditions.join(" AND "));
     sql
+}
+
+/// Runs by their ids, looked up one after the other.
+fn named(sql: &mut Sql, among: &[String]) -> String {
+    let ids: Vec<Scalar> = among.iter().map(|id| Scalar::Text(id.clone())).collect();
+    format!("{} n CROSS JOIN run r ON r.id = n.value", sql.list(&ids))
+}
+
+/// That a run is filed under the experiments.
+fn filed(sql: &mut Sql, query: &Query) -> String {
+    let experiments = query.experiments.as_ref();
+    experiments.map_or_else(|| "1 = 1".to_owned(), |ids| format!("r.experiment IN {}", sql.experiments(ids)))
 }
 
 const fn view(view: View) -> Option<&'static str> {
@@ -86,35 +119,41 @@ const fn view(view: View) -> Option<&'static str> {
 }
 
 /// Runs from their own table, walked by experiment where that gives the order.
-fn plain(query: &Query, experiments: Option<&[i64]>, walked: Option<&[i64]>) -> Option<Piece> {
+fn plain(query: &Query, walked: Option<&[i64]>) -> Option<Piece> {
     let mut sql = Sql::new(Room::Runs, None);
+    let (keys, mut conditions) = sorted(&mut sql, query)?;
+    let branches = match walked {
+        Some(ids) => {
+            // Tests of the start that all must hold bound the walk itself.
+            for (comparison, value) in started(&query.filter) {
+                let test = Test::Compare(comparison, Scalar::Int(value));
+                conditions.push(sql.predicate("r.started", &test));
+            }
+            branches(&mut sql, ids, query.view)
+        }
+        None => {
+            conditions.extend(view(query.view).map(str::to_owned));
+            vec![filed(&mut sql, query)]
+        }
+    };
+    Some(finish(sql, "run r", &branches, &conditions, keys))
+}
+
+/// The keys of the order, and the conditions of the filter and of the page's start.
+fn sorted(sql: &mut Sql, query: &Query) -> Option<(Vec<Key>, Vec<String>)> {
     let mut keys = Vec::new();
     for order in &query.order {
         keys.extend(sql.order(order));
     }
     end(&mut keys);
-    if query.after.as_ref().is_some_and(|values| !fits(&keys, values)) {
-        return None;
-    }
     let mut conditions = vec![sql.condition(&query.filter)];
     if let Some(values) = &query.after {
+        if !fits(&keys, values) {
+            return None;
+        }
         conditions.push(sql.after(&keys, values));
     }
-    let branches = match (walked, experiments) {
-        (Some(ids), _) => branches(&mut sql, ids, query.view),
-        (None, Some(ids)) => {
-            let list = format!("r.experiment IN {}", sql.experiments(ids));
-            vec![
-                [Some(list.as_str()), view(query.view)]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join(" AND "),
-            ]
-        }
-        (None, None) => vec![view(query.view).unwrap_or("1 = 1").to_owned()],
-    };
-    Some(finish(sql, "run r", &branches, &conditions, keys))
+    Some((keys, conditions))
 }
 
 /// The conditions of the walks along experiments, the living and the deleted each by themselves.
@@ -230,6 +269,20 @@ fn bounds(condition: &Condition, metric: &str) -> Vec<(Comparison, f64)> {
         Condition::Test(Field::Metric(key, scopes), Test::Compare(comparison, Scalar::Real(value)))
             if key == metric && scopes.is_empty() && *comparison != Comparison::NotEqual =>
         {
+            vec![(*comparison, *value)]
+        }
+        Condition::Any(_) | Condition::Not(_) | Condition::Test(..) => Vec::new(),
+    }
+}
+
+/// The tests of the start that hold of whatever matches.
+fn started(condition: &Condition) -> Vec<(Comparison, i64)> {
+    match condition {
+        Condition::All(parts) => parts.iter().flat_map(started).collect(),
+        Condition::Test(
+            Field::Attribute(Attribute::Started),
+            Test::Compare(comparison, Scalar::Int(value)),
+        ) if *comparison != Comparison::NotEqual => {
             vec![(*comparison, *value)]
         }
         Condition::Any(_) | Condition::Not(_) | Condition::Test(..) => Vec::new(),

@@ -507,3 +507,60 @@ async fn a_search_that_takes_too_long_is_given_up_and_the_next_one_works() {
     query.patience = PATIENCE;
     assert!(store.meta().list_runs(&query, &Select::default()).await.is_ok());
 }
+
+#[tokio::test]
+async fn packs_hide_nothing_also_of_runs_that_change_after_they_were_packed() {
+    let (_folder, store) = store().await;
+    let mut runner = TestRunner::deterministic();
+    let mut runs = Vec::new();
+    for _ in 0..150 {
+        let mut run = plain().new_tree(&mut runner).unwrap().current();
+        run.row.experiment = i64::from(runs.len() % 10 == 0);
+        if runs.len() % 6 > 0 {
+            run.row.state = RunState::Finished;
+        }
+        log(&store, &run).await;
+        runs.push(run);
+    }
+    let experiments = Some(vec![0, 1]);
+    let mut among = 0;
+    for round in 0..200usize {
+        if round % 20 == 0 {
+            while store.meta().make_pack(0, 4).await.unwrap() {}
+        }
+        // What is changed leaves its pack, whatever was changed and however.
+        let changed = round * 37 % runs.len();
+        let run = &mut runs[changed];
+        let (id, value) = (run.row.id, ["x", "7", "new"][round % 3].to_owned());
+        match round % 4 {
+            _ if run.row.deleted => {}
+            0 => {
+                run.tags.insert("a".into(), value.clone());
+                store.meta().set_run_tags(id, vec![("a".into(), value)]).await.unwrap();
+            }
+            1 if !run.params.contains_key("b") => {
+                run.params.insert("b".into(), value.clone());
+                store.meta().log_params(id, vec![("b".into(), value)]).await.unwrap();
+            }
+            2 => {
+                run.row.name.clone_from(&value);
+                let change = RunChange { name: Some(value), ..RunChange::default() };
+                store.meta().update_run(id, change).await.unwrap();
+            }
+            _ => {
+                run.row.experiment = 1 - run.row.experiment;
+                let change = RunChange { experiment: Some(run.row.experiment), ..RunChange::default() };
+                store.meta().update_run(id, change).await.unwrap();
+            }
+        }
+        let query =
+            Query { experiments: experiments.clone(), ..query().new_tree(&mut runner).unwrap().current() };
+        let asked = query.clone();
+        let read = move |connection: &rusqlite::Connection| narrow::narrow(connection, &asked, false);
+        among += usize::from(store.meta().finder().read(PATIENCE, read).await.unwrap().among.is_some());
+        let expected = expected(&runs, &query);
+        assert_eq!(pages(&store, query.clone()).await, expected, "{query:?}");
+        assert_eq!(store.meta().count_runs(&query).await.unwrap(), expected.len() as u64, "{query:?}");
+    }
+    assert!(among > 20, "packs were of use {among} times");
+}
