@@ -337,6 +337,11 @@ impl Caller {
             return Ok(());
         }
         let meta = &self.door.inner.meta;
+        if owner.starts_with("v-")
+            && let Some(model) = meta.model_of_files(owner).await?
+        {
+            return Ok(self.may(right, &Subject::Model(model))?);
+        }
         let home = if owner.starts_with("m-") {
             meta.logged_model(owner).await?.map(|model| model.experiment)
         } else if owner.starts_with("tr-") {

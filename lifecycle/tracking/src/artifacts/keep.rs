@@ -124,6 +124,9 @@ impl Tracking {
         if owner.starts_with("tr-") {
             return Ok(self.meta().trace(owner).await?.is_some());
         }
+        if super::is_version(owner) {
+            return Ok(self.meta().model_of_files(owner).await?.is_some());
+        }
         match owner.parse() {
             Ok(id) => Ok(self.meta().run(id).await?.is_some()),
             Err(_) => Ok(false),
@@ -209,6 +212,9 @@ impl Tracking {
         if place.tree != Tree::Proxy {
             return Err(Error::Elsewhere { path: place.full.clone() });
         }
+        if super::is_version(&place.owner) {
+            return Err(Error::Registered { path: place.full.clone() });
+        }
         if place.path.is_empty() || !self.owns_artifacts(&place.owner).await? {
             return Err(Error::NobodysPath { path: place.full.clone() });
         }
@@ -239,6 +245,9 @@ impl Tracking {
     pub async fn delete_artifacts(&self, place: &Place) -> Result<usize, Error> {
         if place.tree != Tree::Proxy {
             return Err(Error::Elsewhere { path: place.full.clone() });
+        }
+        if super::is_version(&place.owner) {
+            return Err(Error::Registered { path: place.full.clone() });
         }
         if place.owner != SHARED {
             let kind = if place.owner.starts_with("m-") { "logged model" } else { "run" };
