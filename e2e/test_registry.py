@@ -190,7 +190,8 @@ triggers:
         (move, *_) = [line for line in copy.json("models", "log", "iris")["journal"]
                       if line["subject"] == {"alias": "champion"}]
         assert (move["to"], move["why"]) == ("3", "seen it")
-        assert move["evidence"]["request"]
+        approved = copy.json("models", "show", "iris/3")["dossier"]["approval"]
+        assert approved["decision"] == "approved" and approved["evidence"]["request"]
 
 
 def test_a_clients_version_stays_loadable_and_says_what_is_known_of_it(tmp_path):
