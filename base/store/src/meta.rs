@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod models;
 pub mod monitors;
 pub mod needs;
+mod plain;
 pub mod purge;
 pub mod registered;
 pub mod runs;

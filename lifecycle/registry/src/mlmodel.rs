@@ -55,9 +55,11 @@ pub fn texts(version: &ModelVersion, facts: &Facts<'_>) -> Vec<(&'static str, St
 fn mlmodel(version: &ModelVersion, facts: &Facts<'_>, pins: &Pins, size: u64) -> String {
     let columns = version.signature.inputs.iter();
     let columns = columns.map(|column| json!({ "name": column.name, "nullable": column.nullable }));
-    let whole = version.signature.outputs.iter().any(|column| {
-        column.name == "label" && column.column_type == ColumnType::Integer
-    });
+    let whole = version
+        .signature
+        .outputs
+        .iter()
+        .any(|column| column.name == "label" && column.column_type == ColumnType::Integer);
     let created = version.created.rfc3339();
     let created = created.trim_end_matches('Z').replace('T', " ");
     // Every value is JSON, which YAML includes: nothing in a name can become structure.

@@ -9,6 +9,7 @@
 
 pub mod keep;
 pub mod roots;
+mod sweep;
 
 use rondo_core::RunId;
 

@@ -246,11 +246,7 @@ impl Meta {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn return_deliveries(
-        &self,
-        taken: Vec<(i64, Timestamp)>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    pub async fn return_deliveries(&self, taken: Vec<(i64, Timestamp)>, now: Timestamp) -> Result<(), Error> {
         self.write(move |conn| {
             Box::pin(async move {
                 for (seq, until) in taken {
