@@ -133,7 +133,7 @@ def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_pat
     store = tmp_path / "store"
     admin(store, "user", "add", "root", "--role", "admin", password=PASSWORD + "\n")
     for name in ["ada", "ben"]:
-        admin(store, "user", "add", name, "--role", "editor", password=PASSWORD + "\n")
+        admin(store, "user", "add", name, password=PASSWORD + "\n")
     with serve(store, "--auth") as server:
         def call(who, method, path, **body):
             answer = requests.request(method, server.url + path, json=body or None, auth=(who, PASSWORD), timeout=10)
