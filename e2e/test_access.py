@@ -127,3 +127,60 @@ def test_a_name_that_was_allowed_is_answered_whatever_its_port(tmp_path):
         for host, status in [("mlflow.example.org:8443", 200), ("MLFLOW.example.org", 200), ("other", 200),
                              ("example.org", 403), ("localhost:1", 200)]:
             assert server.raw("GET", GET, Host=host)[0] == status, host
+
+
+def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_path):
+    store = tmp_path / "store"
+    admin(store, "user", "add", "root", "--role", "admin", password=PASSWORD + "\n")
+    for name in ["ada", "ben"]:
+        admin(store, "user", "add", name, password=PASSWORD + "\n")
+    with serve(store, "--auth") as server:
+        def call(who, method, path, **body):
+            answer = requests.request(method, server.url + path, json=body or None, auth=(who, PASSWORD), timeout=10)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        api = "/api/2.0/mlflow"
+        experiment = call("ada", "POST", f"{api}/experiments/create", name="e")["experiment_id"]
+        run = call("ada", "POST", f"{api}/runs/create", experiment_id=experiment)["run"]["info"]
+        call("ada", "POST", f"{api}/runs/log-parameter", run_id=run["run_id"], key="secret", value="42")
+        call("ada", "POST", f"{api}/registered-models/create", name="m")
+        source = run["artifact_uri"] + "/model"
+        call("ada", "POST", f"{api}/model-versions/create", name="m", source=source, run_id=run["run_id"])
+        # What it has made is its own at once.
+        for what in [f"experiments/permissions/get?experiment_id={experiment}&username=ada",
+                     "registered-models/permissions/get?name=m&username=ada"]:
+            (given,) = call("ada", "GET", f"{api}/{what}").values()
+            assert given["permission"] == "MANAGE"
+        admin(store, "permission", "default", "none")
+        admin(store, "permission", "grant", "ben", "read", "--model", "m")
+        told = call("ada", "GET", "/api/v1/models/m/versions/1")
+        assert told["params"] == {"secret": "42"} and told["run"]["id"] == run["run_id"]
+        for _ in range(50):
+            answer = requests.get(server.url + "/api/v1/models/m/versions/1", auth=("ben", PASSWORD), timeout=10)
+            if answer.status_code == 200 and answer.json().get("withheld"):
+                break
+            time.sleep(0.1)
+        told = answer.json()
+        assert told["withheld"] and told["params"] == {} and "run" not in told and told["source"] == source
+        assert "42" not in answer.text
+
+
+def test_failed_logins_behind_a_trusted_proxy_are_counted_by_client(tmp_path):
+    store = tmp_path / "store"
+    admin(store, "user", "add", "root", "--role", "admin", password=PASSWORD + "\n")
+
+    def login(server, password, client):
+        headers = {"X-Forwarded-For": f"127.0.0.1, {client}"}
+        return requests.get(server.url + GET, auth=("root", password), headers=headers, timeout=30).status_code
+
+    with serve(store, "--auth", "--trusted-proxies", "127.0.0.0/8,::1") as server:
+        refused = [login(server, "wrong", "203.0.113.9") for _ in range(8)]
+        assert refused[0] == 401 and refused[-1] == 429
+        assert login(server, PASSWORD, "203.0.113.9") == 429
+        assert login(server, PASSWORD, "203.0.113.10") == 200
+    with serve(store, "--auth") as server:
+        for client in range(8):
+            login(server, "wrong", f"203.0.113.{client}")
+        # Nobody's word counts: it is all one client, whatever it says.
+        assert login(server, PASSWORD, "203.0.113.99") == 429

@@ -1,7 +1,9 @@
 """Models: approvals, protected aliases, the journal, and what stays when something is deleted."""
 
+import csv
 import json
 import subprocess
+import time
 from contextlib import contextmanager
 
 import mlflow
@@ -67,6 +69,129 @@ def test_a_promotion_waits_for_its_approval(copy):
     assert [line["why"] for line in journal if line["subject"] == {"alias": "champion"}][0] == "not yet"
     assert "iris 2" in copy("trace", "iris@mine").stdout
     assert copy.json("models", "delete", "iris/2", code=4)["error"]["code"] == "needed"
+
+
+@contextmanager
+def up(folder):
+    """The project with its endpoints, triggers and worker."""
+    process = subprocess.Popen(
+        [RONDO, "up", "--listen", "127.0.0.1:0", "--json"], cwd=folder,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )
+    try:
+        yield json.loads(process.stdout.readline())["listen"]
+    finally:
+        process.terminate()
+        assert process.wait(timeout=60) == 0
+
+
+COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+
+
+def post(url, body):
+    answer = requests.post(url, json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_what_a_pipeline_registers_loads_as_an_mlflow_model_and_answers_as_its_endpoint(copy):
+    import pandas as pd
+    from mlflow.models import Model
+
+    rows = pd.read_csv(copy.folder / "data" / "iris.csv")[COLUMNS]
+    rows.iloc[3, 0] = None
+    with up(copy.folder) as url:
+        mlflow.set_tracking_uri(url)
+        client = MlflowClient(url, url)
+        asked = rows.astype(object).where(rows.notna(), None).to_dict("records")
+        served = post(f"{url}/api/v1/endpoints/iris/invocations", {"dataframe_records": asked})["predictions"]
+        for uri in ["models:/iris@champion", "models:/iris/1"]:
+            predicted = mlflow.pyfunc.load_model(uri).predict(rows)
+            assert [str(label) for label in predicted["label"]] == [one["label"] for one in served]
+            assert predicted["probability"].tolist() == pytest.approx([one["score"] for one in served], abs=1e-5)
+
+        root = client.get_model_version_download_uri("iris", "1")
+        files = {file.path for file in mlflow.artifacts.list_artifacts(artifact_uri="models:/iris/1")}
+        assert files >= {"MLmodel", "model.onnx", "conda.yaml", "python_env.yaml", "requirements.txt"}
+        saved = Model.load("models:/iris/1")
+        version = client.get_model_version("iris", "1")
+        assert (saved.run_id, version.source) == (version.run_id, root)
+        assert [column.name for column in saved.signature.inputs] == COLUMNS
+        assert set(saved.flavors) == {"onnx", "python_function", "rondo"}
+        assert [graph.name for graph in mlflow.onnx.load_model("models:/iris/1").graph.input] == COLUMNS
+
+        # It stays what was registered: nobody writes there, and a copy of it is as good.
+        place = root.removeprefix("mlflow-artifacts:/")
+        for method in [requests.put, requests.delete]:
+            refused = method(f"{url}/api/2.0/mlflow-artifacts/artifacts/{place}/MLmodel", data=b"x: 1", timeout=10)
+            assert refused.status_code == 400 and "registered version" in refused.json()["message"]
+        client.copy_model_version("models:/iris/1", "again")
+        again = mlflow.pyfunc.load_model("models:/again/1").predict(rows)
+        assert again.equals(predicted)
+
+
+def test_an_alert_retrains_and_the_new_version_serves_when_it_is_approved_and_not_when_it_is_rejected(copy):
+    path, table = copy.folder / "rondo.yaml", copy.folder / "data" / "iris.csv"
+    text = path.read_text().replace("gate: [objectives, beats_champion]", "gate: [objectives, approval]")
+    assert "approval" in text and "triggers:" not in text
+    path.write_text(text + """
+triggers:
+  - { alert: iris.drift, run: [train, evaluate], then: promote, cool_down: 1h }
+""")
+    flowers = list(csv.DictReader(table.open()))
+    lines = table.read_text().splitlines()
+
+    def champion():
+        return copy.json("models", "show", "iris")["aliases"]["champion"]
+
+    with up(copy.folder) as url:
+        def answering():
+            (endpoint,) = requests.get(f"{url}/api/v1/endpoints", timeout=10).json()
+            return endpoint["deployment"]["version"]
+
+        def drift(day, number):
+            """New data, a day of flowers measured far too long, and what waits in the end."""
+            table.write_text("\n".join(lines[: 150 - 3 * day]) + "\n")
+            copy("data", "add", "iris")
+            records = [
+                {**{column: float(flower[column]) + 3 for column in COLUMNS},
+                 "event_time": f"2024-02-0{day}T{row // 60:02}:{row % 60:02}:00Z"}
+                for row, flower in enumerate(flowers)
+            ]
+            post(f"{url}/api/v1/endpoints/iris/predict", {"records": records})
+            post(f"{url}/api/v1/endpoints/iris/advance", {"event_time": f"2024-02-0{day + 1}T00:00:00Z"})
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline:
+                shown = copy.json("models", "show", "iris")["versions"]
+                waits = "waits for approval" in copy("status").stdout
+                if len(shown) == number and waits and not requests.get(f"{url}/api/v1/requests", timeout=10).json():
+                    return
+                time.sleep(0.2)
+            raise AssertionError(copy("status").stdout)
+
+        drift(1, 2)
+        assert (champion(), answering()) == (1, 1)
+        copy("models", "reject", "iris/2", "--why", "too few flowers")
+        assert copy.json("models", "promote", "iris", "2", code=5)["error"]["code"] == "approval-missing"
+        assert (champion(), answering()) == (1, 1)
+        assert copy.json("models", "show", "iris/2")["dossier"]["approval"]["decision"] == "rejected"
+
+        drift(2, 3)
+        assert (champion(), answering()) == (1, 1)
+        client = MlflowClient(url, url)
+        with pytest.raises(MlflowException, match="waits for its approval"):
+            client.set_registered_model_alias("iris", "champion", "3")
+        copy("models", "approve", "iris/3", "--why", "seen it")
+        assert champion() == 3 and client.get_model_version_by_alias("iris", "champion").version == "3"
+        deadline = time.monotonic() + 60
+        while answering() != 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert answering() == 3
+        (move, *_) = [line for line in copy.json("models", "log", "iris")["journal"]
+                      if line["subject"] == {"alias": "champion"}]
+        assert (move["to"], move["why"]) == ("3", "seen it")
+        approved = copy.json("models", "show", "iris/3")["dossier"]["approval"]
+        assert approved["decision"] == "approved" and approved["evidence"]["request"]
 
 
 def test_a_clients_version_stays_loadable_and_says_what_is_known_of_it(tmp_path):

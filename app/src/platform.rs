@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod retrain;
 pub mod serving;
 pub mod trace;
+pub mod version_files;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ use rondo_core::{Code, Digest, Explain, Span};
 use rondo_store::Store;
 use rondo_store::meta::marks::digests;
 use rondo_store::upkeep::Retention;
+use rondo_tracking::Tracking;
 use tokio::task::JoinHandle;
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -23,7 +24,7 @@ pub fn locked(store: &Store) -> HashSet<Digest> {
 
 /// Starts it in the background; it ends with the task. A pass that fails is told and tried again.
 pub fn start(
-    store: Store,
+    tracking: Tracking,
     keep_deleted: Span,
     clock: Arc<dyn Clock>,
     progress: Arc<dyn Progress>,
@@ -36,9 +37,9 @@ pub fn start(
                 deleted: keep_deleted,
                 unnamed: Span::days(1),
                 dry_run: false,
-                also_named: locked(&store),
+                also_named: locked(tracking.store()),
             };
-            match store.tidy(&retention, clock.now()).await {
+            match tracking.tidy(&retention, clock.now()).await {
                 Ok(_) => {}
                 // Somebody else is at it.
                 Err(error) if error.code() == Code::Busy => {}

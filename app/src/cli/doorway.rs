@@ -1,5 +1,6 @@
 //! Who a server lets in: the flags that all servers share, and what follows from them.
 
+use ipnet::IpNet;
 use rondo_core::Code;
 use rondo_store::Store;
 
@@ -25,6 +26,10 @@ pub struct Doorway {
     /// always answered
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
+    /// Take the word of proxies in this network for where a request comes from (X-Forwarded-For, Forwarded):
+    /// failed logins and requests at a time are counted by it; may be given more than once
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    trusted_proxies: Vec<IpNet>,
     /// How many requests of one client are worked on at a time
     #[arg(long, value_name = "N")]
     requests_per_client: Option<usize>,
@@ -55,9 +60,16 @@ impl Doorway {
         Ok(Admission {
             mode: if asks { Mode::Users } else { Mode::Open },
             hosts: self.allowed_hosts.iter().map(|name| bare(name)).collect(),
+            proxies: self.trusted_proxies,
             at_once: self.requests_per_client.or((asks || beyond).then_some(AT_ONCE)),
         })
     }
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().or_else(|_| one()).map_err(|_| "it looks like 10.0.0.0/8 or 10.1.2.3".to_owned())
 }
 
 /// A name without a port: a request's host is looked at without its own.

@@ -80,9 +80,6 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     store.meta().ensure_default_experiment_under(&roots.base(), clock.now()).await?;
     let plan = args.door.plan(&args.listen, &store, session).await?;
-    let upkeep = args
-        .keep_deleted
-        .map(|span| upkeep::start(store.clone(), span, clock.clone(), session.printer().progress()));
     let prefix = args.static_prefix.unwrap_or_default();
     let webhooks = Webhooks::new(store.clone(), Allow::new(args.webhook_allow));
     let door = Door::new(&store, clock.clone(), plan);
@@ -91,6 +88,9 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         .with_roots(roots)
         .with_prefix(&prefix)
         .with_key(key(&store).await?);
+    let upkeep = args.keep_deleted.map(|span| {
+        upkeep::start(state.tracking().clone(), span, clock.clone(), session.printer().progress())
+    });
     let router = tracking_router(state);
     let router =
         if prefix.is_empty() { router } else { routes::closed(Router::new().nest(&prefix, router), &door) };

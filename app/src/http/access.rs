@@ -24,6 +24,7 @@ pub mod guard;
 pub mod keeper;
 pub mod limits;
 pub mod password;
+mod proxies;
 pub mod refused;
 pub mod routes;
 pub mod rule;
@@ -32,6 +33,7 @@ pub mod steps;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use rondo_core::RunId;
 use rondo_core::ports::Clock;
 use rondo_store::Store;
@@ -72,6 +74,7 @@ struct Inner {
     meta: Meta,
     steps: Arc<steps::Steps>,
     hosts: Vec<String>,
+    proxies: Vec<IpNet>,
     keeper: Option<Keeper>,
     crowd: Option<limits::Crowd>,
     audit: audit::Audit,
@@ -85,6 +88,8 @@ pub struct Admission {
     pub mode: Mode,
     /// Names in the `Host` header that are answered beside localhost and addresses.
     pub hosts: Vec<String>,
+    /// The networks of proxies whose word is taken for where a request comes from.
+    pub proxies: Vec<IpNet>,
     /// How many requests of one client are worked on at a time; nothing for any number.
     pub at_once: Option<usize>,
 }
@@ -92,7 +97,7 @@ pub struct Admission {
 impl Admission {
     /// For whom the mode lets in, with nothing more to say.
     pub const fn new(mode: Mode) -> Self {
-        Self { mode, hosts: Vec::new(), at_once: None }
+        Self { mode, hosts: Vec::new(), proxies: Vec::new(), at_once: None }
     }
 }
 
@@ -106,6 +111,7 @@ impl Door {
                 mode: plan.mode,
                 steps: Arc::default(),
                 hosts: plan.hosts,
+                proxies: plan.proxies,
                 keeper,
                 crowd: plan.at_once.map(limits::Crowd::new),
                 audit: audit::Audit::new(meta.clone(), clock.clone()),

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use rondo_registry::log::{self, Line};
+use rondo_store::meta::access::Subject;
 use rondo_tracking::Tracking;
 use serde::Serialize;
 
@@ -31,7 +32,15 @@ pub async fn version(
 ) -> Answer<Json<Dossier>> {
     caller.model(&name)?;
     let found = dossier::find(tracking.store(), &name, Some(&version)).await?;
-    Ok(Json(dossier::dossier(tracking.store(), found).await?))
+    let mut told = dossier::dossier(tracking.store(), found).await?;
+    let mut homes: Vec<i64> = told.run.iter().map(|run| run.experiment).collect();
+    if let Some(logged) = &told.logged_model {
+        homes.extend(tracking.meta().logged_model(logged).await?.map(|logged| logged.experiment));
+    }
+    if homes.into_iter().any(|home| !caller.sees(&Subject::Experiment(home))) {
+        told.withhold();
+    }
+    Ok(Json(told))
 }
 
 /// The lines of a journal.

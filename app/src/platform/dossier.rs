@@ -88,6 +88,9 @@ pub struct Dossier {
     /// What somebody decided about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// Whether what its run logged is left out: the reader may read the model and not the run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
     /// Where it answers, or did.
     pub deployments: Vec<Served>,
     /// The latest event time among its training rows.
@@ -251,6 +254,7 @@ pub async fn dossier(store: &Store, version: Version) -> Result<Dossier, Error> 
         evaluation: None,
         gate: None,
         approval: approval::find(store, &version.model, version.number).await?,
+        withheld: false,
         deployments: served(store, &version.model, version.number).await?,
         trained_until: None,
         stage: version.stage.clone(),
@@ -387,6 +391,21 @@ async fn served(store: &Store, model: &str, version: i64) -> Result<Vec<Served>,
         }
     }
     Ok(served)
+}
+
+impl Dossier {
+    /// Without what its run logged, for who may read the model and not the run. What belongs to the version
+    /// stays: its gate, its evaluation, its signature, where it answers.
+    pub fn withhold(&mut self) {
+        self.withheld = true;
+        self.run = None;
+        self.params.clear();
+        self.data.clear();
+        self.code = CodeOf::default();
+        if self.evaluation.is_none() {
+            self.metrics.clear();
+        }
+    }
 }
 
 /// The endpoints at which a version answers now.

@@ -27,7 +27,7 @@ use rondo_table::columns;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Error, Platform};
+use super::{Error, Platform, version_files};
 
 /// How many single rows a new model is asked for its latency.
 const PROBES: usize = 200;
@@ -179,6 +179,7 @@ impl Platform {
             pipeline_run: report.run,
             task: model.task,
             target: model.target.clone(),
+            positive: super::serving::positive(model),
             threshold: model.threshold,
             signature: nullable_by(engine.signature(), &training)?,
             evaluation,
@@ -186,7 +187,8 @@ impl Platform {
             reference: Some(self.put_json(&reference)?),
             trained_until,
         };
-        let (_, version) = register(self.store(), candidate, &gate, self.clock().now()).await?;
+        let (record, version) = register(self.store(), candidate, &gate, self.clock().now()).await?;
+        version_files::make(self.store(), record, &version).await?;
         let why = gate.reason();
         let wanted = match rule {
             PromotionRule::First => champion.is_none(),

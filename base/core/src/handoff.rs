@@ -101,6 +101,8 @@ pub struct ModelCandidate {
     pub task: Task,
     /// The label's column.
     pub target: String,
+    /// The label of the positive class, where it was declared.
+    pub positive: Option<String>,
     /// Score at or above which the positive class is predicted.
     pub threshold: Option<f64>,
     /// What goes in and comes out.
@@ -132,6 +134,9 @@ pub struct ModelVersion {
     pub task: Task,
     /// The label's column.
     pub target: String,
+    /// The label of the positive class, where it was declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positive: Option<String>,
     /// Score at or above which the positive class is predicted.
     pub threshold: Option<f64>,
     /// What goes in and comes out.

@@ -28,6 +28,7 @@ pub mod models;
 pub mod monitors;
 pub mod needs;
 mod packs;
+mod plain;
 pub mod purge;
 pub mod registered;
 pub mod runs;

@@ -47,6 +47,10 @@ pub struct Report {
     pub experiments: usize,
     /// Artifacts that were overwritten or deleted.
     pub overwritten: u64,
+    /// Plain files, in the folder that artifacts are kept in instead of among the objects.
+    pub files: u64,
+    /// Runs, logged models and traces that went and whose plain files wait, for one who knows that folder.
+    pub waiting: u64,
     /// Objects.
     pub objects: u64,
     /// Bytes of those objects.
@@ -76,6 +80,7 @@ impl Store {
     async fn tidy_alone(&self, retention: &Retention, now: Timestamp) -> Result<Report, Error> {
         let before = now - retention.deleted;
         let purge = self.meta().purgeable(before).await?;
+        let files = if retention.dry_run { self.meta().plain_files_of(&purge).await? } else { 0 };
         let mut overwritten = 0;
         let passed_over: HashSet<&str> =
             purge.runs.iter().chain(&purge.logged_models).map(String::as_str).collect();
@@ -94,7 +99,7 @@ impl Store {
         })
         .await
         .map_err(|_| Error::Closed)??;
-        Ok(report(&purge, overwritten, swept, missing, retention.dry_run))
+        Ok(Report { files, ..report(&purge, overwritten, swept, missing, retention.dry_run) })
     }
 }
 
@@ -105,6 +110,8 @@ fn report(purge: &Purge, overwritten: u64, swept: Swept, missing: usize, dry_run
         logged_models: purge.logged_models.len(),
         experiments: purge.experiments.len(),
         overwritten,
+        files: 0,
+        waiting: 0,
         objects: swept.objects,
         bytes: swept.bytes,
         needed: purge.needed.clone(),

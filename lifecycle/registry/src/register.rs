@@ -30,6 +30,7 @@ pub async fn register(
         pipeline_run: candidate.pipeline_run,
         task: candidate.task,
         target: candidate.target,
+        positive: candidate.positive,
         threshold: candidate.threshold,
         signature: candidate.signature,
         evaluation: candidate.evaluation,

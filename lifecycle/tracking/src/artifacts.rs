@@ -9,6 +9,7 @@
 
 pub mod keep;
 pub mod roots;
+mod sweep;
 
 use rondo_core::RunId;
 
@@ -82,6 +83,16 @@ pub fn trace_root(location: &str, trace: &str) -> String {
     format!("{}/traces/{trace}/artifacts", location.trim_end_matches('/'))
 }
 
+/// Where the files of a version that a pipeline registered are, by their owner.
+pub fn version_root(owner: &str) -> String {
+    format!("{SCHEME}models/{owner}/artifacts")
+}
+
+/// Whether an owner is a version that a pipeline registered: its files are made with it and stay as they are.
+pub fn is_version(owner: &str) -> bool {
+    owner.starts_with("v-")
+}
+
 /// A path below an owner's root in one form. MLflow's clients and server decode paths until nothing is left
 /// to decode, and so does this: names that differ in their encoding alone are one. What may not stand in a
 /// name is encoded again.
@@ -147,9 +158,9 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether a part of a path is a run's, a logged model's or a trace's id.
+/// Whether a part of a path is a run's, a logged model's, a version's or a trace's id.
 fn is_owner(part: &str) -> bool {
-    let prefixed = ["m-", "tr-"].iter().find_map(|prefix| part.strip_prefix(prefix));
+    let prefixed = ["m-", "tr-", "v-"].iter().find_map(|prefix| part.strip_prefix(prefix));
     prefixed.unwrap_or(part).parse::<RunId>().is_ok()
 }
 

@@ -214,6 +214,12 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// The files of a registered version.
+    #[error("path `{path}` is a registered version's: its files stay as they were registered")]
+    Registered {
+        /// The path.
+        path: String,
+    },
     /// Artifacts in a root that this server was not started with.
     #[error("artifacts at `{uri}` are outside of the roots that this server was started with")]
     OutsideRoots {
@@ -301,6 +307,7 @@ impl Explain for Error {
             | Self::AssessmentKind { .. }
             | Self::PageToken { .. }
             | Self::NobodysPath { .. }
+            | Self::Registered { .. }
             | Self::OutsideRoots { .. }
             | Self::Elsewhere { .. }
             | Self::Path { .. } => Code::ValueInvalid,
@@ -365,6 +372,7 @@ impl Explain for Error {
             | Self::PageToken { .. }
             | Self::Path { .. }
             | Self::NobodysPath { .. }
+            | Self::Registered { .. }
             | Self::Elsewhere { .. }
             | Self::NotAStore { .. }
             | Self::Io { .. }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rondo_store::meta::access::Maker;
 use rondo_store::meta::experiments::Experiment;
 use rondo_store::meta::search::{Condition, Query, Room};
 
@@ -24,6 +25,20 @@ impl Tracking {
         artifact_location: Option<&str>,
         tags: BTreeMap<String, String>,
     ) -> Result<i64, Error> {
+        self.create_experiment_for(None, name, artifact_location, tags).await
+    }
+
+    /// Makes an experiment, on which its maker may do everything.
+    ///
+    /// # Errors
+    /// When the name is empty, too long or taken, or the place of its artifacts is not one of the server's.
+    pub async fn create_experiment_for(
+        &self,
+        maker: Option<Maker>,
+        name: &str,
+        artifact_location: Option<&str>,
+        tags: BTreeMap<String, String>,
+    ) -> Result<i64, Error> {
         check_name(name)?;
         for (key, value) in &tags {
             check_tag(key, value)?;
@@ -31,7 +46,9 @@ impl Tracking {
         let location = artifact_location.filter(|location| !location.is_empty());
         let location = location.map(|location| self.roots().location(location)).transpose()?;
         let root = self.roots().base();
-        match self.meta().create_experiment_under(name, location.as_deref(), &root, tags, self.now()).await {
+        let made =
+            self.meta().create_experiment_under(maker, name, location.as_deref(), &root, tags, self.now());
+        match made.await {
             Err(rondo_store::Error::Exists { .. }) => Err(self.taken(name).await?),
             made => Ok(made?),
         }

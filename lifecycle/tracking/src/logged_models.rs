@@ -168,19 +168,20 @@ impl Tracking {
     /// # Errors
     /// When there is none.
     pub async fn note_registration(&self, id: &str, name: &str, version: i64) -> Result<(), Error> {
-        let known = self.logged_model(id).await?.facts.tags.remove(REGISTERED);
-        // Clients write entries of their own here, in whatever form: what cannot be read is left alone.
-        let mut entries: Vec<Value> = match known.as_deref().map(serde_json::from_str) {
-            None => Vec::new(),
-            Some(Ok(entries)) => entries,
-            Some(Err(_)) => return Ok(()),
-        };
+        self.logged_model(id).await?;
         let new = json!({ "name": name, "version": version });
-        if !entries.contains(&new) {
-            entries.push(new);
-        }
-        let tag = spaced(&Value::Array(entries));
-        Ok(self.meta().tag_logged_model(id, vec![(REGISTERED.to_owned(), tag)]).await?)
+        let amend = move |known: Option<&str>| {
+            // Clients write entries of their own here, in whatever form: what cannot be read is left alone.
+            let mut entries: Vec<Value> = match known.map(serde_json::from_str) {
+                None => Vec::new(),
+                Some(entries) => entries.ok()?,
+            };
+            if !entries.contains(&new) {
+                entries.push(new);
+            }
+            Some(spaced(&Value::Array(entries)))
+        };
+        Ok(self.meta().amend_logged_model_tag(id, REGISTERED, amend).await?)
     }
 
     /// Takes a tag of a logged model away.

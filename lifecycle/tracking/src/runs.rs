@@ -274,10 +274,7 @@ impl Tracking {
         records: Vec<(&'static str, String, Value)>,
     ) -> Result<(), Error> {
         let run = self.active_run(id).await?;
-        for (kind, key, record) in records {
-            self.meta().put_run_input(run, kind, &key, &record).await?;
-        }
-        Ok(())
+        Ok(self.meta().put_run_inputs(run, records).await?)
     }
 
     /// Runs of these experiments that match, as records to compute with; to show them see `list_runs`.

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use rondo_core::access::{Permission, Right, Role, Scope};
 use rondo_core::journal::Because;
 use rondo_core::{Code, Explain, RunId};
-use rondo_store::meta::access::{Account, Subject};
+use rondo_store::meta::access::{Account, Maker, Subject};
 use rondo_store::meta::search::{Attribute, Condition, Field, Room, Scalar, Test};
 
 use super::Door;
@@ -337,6 +337,11 @@ impl Caller {
             return Ok(());
         }
         let meta = &self.door.inner.meta;
+        if owner.starts_with("v-")
+            && let Some(model) = meta.model_of_files(owner).await?
+        {
+            return Ok(self.may(right, &Subject::Model(model))?);
+        }
         let home = if owner.starts_with("m-") {
             meta.logged_model(owner).await?.map(|model| model.experiment)
         } else if owner.starts_with("tr-") {
@@ -504,10 +509,21 @@ impl Caller {
         inner.meta.note(&name, self.because(what), inner.clock.now()).await
     }
 
-    /// It has made an experiment or model: a user may do everything with what it has made.
+    /// The user who may do everything with what it makes; nothing where nobody is asked for, or it may do
+    /// everything anyway.
+    pub fn maker(&self) -> Option<Maker> {
+        match &self.who {
+            Who::User(pass) if pass.account.role != Role::Admin => {
+                Some(Maker { user: pass.account.name.clone(), because: self.because("made it") })
+            }
+            Who::Anyone | Who::Step(_) | Who::User(_) => None,
+        }
+    }
+
+    /// It has made an experiment or model: what it may do with it counts from now on.
     ///
     /// # Errors
-    /// When that cannot be written down.
+    /// When that cannot be read.
     pub async fn made(&self, subject: Subject) -> Result<(), rondo_store::Error> {
         match &self.who {
             Who::Anyone => Ok(()),
@@ -517,12 +533,8 @@ impl Caller {
                 }
                 Ok(())
             }
-            Who::User(pass) if pass.account.role == Role::Admin => Ok(()),
-            Who::User(pass) => match self.door.keeper() {
-                Some(keeper) => {
-                    let because = self.because("made it");
-                    keeper.give(&pass.account.name, subject, Permission::Manage, because).await
-                }
+            Who::User(_) => match self.door.keeper().filter(|_| self.maker().is_some()) {
+                Some(keeper) => keeper.refresh().await,
                 None => Ok(()),
             },
         }

@@ -17,7 +17,7 @@ use super::caller::{Caller, Who};
 use super::limits::{Client, Place};
 use super::refused::Refused;
 use super::rule::Rule;
-use super::{Door, Mode, steps};
+use super::{Door, Mode, proxies, steps};
 
 /// The door before one path.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ pub(super) async fn guard(State(lock): State<Lock>, request: Request<Body>, next
     let mut response = match admit(&lock.door, &parts, rule).await {
         Ok((caller, _place)) => answered(&lock.door, caller, Request::from_parts(parts, body), next).await,
         Err((refused, who)) => {
-            let who = who.unwrap_or_else(|| client(&parts).to_string());
+            let who = who.unwrap_or_else(|| client(&lock.door, &parts).to_string());
             lock.door.inner.audit.refused(refused, &who, &parts.method, &parts.uri);
             refused.into_response()
         }
@@ -107,7 +107,7 @@ async fn admit(
         Some(crowd) => {
             let client = match &who {
                 Who::User(pass) => Client::Account(pass.account.id),
-                Who::Anyone | Who::Step(_) => Client::Address(client(parts)),
+                Who::Anyone | Who::Step(_) => Client::Address(client(door, parts)),
             };
             Some(crowd.enter(client).ok_or((Refused::Crowded, None))?)
         }
@@ -134,7 +134,7 @@ async fn who(door: &Door, parts: &Parts) -> Result<Who, Refused> {
     }
     match (door.inner.mode, header) {
         (Mode::Users, Some(header)) => match door.keeper() {
-            Some(keeper) => keeper.authenticate(header, client(parts)).await.map(Who::User),
+            Some(keeper) => keeper.authenticate(header, client(door, parts)).await.map(Who::User),
             None => Err(Refused::Unauthenticated),
         },
         (Mode::Users, None) => Err(Refused::Unauthenticated),
@@ -146,10 +146,12 @@ async fn who(door: &Door, parts: &Parts) -> Result<Who, Refused> {
     }
 }
 
-/// The address that a request comes from, as the accept loop has put it there.
-fn client(parts: &Parts) -> IpAddr {
+/// The address that a request comes from: as the accept loop has put it there, or as a proxy says that the
+/// operator trusts.
+fn client(door: &Door, parts: &Parts) -> IpAddr {
     let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip().to_canonical())
+    let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip().to_canonical());
+    proxies::behind(&door.inner.proxies, from, &parts.headers)
 }
 
 fn is_bearer(header: &str) -> bool {

@@ -4,7 +4,7 @@ use axum::Json;
 use serde_json::{Value, json};
 
 /// The version of the wire that is spoken: clients read it as a version of MLflow.
-const VERSION: &str = "3.17.2";
+const VERSION: &str = crate::platform::version_files::MLFLOW;
 
 pub(super) async fn health() -> &'static str {
     "OK"

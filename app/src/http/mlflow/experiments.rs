@@ -26,7 +26,7 @@ pub(super) async fn create(
 ) -> Answer<Json<Value>> {
     let (name, location) = (args.required("name")?, args.text("artifact_location")?);
     let tags = args.pairs("tags")?.into_iter().collect();
-    let id = state.tracking.create_experiment(&name, location.as_deref(), tags).await?;
+    let id = state.tracking.create_experiment_for(caller.maker(), &name, location.as_deref(), tags).await?;
     caller.made(Subject::Experiment(id)).await?;
     Ok(Json(json!({ "experiment_id": id.to_string() })))
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use rondo_core::access::Right;
+use rondo_core::handoff::ModelVersion;
 use rondo_store::meta::registered::{ClientVersion, Tagged, Version};
 use rondo_store::meta::search::{Query, Room};
 use rondo_tracking::{filter, page};
@@ -16,6 +17,7 @@ use super::registered_models::{check_tag, named, tags};
 use super::show_registry::{VersionShown, version};
 use super::sources::{self, Owner};
 use crate::http::access::Caller;
+use crate::platform::version_files;
 
 const STAGES: [&str; 4] = ["None", "Staging", "Production", "Archived"];
 
@@ -109,6 +111,12 @@ pub(super) async fn root(state: &MlflowState, name: &str, number: &str) -> Answe
     for _ in 0..16 {
         let found = find(state, &at.0, at.1).await?;
         let Some(said) = found.of_client() else {
+            if let Ok(ours) = serde_json::from_value::<ModelVersion>(found.record.clone())
+                && let Some(made) = version_files::make(state.tracking.store(), found.digest, &ours).await?
+            {
+                return Ok(made);
+            }
+            // What is no model that an engine here can run: the artifacts of its run.
             return super::show_registry::root_of_run(state, &found.run.unwrap_or_default()).await;
         };
         if let Some(location) = said.location {

@@ -214,6 +214,7 @@ impl From<Error> for Refusal {
             | Error::Filter { .. }
             | Error::OutsideRoots { .. }
             | Error::Elsewhere { .. }
+            | Error::Registered { .. }
             | Error::NotAStore { .. }
             | Error::Io { .. } => Self::invalid(capitalised(&error.to_string())),
         }

@@ -79,7 +79,7 @@ pub(super) async fn create(
     let (name, description) = (args.required("name")?, args.text("description")?.unwrap_or_default());
     check_name(&name, "name")?;
     let (tags, now) = (tags(&args)?, state.tracking.now());
-    let made = state.tracking.meta().create_model(&name, &description, tags, now).await;
+    let made = state.tracking.meta().create_model_for(caller.maker(), &name, &description, tags, now).await;
     made.map_err(|error| named(error, &name))?;
     caller.made(Subject::Model(name.clone())).await?;
     caller.changed(&name, None, "registered model made").await?;

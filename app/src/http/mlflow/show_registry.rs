@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::MlflowState;
 use super::refusal::Answer;
 use super::show::{Number, Pair, pairs};
+use crate::platform::version_files;
 
 #[derive(Serialize)]
 struct Alias {
@@ -145,7 +146,10 @@ pub(super) async fn version(
     } else if let Ok(ours) = serde_json::from_value::<ModelVersion>(version.record) {
         tags.entry("rondo.file".to_owned()).or_insert_with(|| ours.file.hex());
         tags.entry("rondo.pipeline_run".to_owned()).or_insert_with(|| ours.pipeline_run.hex());
-        shown.source = root_of_run(state, &ours.run.hex()).await?;
+        shown.source = match version_files::known(state.tracking.store(), version.digest).await? {
+            Some(made) => made,
+            None => root_of_run(state, &ours.run.hex()).await?,
+        };
         let run = shown.run_id.clone();
         let metrics = ours.evaluation.metrics.iter().filter_map(|metric| {
             let value = Number(metric.value?);

@@ -535,6 +535,7 @@ fn pipelines_version(run: RunId) -> ModelVersion {
         pipeline_run: run,
         task: Task::Binary,
         target: "late".into(),
+        positive: None,
         threshold: Some(0.5),
         signature: Signature::default(),
         evaluation: Evaluation { metrics: vec![Metric::plain("roc_auc", 0.71)], ..Evaluation::default() },

@@ -380,6 +380,28 @@ async fn account_name(conn: &mut SqliteConnection, id: i64) -> Result<String, Er
     Ok(row.try_get("name")?)
 }
 
+/// Who makes something, and is given everything on it by the same transaction.
+#[derive(Debug, Clone)]
+pub struct Maker {
+    /// The user's name.
+    pub user: String,
+    /// The line in the journal.
+    pub because: Because,
+}
+
+/// Gives the maker, where there is one to give it to, everything on what was just made.
+pub(super) async fn give_to_maker(
+    conn: &mut SqliteConnection,
+    maker: Option<&Maker>,
+    subject: &Subject,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let Some(Maker { user, because }) = maker else { return Ok(()) };
+    let account = account_id(conn, user).await?;
+    put_permission(conn, account, subject, Some(Permission::Manage)).await?;
+    note(conn, &format!("permission/{user}/{subject}"), because, at).await
+}
+
 /// Sets a permission within a transaction; what it was before.
 pub(super) async fn put_permission(
     conn: &mut SqliteConnection,

@@ -1,8 +1,10 @@
-//! The datasets that clients of the tracking protocol named as inputs of their runs.
+//! What clients of the tracking protocol named as inputs of their runs: datasets and models.
 
+use rondo_core::RunId;
+use serde_json::Value;
 use sqlx::Row;
 
-use super::Meta;
+use super::{Meta, encode};
 use crate::Error;
 
 /// A dataset among the inputs of an experiment's runs.
@@ -19,6 +21,40 @@ pub struct DatasetInput {
 }
 
 impl Meta {
+    /// Keeps records of a run under (kind, key), all of them or none. One that has the key goes.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn put_run_inputs(
+        &self,
+        run: RunId,
+        inputs: Vec<(&'static str, String, Value)>,
+    ) -> Result<(), Error> {
+        let mut rows = Vec::with_capacity(inputs.len());
+        for (kind, key, record) in inputs {
+            let record = encode("run input", &key, &record)?;
+            rows.push((kind, key, record));
+        }
+        self.write(move |conn| {
+            Box::pin(async move {
+                for (kind, key, record) in &rows {
+                    sqlx::query(
+                        "INSERT INTO run_input (run, kind, key, record) VALUES ($1, $2, $3, $4)
+                         ON CONFLICT (run, kind, key) DO UPDATE SET record = excluded.record",
+                    )
+                    .bind(run.hex())
+                    .bind(*kind)
+                    .bind(key)
+                    .bind(record)
+                    .execute(&mut *conn)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Each dataset, with each of its uses, once an experiment; at most so many.
     ///
     /// # Errors
@@ -32,7 +68,7 @@ impl Meta {
              WHERE i.kind = 'dataset' AND r.experiment IN (SELECT value FROM json_each($1))
              ORDER BY r.experiment, name, digest, context LIMIT $2",
         )
-        .bind(super::encode("experiments", "list", &experiments)?)
+        .bind(encode("experiments", "list", &experiments)?)
         .bind(limit)
         .fetch_all(self.readers())
         .await?;

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::Meta;
+use super::access::{Maker, Subject, give_to_maker};
 use crate::Error;
 
 /// The root of the artifacts that the server keeps itself.
@@ -76,15 +77,17 @@ impl Meta {
         tags: BTreeMap<String, String>,
         at: Timestamp,
     ) -> Result<i64, Error> {
-        self.create_experiment_under(name, artifact_location, PROXY, tags, at).await
+        self.create_experiment_under(None, name, artifact_location, PROXY, tags, at).await
     }
 
-    /// Makes an experiment. Without a location its artifacts go to `<root>/<id>`.
+    /// Makes an experiment, on which its maker may do everything. Without a location its artifacts go to
+    /// `<root>/<id>`.
     ///
     /// # Errors
     /// When one of that name exists, deleted or not, or the database refuses.
     pub async fn create_experiment_under(
         &self,
+        maker: Option<Maker>,
         name: &str,
         artifact_location: Option<&str>,
         root: &str,
@@ -116,6 +119,7 @@ impl Meta {
                 for (key, value) in &tags {
                     set_tag(conn, id, key, value).await?;
                 }
+                give_to_maker(conn, maker.as_ref(), &Subject::Experiment(id), at).await?;
                 Ok(id)
             })
         })

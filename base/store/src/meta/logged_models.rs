@@ -164,6 +164,35 @@ impl Meta {
         self.write(move |conn| Box::pin(async move { pairs(conn, TAG, &id, &tags).await })).await
     }
 
+    /// Sets a tag of a logged model to what follows from the value that it has, in one transaction; where
+    /// nothing follows it stays as it is.
+    ///
+    /// # Errors
+    /// When there is none or the database refuses.
+    pub async fn amend_logged_model_tag(
+        &self,
+        id: &str,
+        key: &str,
+        amend: impl FnOnce(Option<&str>) -> Option<String> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (id, key) = (id.to_owned(), key.to_owned());
+        self.write(move |conn| {
+            Box::pin(async move {
+                let row = sqlx::query("SELECT value FROM logged_model_tag WHERE model = $1 AND key = $2")
+                    .bind(&id)
+                    .bind(&key)
+                    .fetch_optional(&mut *conn)
+                    .await?;
+                let known: Option<String> = row.map(|row| row.try_get("value")).transpose()?;
+                match amend(known.as_deref()) {
+                    Some(value) => pairs(conn, TAG, &id, &[(key, value)]).await,
+                    None => Ok(()),
+                }
+            })
+        })
+        .await
+    }
+
     /// Takes a tag of a logged model away; whether it was there.
     ///
     /// # Errors

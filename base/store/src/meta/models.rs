@@ -93,6 +93,24 @@ impl Meta {
         Ok((Digest::of(body.as_bytes()), decode(MODEL_VERSION, model, &body)?))
     }
 
+    /// The model of the version whose files have this owner: `v-` and the first 32 characters of the address
+    /// of its record.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn model_of_files(&self, owner: &str) -> Result<Option<String>, Error> {
+        let Some(start) = owner.strip_prefix("v-").filter(|start| start.len() == 32) else { return Ok(None) };
+        let row = sqlx::query(
+            "SELECT model FROM model_version WHERE digest >= $1 AND digest < $2
+             AND json_extract(record, '$.origin') IS NULL LIMIT 1",
+        )
+        .bind(start)
+        .bind(format!("{start}g"))
+        .fetch_optional(self.readers())
+        .await?;
+        Ok(row.map(|row| row.try_get("model")).transpose()?)
+    }
+
     /// All versions of a model, oldest first.
     ///
     /// # Errors

@@ -146,6 +146,7 @@ impl Meta {
 async fn purge_runs(conn: &mut SqliteConnection, ids: &str) -> Result<(), Error> {
     let doomed = "SELECT r.id FROM run r WHERE r.deleted = 1 AND r.id IN (SELECT value FROM json_each($1))
                   AND NOT EXISTS (SELECT 1 FROM model_version v WHERE v.run = r.id)";
+    super::plain::note(conn, ids).await?;
     let series = format!("SELECT m.series FROM metric_latest m WHERE m.run IN ({doomed})");
     delete(conn, "metric_chunk", "series", &series, ids).await?;
     for (table, column) in [
@@ -166,6 +167,7 @@ async fn purge_runs(conn: &mut SqliteConnection, ids: &str) -> Result<(), Error>
 async fn purge_models(conn: &mut SqliteConnection, ids: &str) -> Result<(), Error> {
     let doomed =
         "SELECT m.id FROM logged_model m WHERE m.deleted = 1 AND m.id IN (SELECT value FROM json_each($1))";
+    super::plain::note(conn, ids).await?;
     for (table, column) in [
         ("logged_model_param", "model"),
         ("logged_model_tag", "model"),

@@ -21,6 +21,7 @@ use sqlx::{Row, SqliteConnection};
 
 pub(super) use versions::CLIENT_VERSION;
 
+use super::access::{Maker, Subject, give_to_maker};
 use super::search::{Page, Query, Room};
 use super::{Meta, decode, encode};
 use crate::Error;
@@ -123,6 +124,21 @@ impl Meta {
         tags: Vec<(String, String)>,
         at: Timestamp,
     ) -> Result<(), Error> {
+        self.create_model_for(None, name, description, tags, at).await
+    }
+
+    /// Makes a registered model, on which its maker may do everything.
+    ///
+    /// # Errors
+    /// When one of that name exists, there is no such user, or the database refuses.
+    pub async fn create_model_for(
+        &self,
+        maker: Option<Maker>,
+        name: &str,
+        description: &str,
+        tags: Vec<(String, String)>,
+        at: Timestamp,
+    ) -> Result<(), Error> {
         let record = encode("model", name, &ModelRecord { description: description.to_owned() })?;
         let (name, description) = (name.to_owned(), description.to_owned());
         self.write(move |conn| {
@@ -142,6 +158,7 @@ impl Meta {
                 for (key, value) in &tags {
                     tags::set_tag(conn, &Tagged::Model(name.clone()), key, value).await?;
                 }
+                give_to_maker(conn, maker.as_ref(), &Subject::Model(name.clone()), at).await?;
                 events::model_created(conn, &name, &tags, &description, at).await
             })
         })

@@ -245,31 +245,6 @@ impl Meta {
         pairs(&rows)
     }
 
-    /// Keeps a record under (run, kind, key), such as a dataset input of MLflow's.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn put_run_input(&self, id: RunId, kind: &str, key: &str, record: &Value) -> Result<(), Error> {
-        let record = encode("run input", key, record)?;
-        let (kind, key) = (kind.to_owned(), key.to_owned());
-        self.write(move |conn| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO run_input (run, kind, key, record) VALUES ($1, $2, $3, $4)
-                     ON CONFLICT (run, kind, key) DO UPDATE SET record = excluded.record",
-                )
-                .bind(id.hex())
-                .bind(&kind)
-                .bind(&key)
-                .bind(&record)
-                .execute(conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
     /// The records kept under (run, kind), by key.
     ///
     /// # Errors

@@ -311,6 +311,7 @@ pub(super) async fn delete(
     .await?;
     let gone: Vec<String> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
     let list = encode("traces", "list", &gone)?;
+    super::plain::note(conn, &list).await?;
     // What was uploaded for a trace is its own; spans, links and assessments go by their keys.
     for text in [
         "DELETE FROM run_artifact WHERE owner IN (SELECT value FROM json_each($1))",

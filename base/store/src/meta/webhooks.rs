@@ -241,6 +241,32 @@ impl Meta {
         Ok(deliveries)
     }
 
+    /// Gives back what was taken until a moment and neither sent nor settled: it is due at once, as if it had
+    /// not been taken.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn return_deliveries(&self, taken: Vec<(i64, Timestamp)>, now: Timestamp) -> Result<(), Error> {
+        self.write(move |conn| {
+            Box::pin(async move {
+                for (seq, until) in taken {
+                    // What another sender has taken since is that one's.
+                    sqlx::query(
+                        "UPDATE webhook_delivery SET due = $3, attempts = attempts - 1
+                         WHERE seq = $1 AND due = $2 AND attempts > 0",
+                    )
+                    .bind(seq)
+                    .bind(until.millis())
+                    .bind(now.millis())
+                    .execute(&mut *conn)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Settles a delivery: it is due again at a moment, or done with.
     ///
     /// # Errors
@@ -415,6 +441,20 @@ mod tests {
         let last = meta.take_deliveries(Timestamp(40), Timestamp(50), 9).await.unwrap();
         meta.settle_delivery(last[0].seq, None).await.unwrap();
         assert_eq!(meta.waiting_deliveries().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_is_due_at_once_unless_another_has_it() {
+        let (_folder, store) = house().await;
+        let meta = store.meta();
+        meta.create_webhook(webhook("a", &["registered_model.created"], 1)).await.unwrap();
+        meta.create_model("m", "", vec![], Timestamp(5)).await.unwrap();
+        let first = meta.take_deliveries(Timestamp(10), Timestamp(20), 9).await.unwrap();
+        meta.return_deliveries(vec![(first[0].seq, Timestamp(20))], Timestamp(11)).await.unwrap();
+        let again = meta.take_deliveries(Timestamp(11), Timestamp(30), 9).await.unwrap();
+        assert_eq!((again[0].seq, again[0].attempts), (first[0].seq, 0));
+        meta.return_deliveries(vec![(first[0].seq, Timestamp(20))], Timestamp(12)).await.unwrap();
+        assert!(meta.take_deliveries(Timestamp(12), Timestamp(40), 9).await.unwrap().is_empty());
     }
 
     #[tokio::test]

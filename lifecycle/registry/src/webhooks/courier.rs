@@ -1,8 +1,10 @@
 //! The courier: sends what is in the outbox, at least once, and again where that fails.
 //!
-//! Any number of processes may have one: what one has taken the others leave alone until its time is up.
+//! Any number of processes may have one: what one has taken the others leave alone until its time is up. One
+//! that is stopped gives back what it has not sent; one that is killed cannot.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -171,7 +173,7 @@ impl Courier {
         Self { stop, task }
     }
 
-    /// Stops it. What was under way stays in the outbox.
+    /// Stops it. What was under way stays in the outbox, and is due at the next start.
     pub async fn stop(self) {
         // No receiver means that it has ended.
         let _ = self.stop.send(true);
@@ -179,17 +181,44 @@ impl Courier {
     }
 }
 
+/// What a courier has taken and not settled, with the moment until which it is its own.
+#[derive(Default)]
+struct Bag(Mutex<BTreeMap<i64, Timestamp>>);
+
+impl Bag {
+    fn with<T>(&self, change: impl FnOnce(&mut BTreeMap<i64, Timestamp>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 async fn work(
     webhooks: Webhooks,
     clock: Arc<dyn Clock>,
     progress: Arc<dyn Progress>,
+    stopped: watch::Receiver<bool>,
+) {
+    let bag = Bag::default();
+    go_round(&webhooks, clock.as_ref(), progress.as_ref(), &bag, stopped).await;
+    let left: Vec<_> = bag.with(std::mem::take).into_iter().collect();
+    if !left.is_empty()
+        && let Err(error) = webhooks.store().meta().return_deliveries(left, clock.now()).await
+    {
+        note(progress.as_ref(), format!("what was not sent waits for a minute: {error}"));
+    }
+}
+
+async fn go_round(
+    webhooks: &Webhooks,
+    clock: &dyn Clock,
+    progress: &dyn Progress,
+    bag: &Bag,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Made when there is something to send: most servers have no webhooks.
     let mut sender: Option<Sender> = None;
     loop {
         let turn = async {
-            let due = take(&webhooks, clock.as_ref()).await?;
+            let due = take(webhooks, clock, bag).await?;
             if due.is_empty() {
                 return Ok(());
             }
@@ -197,7 +226,7 @@ async fn work(
                 Some(sender) => sender,
                 none => none.insert(webhooks.sender().await?),
             };
-            deliver(&webhooks, sender, clock.as_ref(), progress.as_ref(), due).await
+            deliver(webhooks, sender, (clock, progress), bag, due).await
         };
         let turned = tokio::select! {
             turned = turn => turned,
@@ -206,7 +235,7 @@ async fn work(
         let pause = match turned {
             Ok(()) => LOOK,
             Err(error) => {
-                note(progress.as_ref(), format!("goes on after an error: {error}"));
+                note(progress, format!("goes on after an error: {error}"));
                 AFTER_ERROR
             }
         };
@@ -218,16 +247,19 @@ async fn work(
     }
 }
 
-async fn take(webhooks: &Webhooks, clock: &dyn Clock) -> Result<Vec<Delivery>, Error> {
+async fn take(webhooks: &Webhooks, clock: &dyn Clock, bag: &Bag) -> Result<Vec<Delivery>, Error> {
     let now = clock.now();
-    Ok(webhooks.store().meta().take_deliveries(now, now + HELD, TURN).await?)
+    let until = now + HELD;
+    let taken = webhooks.store().meta().take_deliveries(now, until, TURN).await?;
+    bag.with(|bag| bag.extend(taken.iter().map(|delivery| (delivery.seq, until))));
+    Ok(taken)
 }
 
 async fn deliver(
     webhooks: &Webhooks,
     sender: &Sender,
-    clock: &dyn Clock,
-    progress: &dyn Progress,
+    (clock, progress): (&dyn Clock, &dyn Progress),
+    bag: &Bag,
     mut due: Vec<Delivery>,
 ) -> Result<(), Error> {
     while !due.is_empty() {
@@ -249,8 +281,9 @@ async fn deliver(
                 note(progress, format!("`{name}` was not told of {}: {why}", delivery.event));
             }
             webhooks.store().meta().settle_delivery(delivery.seq, again).await?;
+            bag.with(|bag| bag.remove(&delivery.seq));
         }
-        due = take(webhooks, clock).await?;
+        due = take(webhooks, clock, bag).await?;
     }
     Ok(())
 }

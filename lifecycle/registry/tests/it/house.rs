@@ -35,6 +35,7 @@ impl House {
             pipeline_run: run,
             task: Task::Binary,
             target: "late".into(),
+            positive: None,
             threshold: None,
             signature: Signature::default(),
             evaluation: Evaluation::default(),

@@ -124,6 +124,9 @@ impl Tracking {
         if owner.starts_with("tr-") {
             return Ok(self.meta().trace(owner).await?.is_some());
         }
+        if super::is_version(owner) {
+            return Ok(self.meta().model_of_files(owner).await?.is_some());
+        }
         match owner.parse() {
             Ok(id) => Ok(self.meta().run(id).await?.is_some()),
             Err(_) => Ok(false),
@@ -209,6 +212,9 @@ impl Tracking {
         if place.tree != Tree::Proxy {
             return Err(Error::Elsewhere { path: place.full.clone() });
         }
+        if super::is_version(&place.owner) {
+            return Err(Error::Registered { path: place.full.clone() });
+        }
         if place.path.is_empty() || !self.owns_artifacts(&place.owner).await? {
             return Err(Error::NobodysPath { path: place.full.clone() });
         }
@@ -257,6 +263,9 @@ impl Tracking {
         if place.tree != Tree::Proxy {
             return Err(Error::Elsewhere { path: place.full.clone() });
         }
+        if super::is_version(&place.owner) {
+            return Err(Error::Registered { path: place.full.clone() });
+        }
         if place.owner != SHARED {
             let kind = if place.owner.starts_with("m-") { "logged model" } else { "run" };
             self.meta().require_unneeded(kind, &place.owner).await?;
@@ -274,7 +283,7 @@ impl Tracking {
 }
 
 /// What the disk has to do, away from the threads that answer.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, rondo_store::Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {

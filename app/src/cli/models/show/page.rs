@@ -187,6 +187,7 @@ mod tests {
             pipeline_run: run,
             task: Task::Binary,
             target: "late".into(),
+            positive: None,
             threshold: Some(0.5),
             signature: Signature { inputs: vec![column("distance"), column("hour")], outputs: vec![] },
             evaluation: Evaluation {
