@@ -509,6 +509,20 @@ def test_models_are_found_page_by_page(client, size):
     assert found("name LIKE '%rm%00%'") == found("name = 'badname'") == []
 
 
+def test_prompts_are_no_models_unless_they_are_asked_for(client):
+    client.create_registered_model("m")
+    client.create_model_version("m", "mlflow-artifacts:/1/x/artifacts/model")
+    client.register_prompt("p", "Say {{word}}")
+    client.register_prompt("p", "Say {{word}} twice")
+    asked = "tags.`mlflow.prompt.is_prompt` = 'true'"
+    assert [one.name for one in client.search_registered_models()] == ["m"]
+    assert [one.name for one in client.search_registered_models(asked)] == ["p"]
+    for text in ["", "name LIKE '%'", "version_number > 0"]:
+        assert [(one.name, one.version) for one in client.search_model_versions(text)] == [("m", "1")]
+    assert {one.version for one in client.search_model_versions(f"name = 'p' AND {asked}")} == {"1", "2"}
+    assert client.load_prompt("prompts:/p/1").template == "Say {{word}}"
+
+
 def test_versions_know_what_they_were_made_from(client):
     client.create_registered_model("m")
     # The run may be another server's.

@@ -51,13 +51,16 @@ pub async fn make(store: &Store, record: Digest, version: &ModelVersion) -> Resu
     Ok(Some(uri))
 }
 
-/// The files with their paths and sizes, among the objects.
+/// A file of the folder among the objects: its path, digest and size.
+type Stored = (&'static str, Digest, u64);
+
+/// Puts the files among the objects.
 fn put(
     objects: &Objects,
     record: Digest,
     version: &ModelVersion,
     uri: &str,
-) -> Result<Option<Vec<(&'static str, Digest, u64)>>, Error> {
+) -> Result<Option<Vec<Stored>>, Error> {
     let Ok(bytes) = objects.read(version.file) else { return Ok(None) };
     let columns = version.signature.inputs.iter().map(|column| column.name.clone()).collect();
     let options = LoadOptions { columns, positive: version.positive.clone() };

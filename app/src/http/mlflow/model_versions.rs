@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::MlflowState;
 use super::args::Args;
 use super::refusal::{Answer, Refusal};
-use super::registered_models::{check_tag, named, tags};
+use super::registered_models::{check_tag, named, tags, without_prompts};
 use super::show_registry::{VersionShown, version};
 use super::sources::{self, Owner};
 use crate::http::access::Caller;
@@ -220,7 +220,8 @@ pub(super) async fn search(
     caller: Caller,
     args: Args,
 ) -> Answer<Json<Many>> {
-    let condition = filter::parse(Room::Versions, &args.text("filter")?.unwrap_or_default())?;
+    let text = args.text("filter")?.unwrap_or_default();
+    let condition = without_prompts(&text, filter::parse(Room::Versions, &text)?);
     let query = Query {
         filter: caller.narrowed(Room::Versions, condition),
         order: filter::order(Room::Versions, &args.texts("order_by")?)?,

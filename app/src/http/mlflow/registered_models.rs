@@ -160,18 +160,23 @@ pub(super) struct Many {
     next_page_token: Option<String>,
 }
 
+/// Prompts are no models: a search finds them where it asks for them.
+pub(super) fn without_prompts(asked: &str, condition: Condition) -> Condition {
+    if asked.contains(filter::PROMPT) {
+        return condition;
+    }
+    let yes = Test::Compare(Comparison::Equal, Scalar::Text("true".to_owned()));
+    let prompt = Condition::Test(Field::Tag(filter::PROMPT.to_owned()), yes);
+    Condition::All(vec![condition, Condition::Not(Box::new(prompt))])
+}
+
 pub(super) async fn search(
     State(state): State<MlflowState>,
     caller: Caller,
     args: Args,
 ) -> Answer<Json<Many>> {
     let text = args.text("filter")?.unwrap_or_default();
-    let mut condition = filter::parse(Room::Models, &text)?;
-    if !text.contains(filter::PROMPT) {
-        let yes = Test::Compare(Comparison::Equal, Scalar::Text("true".to_owned()));
-        let prompt = Condition::Test(Field::Tag(filter::PROMPT.to_owned()), yes);
-        condition = Condition::All(vec![condition, Condition::Not(Box::new(prompt))]);
-    }
+    let condition = without_prompts(&text, filter::parse(Room::Models, &text)?);
     let query = Query {
         filter: caller.narrowed(Room::Models, condition),
         order: filter::order(Room::Models, &args.texts("order_by")?)?,
