@@ -46,8 +46,24 @@ impl Platform {
     ///
     /// # Errors
     /// As [`Runner::why`].
-    pub async fn why(&self, step: &str) -> Result<Why, Error> {
+    pub async fn why(&self, step: &str) -> Result<Vec<Why>, Error> {
         Ok(Box::pin(self.runner(Arc::new(Closed)).why(step)).await?)
+    }
+
+    /// Tells a run that is under way to stop; whether a process of this machine was told.
+    ///
+    /// # Errors
+    /// As [`Runner::cancel`].
+    pub fn cancel(&self, run: RunId) -> Result<bool, Error> {
+        Ok(self.runner(Arc::new(Closed)).cancel(run)?)
+    }
+
+    /// Ends runs whose process is gone.
+    ///
+    /// # Errors
+    /// As [`Runner::recover`].
+    pub async fn recover(&self) -> Result<Vec<RunId>, Error> {
+        Ok(self.runner(Arc::new(Closed)).recover().await?)
     }
 
     /// What scores rows with a stored model.
