@@ -31,7 +31,8 @@ pub struct Log(Arc<Mutex<Inner>>);
 
 struct Inner {
     path: PathBuf,
-    file: BufWriter<File>,
+    /// Made with the first byte: many steps say nothing.
+    file: Option<BufWriter<File>>,
     head: u64,
     /// The end of a long log, written round and round, and how much has gone into it.
     end: Option<(File, u64)>,
@@ -45,8 +46,8 @@ struct Inner {
 /// A log that is whole.
 #[derive(Debug)]
 pub struct Written {
-    /// Its file.
-    pub path: PathBuf,
+    /// Its file; none where nothing was said.
+    pub path: Option<PathBuf>,
     /// The last lines.
     pub tail: Vec<String>,
     /// Bytes that were left out because it grew too long.
@@ -60,15 +61,11 @@ fn copied(error: &io::Error) -> io::Error {
 }
 
 impl Log {
-    /// A log of a subject (a step's name) in a file.
-    ///
-    /// # Errors
-    /// When the file cannot be made.
-    pub fn create(path: &Path, subject: &str, progress: Arc<dyn Progress>) -> io::Result<Self> {
-        let file = BufWriter::new(File::create(path)?);
-        Ok(Self(Arc::new(Mutex::new(Inner {
+    /// A log of a subject (a step's name) in a file, which is made when something is said.
+    pub fn new(path: &Path, subject: &str, progress: Arc<dyn Progress>) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
             path: path.to_owned(),
-            file,
+            file: None,
             head: 0,
             end: None,
             line: Vec::new(),
@@ -76,7 +73,7 @@ impl Log {
             subject: subject.to_owned(),
             progress,
             broken: None,
-        }))))
+        })))
     }
 
     /// Takes bytes as they come.
@@ -94,23 +91,20 @@ impl Log {
     }
 
     /// Ends the log.
-    ///
-    /// # Errors
-    /// When something of it could not be written.
-    pub fn finish(&self) -> io::Result<Written> {
+    pub fn finish(&self) -> Written {
         let mut inner = lock(&self.0);
         if !inner.line.is_empty() {
             inner.show();
         }
         let ended = inner.join_end();
-        let flushed = inner.file.flush();
+        let flushed = inner.file.as_mut().map_or(Ok(()), Write::flush);
         let broken = inner.broken.take().or(ended.as_ref().err().map(copied)).or(flushed.err());
-        Ok(Written {
-            path: inner.path.clone(),
+        Written {
+            path: inner.file.as_ref().map(|_| inner.path.clone()),
             tail: inner.tail.iter().cloned().collect(),
             dropped: ended.unwrap_or(0),
             broken,
-        })
+        }
     }
 }
 
@@ -122,11 +116,19 @@ impl Inner {
         let room = usize::try_from(HEAD.saturating_sub(self.head)).unwrap_or(usize::MAX).min(bytes.len());
         let (first, rest) = bytes.split_at(room);
         self.head += first.len() as u64;
-        let mut kept = self.file.write_all(first);
+        let mut kept = self.keep_head(first);
         if kept.is_ok() && !rest.is_empty() {
             kept = self.keep_end(rest);
         }
         self.broken = kept.err();
+    }
+
+    fn keep_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => BufWriter::new(File::create(&self.path)?),
+        };
+        self.file.insert(file).write_all(bytes)
     }
 
     /// Writes to the end of a long log: over what is older than its length.
@@ -151,18 +153,18 @@ impl Inner {
 
     /// Puts the end behind the beginning; the bytes that were left out between.
     fn join_end(&mut self) -> io::Result<u64> {
-        let Some((mut file, written)) = self.end.take() else { return Ok(0) };
+        let (Some((mut file, written)), Some(head)) = (self.end.take(), &mut self.file) else { return Ok(0) };
         let dropped = written.saturating_sub(END);
         if dropped > 0 {
-            self.file.write_all(format!("\n[{dropped} bytes were left out here]\n").as_bytes())?;
+            head.write_all(format!("\n[{dropped} bytes were left out here]\n").as_bytes())?;
             let oldest = written % END;
             file.seek(SeekFrom::Start(oldest))?;
-            io::copy(&mut (&mut file).take(END - oldest), &mut self.file)?;
+            io::copy(&mut (&mut file).take(END - oldest), head)?;
             file.seek(SeekFrom::Start(0))?;
-            io::copy(&mut file.take(oldest), &mut self.file)?;
+            io::copy(&mut file.take(oldest), head)?;
         } else {
             file.seek(SeekFrom::Start(0))?;
-            io::copy(&mut file.take(written), &mut self.file)?;
+            io::copy(&mut file.take(written), head)?;
         }
         // Its folder goes with the step; where it cannot be removed now it is removed then.
         let _ = std::fs::remove_file(self.path.with_extension("end"));
@@ -218,20 +220,19 @@ mod tests {
     fn lines_are_whole_and_progress_bars_show_their_end() {
         let folder = tempfile::tempdir().unwrap();
         let lines = Arc::new(Lines::default());
-        let log = Log::create(&folder.path().join("log"), "s", lines.clone()).unwrap();
+        let log = Log::new(&folder.path().join("log"), "s", lines.clone());
         log.take(b"he");
         log.take(b"llo\n10%\r20%\r\nlast");
-        let written = log.finish().unwrap();
+        let written = log.finish();
         assert_eq!(*lines.0.lock().unwrap(), ["hello", "20%", "last"]);
         assert_eq!(written.tail, ["hello", "20%", "last"]);
-        assert_eq!(std::fs::read(written.path).unwrap(), b"hello\n10%\r20%\r\nlast");
+        assert_eq!(std::fs::read(written.path.unwrap()).unwrap(), b"hello\n10%\r20%\r\nlast");
     }
 
     #[test]
     fn of_what_grows_too_long_the_beginning_and_the_end_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let log =
-            Log::create(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched)).unwrap();
+        let log = Log::new(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched));
         // 100 MiB in parts that do not fall in with the bounds.
         let mut said = 0_u64;
         while said < 100 << 20 {
@@ -241,10 +242,10 @@ mod tests {
         }
         log.take(b"the last line\n");
         said += 14;
-        let written = log.finish().unwrap();
+        let written = log.finish();
         assert_eq!(written.dropped, said - HEAD - END);
         assert!(written.broken.is_none());
-        let text = std::fs::read(&written.path).unwrap();
+        let text = std::fs::read(written.path.as_ref().unwrap()).unwrap();
         let note = format!("\n[{} bytes were left out here]\n", written.dropped);
         assert_eq!(text.len() as u64, HEAD + END + note.len() as u64);
         assert!(text.starts_with(b"0000000000000000000\n") && text.ends_with(b"\nthe last line\n"));
@@ -256,13 +257,15 @@ mod tests {
     #[test]
     fn a_log_between_the_bounds_is_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let log =
-            Log::create(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched)).unwrap();
+        let log = Log::new(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched));
         let part: Vec<u8> = (0..1 << 20).map(|at| b'a' + (at % 26) as u8).collect();
         for _ in 0..60 {
             log.take(&part);
         }
-        let written = log.finish().unwrap();
-        assert_eq!((written.dropped, std::fs::read(&written.path).unwrap() == part.repeat(60)), (0, true));
+        let written = log.finish();
+        assert_eq!(
+            (written.dropped, std::fs::read(written.path.as_ref().unwrap()).unwrap() == part.repeat(60)),
+            (0, true)
+        );
     }
 }

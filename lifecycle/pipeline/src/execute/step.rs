@@ -10,7 +10,7 @@ use rondo_core::handoff::StepInputs;
 use rondo_core::ports::{Builtin, BuiltinCall, Event, TrackingAccess};
 use rondo_core::run::{Code, Exit, Link, RunDetail, RunState};
 use rondo_core::{Digest, RunId};
-use rondo_project::project::{Reference, SqlSource, Step};
+use rondo_project::project::{Reference, SqlSource, Step, Work};
 use rondo_project::substitute::{self, Values};
 use rondo_store::objects::{Lent, Take};
 use serde::Serialize;
@@ -121,7 +121,7 @@ pub async fn attempt(
 
 /// Takes the log into the store. What could not be written of it is said; it is no reason to fail.
 fn keep_log(session: &Session, node: &Node, bench: &Bench) -> Option<(Digest, Vec<String>)> {
-    let written = bench.log.finish().ok()?;
+    let written = bench.log.finish();
     let note = |message: String| {
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     };
@@ -131,7 +131,12 @@ fn keep_log(session: &Session, node: &Node, bench: &Bench) -> Option<(Digest, Ve
     if written.dropped > 0 {
         note(format!("its log is long: {} bytes in its middle were left out", written.dropped));
     }
-    match session.store.objects().put_path(&written.path, Take::Move) {
+    let objects = session.store.objects();
+    let stored = match &written.path {
+        Some(path) => objects.put_path(path, Take::Move),
+        None => objects.put_bytes(b""),
+    };
+    match stored {
         Ok(stored) => Some((stored.digest, written.tail)),
         Err(error) => {
             note(format!("its log cannot be kept: {}", chain(&error)));
@@ -236,7 +241,7 @@ async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetai
 
 /// The `parameters:` of a package's `with:` block with their values: what a notebook is run with.
 fn notebook_parameters(session: &Session, node: &Node, step: &Step) -> Value {
-    let rondo_project::project::Work::Uses { with, .. } = &step.work else { return Value::Null };
+    let Work::Uses { with, .. } = &step.work else { return Value::Null };
     let (nothing, matrix) = (BTreeMap::new(), node.values());
     let values = Values {
         params: &session.planner.params,
@@ -264,9 +269,16 @@ fn bench(
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
     }
-    let (into, out) = (folder.join("in"), folder.join("out"));
-    for folder in [&into, &out, &folder.join("scratch")] {
-        fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+    let (into, out, scratch) = (folder.join("in"), folder.join("out"), folder.join("scratch"));
+    fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+    // Each folder costs a small step as much as starting its process does: only those that are used.
+    let wanted = [
+        (&into, !keyed.inputs.is_empty()),
+        (&out, !step.outputs.is_empty()),
+        (&scratch, !matches!(step.work, Work::Run { .. })),
+    ];
+    for (folder, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
+        fs::create_dir(folder).map_err(Error::io("make", folder))?;
     }
     let mut inputs = BTreeMap::new();
     let mut lent = Vec::new();
@@ -277,7 +289,7 @@ fn bench(
         inputs.insert(link.name.clone(), place);
     }
     let outputs = outputs::places(&out, &step.outputs);
-    for folder in outputs.values().filter_map(|place| place.parent()) {
+    for folder in outputs.values().filter_map(|place| place.parent()).filter(|folder| **folder != out) {
         fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
     }
     let contract = StepInputs {
@@ -297,8 +309,7 @@ fn bench(
     let text = StepFile { contract: &contract, matrix: &matrix, each: each(session, node, &contract) };
     let text = serde_json::to_vec_pretty(&text).unwrap_or_default();
     fs::write(&file, text).map_err(Error::io("write", &file))?;
-    let log = folder.join("log");
-    let log = Log::create(&log, &node.name, session.progress.clone()).map_err(Error::io("write", &log))?;
+    let log = Log::new(&folder.join("log"), &node.name, session.progress.clone());
     Ok(Bench { folder, contract, matrix, lent, cards: cards.to_vec(), file, log })
 }
 
