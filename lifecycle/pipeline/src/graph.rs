@@ -224,9 +224,13 @@ impl Node {
         project.steps.entry(self.step)
     }
 
-    /// A name for a folder that is its own: the node's name where that can be one.
-    pub fn slug(&self) -> String {
-        slug(&self.name)
+    /// A name for a folder that is its own: `train`, `train@depth=3,seed=1`. Nothing in it means anything to
+    /// a shell: commands write `$RONDO_INPUT_X/*` without quotes.
+    pub fn folder(&self) -> String {
+        match self.name.split_once('[') {
+            Some((step, _)) => format!("{step}@{}", slug(&label(&self.matrix))),
+            None => slug(&self.name),
+        }
     }
 
     /// The values of its combination by name.
@@ -287,7 +291,7 @@ pub fn label(matrix: &[(String, Value)]) -> String {
 /// A text as the name of a file or folder: with a mark of its own where something had to be left out.
 pub fn slug(text: &str) -> String {
     const LONGEST: usize = 100;
-    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.=,+[]@".contains(c);
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.=,+@".contains(c);
     if text.len() <= LONGEST && text.chars().all(fits) && !text.starts_with('.') {
         return text.to_owned();
     }
@@ -351,6 +355,7 @@ mod tests {
             Source::Output { node: 4, output: "m".into() }
         );
         assert_eq!(node("best").needs, [5, 6, 1, 2, 3, 4]);
+        assert_eq!(node("train[seed=1,kind=a]").folder(), "train@seed=1,kind=a");
         assert_eq!(node("train[seed=1,kind=a]").path("out/m.onnx"), "out/seed=1,kind=a/m.onnx");
         assert!(node("train[seed=1,kind=\"b c\"]").path("raw/").starts_with("seed=1,kind=_b_c_-"));
     }

@@ -63,10 +63,10 @@ impl WorkFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
 
-impl Drop for WorkFolder {
-    fn drop(&mut self) {
+    /// Removes it, when its run's row has ended. A folder that stays because that could not be written is
+    /// found by the next start, which ends the row and removes the folder.
+    pub fn remove(&self) {
         // What stays behind is removed at the next start.
         let _ = fs::remove_dir_all(&self.path);
     }

@@ -206,7 +206,7 @@ impl Session {
 
     /// The folder of a node in this run.
     pub fn folder(&self, node: &Node) -> PathBuf {
-        self.folder.path().join(node.slug())
+        self.folder.path().join(node.folder())
     }
 
     /// What became of a node, once it has ended.
@@ -286,6 +286,7 @@ impl Session {
             Ok::<_, Error>(self.store.meta().release(&lease_name(self.run), &holder).await?)
         };
         tokio::try_join!(tagged, ended, released)?;
+        self.folder.remove();
         if let Some(worktree) = &self.worktree {
             worktree.save()?;
         }

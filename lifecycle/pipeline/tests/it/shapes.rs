@@ -19,7 +19,7 @@ steps:
     outputs: { m: models/m.txt }
   score:
     matrix: { seed: [1, 2] }
-    run: 'echo x >> ../scores; cat $RONDO_INPUT_M/* | wc -l > $RONDO_OUTPUT_S'
+    run: 'echo x >> ../scores; cat $RONDO_INPUT_M/*.txt | wc -l > $RONDO_OUTPUT_S'
     inputs: [fit.m]
     outputs: { s: s.txt }
   all:
