@@ -74,12 +74,22 @@ impl Printer {
 
     /// Shows what the stages report.
     pub fn progress(&self) -> Arc<dyn Progress> {
-        Arc::new(Watch { printer: self.clone(), open: Mutex::new(BTreeMap::new()) })
+        self.watch(false)
+    }
+
+    /// The same, and every line that a step says behind its name.
+    pub fn followed(&self) -> Arc<dyn Progress> {
+        self.watch(true)
+    }
+
+    fn watch(&self, follow: bool) -> Arc<dyn Progress> {
+        Arc::new(Watch { printer: self.clone(), follow, open: Mutex::new(BTreeMap::new()) })
     }
 }
 
 struct Watch {
     printer: Printer,
+    follow: bool,
     open: Mutex<BTreeMap<String, (Instant, Option<ProgressBar>)>>,
 }
 
@@ -119,6 +129,9 @@ impl Progress for Watch {
                     let of = total.map_or_else(String::new, |total| format!("/{total}"));
                     bar.set_message(format!("{done}{of} {message}"));
                 }
+            }
+            Event::Output { subject, line } if self.follow => {
+                self.printer.note(&format!("{subject:<12} | {line}"));
             }
             Event::Output { subject, line } => {
                 if let Some((_, Some(bar))) = open.get(&subject) {

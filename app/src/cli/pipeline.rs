@@ -1,5 +1,6 @@
-//! `rondo pipeline`: its steps and their state.
+//! `rondo pipeline`: its steps and their state; stopping a run.
 
+pub mod cancel;
 pub mod show;
 
 use super::Session;
@@ -10,6 +11,8 @@ use super::failure::Outcome;
 pub enum Verb {
     /// Show the steps, what each waits for and whether it would run
     Show(show::Args),
+    /// Stop a run that is under way, whichever process it is in
+    Cancel(cancel::Args),
 }
 
 /// Does it.
@@ -19,5 +22,6 @@ pub enum Verb {
 pub async fn run(verb: Verb, session: &Session) -> Outcome {
     match verb {
         Verb::Show(args) => show::run(&args, session).await,
+        Verb::Cancel(args) => cancel::run(&args, session).await,
     }
 }

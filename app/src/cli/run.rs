@@ -1,6 +1,6 @@
 //! `rondo run`: the steps that are not up to date, and what follows from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rondo_core::journal::Because;
 use rondo_core::{Code, suggest};
@@ -16,9 +16,15 @@ use crate::platform::models::{PromotionRule, Registered};
 /// Run the pipeline: the steps that are not up to date, or the ones named
 #[derive(clap::Args)]
 pub struct Args {
-    /// The steps wanted; what they need runs with them
+    /// The steps wanted, `train` or one of a matrix `train[seed=1]`; what they need runs with them
     #[arg(value_name = "STEP")]
     steps: Vec<String>,
+    /// Begin with this step: it and what depends on it; with steps wanted, what lies between
+    #[arg(long, value_name = "STEP")]
+    from: Vec<String>,
+    /// Run the named steps alone; what they need is taken as it was last made
+    #[arg(long, requires = "steps", conflicts_with = "from")]
+    only: bool,
     /// Set a parameter for this run
     #[arg(short, long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
@@ -31,9 +37,24 @@ pub struct Args {
     /// Go on with what does not depend on a step that failed
     #[arg(long)]
     keep_going: bool,
-    /// Say what would run and run nothing
-    #[arg(long)]
+    /// Say what would run and why, and run nothing
+    #[arg(short = 'n', long)]
     dry_run: bool,
+    /// How many cores steps may use at once; the machine's where absent
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    jobs: Option<u32>,
+    /// How much there is of a resource that the project has a name of its own for
+    #[arg(long = "resource", value_name = "NAME=N", value_parser = amount)]
+    resources: Vec<(String, u32)>,
+    /// Show what steps say, line by line, also of those that an earlier run stands for
+    #[arg(short, long)]
+    follow: bool,
+}
+
+fn amount(text: &str) -> Result<(String, u32), String> {
+    let parts = text.split_once('=').and_then(|(name, amount)| Some((name, amount.parse().ok()?)));
+    let (name, amount) = parts.ok_or_else(|| "expected NAME=N, such as `licence=2`".to_owned())?;
+    Ok((name.to_owned(), amount))
 }
 
 /// Runs it.
@@ -41,23 +62,33 @@ pub struct Args {
 /// # Errors
 /// When a step is unknown, a dataset is refused, or a step fails.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let printer = session.printer();
+    let progress = if args.follow { printer.followed() } else { printer.progress() };
+    let platform = session.platform_shown(progress).await?;
     known_steps(&platform, &args.steps)?;
+    known_steps(&platform, &args.from)?;
+    known_resources(&platform, &args.resources)?;
     let params = params(&platform, &args.params)?;
     let mut request = RunRequest {
         targets: args.steps.clone(),
+        from: args.from,
+        only: args.only,
         params,
         started_by: "user".to_owned(),
         force: args.force,
         locked: args.locked,
         keep_going: args.keep_going,
+        jobs: args.jobs,
+        resources: args.resources.into_iter().collect(),
+        replay: args.follow,
         user: session.config().user.clone(),
         ..RunRequest::default()
     };
     if args.dry_run {
         return super::pipeline::show::planned(&platform, &request, session).await;
     }
-    request.pins = platform.ensure_datasets(&args.steps).await?;
+    let steps: Vec<String> = args.steps.iter().map(|step| step_of(step).to_owned()).collect();
+    request.pins = platform.ensure_datasets(&steps).await?;
     let report = Box::pin(platform.run(request, cancelled())).await?;
     let registered = match report.failure() {
         None => {
@@ -86,7 +117,12 @@ pub fn cancelled() -> watch::Receiver<bool> {
         super::up::stopped().await;
         // Nobody listening any more is as good.
         let _ = cancel.send(true);
-        cancel.closed().await;
+        tokio::select! {
+            () = cancel.closed() => {}
+            // Whoever asks twice does not want to wait for steps that do not listen: their guard ends them,
+            // and the next run closes what this one leaves open.
+            () = super::up::stopped() => std::process::exit(i32::from(Code::Interrupted.kind().exit_code())),
+        }
     });
     receiver
 }
@@ -96,7 +132,7 @@ pub fn cancelled() -> watch::Receiver<bool> {
 /// # Errors
 /// When one does not.
 pub fn known_steps(platform: &Platform, steps: &[String]) -> Outcome {
-    for step in steps {
+    for step in steps.iter().map(|step| step_of(step)) {
         if !platform.project().steps.contains(step) {
             let near = suggest::nearest(step, platform.project().steps.names());
             let hint = near.map_or_else(
@@ -112,6 +148,25 @@ pub fn known_steps(platform: &Platform, steps: &[String]) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The step that a word means: `train` of `train[seed=1]`.
+fn step_of(word: &str) -> &str {
+    word.split('[').next().unwrap_or(word)
+}
+
+fn known_resources(platform: &Platform, given: &[(String, u32)]) -> Outcome {
+    let steps = platform.project().steps.values();
+    let known: BTreeSet<&str> = steps.flat_map(|step| step.resources.custom.names()).collect();
+    let Some((name, _)) = given.iter().find(|(name, _)| !known.contains(name.as_str())) else {
+        return Ok(());
+    };
+    let near = suggest::nearest(name, known.iter().copied());
+    let hint = near.map_or_else(
+        || "declare it under `resources: { custom: … }` of a step".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(Failure::hinted(Code::ValueInvalid, format!("find resource `{name}`"), hint))
 }
 
 fn params(platform: &Platform, given: &[String]) -> Outcome<BTreeMap<String, Value>> {
@@ -164,8 +219,12 @@ fn kind(value: &Value) -> &'static str {
 
 fn text(report: &RunReport, registered: &[Registered]) -> String {
     let (ran, cached) = (report.count(StepOutcome::Ran), report.count(StepOutcome::Cached));
+    let skipped = match report.count(StepOutcome::Skipped) {
+        0 => String::new(),
+        skipped => format!(", {skipped} skipped"),
+    };
     let mut text =
-        format!("run {}: {ran} ran, {cached} cached, {:.1} s\n", report.run.short(), report.seconds);
+        format!("run {}: {ran} ran, {cached} cached{skipped}, {:.1} s\n", report.run.short(), report.seconds);
     for one in registered {
         text.push_str(&format!("{}: {}\n", one.model, one.outcome));
         if !one.promoted && one.outcome.contains("waits") {

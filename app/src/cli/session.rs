@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rondo_core::ports::Progress;
 use rondo_core::{Code, Explain, suggest};
 use rondo_project::fault;
 
@@ -53,6 +54,14 @@ impl Session {
     /// # Errors
     /// When there is none, or its file has faults (all are shown), or its store cannot be opened.
     pub async fn platform(&self) -> Outcome<Arc<Platform>> {
+        self.platform_shown(self.printer.progress()).await
+    }
+
+    /// The same, watched by another.
+    ///
+    /// # Errors
+    /// As [`Session::platform`].
+    pub async fn platform_shown(&self, progress: Arc<dyn Progress>) -> Outcome<Arc<Platform>> {
         let Some(root) = self.project_root() else {
             let here = self.here();
             return Err(Failure::hinted(
@@ -61,7 +70,7 @@ impl Session {
                 "rondo new my-project",
             ));
         };
-        match Platform::open(&root, self.config.clone(), self.printer.progress()).await? {
+        match Platform::open(&root, self.config.clone(), progress).await? {
             Opened::Platform(platform) => Ok(Arc::new(platform)),
             Opened::Faults { file, source, faults } => {
                 let text = fault::render(&file, &source, &faults);

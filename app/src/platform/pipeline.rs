@@ -1,7 +1,7 @@
 //! The pipeline meets the tracking server: every run listens on loopback for its own steps.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rondo_core::RunId;
 use rondo_core::ports::{Builtin, Scorer, TrackingAccess};
@@ -12,6 +12,7 @@ use rondo_serving::scorer::FileScorer;
 use tokio::sync::watch;
 
 use super::{Error, Platform};
+use crate::http::access::steps::StepAccess;
 use crate::http::access::{Admission, Door, Mode};
 use crate::http::mlflow::{self, MlflowState};
 use crate::http::server::Server;
@@ -27,10 +28,14 @@ impl Platform {
         let (store, clock) = (self.store().clone(), self.clock().clone());
         let door = Door::new(&store, clock.clone(), Admission::new(Mode::StepsOnly));
         let access = door.steps(&bound.url());
-        let state = MlflowState::new(store, clock, door);
-        let server = bound.serve(mlflow::router(state));
-        let report = Box::pin(self.runner(Arc::new(access)).run(request, cancel)).await;
-        server.stop().await;
+        let begin = move || bound.serve(mlflow::router(MlflowState::new(store, clock, door)));
+        let tracking =
+            Arc::new(OnDemand { access, begin: Mutex::new(Some(Box::new(begin))), server: Mutex::default() });
+        let report = Box::pin(self.runner(tracking.clone()).run(request, cancel)).await;
+        let server = tracking.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(server) = server {
+            server.stop().await;
+        }
         Ok(report?)
     }
 
@@ -46,8 +51,24 @@ impl Platform {
     ///
     /// # Errors
     /// As [`Runner::why`].
-    pub async fn why(&self, step: &str) -> Result<Why, Error> {
+    pub async fn why(&self, step: &str) -> Result<Vec<Why>, Error> {
         Ok(Box::pin(self.runner(Arc::new(Closed)).why(step)).await?)
+    }
+
+    /// Tells a run that is under way to stop; whether a process of this machine was told.
+    ///
+    /// # Errors
+    /// As [`Runner::cancel`].
+    pub fn cancel(&self, run: RunId) -> Result<bool, Error> {
+        Ok(self.runner(Arc::new(Closed)).cancel(run)?)
+    }
+
+    /// Ends runs whose process is gone.
+    ///
+    /// # Errors
+    /// As [`Runner::recover`].
+    pub async fn recover(&self) -> Result<Vec<RunId>, Error> {
+        Ok(self.runner(Arc::new(Closed)).recover().await?)
     }
 
     /// What scores rows with a stored model.
@@ -72,6 +93,30 @@ impl Platform {
             clock: self.clock().clone(),
             host_env: self.config().environment.clone(),
         }
+    }
+}
+
+/// A tracking server that begins to answer when the first step is let in: a run whose steps are all up to
+/// date needs none.
+struct OnDemand {
+    access: StepAccess,
+    begin: Mutex<Option<Begin>>,
+    server: Mutex<Option<Server>>,
+}
+
+type Begin = Box<dyn FnOnce() -> Server + Send>;
+
+impl TrackingAccess for OnDemand {
+    fn admit(&self, run: RunId, experiment: &str) -> BTreeMap<String, String> {
+        let begin = self.begin.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(begin) = begin {
+            *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(begin());
+        }
+        self.access.admit(run, experiment)
+    }
+
+    fn dismiss(&self, run: RunId) {
+        self.access.dismiss(run);
     }
 }
 

@@ -140,6 +140,8 @@ codes! {
     StepNotFound = "step-not-found", NotFound;
     /// A step's command failed or left out a declared output.
     StepFailed = "step-failed", StepFailed;
+    /// A run is not under way on this machine, or does not stop.
+    RunUnreachable = "run-unreachable", Unavailable;
     /// An environment cannot be made.
     EnvironmentFailed = "environment-failed", Unavailable;
     /// The lock file does not agree and `--locked` was given.

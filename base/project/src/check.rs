@@ -7,6 +7,7 @@
 //! said of references: what they lead to may stand in those lines.
 
 mod canvas;
+mod conditions;
 mod context;
 mod data;
 mod environments;
@@ -90,6 +91,7 @@ fn project(context: &mut Context<'_>) -> Project {
     let params = steps::params(context);
     let steps = steps::steps(context);
     references::cycles(context, &steps);
+    references::joins(context);
     outputs::collisions(context);
     let models = models::models(context, &canvas);
     let serve = live::endpoints(context);

@@ -24,6 +24,7 @@ pub mod yaml;
 pub mod shape;
 
 pub mod check;
+pub mod condition;
 pub mod notebook;
 pub mod substitute;
 

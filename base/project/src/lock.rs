@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use rondo_core::Digest;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::fault::{self, Fault};
@@ -67,7 +68,10 @@ impl Lock {
             let _ = writeln!(text, "  {name}: {digest}");
         });
         section(&mut text, "steps", &self.steps, |text, name, step| {
-            let _ = writeln!(text, "  {name}:\n    key: {}", step.key);
+            // One step of a matrix: `train[seed=1]`.
+            let quoted =
+                if rondo_core::id::is_name(name) { name.to_owned() } else { Value::from(name).to_string() };
+            let _ = writeln!(text, "  {quoted}:\n    key: {}", step.key);
             section(text, "    outputs", &step.outputs, |text, name, digest| {
                 let _ = writeln!(text, "      {name}: {digest}");
             });
@@ -112,6 +116,15 @@ fn section<T>(
     for (name, entry) in entries {
         write(text, name, entry);
     }
+}
+
+/// A name, or that of one step of a matrix, such as `train[seed=1]`.
+fn is_step_name(text: &str) -> bool {
+    let name = match text.strip_suffix(']') {
+        Some(rest) => rest.split_once('[').map_or(text, |(name, _)| name),
+        None => text,
+    };
+    rondo_core::id::is_name(name)
 }
 
 struct Reader {
@@ -160,7 +173,7 @@ impl Reader {
         let mut map = BTreeMap::new();
         for entry in entries {
             let path = join(&path, &entry.key);
-            if !rondo_core::id::is_name(&entry.key) {
+            if !is_step_name(&entry.key) {
                 self.wrong(&path, entry.place, format!("`{}` cannot be a name", entry.key));
             } else if let Some(value) = read(self, &entry.value, &path) {
                 map.insert(entry.key.clone(), value);
@@ -234,12 +247,16 @@ mod tests {
         prop::collection::btree_map("[a-z][a-zA-Z0-9_-]{0,6}|null|true|no", values, 0..4)
     }
 
+    fn step_names<T: Strategy>(values: T) -> impl Strategy<Value = BTreeMap<String, T::Value>> {
+        prop::collection::btree_map("[a-z][a-z]{0,3}(\\[[a-z]=[ -~é]{0,6}\\])?", values, 0..4)
+    }
+
     prop_compose! {
         fn locks()(
             datasets in names((digest(), 0..i64::MAX as u64, prop::option::of(0..1_000_000_u64))
                 .prop_map(|(digest, size, rows)| LockedDataset { digest, size, rows })),
             environments in names(digest()),
-            steps in names((digest(), names(digest())).prop_map(|(key, outputs)| LockedStep { key, outputs })),
+            steps in step_names((digest(), names(digest())).prop_map(|(key, outputs)| LockedStep { key, outputs })),
         ) -> Lock {
             Lock { datasets, environments, steps }
         }

@@ -7,6 +7,7 @@
 //! The types serialise (declaration order kept, absent things left out), so that a step's canonical JSON
 //! can be part of its cache key.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use rondo_core::Span;
@@ -171,6 +172,8 @@ pub struct Step {
     pub sweep: Option<Sweep>,
     /// How often it is tried again after a failure.
     pub retries: u32,
+    /// How long it rests before it is tried again.
+    pub backoff: Backoff,
     /// How long it may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
@@ -270,8 +273,28 @@ impl Serialize for Reference {
     }
 }
 
+/// How long a step rests between its tries: each rest `factor` times the one before, up to the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Backoff {
+    /// The first rest.
+    pub delay: Span,
+    /// What each further one is multiplied by.
+    pub factor: f64,
+    /// The longest.
+    pub max_delay: Span,
+    /// The share by which each is made shorter or longer by chance, 0 to 1, so that steps which failed
+    /// together do not come back together.
+    pub jitter: f64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { delay: Span(1_000), factor: 2.0, max_delay: Span(60_000), jitter: 0.5 }
+    }
+}
+
 /// What a step needs of the machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Resources {
     /// Processor cores; may be a fraction.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,6 +305,9 @@ pub struct Resources {
     /// Graphics cards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
+    /// Anything else that is scarce, by name: licences, seats, slots of a database.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub custom: Ordered<u32>,
 }
 
 /// A search over parameters.
@@ -560,19 +586,22 @@ impl Project {
     /// Names that are no step are left out.
     pub fn order<'a>(&'a self, targets: &[&str]) -> Vec<&'a str> {
         let mut order: Vec<&str> = Vec::new();
+        let mut placed: HashSet<&str> = HashSet::new();
+        let wanted: HashSet<&str> = targets.iter().copied().collect();
         // A list of (step, whether its needs are done) instead of recursion: chains may be long.
         let mut open: Vec<(&str, bool)> = self
             .steps
             .names()
-            .filter(|name| targets.is_empty() || targets.contains(name))
+            .filter(|name| wanted.is_empty() || wanted.contains(name))
             .map(|name| (name, false))
             .collect();
         open.reverse();
         while let Some((name, ready)) = open.pop() {
-            if order.contains(&name) {
+            if placed.contains(name) {
                 continue;
             }
             if ready {
+                placed.insert(name);
                 order.push(name);
                 continue;
             }

@@ -5,6 +5,7 @@
 //! their name, so that a name never stands for half of a file. This is no cache and no transfer format:
 //! chunks and packs belong to remotes.
 
+mod lend;
 mod sweep;
 
 use std::fs::{self, File};
@@ -18,6 +19,7 @@ use rondo_core::tree::{Entry, Mode, Tree};
 
 use crate::Error;
 use crate::incoming::{Incoming, make_folder};
+pub use lend::Lent;
 pub use sweep::Swept;
 
 const MAX_DEPTH: usize = 200;

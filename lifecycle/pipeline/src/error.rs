@@ -78,13 +78,23 @@ pub enum Error {
         /// Why not.
         source: SubstituteError,
     },
-    /// A condition that is neither true nor false.
-    #[error("the condition `when: {text}` of step `{step}` is neither `true` nor `false`")]
+    /// A condition that has no answer.
+    #[error("the condition `when: {text}` of step `{step}` has no answer: {reason}")]
     Condition {
         /// The step.
         step: String,
-        /// What it came to.
+        /// The condition.
         text: String,
+        /// Why it has none.
+        reason: String,
+    },
+    /// Only some steps were to run, and what one of them needs was never made.
+    #[error("step `{step}` needs `{need}`, which has not run before")]
+    NeverMade {
+        /// The step that is to be kept.
+        step: String,
+        /// What is not there.
+        need: String,
     },
     /// Something that the project file may say and that this version cannot run.
     #[error("step `{step}` uses {what}, which this version cannot run")]
@@ -202,6 +212,7 @@ impl Explain for Error {
             },
             Self::StepNotFound { .. } => Code::StepNotFound,
             Self::ParameterNotFound { .. } | Self::ParameterType { .. } => Code::ValueInvalid,
+            Self::NeverMade { .. } => Code::StepNotFound,
             Self::DatasetMissing { .. } | Self::VersionMissing { .. } => Code::DatasetNotFound,
             Self::CodeMissing { .. } | Self::Expression { .. } | Self::Condition { .. } => {
                 Code::ProjectInvalid
@@ -227,6 +238,7 @@ impl Explain for Error {
             | Self::PackageNotFound { near, .. } => {
                 near.iter().map(|near| format!("did you mean `{near}`?")).collect()
             }
+            Self::NeverMade { need, .. } => vec![format!("rondo run {need}")],
             Self::DatasetMissing { dataset } => vec![format!("rondo data add {dataset}")],
             Self::VersionMissing { dataset, .. } => {
                 vec![format!("rondo data log {dataset}"), format!("rondo data get {dataset}")]

@@ -2,8 +2,12 @@
 //!
 //! [`step`] is the way through: it prepares a folder, hands the work to whoever does it ([`process`] for
 //! commands and file packages, a [`rondo_core::ports::Builtin`] for packages in Rust), and collects what
-//! was made ([`outputs`]). The standard output and error go through [`log`].
+//! was made ([`outputs`]). The standard output and error go through [`log`]. What a process leaves behind
+//! is ended by [`leftovers`], and by the [`guard`] where Rondo itself has died.
 
+pub mod cause;
+pub mod guard;
+pub mod leftovers;
 pub mod log;
 pub mod outputs;
 pub mod process;

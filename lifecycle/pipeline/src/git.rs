@@ -33,6 +33,7 @@ pub async fn commit(root: &Path, host: &BTreeMap<String, String>) -> Commit {
             arguments: arguments.iter().map(Into::into).collect(),
             folder: root.to_owned(),
             variables: variables.clone(),
+            mark: None,
         };
         let mut said = Vec::new();
         let (_never, mut cancel) = watch::channel(false);

@@ -1,8 +1,8 @@
 //! The pipeline: from a checked project to runs of its steps, each only when something it depends on has
 //! changed.
 //!
-//! Read in this order: [`request`] is what is asked and answered; [`runner`] is the door; [`plan`] says
-//! which steps there are and [`key`] what a step's result depends on; [`environment`] gives a step its
+//! Read in this order: [`request`] is what is asked and answered; [`runner`] is the door; [`graph`] and
+//! [`plan`] say which steps there are and [`key`] what a step's result depends on; [`environment`] gives a step its
 //! interpreter; [`cache`] and [`worktree`] say when nothing has to be done; [`execute`] runs one step, and
 //! [`run`] runs them all, as many at once as the machine allows; [`why`] explains.
 //!
@@ -13,6 +13,7 @@ pub mod request;
 pub mod runner;
 
 pub mod code;
+pub mod graph;
 pub mod key;
 pub mod packages;
 pub mod plan;

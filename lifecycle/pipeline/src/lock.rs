@@ -1,7 +1,7 @@
 //! `rondo.lock`: what a run that a person started pins, and what `--locked` holds it to.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
 use std::path::Path;
 
 use rondo_core::Digest;
@@ -84,11 +84,20 @@ async fn environments(
     of: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Digest>, Error> {
     let mut environments = BTreeMap::new();
-    for (_, step) in planner.steps().filter(|(name, _)| of(name)) {
-        environments
-            .extend(planner.environment_lock(step).await?.map(|lock| (lock.name.clone(), lock.digest)));
+    for (_, node) in planner.nodes().filter(|(_, node)| of(&node.name)) {
+        let lock = planner.environment_lock(planner.step(node)?).await?;
+        environments.extend(lock.map(|lock| (lock.name.clone(), lock.digest)));
     }
     Ok(environments)
+}
+
+/// Held by whoever writes the lock file.
+fn alone(store: &Path) -> Result<File, Error> {
+    let place = store.join("lock.owner");
+    let file = File::options().create(true).truncate(false).write(true).open(&place);
+    let file = file.map_err(Error::io("make", &place))?;
+    file.lock().map_err(Error::io("lock", &place))?;
+    Ok(file)
 }
 
 /// Brings the lock file up to date with a run: what the run did not touch stays, what the project does not
@@ -98,13 +107,16 @@ async fn environments(
 /// When the file has faults or cannot be written.
 pub async fn update(store: &Path, planner: &Planner, steps: &[StepReport]) -> Result<bool, Error> {
     let project = &planner.project;
-    let good = |name: &str| steps.iter().any(|step| step.name == name && step.outcome.is_good());
-    let used = environments(planner, good).await?;
+    let good: HashSet<&str> =
+        steps.iter().filter(|step| step.outcome.is_good()).map(|step| step.name.as_str()).collect();
+    let used = environments(planner, |name| good.contains(name)).await?;
+    // Two runs that end at once do not take each other's lines away.
+    let _alone = alone(store)?;
     // Read now and not at the start: `rondo data add` may have written in the meantime.
     let mut lock = read(&planner.root)?;
     lock.datasets.retain(|name, _| project.data.contains(name));
     lock.environments.retain(|name, _| project.environments.contains(name) || is_package_environment(name));
-    lock.steps.retain(|name, _| project.steps.contains(name));
+    lock.steps.retain(|name, _| planner.graph.place(name).is_some());
     for (name, version) in &planner.datasets {
         let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
         lock.datasets.insert(name.clone(), locked);

@@ -4,16 +4,18 @@
 //! Nothing is executed here. Environments are locked where the plan is for a run, because a key needs the
 //! lock; for a forecast they are only looked up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::ports::Builtin;
 use rondo_core::run::Link;
+use rondo_core::tree::{Entry, Mode, Tree};
 use rondo_core::{Digest, reference, suggest};
+use rondo_project::condition::{Condition, ConditionError, Fact, Name};
 use rondo_project::lock::Lock;
-use rondo_project::project::{Project, Reference, SqlSource, Step, Work};
+use rondo_project::project::{Project, SqlSource, Step, Work};
 use rondo_project::substitute::{self, Values};
 use rondo_store::Store;
 use serde_json::Value;
@@ -21,6 +23,7 @@ use serde_json::Value;
 use crate::environment::Environments;
 use crate::environment::lock::EnvironmentLock;
 use crate::execute::outputs::file_name;
+use crate::graph::{Graph, Node, Source};
 use crate::key::KeyParts;
 use crate::packages::{self, SQL};
 use crate::platform::platform;
@@ -33,9 +36,13 @@ pub struct Planner {
     pub project: Arc<Project>,
     /// Its folder.
     pub root: PathBuf,
-    /// The steps, each after what it needs.
-    pub order: Vec<String>,
-    /// The steps that were asked for by name.
+    /// All steps of the project, each combination of a matrix by itself.
+    pub graph: Graph,
+    /// The nodes of this run, each after what it needs.
+    pub order: Vec<usize>,
+    /// What each node of the graph is to this run.
+    roles: Vec<Role>,
+    /// The words that the run was asked for with; none: everything.
     pub targets: Vec<String>,
     /// All parameters with the values of this run.
     pub params: BTreeMap<String, Value>,
@@ -49,6 +56,41 @@ pub struct Planner {
     pub locks: bool,
     builtins: Vec<Arc<dyn Builtin>>,
     platform: String,
+}
+
+/// What a node is to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// No part of it.
+    Out,
+    /// What a wanted step needs.
+    Needed,
+    /// Asked for.
+    Wanted,
+    /// Not run, whatever its key says: what it made last is used (`--only`).
+    Kept,
+}
+
+/// What goes into a node, as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// What is known, by local name in the order of the file.
+    pub links: Vec<Link>,
+    /// The listings of the folders that gather the outputs of a matrix: no step has stored them.
+    pub listings: Vec<Tree>,
+    /// What is not known before another step has run: local name and reference.
+    pub unknown: Vec<(String, String)>,
+}
+
+/// Whether a step's condition holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holds {
+    /// It does, or there is none.
+    Yes,
+    /// It does not.
+    No,
+    /// It depends on an input that is not known yet: `inputs.NAME.size`.
+    Unknown(String),
 }
 
 /// A step whose inputs are known.
@@ -79,9 +121,6 @@ pub enum Doer<'a> {
     Builtin(Arc<dyn Builtin>, BTreeMap<String, Value>),
 }
 
-/// Outputs of steps that have run or are cached, by step.
-pub type Made = BTreeMap<String, Vec<Link>>;
-
 impl Planner {
     /// Plans a request.
     ///
@@ -108,18 +147,16 @@ impl Planner {
         }
         pins.extend(request.pins.clone());
         let params = params(&project, &request.params)?;
-        let targets: Vec<&str> = request.targets.iter().map(String::as_str).collect();
-        for name in &targets {
-            if !project.steps.contains(name) {
-                let near = suggest::nearest(name, project.steps.names()).map(str::to_owned);
-                return Err(Error::StepNotFound { name: (*name).to_owned(), near });
-            }
-        }
-        let order: Vec<String> = project.order(&targets).into_iter().map(str::to_owned).collect();
-        let datasets = datasets(store, &project, &order, &pins).await?;
+        let graph = Graph::new(&project)?;
+        let roles = roles(&project, &graph, request)?;
+        let place = |(place, role): (usize, &Role)| (*role != Role::Out).then_some(place);
+        let order: Vec<usize> = roles.iter().enumerate().filter_map(place).collect();
+        let datasets = datasets(store, &graph, &order, &pins).await?;
         let planner = Self {
+            graph,
             order,
-            targets: request.targets.clone(),
+            roles,
+            targets: request.targets.iter().chain(&request.from).cloned().collect(),
             params,
             datasets,
             environments,
@@ -130,27 +167,40 @@ impl Planner {
             root: root.to_owned(),
             project,
         };
-        for (name, step) in planner.steps() {
-            planner.check(name, step)?;
+        let mut seen = HashSet::new();
+        for (place, node) in planner.nodes() {
+            if seen.insert(node.step) && planner.role(place) != Role::Kept {
+                planner.check(node)?;
+            }
         }
         Ok(planner)
     }
 
-    /// The steps with their definitions, in order.
-    pub fn steps(&self) -> impl Iterator<Item = (&str, &Step)> {
-        self.order.iter().filter_map(|name| Some((name.as_str(), self.project.steps.get(name)?)))
+    /// The nodes of this run with their places, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.order.iter().filter_map(|place| Some((*place, self.graph.node(*place)?)))
     }
 
-    /// A step of the project.
+    /// What a node is to this run.
+    pub fn role(&self, place: usize) -> Role {
+        self.roles.get(place).copied().unwrap_or(Role::Out)
+    }
+
+    /// The name of a node's step in the file, and its definition.
     ///
     /// # Errors
-    /// When there is none of that name.
-    pub fn step(&self, name: &str) -> Result<&Step, Error> {
-        let near = || suggest::nearest(name, self.project.steps.names()).map(str::to_owned);
-        self.project
-            .steps
-            .get(name)
-            .ok_or_else(|| Error::StepNotFound { name: name.to_owned(), near: near() })
+    /// When the node is of another project.
+    pub fn definition(&self, node: &Node) -> Result<(&str, &Step), Error> {
+        node.definition(&self.project)
+            .ok_or_else(|| Error::StepNotFound { name: node.name.clone(), near: None })
+    }
+
+    /// The definition of a node's step.
+    ///
+    /// # Errors
+    /// When the node is of another project.
+    pub fn step(&self, node: &Node) -> Result<&Step, Error> {
+        self.definition(node).map(|(_, step)| step)
     }
 
     /// Who does a step's work.
@@ -176,47 +226,139 @@ impl Planner {
         }
     }
 
-    /// Whether a step's condition holds; one without a condition always runs.
+    /// Whether a node's condition holds.
     ///
     /// # Errors
-    /// When the condition has an expression without a value or is neither true nor false.
-    pub fn holds(&self, name: &str, step: &Step) -> Result<bool, Error> {
-        let Some(condition) = &step.when else { return Ok(true) };
-        let nothing = BTreeMap::new();
-        let values = Values { params: &self.params, inputs: &nothing, outputs: &nothing, matrix: None };
-        let text = substitute::text(condition, &values)
-            .map_err(|source| Error::Expression { step: name.to_owned(), source })?;
-        match text.trim() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            other => Err(Error::Condition { step: name.to_owned(), text: other.to_owned() }),
+    /// When the condition cannot be read, names what has no value, or is neither true nor false.
+    pub fn holds(&self, node: &Node, inputs: &Inputs) -> Result<Holds, Error> {
+        let step = self.step(node)?;
+        let Some(text) = &step.when else { return Ok(Holds::Yes) };
+        let wrong = |source: ConditionError| Error::Condition {
+            step: node.name.clone(),
+            text: text.clone(),
+            reason: source.to_string(),
+        };
+        let condition = Condition::parse(text).map_err(wrong)?;
+        let unknown: Vec<String> = condition
+            .names()
+            .into_iter()
+            .filter_map(|name| match name {
+                Name::Input(local, _) if inputs.unknown.iter().any(|(name, _)| name == local) => {
+                    Some(name.to_string())
+                }
+                Name::Input(..) | Name::Param(_) | Name::Matrix(_) => None,
+            })
+            .collect();
+        match condition.holds(&|name| self.fact(node, inputs, name)) {
+            Ok(true) => Ok(Holds::Yes),
+            Ok(false) => Ok(Holds::No),
+            Err(ConditionError::Unknown(name)) if unknown.contains(&name) => Ok(Holds::Unknown(name)),
+            Err(error) => Err(wrong(error)),
         }
     }
 
-    /// The links of a step's inputs; of those that come from a step which has made nothing yet, none.
-    pub fn inputs(&self, step: &Step, made: &Made) -> Vec<Link> {
-        let link = |(name, reference): (&str, &Reference)| {
-            let link = match reference {
-                Reference::Data { dataset } => dataset_link(self.datasets.get(dataset)?),
-                Reference::Output { step, output } => {
-                    made.get(step)?.iter().find(|link| link.name == *output)?.clone()
-                }
-            };
-            Some(Link { name: name.to_owned(), ..link })
-        };
-        step.inputs.iter().filter_map(link).collect()
+    fn fact(&self, node: &Node, inputs: &Inputs, name: &Name) -> Option<Value> {
+        match name {
+            Name::Param(name) => self.params.get(name).cloned(),
+            Name::Matrix(name) => {
+                node.matrix.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+            }
+            Name::Input(local, fact) => {
+                let link = inputs.links.iter().find(|link| link.name == *local)?;
+                Some(match fact {
+                    Fact::Size => Value::from(link.size),
+                    Fact::Digest => Value::from(link.digest.hex()),
+                    Fact::Rows => {
+                        let dataset = link.reference.strip_prefix("data.")?;
+                        Value::from(self.datasets.get(dataset)?.rows?)
+                    }
+                })
+            }
+        }
     }
 
-    /// A step's key and all that it is made of.
+    /// What goes into a node, where `made` says what another node has made.
+    pub fn inputs(&self, node: &Node, made: impl Fn(usize, &str) -> Option<Link>) -> Inputs {
+        let mut inputs = Inputs::default();
+        for (local, source) in &node.inputs {
+            let link = match source {
+                Source::Data(dataset) => self.datasets.get(dataset).map(dataset_link),
+                Source::Output { node, output } => made(*node, output),
+                Source::Each { entries, output } => {
+                    self.gathered(entries, output, &made).map(|(link, tree)| {
+                        inputs.listings.push(tree);
+                        link
+                    })
+                }
+            };
+            match link {
+                Some(link) => inputs.links.push(Link { name: local.clone(), ..link }),
+                None => inputs.unknown.push((local.clone(), self.reference(source))),
+            }
+        }
+        inputs
+    }
+
+    /// The outputs of the combinations of a matrix as one folder.
+    fn gathered(
+        &self,
+        nodes: &[(String, usize)],
+        output: &str,
+        made: &impl Fn(usize, &str) -> Option<Link>,
+    ) -> Option<(Link, Tree)> {
+        let mut entries = Vec::with_capacity(nodes.len());
+        for (name, place) in nodes {
+            let link = made(*place, output)?;
+            let name = self.gathered_name(name, self.graph.node(*place)?, output)?;
+            let mode = if link.folder { Mode::Folder } else { Mode::File };
+            entries.push(Entry { mode, size: link.size, digest: link.digest, name });
+        }
+        let tree = Tree::new(entries).ok()?;
+        let (_, first) = nodes.first()?;
+        let (step, _) = self.definition(self.graph.node(*first)?).ok()?;
+        let link = Link {
+            name: output.to_owned(),
+            reference: format!("{step}.{output}"),
+            digest: tree.digest(),
+            size: tree.size(),
+            folder: true,
+        };
+        Some((link, tree))
+    }
+
+    /// The name of one combination's output in the folder that gathers them: with the ending of its path.
+    pub fn gathered_name(&self, label: &str, node: &Node, output: &str) -> Option<String> {
+        let path = self.step(node).ok()?.outputs.get(output)?;
+        let ending = if path.ends_with('/') { "" } else { file_ending(path) };
+        Some(format!("{label}{ending}"))
+    }
+
+    /// How an input's source is written.
+    fn reference(&self, source: &Source) -> String {
+        let name = |place: usize| self.graph.node(place).map_or("", |node| node.name.as_str());
+        match source {
+            Source::Data(dataset) => format!("data.{dataset}"),
+            Source::Output { node, output } => format!("{}.{output}", name(*node)),
+            Source::Each { entries, output } => {
+                let step = entries.first().map_or("", |(_, place)| name(*place));
+                format!("{}.{output}", step.split('[').next().unwrap_or(step))
+            }
+        }
+    }
+
+    /// A node's key and all that it is made of.
     ///
     /// # Errors
     /// When its code cannot be read or its environment cannot be locked.
-    pub async fn key(&self, name: &str, inputs: Vec<Link>) -> Result<Keyed, Error> {
-        let step = self.step(name)?;
+    pub async fn key(&self, node: &Node, inputs: Vec<Link>) -> Result<Keyed, Error> {
+        let (name, step) = self.definition(node)?;
         let mut parts = KeyParts::new();
         let params = self.used_params(step);
         for (name, value) in &params {
             parts.value(format!("param.{name}"), value);
+        }
+        for (name, value) in &node.matrix {
+            parts.value(format!("matrix.{name}"), value);
         }
         for link in &inputs {
             parts.digest(format!("input.{}", link.name), link.digest);
@@ -319,15 +461,13 @@ impl Planner {
         }
     }
 
-    fn check(&self, name: &str, step: &Step) -> Result<(), Error> {
-        let unsupported = |what: &str| Error::Unsupported { step: name.to_owned(), what: what.to_owned() };
-        if !step.matrix.is_empty() {
-            return Err(unsupported("`matrix:`"));
-        }
+    fn check(&self, node: &Node) -> Result<(), Error> {
+        let (name, step) = self.definition(node)?;
         if step.sweep.is_some() {
-            return Err(unsupported("`sweep:`"));
+            return Err(Error::Unsupported { step: name.to_owned(), what: "`sweep:`".to_owned() });
         }
-        self.holds(name, step)?;
+        let unknown = node.inputs.iter().map(|(local, source)| (local.clone(), self.reference(source)));
+        self.holds(node, &Inputs { unknown: unknown.collect(), ..Inputs::default() })?;
         if let Doer::Builtin(builtin, with) = self.doer(name, step)? {
             let faults = builtin.check(&self.root, &with);
             if !faults.is_empty() {
@@ -397,19 +537,76 @@ const fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The versions of the datasets that these steps read: pinned, else the newest.
+/// What each node of a graph is to a run.
+fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> Result<Vec<Role>, Error> {
+    let mut roles = vec![Role::Out; graph.nodes().len()];
+    let mut set = |places: &[usize], role: Role| {
+        for place in places {
+            if let Some(slot) = roles.get_mut(*place) {
+                *slot = role;
+            }
+        }
+    };
+    let mut wanted = Vec::new();
+    for word in &request.targets {
+        wanted.extend(graph.find(project, word)?);
+    }
+    let mut from = Vec::new();
+    for word in &request.from {
+        from.extend(graph.find(project, word)?);
+    }
+    let after = graph.with_dependents(&from);
+    match (request.targets.is_empty(), request.from.is_empty()) {
+        (true, true) => wanted = (0..graph.nodes().len()).collect(),
+        (true, false) => wanted = after,
+        (false, true) => {}
+        // From one step to another: what lies between.
+        (false, false) => {
+            let before = graph.with_needs(&wanted);
+            wanted = before.into_iter().filter(|place| after.binary_search(place).is_ok()).collect();
+        }
+    }
+    let needed = graph.with_needs(&wanted);
+    set(&needed, if request.only { Role::Kept } else { Role::Needed });
+    set(&wanted, Role::Wanted);
+    if request.only {
+        // What the kept ones were made of does not matter.
+        let is_wanted: HashSet<usize> = wanted.iter().copied().collect();
+        let direct: HashSet<usize> = wanted
+            .iter()
+            .filter_map(|place| graph.node(*place))
+            .flat_map(|node| node.needs.iter().copied())
+            .collect();
+        let far: Vec<usize> = needed
+            .into_iter()
+            .filter(|place| !is_wanted.contains(place) && !direct.contains(place))
+            .collect();
+        set(&far, Role::Out);
+    }
+    Ok(roles)
+}
+
+/// The ending of a file's name with its point; empty where it has none.
+fn file_ending(path: &str) -> &str {
+    let file = file_name(path);
+    match file.rfind('.') {
+        Some(at) if at > 0 => file.get(at..).unwrap_or(""),
+        Some(_) | None => "",
+    }
+}
+
+/// The versions of the datasets that these nodes read: pinned, else the newest.
 async fn datasets(
     store: &Store,
-    project: &Project,
-    order: &[String],
+    graph: &Graph,
+    order: &[usize],
     pins: &BTreeMap<String, Digest>,
 ) -> Result<BTreeMap<String, DatasetVersion>, Error> {
-    let steps = order.iter().filter_map(|name| project.steps.get(name));
-    let references = steps.flat_map(|step| step.inputs.values());
-    let names: BTreeSet<&String> = references
-        .filter_map(|reference| match reference {
-            Reference::Data { dataset } => Some(dataset),
-            Reference::Output { .. } => None,
+    let sources = order.iter().filter_map(|place| graph.node(*place)).flat_map(|node| &node.inputs);
+    let names: BTreeSet<&String> = sources
+        .filter_map(|(_, source)| match source {
+            Source::Data(dataset) => Some(dataset),
+            Source::Output { .. } | Source::Each { .. } => None,
         })
         .collect();
     let mut datasets = BTreeMap::new();

@@ -26,6 +26,10 @@ pub enum Place {
 pub struct RunRequest {
     /// The steps wanted; what they need runs with them. Empty: all steps.
     pub targets: Vec<String>,
+    /// Steps to begin with: they and what depends on them are wanted; with targets, what lies between.
+    pub from: Vec<String>,
+    /// Runs the wanted steps alone: what they need is taken as it was last made.
+    pub only: bool,
     /// Parameters that differ from the project's.
     pub params: BTreeMap<String, Value>,
     /// Dataset versions to use instead of the newest, by dataset.
@@ -40,6 +44,12 @@ pub struct RunRequest {
     pub locked: bool,
     /// Goes on with what does not depend on a step that failed.
     pub keep_going: bool,
+    /// How many cores steps may have at once; absent: the machine's.
+    pub jobs: Option<u32>,
+    /// How much there is of resources that the project has names of its own for; of others there is one.
+    pub resources: BTreeMap<String, u32>,
+    /// Shows the log of the run that stands for a step, where one does.
+    pub replay: bool,
     /// Who starts it.
     pub user: String,
 }
@@ -173,6 +183,8 @@ pub enum Forecast {
     Cached(RunId),
     /// It waits for a step that would run: whether it runs depends on whether that one's outputs change.
     Waits,
+    /// It is not looked at: what it made last is used, by this run.
+    Kept(RunId),
     /// Its condition does not hold.
     Skipped,
 }

@@ -18,8 +18,8 @@ use crate::environment::{Environments, Making};
 use crate::plan::Planner;
 use crate::request::{Outcome, Place, Plan, RunReport, RunRequest, StepReport, Why};
 use crate::run::machine::{Amounts, Machine};
-use crate::run::schedule;
 use crate::run::session::{self, Session};
+use crate::run::{control, schedule};
 use crate::worktree::WorkTree;
 use crate::{Error, lock, why};
 
@@ -65,7 +65,7 @@ impl Runner {
         let worktree = (place == Place::WorkTree)
             .then(|| WorkTree::open(&self.root, self.store.root(), self.store.objects().clone()))
             .map(Arc::new);
-        let machine = Machine::new(Amounts::of_this_machine());
+        let machine = Machine::new(amounts(&request));
         let hold = request.locked;
         let session = Box::pin(Session::begin(self, request, planner, machine, worktree, cancel)).await?;
         let (run, session) = (session.run, Arc::new(session));
@@ -110,18 +110,27 @@ impl Runner {
     /// When the request cannot be planned or the store cannot be read.
     pub async fn plan(&self, request: &RunRequest) -> Result<Plan, Error> {
         let planner = Box::pin(self.forecaster(request)).await?;
-        why::plan(&self.store, &planner, request.force).await
+        why::plan(&self.store, &planner, request).await
     }
 
-    /// Why a step would run, or would not, with the project's own parameters and the newest data.
+    /// Why a step would run, or would not, with the project's own parameters and the newest data. Of a step
+    /// with a matrix, an answer for each combination.
     ///
     /// # Errors
     /// When there is no such step, it cannot be planned, or the store cannot be read.
-    pub async fn why(&self, step: &str) -> Result<Why, Error> {
+    pub async fn why(&self, step: &str) -> Result<Vec<Why>, Error> {
         let request = RunRequest { targets: vec![step.to_owned()], ..RunRequest::default() };
         let planner = Box::pin(self.forecaster(&request)).await?;
-        let experiment = self.store.meta().experiment_by_name(&self.project.name).await?;
-        why::why(&self.store, &planner, experiment.map(|experiment| experiment.id), step).await
+        why::why(&self.store, &planner, &request, step).await
+    }
+
+    /// Tells a run that is under way in any process of this machine to stop. Whether it was told: false where
+    /// no process has it under way.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn cancel(&self, run: RunId) -> Result<bool, Error> {
+        control::cancel(&self.store, run)
     }
 
     /// Makes the environment of that name: locked, provisioned, ready to be used.
@@ -168,6 +177,13 @@ impl Runner {
             cancel,
         })
     }
+}
+
+/// What steps may use at once.
+fn amounts(request: &RunRequest) -> Amounts {
+    let machine = Amounts::of_this_machine();
+    let cpus = request.jobs.map_or(machine.cpus, f64::from);
+    Amounts { cpus, custom: request.resources.clone(), ..machine }
 }
 
 fn refuse(differences: Vec<String>) -> Result<(), Error> {

@@ -1,14 +1,17 @@
 //! Forecasts: what a run would do, and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rondo_core::run::{RunKind, RunRow, RunState};
+use rondo_core::Digest;
+use rondo_core::run::{Link, RunKind, RunRow, RunState};
 use rondo_store::Store;
+use rondo_store::meta::cache::Cached;
 
 use crate::Error;
 use crate::cache::{self, Answer};
-use crate::plan::{Keyed, Made, Planner};
-use crate::request::{Change, Forecast, Plan, PlannedStep, Why};
+use crate::graph::Node;
+use crate::plan::{Holds, Keyed, Planner, Role};
+use crate::request::{Change, Forecast, Plan, PlannedStep, RunRequest, Why};
 
 /// How many earlier runs are looked through for the last one of a step.
 const LOOK_BACK: i64 = 200;
@@ -25,21 +28,93 @@ struct Foreseen {
 ///
 /// # Errors
 /// When code cannot be read or the store cannot be read.
-pub async fn plan(store: &Store, planner: &Planner, force: bool) -> Result<Plan, Error> {
-    let foreseen = foresee(store, planner, force).await?;
+pub async fn plan(store: &Store, planner: &Planner, request: &RunRequest) -> Result<Plan, Error> {
+    let foreseen = Foresight::new(store, planner, request).await?.all().await?;
     Ok(Plan { steps: foreseen.into_iter().map(|foreseen| foreseen.step).collect() })
 }
 
-async fn foresee(store: &Store, planner: &Planner, force: bool) -> Result<Vec<Foreseen>, Error> {
-    let mut made = Made::new();
-    let mut skipped: BTreeSet<&str> = BTreeSet::new();
-    let mut all = Vec::new();
-    for (name, step) in planner.steps() {
-        let needs: Vec<String> = planner.project.needs(name).into_iter().map(str::to_owned).collect();
+/// A forecast that is being made, wave by wave: the cache is asked once for all steps that depend on
+/// equally many others.
+struct Foresight<'a> {
+    store: &'a Store,
+    planner: &'a Planner,
+    request: &'a RunRequest,
+    experiment: Option<i64>,
+    loaded: HashMap<Digest, Cached>,
+    /// What the nodes that are known so far make, by place.
+    made: Vec<Option<Vec<Link>>>,
+    left_out: Vec<bool>,
+}
+
+impl<'a> Foresight<'a> {
+    async fn new(store: &'a Store, planner: &'a Planner, request: &'a RunRequest) -> Result<Self, Error> {
+        let experiment = store.meta().experiment_by_name(&planner.project.name).await?;
+        let nodes = planner.graph.nodes().len();
+        Ok(Self {
+            store,
+            planner,
+            request,
+            experiment: experiment.map(|experiment| experiment.id),
+            loaded: cache::load(store, planner).await?,
+            made: vec![None; nodes],
+            left_out: vec![false; nodes],
+        })
+    }
+
+    async fn all(mut self) -> Result<Vec<Foreseen>, Error> {
+        let mut found: BTreeMap<usize, Foreseen> = BTreeMap::new();
+        for wave in self.waves() {
+            let mut asked = Vec::new();
+            for (place, node) in wave {
+                let mut foreseen = self.look(place, node).await?;
+                if foreseen.step.forecast == Forecast::Runs && foreseen.step.reason.is_empty() {
+                    asked.extend(foreseen.step.key.filter(|key| !self.loaded.contains_key(key)));
+                }
+                foreseen.step.needs = self.needs(node);
+                found.insert(place, foreseen);
+            }
+            if !asked.is_empty() {
+                self.loaded.extend(self.store.meta().cached_of(&asked).await?);
+            }
+            for foreseen in found.values_mut().filter(|foreseen| foreseen.step.reason.is_empty()) {
+                self.judge(foreseen).await?;
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The nodes of the plan by how long the longest way to them is.
+    fn waves(&self) -> Vec<Vec<(usize, &'a Node)>> {
+        let mut depths = vec![0_usize; self.made.len()];
+        let mut waves: Vec<Vec<(usize, &'a Node)>> = Vec::new();
+        for (place, node) in self.planner.nodes() {
+            let depth = |need: &usize| depths.get(*need).map_or(0, |depth| depth + 1);
+            let own = node.needs.iter().map(depth).max().unwrap_or(0);
+            if let Some(slot) = depths.get_mut(place) {
+                *slot = own;
+            }
+            if waves.len() <= own {
+                waves.resize_with(own + 1, Vec::new);
+            }
+            if let Some(wave) = waves.get_mut(own) {
+                wave.push((place, node));
+            }
+        }
+        waves
+    }
+
+    fn needs(&self, node: &Node) -> Vec<String> {
+        let name = |need: &usize| Some(self.planner.graph.node(*need)?.name.clone());
+        node.needs.iter().filter_map(name).collect()
+    }
+
+    /// What can be said of a node without the cache. An empty reason: the cache has to be asked.
+    async fn look(&mut self, place: usize, node: &Node) -> Result<Foreseen, Error> {
+        let planner = self.planner;
         let mut foreseen = Foreseen {
             step: PlannedStep {
-                name: name.to_owned(),
-                needs,
+                name: node.name.clone(),
+                needs: Vec::new(),
                 forecast: Forecast::Skipped,
                 key: None,
                 reason: "its condition does not hold".to_owned(),
@@ -47,86 +122,144 @@ async fn foresee(store: &Store, planner: &Planner, force: bool) -> Result<Vec<Fo
             keyed: None,
             unknown: Vec::new(),
         };
-        let needs = planner.project.needs(name);
-        if let Some(need) = needs.iter().find(|need| skipped.contains(*need)) {
-            foreseen.step.reason = format!("`{need}`, which it needs, is left out");
-            skipped.insert(name);
-        } else if !planner.holds(name, step)? {
-            skipped.insert(name);
-        } else {
-            let inputs = planner.inputs(step, &made);
-            let known: BTreeSet<&str> = inputs.iter().map(|link| link.name.as_str()).collect();
-            let missing = step.inputs.iter().filter(|(local, _)| !known.contains(local));
-            foreseen.unknown = missing.map(|(local, of)| (local.to_owned(), of.to_string())).collect();
-            let keyed = planner.key(name, inputs).await?;
-            let forced =
-                force && (planner.targets.is_empty() || planner.targets.iter().any(|target| target == name));
-            if forced {
-                (foreseen.step.forecast, foreseen.step.reason) = (Forecast::Runs, "it is forced".to_owned());
-            } else if let Some((_, of)) = foreseen.unknown.first() {
-                foreseen.step.forecast = Forecast::Waits;
-                foreseen.step.reason = format!("it depends on `{of}`, which would be made anew");
-            } else if !step.cache {
-                (foreseen.step.forecast, foreseen.step.reason) =
-                    (Forecast::Runs, "`cache: false`".to_owned());
-            } else {
-                let (forecast, reason) = match cache::ask(store, step, keyed.key).await? {
-                    Answer::Hit { run, outputs } => {
-                        made.insert(name.to_owned(), outputs);
-                        (Forecast::Cached(run), format!("run {} stands for it", run.short()))
-                    }
-                    Answer::Gone { run, .. } => (
-                        Forecast::Runs,
-                        format!("what run {} made is not in the store any more", run.short()),
-                    ),
-                    Answer::Miss => (Forecast::Runs, "no earlier run has this key".to_owned()),
-                };
-                (foreseen.step.forecast, foreseen.step.reason) = (forecast, reason);
-            }
-            foreseen.step.key = foreseen.unknown.is_empty().then_some(keyed.key);
-            foreseen.keyed = Some(keyed);
+        let is_out = |need: &&usize| self.left_out.get(**need).copied().unwrap_or(false);
+        if let Some(need) = node.needs.iter().find(is_out).and_then(|need| planner.graph.node(*need)) {
+            foreseen.step.reason = format!("`{}`, which it needs, is left out", need.name);
+            self.leave_out(place);
+            return Ok(foreseen);
         }
-        all.push(foreseen);
+        if planner.role(place) == Role::Kept {
+            self.keep(place, node, &mut foreseen.step).await?;
+            return Ok(foreseen);
+        }
+        let made = |place: usize, output: &str| {
+            let links = self.made.get(place)?.as_ref()?;
+            links.iter().find(|link| link.name == output).cloned()
+        };
+        let inputs = planner.inputs(node, made);
+        foreseen.unknown.clone_from(&inputs.unknown);
+        let holds = planner.holds(node, &inputs)?;
+        if holds == Holds::No {
+            self.leave_out(place);
+            return Ok(foreseen);
+        }
+        let keyed = planner.key(node, inputs.links).await?;
+        let step = planner.step(node)?;
+        let forced = self.request.force && planner.role(place) == Role::Wanted;
+        (foreseen.step.forecast, foreseen.step.reason) = match (holds, foreseen.unknown.first()) {
+            (Holds::Unknown(name), _) => {
+                (Forecast::Waits, format!("its condition asks for `{name}`, which is not known yet"))
+            }
+            _ if forced => (Forecast::Runs, "it is forced".to_owned()),
+            (_, Some((_, of))) => {
+                (Forecast::Waits, format!("it depends on `{of}`, which would be made anew"))
+            }
+            (_, None) if !step.cache => (Forecast::Runs, "`cache: false`".to_owned()),
+            (_, None) => (Forecast::Runs, String::new()),
+        };
+        foreseen.step.key = foreseen.unknown.is_empty().then_some(keyed.key);
+        foreseen.keyed = Some(keyed);
+        Ok(foreseen)
     }
-    Ok(all)
+
+    fn leave_out(&mut self, place: usize) {
+        if let Some(slot) = self.left_out.get_mut(place) {
+            *slot = true;
+        }
+    }
+
+    /// A node that is not run whatever its key says.
+    async fn keep(&mut self, place: usize, node: &Node, step: &mut PlannedStep) -> Result<(), Error> {
+        let last = match self.experiment {
+            Some(experiment) => last_used(self.store, experiment, &node.name).await?,
+            None => None,
+        };
+        let Some(last) = last else {
+            step.reason = "it was never made, and is not asked for: the run would fail".to_owned();
+            return Ok(());
+        };
+        step.forecast = Forecast::Kept(last.id);
+        step.reason = format!("kept as run {} made it", last.id.short());
+        if let Some(slot) = self.made.get_mut(place) {
+            *slot = Some(last.detail.outputs);
+        }
+        Ok(())
+    }
+
+    /// What the cache says of a node.
+    async fn judge(&mut self, foreseen: &mut Foreseen) -> Result<(), Error> {
+        let planner = self.planner;
+        let node = planner.graph.place(&foreseen.step.name);
+        let Some((place, node, key)) =
+            node.and_then(|place| Some((place, planner.graph.node(place)?, foreseen.step.key?)))
+        else {
+            return Ok(());
+        };
+        let step = planner.step(node)?;
+        let answer = match self.loaded.get(&key).cloned() {
+            Some(cached) => cache::judge(self.store, step, cached),
+            None => Answer::Miss,
+        };
+        (foreseen.step.forecast, foreseen.step.reason) = match answer {
+            Answer::Hit { run, outputs } => {
+                if let Some(slot) = self.made.get_mut(place) {
+                    *slot = Some(outputs);
+                }
+                (Forecast::Cached(run), format!("run {} stands for it", run.short()))
+            }
+            Answer::Gone { run, .. } => {
+                (Forecast::Runs, format!("what run {} made is not in the store any more", run.short()))
+            }
+            Answer::Miss => (Forecast::Runs, "no earlier run has this key".to_owned()),
+        };
+        Ok(())
+    }
 }
 
-/// Why a step would run, or would not.
+/// Why steps would run, or would not: of a step with a matrix, each of its combinations that is meant.
 ///
 /// # Errors
 /// When there is no such step, or code or the store cannot be read.
 pub async fn why(
     store: &Store,
     planner: &Planner,
-    experiment: Option<i64>,
-    step: &str,
-) -> Result<Why, Error> {
-    planner.step(step)?;
-    let foreseen = foresee(store, planner, false).await?;
-    let Some(foreseen) = foreseen.into_iter().find(|foreseen| foreseen.step.name == step) else {
-        return Err(Error::StepNotFound { name: step.to_owned(), near: None });
-    };
-    let last = match experiment {
-        Some(experiment) => last_used(store, experiment, step).await?,
-        None => None,
-    };
-    let changes = match (&last, &foreseen.keyed) {
-        (Some(last), Some(keyed)) => changes(&last.detail.key_parts, &keyed.parts),
-        (Some(_) | None, _) => Vec::new(),
-    };
-    let lines = lines(&foreseen, last.as_ref(), &changes);
-    Ok(Why {
-        step: step.to_owned(),
-        forecast: foreseen.step.forecast,
-        last: last.map(|row| row.id),
-        changes,
-        lines,
-    })
+    request: &RunRequest,
+    word: &str,
+) -> Result<Vec<Why>, Error> {
+    let wanted = planner.graph.find(&planner.project, word)?;
+    let foresight = Foresight::new(store, planner, request).await?;
+    let experiment = foresight.experiment;
+    let mut answers = Vec::new();
+    for foreseen in foresight.all().await? {
+        if !planner.graph.place(&foreseen.step.name).is_some_and(|place| wanted.contains(&place)) {
+            continue;
+        }
+        let last = match experiment {
+            Some(experiment) => last_used(store, experiment, &foreseen.step.name).await?,
+            None => None,
+        };
+        let changes = match (&last, &foreseen.keyed) {
+            (Some(last), Some(keyed)) => changes(&last.detail.key_parts, &keyed.parts),
+            (Some(_) | None, _) => Vec::new(),
+        };
+        let lines = lines(&foreseen, last.as_ref(), &changes);
+        answers.push(Why {
+            step: foreseen.step.name.clone(),
+            forecast: foreseen.step.forecast,
+            last: last.map(|row| row.id),
+            changes,
+            lines,
+        });
+    }
+    Ok(answers)
 }
 
 /// The run whose outputs the step last stood for: what the newest pipeline run recorded, else the newest
 /// finished run of the step.
-async fn last_used(store: &Store, experiment: i64, step: &str) -> Result<Option<RunRow>, Error> {
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn last_used(store: &Store, experiment: i64, step: &str) -> Result<Option<RunRow>, Error> {
     for row in store.meta().runs_of_kind(RunKind::Pipeline, None, LOOK_BACK).await? {
         if row.experiment != experiment {
             continue;
@@ -157,6 +290,7 @@ fn lines(foreseen: &Foreseen, last: Option<&RunRow>, changes: &[Change]) -> Vec<
         Forecast::Runs => format!("`{name}` would run: {}", foreseen.step.reason),
         Forecast::Cached(_) => format!("`{name}` would not run: {}", foreseen.step.reason),
         Forecast::Waits => format!("`{name}` may run: {}", foreseen.step.reason),
+        Forecast::Kept(_) => format!("`{name}` would not run: {}", foreseen.step.reason),
         Forecast::Skipped => format!("`{name}` is left out: {}", foreseen.step.reason),
     }];
     let Some(last) = last else {
@@ -191,6 +325,7 @@ fn lines(foreseen: &Foreseen, last: Option<&RunRow>, changes: &[Change]) -> Vec<
 fn described(part: &str) -> String {
     match part.split_once('.') {
         Some(("param", name)) => format!("parameter `{name}`"),
+        Some(("matrix", name)) => format!("`{name}` of its matrix"),
         Some(("input", name)) => format!("input `{name}`"),
         Some(("code", path)) => format!("code `{path}`"),
         Some(("definition", what)) => match what.split_once('.') {

@@ -4,7 +4,7 @@
 //! fingerprint lets hashing be skipped; it never decides anything by itself: a fingerprint that could have
 //! been taken within the same tick of the clock as a write is not trusted, and what differs is hashed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -40,6 +40,8 @@ pub struct WorkTree {
     store: PathBuf,
     objects: Objects,
     known: Mutex<(BTreeMap<String, Remembered>, bool)>,
+    /// The folders that were looked through for what a killed process has left.
+    swept: Mutex<HashSet<PathBuf>>,
 }
 
 impl WorkTree {
@@ -49,7 +51,13 @@ impl WorkTree {
         // A memory that cannot be read is only a slower start.
         let known =
             fs::read(&memory).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Self { root: root.to_owned(), store: store.to_owned(), objects, known: Mutex::new((known, false)) }
+        Self {
+            root: root.to_owned(),
+            store: store.to_owned(),
+            objects,
+            known: Mutex::new((known, false)),
+            swept: Mutex::default(),
+        }
     }
 
     /// Puts an output under its declared path, unless exactly that is there already. Whether it was put.
@@ -72,12 +80,21 @@ impl WorkTree {
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
         }
-        remove_half_made(&place);
+        self.sweep(&place);
         self.objects.check_out(output.digest, output.folder, &place)?;
         if let Some((now, newest)) = self::fingerprint(&place) {
             self.remember(path, output.digest, now, newest);
         }
         Ok(true)
+    }
+
+    /// Removes what killed processes have left in a place's folder, once for each folder: a folder may hold
+    /// thousands of outputs.
+    fn sweep(&self, place: &Path) {
+        let Some(folder) = place.parent() else { return };
+        if lock(&self.swept).insert(folder.to_owned()) {
+            remove_half_made(folder);
+        }
     }
 
     /// Writes down what was learnt, where anything was.
@@ -112,14 +129,13 @@ impl WorkTree {
     }
 }
 
-/// Removes what a process that was killed while it checked out has left beside a place:
+/// Removes what processes that were killed while they checked out have left in a folder:
 /// `.<name>.<process>.new`.
-fn remove_half_made(place: &Path) {
-    let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else { return };
-    let before = format!(".{}.", name.to_string_lossy());
+fn remove_half_made(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let file = entry.file_name().to_string_lossy().into_owned();
-        let process = file.strip_prefix(&before).and_then(|rest| rest.strip_suffix(".new"));
+        let stem = file.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new"));
+        let process = stem.and_then(|stem| stem.rsplit_once('.')).map(|(_, process)| process);
         let Some(process) = process.and_then(|text| text.parse::<libc::pid_t>().ok()) else { continue };
         // SAFETY: signal 0 sends nothing; it only tells whether there is such a process.
         if process > 0 && unsafe { libc::kill(process, 0) } != 0 {

@@ -34,6 +34,7 @@ pub async fn planned(platform: &Platform, request: &RunRequest, session: &Sessio
             Forecast::Runs => "would run".to_owned(),
             Forecast::Cached(run) => format!("cached {}", run.short()),
             Forecast::Waits => "waits".to_owned(),
+            Forecast::Kept(run) => format!("kept {}", run.short()),
             Forecast::Skipped => "skipped".to_owned(),
         };
         rows.push(vec![step.name.clone(), step.needs.join(", "), state, step.reason.clone()]);

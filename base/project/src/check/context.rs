@@ -1,5 +1,7 @@
 //! What every part of the checker has at hand.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::builtins::Builtins;
 use crate::fault::Fault;
 use crate::files::Files;
@@ -15,6 +17,9 @@ pub(super) struct Context<'a> {
     pub files: &'a dyn Files,
     pub builtins: &'a Builtins,
     pub faults: Vec<Fault>,
+    /// The steps and datasets by name: pipelines may have thousands.
+    steps: HashMap<&'a str, &'a Entry>,
+    datasets: HashSet<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -26,7 +31,13 @@ impl<'a> Context<'a> {
         builtins: &'a Builtins,
         faults: Vec<Fault>,
     ) -> Self {
-        Self { file, source, lines: Lines::new(source), root, files, builtins, faults }
+        let section = |name: &str| root.get(name).and_then(Node::map).unwrap_or_default();
+        let mut steps = HashMap::new();
+        for entry in section("steps") {
+            steps.entry(entry.key.as_str()).or_insert(entry);
+        }
+        let datasets = section("data").iter().map(|entry| entry.key.as_str()).collect();
+        Self { file, source, lines: Lines::new(source), root, files, builtins, faults, steps, datasets }
     }
 
     pub fn fault(&mut self, fault: Fault) {
@@ -44,10 +55,19 @@ impl<'a> Context<'a> {
         self.section(section).iter().map(|entry| entry.key.as_str()).collect()
     }
 
+    /// The entry of a step.
+    pub fn step(&self, name: &str) -> Option<&'a Entry> {
+        self.steps.get(name).copied()
+    }
+
+    /// Whether a dataset is declared.
+    pub fn has_dataset(&self, name: &str) -> bool {
+        self.datasets.contains(name)
+    }
+
     /// The names of a step's declared outputs.
     pub fn outputs(&self, step: &str) -> Vec<&'a str> {
-        let step = self.section("steps").iter().find(|entry| entry.key == step);
-        let outputs = step.and_then(|entry| entry.value.get("outputs")).and_then(Node::map);
+        let outputs = self.step(step).and_then(|entry| entry.value.get("outputs")).and_then(Node::map);
         outputs.unwrap_or_default().iter().map(|entry| entry.key.as_str()).collect()
     }
 

@@ -84,9 +84,12 @@ fn monitor(
         Some(name) => endpoints.get(name).map(|endpoint| endpoint.model.model.clone()),
         None => Some(entry.key.clone()),
     };
-    let reference = node
-        .get("reference")
-        .and_then(|value| references::resolve(context, value, &join(&path, "reference")));
+    let reference = node.get("reference").and_then(|value| {
+        let path = join(&path, "reference");
+        let reference = references::resolve(context, value, &path)?;
+        references::one_of_many(context, value, &path, &reference);
+        Some(reference)
+    });
     let own = canvas::objectives(context, node, &path);
     let objectives = match node.get("objectives") {
         Some(_) => own,

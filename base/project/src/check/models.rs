@@ -71,6 +71,7 @@ fn from(context: &mut Context<'_>, node: &Node, path: &str) -> Option<Reference>
     let value = node.get("from")?;
     let path = join(path, "from");
     let reference = references::resolve(context, value, &path)?;
+    references::one_of_many(context, value, &path, &reference);
     let Reference::Output { step, output } = &reference else {
         let fault = Fault::new(path, value.place, "a model cannot come from a dataset");
         context.fault(fault.expected("an output of a step: `STEP.OUTPUT`"));

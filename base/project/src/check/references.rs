@@ -1,5 +1,7 @@
 //! References between steps and data, and cycles among them.
 
+use std::collections::HashMap;
+
 use rondo_core::suggest::nearest;
 
 use super::context::{Context, one_of};
@@ -68,12 +70,18 @@ fn input(context: &mut Context<'_>, inputs: &mut Inputs, local: String, node: &N
 pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Option<Reference> {
     let text = node.text()?;
     let parts: Vec<&str> = text.split('.').collect();
+    match parts.as_slice() {
+        ["data", dataset] if context.has_dataset(dataset) => {
+            return Some(Reference::Data { dataset: (*dataset).to_owned() });
+        }
+        [step, output] if context.outputs(step).contains(output) => {
+            return Some(Reference::Output { step: (*step).to_owned(), output: (*output).to_owned() });
+        }
+        _ => {}
+    }
     let (datasets, steps) = (context.names("data"), context.names("steps"));
     let all = every(context);
     let (message, expected, hint) = match parts.as_slice() {
-        ["data", dataset] if datasets.contains(dataset) => {
-            return Some(Reference::Data { dataset: (*dataset).to_owned() });
-        }
         ["data", dataset] => {
             let near = nearest(dataset, datasets.iter().copied()).map(|near| format!("data.{near}"));
             let expected = if datasets.is_empty() {
@@ -85,9 +93,6 @@ pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Opt
         }
         [step, output] if steps.contains(step) => {
             let outputs = context.outputs(step);
-            if outputs.contains(output) {
-                return Some(Reference::Output { step: (*step).to_owned(), output: (*output).to_owned() });
-            }
             let near = nearest(output, outputs.iter().copied()).map(|near| format!("{step}.{near}"));
             let expected =
                 if outputs.is_empty() { "an output; it declares none".into() } else { one_of(&outputs) };
@@ -127,6 +132,53 @@ pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Opt
     None
 }
 
+/// Where one file is wanted, a step with a `matrix:` gives many.
+pub(super) fn one_of_many(context: &mut Context<'_>, node: &Node, path: &str, reference: &Reference) {
+    let Some(step) = reference.step().and_then(|step| context.step(step)) else { return };
+    if step.value.get("matrix").and_then(Node::map).is_some_and(|matrix| !matrix.is_empty()) {
+        let message = format!("step `{}` has a `matrix` and makes this output many times", step.key);
+        let fault = Fault::new(path, node.place, message);
+        context.fault(
+            fault
+                .expected("an output that is made once")
+                .hint("add a step that takes all of them and gives the one that is wanted"),
+        );
+    }
+}
+
+/// A step with a `matrix:` that needs another: of the keys that both have, each of its values has to be one
+/// of the other's, or there is nothing to give it.
+pub(super) fn joins(context: &mut Context<'_>) {
+    for entry in context.section("steps") {
+        let Some(own) = entry.value.get("matrix").and_then(Node::map) else { continue };
+        let Some(inputs) = entry.value.get("inputs") else { continue };
+        let items: Vec<&Node> = match &inputs.value {
+            Value::List(items) => items.iter().collect(),
+            Value::Map(entries) => entries.iter().map(|entry| &entry.value).collect(),
+            _ => continue,
+        };
+        for item in items {
+            let Some((need, _)) = item.text().and_then(|text| text.split_once('.')) else { continue };
+            let theirs = context.step(need).and_then(|step| step.value.get("matrix")).and_then(Node::map);
+            for (key, values) in theirs.unwrap_or_default().iter().map(|entry| (&entry.key, &entry.value)) {
+                let known: Vec<_> = values.list().unwrap_or_default().iter().map(Node::json).collect();
+                let mine = own.iter().find(|entry| entry.key == *key).and_then(|entry| entry.value.list());
+                let Some(strange) =
+                    mine.unwrap_or_default().iter().find(|value| !known.contains(&value.json()))
+                else {
+                    continue;
+                };
+                let path = format!("steps.{}.matrix.{key}", entry.key);
+                let message = format!("step `{need}`, which it needs, has no `{key}` of `{}`", strange.raw);
+                let values: Vec<&str> =
+                    values.list().unwrap_or_default().iter().map(|value| value.raw.as_str()).collect();
+                let fault = Fault::new(path, strange.place, message).expected(one_of(&values));
+                context.fault(fault.related(item.place, "here it is needed"));
+            }
+        }
+    }
+}
+
 /// Every reference that leads somewhere.
 fn every(context: &Context<'_>) -> Vec<String> {
     let data = context.names("data").into_iter().map(|name| format!("data.{name}"));
@@ -145,7 +197,9 @@ pub(super) fn cycles(context: &mut Context<'_>, steps: &[(String, super::steps::
         Open,
         Done,
     }
-    let index = |name: &str| steps.iter().position(|(known, _)| known == name);
+    let places: HashMap<&str, usize> =
+        steps.iter().enumerate().map(|(place, (name, _))| (name.as_str(), place)).collect();
+    let index = |name: &str| places.get(name).copied();
     let needs: Vec<Vec<(usize, Place)>> = steps
         .iter()
         .map(|(_, step)| step.needs.iter().filter_map(|(name, place)| Some((index(name)?, *place))).collect())

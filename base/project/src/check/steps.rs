@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::expressions::{self, Known};
-use super::{environments, packages, read, references, sweep};
+use super::{conditions, environments, packages, read, references, sweep};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::place::Place;
-use crate::project::{Resources, SqlSource, Step, Work};
+use crate::project::{Backoff, Resources, SqlSource, Step, Work};
 use crate::yaml::{Entry, Node, join};
 
 /// A step, and where it says what it waits for.
@@ -68,6 +68,9 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
     let declared = declared_params(context, node, &path);
     let mut known = Known::of(context, entry, inputs.locals);
     let work = work(context, node, &path, &mut known, &mut code);
+    let (retries, backoff) = retries(node);
+    let when = conditions::when(context, node, &path, &known);
+    let matrix = matrix(context, node, &path);
     let mut params: Vec<String> = known.used.into_iter().chain(declared).collect();
     params.sort();
     params.dedup();
@@ -79,10 +82,11 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
         environment: environments::named(context, node, &path),
         metrics: context.path_at(node, "metrics"),
         sweep: sweep::sweep(context, node, &path),
-        retries: read::small(node, "retries").unwrap_or(0),
+        retries,
+        backoff,
         timeout: read::span(node, "timeout"),
-        when: read::written(node, "when"),
-        matrix: matrix(context, node, &path),
+        when,
+        matrix,
         resources: resources(node),
         cache: read::bool(node, "cache").unwrap_or(true),
         code,
@@ -206,9 +210,27 @@ fn outputs(context: &Context<'_>, node: &Node) -> Ordered<String> {
         .collect()
 }
 
+fn retries(node: &Node) -> (u32, Backoff) {
+    let usual = Backoff::default();
+    match node.get("retries").filter(|retries| retries.map().is_some()) {
+        None => (read::small(node, "retries").unwrap_or(0), usual),
+        Some(retries) => (
+            read::small(retries, "times").unwrap_or(0),
+            Backoff {
+                delay: read::span(retries, "delay").unwrap_or(usual.delay),
+                factor: read::float(retries, "factor").unwrap_or(usual.factor),
+                max_delay: read::span(retries, "max_delay").unwrap_or(usual.max_delay),
+                jitter: read::float(retries, "jitter").unwrap_or(usual.jitter),
+            },
+        ),
+    }
+}
+
 fn matrix(context: &mut Context<'_>, node: &Node, path: &str) -> Ordered<Vec<Value>> {
     let mut matrix = Ordered::new();
-    for entry in node.get("matrix").and_then(Node::map).unwrap_or_default() {
+    let entries = node.get("matrix").and_then(Node::map).unwrap_or_default();
+    variables(context, entries, &join(path, "matrix"), "keys of the matrix");
+    for entry in entries {
         let Some(items) = entry.value.list() else { continue };
         if items.is_empty() {
             let path = format!("{path}.matrix.{}", entry.key);
@@ -217,7 +239,18 @@ fn matrix(context: &mut Context<'_>, node: &Node, path: &str) -> Ordered<Vec<Val
                     .expected("at least one value"),
             );
         }
-        matrix.insert(entry.key.clone(), items.iter().map(Node::json).collect());
+        let mut values: Vec<Value> = Vec::with_capacity(items.len());
+        for item in items {
+            let value = item.json();
+            if values.contains(&value) {
+                let path = format!("{path}.matrix.{}", entry.key);
+                let fault = Fault::new(path, item.place, format!("`{}` stands twice", item.raw));
+                context.fault(fault.expected("values that differ: each is a step of its own"));
+            } else {
+                values.push(value);
+            }
+        }
+        matrix.insert(entry.key.clone(), values);
     }
     matrix
 }
@@ -228,7 +261,18 @@ fn resources(node: &Node) -> Resources {
         cpus: read::float(node, "cpus"),
         memory: node.get("memory").and_then(read::bytes),
         gpus: read::small(node, "gpus"),
+        custom: node
+            .get("custom")
+            .and_then(Node::map)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(amount)
+            .collect(),
     }
+}
+
+fn amount(entry: &Entry) -> Option<(String, u32)> {
+    Some((entry.key.clone(), entry.value.int().and_then(|amount| u32::try_from(amount).ok())?))
 }
 
 #[cfg(test)]

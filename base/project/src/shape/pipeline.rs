@@ -1,6 +1,6 @@
 //! The shapes of environments, steps and sweeps.
 
-use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OPEN, Rule, Shape, key};
+use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OPEN, Rule, SHARE, Shape, key};
 
 pub(super) static ENVIRONMENT: Shape = Shape {
     noun: "an environment",
@@ -47,8 +47,18 @@ pub(super) static STEP: Shape = Shape {
         key("metrics", Form::Path, "A JSON file of metrics to read into the run."),
         key("sweep", Form::Object(&SWEEP), "A search over parameters."),
         key("matrix", Form::Map(&Form::List(&Form::Scalar)), "Run once for each combination."),
-        key("when", Form::Scalar, "A condition; skipped where it does not hold.").elsewhere(&["if"]),
-        key("retries", Form::Int(0, 100), "How often it is tried again.").elsewhere(&["retry"]),
+        key(
+            "when",
+            Form::Scalar,
+            "A condition over `params`, `matrix` and `inputs`; left out where it does not hold.",
+        )
+        .elsewhere(&["if"]),
+        key(
+            "retries",
+            Form::Either(&[Form::Int(0, 100), Form::Object(&RETRIES)]),
+            "How often it is tried again, and how long it rests before.",
+        )
+        .elsewhere(&["retry"]),
         key("timeout", Form::Span, "How long it may take.").elsewhere(&["timeout_minutes", "time_limit"]),
         key("resources", Form::Object(&RESOURCES), "What it needs of the machine."),
         key("cache", Form::Bool, "Whether an earlier run with the same key may stand for it."),
@@ -58,12 +68,31 @@ pub(super) static STEP: Shape = Shape {
     rules: &[Rule::One(&["run", "sql", "uses"]), Rule::Beside("with", &["uses"])],
 };
 
+static RETRIES: Shape = Shape {
+    noun: "a mapping of retries",
+    keys: &[
+        key("times", Form::Int(0, 100), "How often it is tried again.")
+            .required()
+            .elsewhere(&["max", "count"]),
+        key("delay", Form::Span, "The first rest; `1s` where absent.").elsewhere(&["wait", "interval"]),
+        key("factor", Form::Float(1.0, 100.0), "What each further rest is multiplied by; 2 where absent."),
+        key("max_delay", Form::Span, "The longest rest; `1m` where absent."),
+        key("jitter", SHARE, "The share by which a rest varies by chance; 0.5 where absent."),
+    ],
+    rules: &[],
+};
+
 static RESOURCES: Shape = Shape {
     noun: "a mapping of resources",
     keys: &[
         key("cpus", Form::Float(0.0, 100_000.0), "Processor cores.").elsewhere(&["cpu", "cores"]),
         key("memory", Form::Bytes, "Memory, such as `4GB`.").elsewhere(&["mem", "ram"]),
         key("gpus", Form::Int(0, 100_000), "Graphics cards.").elsewhere(&["gpu"]),
+        key(
+            "custom",
+            Form::Map(&Form::Int(0, 100_000)),
+            "Anything else that is scarce, by a name of yours; there is one of each unless `rondo run --resource` says more.",
+        ),
     ],
     rules: &[],
 };

@@ -15,7 +15,7 @@ use crate::place::{Lines, Place};
 /// The greatest text that is read, in bytes.
 const MAX_BYTES: usize = 4 << 20;
 /// The most nodes of a tree, what aliases stand for included.
-const MAX_NODES: usize = 50_000;
+const MAX_NODES: usize = 500_000;
 /// How deep lists and mappings may lie in each other.
 const MAX_DEPTH: usize = 64;
 /// How many stretches are blanked out before the reading is given up.
@@ -105,7 +105,12 @@ struct Frame {
     place: Place,
     /// The opening bracket, where it is written with brackets.
     flow: Option<char>,
+    /// Where each key of a long mapping stands.
+    seen: HashMap<String, usize>,
 }
+
+/// How many keys a mapping may have before they get an index.
+const FEW: usize = 32;
 
 enum Items {
     List(Vec<Node>),
@@ -201,7 +206,7 @@ impl<'a> Builder<'a> {
             self.unknown_tag(tag, place);
         }
         let flow = (!marks.is_empty()).then_some(if matches!(items, Items::List(_)) { '[' } else { '{' });
-        self.frames.push(Frame { items, anchor, place, flow });
+        self.frames.push(Frame { items, anchor, place, flow, seen: HashMap::new() });
         Ok(())
     }
 
@@ -256,7 +261,6 @@ impl<'a> Builder<'a> {
             let (size, depth) = node.extent();
             self.anchors.insert(anchor, (node.clone(), size, depth));
         }
-        let path = self.path();
         let Some(frame) = self.frames.last_mut() else {
             self.root = (!node.is_null()).then_some(node);
             return Ok(());
@@ -265,9 +269,25 @@ impl<'a> Builder<'a> {
             Items::List(items) => items.push(node),
             Items::Map(entries, slot) => match std::mem::replace(slot, Slot::Key) {
                 Slot::Dropped => {}
-                Slot::Value(key, place) => entries.push(Entry { key, place, value: node }),
+                Slot::Value(key, place) => {
+                    // Of long mappings an index: walking each time would take the square of their length.
+                    if entries.len() == FEW {
+                        let known =
+                            entries.iter().enumerate().map(|(place, entry)| (entry.key.clone(), place));
+                        frame.seen = known.collect();
+                    }
+                    if entries.len() >= FEW {
+                        frame.seen.insert(key.clone(), entries.len());
+                    }
+                    entries.push(Entry { key, place, value: node });
+                }
                 Slot::Key => {
                     *slot = Slot::Dropped;
+                    let first = match frame.seen.is_empty() {
+                        true => entries.iter().find(|entry| entry.key == node.raw),
+                        false => frame.seen.get(&node.raw).and_then(|place| entries.get(*place)),
+                    };
+                    let first = first.map(|entry| entry.place);
                     let plain = node.is_scalar() || (node.is_null() && !node.raw.is_empty());
                     if !plain {
                         let what = if node.is_null() {
@@ -275,16 +295,17 @@ impl<'a> Builder<'a> {
                         } else {
                             "a key has to be plain text"
                         };
+                        let path = self.path();
                         self.faults.push(Fault::new(path, node.place, what));
-                    } else if let Some(first) = entries.iter().find(|entry| entry.key == node.raw) {
+                    } else if let Some(first) = first {
                         let fault = Fault::new(
-                            join(&path, &node.raw),
+                            join(&self.path(), &node.raw),
                             node.place,
                             format!("the key `{}` stands twice", node.raw),
                         );
                         self.faults.push(
                             fault
-                                .related(first.place, "first here")
+                                .related(first, "first here")
                                 .hint("remove one of the two, or give it another name"),
                         );
                     } else {

@@ -1,5 +1,7 @@
 //! The step cache: which run made the outputs of a key.
 
+use std::collections::HashMap;
+
 use rondo_core::run::Link;
 use rondo_core::{Code, Digest, RunId, Timestamp};
 use sqlx::Row;
@@ -35,6 +37,29 @@ impl Meta {
             outputs: decode("cache entry", &key.hex(), row.try_get("outputs")?)?,
             created: Timestamp(row.try_get("created")?),
         }))
+    }
+
+    /// What the runs of these keys made, of those that are known: one look for many.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cached_of(&self, keys: &[Digest]) -> Result<HashMap<Digest, Cached>, Error> {
+        let hex: Vec<String> = keys.iter().map(Digest::hex).collect();
+        let rows = sqlx::query(
+            "SELECT key, run, outputs, created FROM step_cache WHERE key IN (SELECT value FROM json_each($1))",
+        )
+        .bind(encode("cache entries", "list", &hex)?)
+        .fetch_all(self.readers())
+        .await?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let (key, run): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+            let Ok(digest) = key.parse() else { continue };
+            let outputs = decode("cache entry", key, row.try_get(2)?)?;
+            let created = Timestamp(row.try_get(3)?);
+            found.insert(digest, Cached { run: parse_run(run)?, outputs, created });
+        }
+        Ok(found)
     }
 
     /// Keeps what a key's run made; a later run of the same key takes its place.

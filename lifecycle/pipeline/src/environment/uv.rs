@@ -144,6 +144,7 @@ async fn call(
         arguments,
         folder: folder.to_owned(),
         variables: variables.clone(),
+        mark: None,
     };
     let mut said = Vec::new();
     let mut take = |bytes: &[u8]| {

@@ -1,8 +1,11 @@
 //! The log of a step: all that its process says, in a file, and line by line to whoever watches.
+//!
+//! What is kept is bounded, on the disk too while it is written: the beginning, and of what comes after
+//! that the end, which goes round and round in a second file. What was left out between is counted.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -10,8 +13,11 @@ use rondo_core::ports::{Event, Progress};
 
 use crate::worktree::lock;
 
-/// How much is kept.
-const CAP: u64 = 64 * 1024 * 1024;
+/// How much of the beginning is kept.
+const HEAD: u64 = 48 * 1024 * 1024;
+
+/// How much of the end is kept.
+const END: u64 = 16 * 1024 * 1024;
 
 /// How long a line may be that is shown.
 const LINE: usize = 8 * 1024;
@@ -25,9 +31,11 @@ pub struct Log(Arc<Mutex<Inner>>);
 
 struct Inner {
     path: PathBuf,
-    file: BufWriter<File>,
-    written: u64,
-    dropped: u64,
+    /// Made with the first byte: many steps say nothing.
+    file: Option<BufWriter<File>>,
+    head: u64,
+    /// The end of a long log, written round and round, and how much has gone into it.
+    end: Option<(File, u64)>,
     line: Vec<u8>,
     tail: VecDeque<String>,
     subject: String,
@@ -38,32 +46,34 @@ struct Inner {
 /// A log that is whole.
 #[derive(Debug)]
 pub struct Written {
-    /// Its file.
-    pub path: PathBuf,
+    /// Its file; none where nothing was said.
+    pub path: Option<PathBuf>,
     /// The last lines.
     pub tail: Vec<String>,
     /// Bytes that were left out because it grew too long.
     pub dropped: u64,
+    /// Why it is not whole, where it could not be written.
+    pub broken: Option<io::Error>,
+}
+
+fn copied(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
 
 impl Log {
-    /// A log of a subject (a step's name) in a file.
-    ///
-    /// # Errors
-    /// When the file cannot be made.
-    pub fn create(path: &Path, subject: &str, progress: Arc<dyn Progress>) -> io::Result<Self> {
-        let file = BufWriter::new(File::create(path)?);
-        Ok(Self(Arc::new(Mutex::new(Inner {
+    /// A log of a subject (a step's name) in a file, which is made when something is said.
+    pub fn new(path: &Path, subject: &str, progress: Arc<dyn Progress>) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
             path: path.to_owned(),
-            file,
-            written: 0,
-            dropped: 0,
+            file: None,
+            head: 0,
+            end: None,
             line: Vec::new(),
             tail: VecDeque::new(),
             subject: subject.to_owned(),
             progress,
             broken: None,
-        }))))
+        })))
     }
 
     /// Takes bytes as they come.
@@ -81,41 +91,84 @@ impl Log {
     }
 
     /// Ends the log.
-    ///
-    /// # Errors
-    /// When something of it could not be written.
-    pub fn finish(&self) -> io::Result<Written> {
+    pub fn finish(&self) -> Written {
         let mut inner = lock(&self.0);
         if !inner.line.is_empty() {
             inner.show();
         }
-        if inner.dropped > 0 {
-            let note = format!("\n[{} more bytes were left out]\n", inner.dropped);
-            inner.file.write_all(note.as_bytes())?;
-        }
-        inner.file.flush()?;
-        match inner.broken.take() {
-            Some(error) => Err(error),
-            None => Ok(Written {
-                path: inner.path.clone(),
-                tail: inner.tail.iter().cloned().collect(),
-                dropped: inner.dropped,
-            }),
+        let ended = inner.join_end();
+        let flushed = inner.file.as_mut().map_or(Ok(()), Write::flush);
+        let broken = inner.broken.take().or(ended.as_ref().err().map(copied)).or(flushed.err());
+        Written {
+            path: inner.file.as_ref().map(|_| inner.path.clone()),
+            tail: inner.tail.iter().cloned().collect(),
+            dropped: ended.unwrap_or(0),
+            broken,
         }
     }
 }
 
 impl Inner {
     fn keep(&mut self, bytes: &[u8]) {
-        let room = usize::try_from(CAP.saturating_sub(self.written)).unwrap_or(usize::MAX);
-        let kept = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
-        self.dropped += (bytes.len() - kept.len()) as u64;
-        self.written += kept.len() as u64;
-        if self.broken.is_none()
-            && let Err(error) = self.file.write_all(kept)
-        {
-            self.broken = Some(error);
+        if self.broken.is_some() {
+            return;
         }
+        let room = usize::try_from(HEAD.saturating_sub(self.head)).unwrap_or(usize::MAX).min(bytes.len());
+        let (first, rest) = bytes.split_at(room);
+        self.head += first.len() as u64;
+        let mut kept = self.keep_head(first);
+        if kept.is_ok() && !rest.is_empty() {
+            kept = self.keep_end(rest);
+        }
+        self.broken = kept.err();
+    }
+
+    fn keep_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => BufWriter::new(File::create(&self.path)?),
+        };
+        self.file.insert(file).write_all(bytes)
+    }
+
+    /// Writes to the end of a long log: over what is older than its length.
+    fn keep_end(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.end.is_none() {
+            let place = self.path.with_extension("end");
+            let file = File::options().create(true).truncate(true).read(true).write(true).open(place)?;
+            self.end = Some((file, 0));
+        }
+        let Some((file, written)) = &mut self.end else { return Ok(()) };
+        while !bytes.is_empty() {
+            let at = *written % END;
+            let room = usize::try_from(END - at).unwrap_or(usize::MAX).min(bytes.len());
+            let (part, rest) = bytes.split_at(room);
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(part)?;
+            *written += part.len() as u64;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Puts the end behind the beginning; the bytes that were left out between.
+    fn join_end(&mut self) -> io::Result<u64> {
+        let (Some((mut file, written)), Some(head)) = (self.end.take(), &mut self.file) else { return Ok(0) };
+        let dropped = written.saturating_sub(END);
+        if dropped > 0 {
+            head.write_all(format!("\n[{dropped} bytes were left out here]\n").as_bytes())?;
+            let oldest = written % END;
+            file.seek(SeekFrom::Start(oldest))?;
+            io::copy(&mut (&mut file).take(END - oldest), head)?;
+            file.seek(SeekFrom::Start(0))?;
+            io::copy(&mut file.take(oldest), head)?;
+        } else {
+            file.seek(SeekFrom::Start(0))?;
+            io::copy(&mut file.take(written), head)?;
+        }
+        // Its folder goes with the step; where it cannot be removed now it is removed then.
+        let _ = std::fs::remove_file(self.path.with_extension("end"));
+        Ok(dropped)
     }
 
     fn show(&mut self) {
@@ -167,27 +220,52 @@ mod tests {
     fn lines_are_whole_and_progress_bars_show_their_end() {
         let folder = tempfile::tempdir().unwrap();
         let lines = Arc::new(Lines::default());
-        let log = Log::create(&folder.path().join("log"), "s", lines.clone()).unwrap();
+        let log = Log::new(&folder.path().join("log"), "s", lines.clone());
         log.take(b"he");
         log.take(b"llo\n10%\r20%\r\nlast");
-        let written = log.finish().unwrap();
+        let written = log.finish();
         assert_eq!(*lines.0.lock().unwrap(), ["hello", "20%", "last"]);
         assert_eq!(written.tail, ["hello", "20%", "last"]);
-        assert_eq!(std::fs::read(written.path).unwrap(), b"hello\n10%\r20%\r\nlast");
+        assert_eq!(std::fs::read(written.path.unwrap()).unwrap(), b"hello\n10%\r20%\r\nlast");
     }
 
     #[test]
-    fn what_grows_too_long_is_cut_and_says_so() {
+    fn of_what_grows_too_long_the_beginning_and_the_end_are_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let log =
-            Log::create(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched)).unwrap();
-        let part = vec![b'x'; 1 << 20];
-        for _ in 0..65 {
+        let log = Log::new(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched));
+        // 100 MiB in parts that do not fall in with the bounds.
+        let mut said = 0_u64;
+        while said < 100 << 20 {
+            let part = format!("{said:019}\n").repeat(50_000);
+            log.take(part.as_bytes());
+            said += part.len() as u64;
+        }
+        log.take(b"the last line\n");
+        said += 14;
+        let written = log.finish();
+        assert_eq!(written.dropped, said - HEAD - END);
+        assert!(written.broken.is_none());
+        let text = std::fs::read(written.path.as_ref().unwrap()).unwrap();
+        let note = format!("\n[{} bytes were left out here]\n", written.dropped);
+        assert_eq!(text.len() as u64, HEAD + END + note.len() as u64);
+        assert!(text.starts_with(b"0000000000000000000\n") && text.ends_with(b"\nthe last line\n"));
+        let middle = &text[HEAD as usize..HEAD as usize + note.len()];
+        assert_eq!(middle, note.as_bytes());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_log_between_the_bounds_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched));
+        let part: Vec<u8> = (0..1 << 20).map(|at| b'a' + (at % 26) as u8).collect();
+        for _ in 0..60 {
             log.take(&part);
         }
-        let written = log.finish().unwrap();
-        assert_eq!(written.dropped, 1 << 20);
-        let text = std::fs::read(&written.path).unwrap();
-        assert!(text.len() < (CAP + 100) as usize && text.ends_with(b"[1048576 more bytes were left out]\n"));
+        let written = log.finish();
+        assert_eq!(
+            (written.dropped, std::fs::read(written.path.as_ref().unwrap()).unwrap() == part.repeat(60)),
+            (0, true)
+        );
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The process gets no standard input; its standard output and error are one pipe, so that their order is
 //! kept. When it ends, whatever it has left in its group is killed, so that a forgotten child neither
-//! keeps us waiting nor goes on writing. When Rondo itself dies, the process dies with it.
+//! keeps us waiting nor goes on writing; so is what left the group and still carries the command's mark in
+//! its environment. When Rondo itself dies, its guard ([`super::guard`]) does the same.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::{guard, leftovers};
 use crate::worktree::lock;
 
 /// How long a process that was asked to stop may take before it is killed.
@@ -38,6 +40,8 @@ pub struct Command {
     pub folder: PathBuf,
     /// Its whole environment.
     pub variables: BTreeMap<String, String>,
+    /// The variable among them, as `NAME=value`, by which what it leaves behind is known.
+    pub mark: Option<String>,
 }
 
 /// Why a process was stopped.
@@ -50,7 +54,7 @@ pub enum Stopped {
 }
 
 /// A process that has ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     /// Its exit code, where it exited by itself.
     pub code: Option<i32>,
@@ -62,6 +66,8 @@ pub struct Ended {
     pub peak_memory: u64,
     /// Whether it was stopped by us.
     pub stopped: Option<Stopped>,
+    /// What had left its process group and still ran when it ended, by name: it was killed.
+    pub left: Vec<String>,
 }
 
 /// Runs a command to its end and gives its output, as it comes, to `output`.
@@ -148,8 +154,7 @@ impl Drop for Group {
     }
 }
 
-/// Starts the command from a thread of its own, which waits for it. The thread matters: a process that is
-/// to die with its parent dies when the thread that started it ends, and those of the pool come and go.
+/// Starts the command; a thread waits for it.
 async fn start(
     command: &Command,
     writer: io::PipeWriter,
@@ -164,12 +169,12 @@ async fn start(
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .process_group(0);
-    die_with_parent(&mut child);
+    let mark = command.mark.clone();
     let leader = Arc::new(Mutex::new(None));
     let (started, start) = oneshot::channel();
     let (ended, end) = oneshot::channel();
     let shared = leader.clone();
-    std::thread::Builder::new().name("step".to_owned()).spawn(move || {
+    tokio::task::spawn_blocking(move || {
         let spawned =
             child.spawn().and_then(|child| libc::pid_t::try_from(child.id()).map_err(io::Error::other));
         // Our copies of the pipe's far end are closed, or its end would never be seen.
@@ -178,36 +183,24 @@ async fn start(
             Err(error) => drop(started.send(Err(error))),
             Ok(pid) => {
                 *lock(&shared) = Some(pid);
+                let guarded = guard::guard(pid);
                 // Whoever asked may have gone; the process is waited for all the same.
                 let gone = started.send(Ok(())).is_err();
                 if gone {
                     Group(shared.clone()).signal(libc::SIGKILL);
                 }
-                drop(ended.send(wait(pid, &shared)));
+                let mut result = wait(pid, &shared);
+                drop(guarded);
+                if let (Ok(ended), Some(mark)) = (&mut result, mark) {
+                    ended.left = leftovers::end(&mark, pid);
+                }
+                drop(ended.send(result));
             }
         }
-    })?;
+    });
     start.await.map_err(|_| io::Error::other("the process's thread ended"))??;
     Ok((Group(leader), end))
 }
-
-#[cfg(target_os = "linux")]
-fn die_with_parent(child: &mut std::process::Command) {
-    let parent = std::process::id();
-    let set = move || {
-        // SAFETY: both calls are safe between fork and exec: they take no lock and allocate nothing.
-        let alive = unsafe {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0
-                && libc::getppid().cast_unsigned() == parent
-        };
-        if alive { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
-    };
-    // SAFETY: the closure only makes the two calls above.
-    unsafe { child.pre_exec(set) };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn die_with_parent(_child: &mut std::process::Command) {}
 
 /// Waits for a process, kills what it left in its group, reaps it.
 fn wait(pid: libc::pid_t, leader: &Mutex<Option<libc::pid_t>>) -> io::Result<Ended> {
@@ -248,6 +241,7 @@ fn wait(pid: libc::pid_t, leader: &Mutex<Option<libc::pid_t>>) -> io::Result<End
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         peak_memory: u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(unit),
         stopped: None,
+        left: Vec::new(),
     })
 }
 
@@ -261,6 +255,7 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
             folder: "/".into(),
             variables: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+            mark: None,
         }
     }
 
@@ -312,6 +307,29 @@ mod tests {
     async fn a_daemon_that_left_the_group_does_not_keep_us_waiting() {
         let (ended, said) = run_alone("setsid sleep 30 & echo started").await;
         assert_eq!((ended.code, said.as_str()), (Some(0), "started\n"));
+    }
+
+    #[tokio::test]
+    async fn a_marked_daemon_that_left_the_group_is_found_and_ended() {
+        let mut command = shell("setsid sh -c 'echo $$; sleep 1000; true' & sleep 0.3");
+        let mark = format!("RONDO_TEST_MARK=left-{}", std::process::id());
+        let (name, value) = mark.split_once('=').unwrap();
+        command.variables.insert(name.to_owned(), value.to_owned());
+        command.mark = Some(mark.clone());
+        let (_never, mut cancel) = watch::channel(false);
+        let mut said = Vec::new();
+        let mut take = |bytes: &[u8]| said.extend_from_slice(bytes);
+        let ended = run(&command, None, &mut cancel, &mut take).await.unwrap();
+        // The shell and its `sleep`.
+        assert_eq!((ended.code, ended.left.len()), (Some(0), 2), "{:?}", ended.left);
+        let pid = String::from_utf8(said).unwrap();
+        for _ in 0..100 {
+            if !is_alive(&pid) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("process {pid} is still alive");
     }
 
     #[tokio::test]

@@ -10,19 +10,21 @@ use rondo_core::handoff::StepInputs;
 use rondo_core::ports::{Builtin, BuiltinCall, Event, TrackingAccess};
 use rondo_core::run::{Code, Exit, Link, RunDetail, RunState};
 use rondo_core::{Digest, RunId};
-use rondo_project::project::{Reference, SqlSource, Step};
+use rondo_project::project::{Reference, SqlSource, Step, Work};
 use rondo_project::substitute::{self, Values};
-use rondo_store::objects::Take;
+use rondo_store::objects::{Lent, Take};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::log::{Log, Logged};
 use super::outputs::{self, chain, variable};
-use super::process::{self, Command, Ended, Stopped, cancelled};
-use super::shell;
+use super::process::{self, Command, cancelled};
+use super::{cause, shell};
 use crate::Error;
 use crate::environment::host::{base_variables, find_program, search_path};
 use crate::environment::provision::Provisioned;
+use crate::graph::{Node, Source};
 use crate::packages::SQL;
 use crate::plan::{Doer, Keyed, sql_threads};
 use crate::run::record;
@@ -58,40 +60,116 @@ type Through = Result<(Vec<Link>, Exit), Exit>;
 struct Bench {
     folder: PathBuf,
     contract: StepInputs,
+    matrix: BTreeMap<String, Value>,
+    /// What was lent to it, by the input's name.
+    lent: Vec<(String, Lent)>,
+    cards: Vec<u32>,
     file: PathBuf,
     log: Log,
 }
 
-/// Tries a step once.
+/// What stands in the file that `RONDO_STEP_FILE` names.
+#[derive(Serialize)]
+struct StepFile<'a> {
+    #[serde(flatten)]
+    contract: &'a StepInputs,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    matrix: &'a BTreeMap<String, Value>,
+    /// Of an input that gathers the combinations of a matrix: which path is which.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    each: BTreeMap<String, Vec<OneOfMany>>,
+}
+
+/// One combination's output among others.
+#[derive(Serialize)]
+struct OneOfMany {
+    matrix: BTreeMap<String, Value>,
+    path: PathBuf,
+}
+
+/// Tries a node once. `cards` are the numbers of the graphics cards that it may use.
 ///
 /// # Errors
 /// When the disk or the store refuses; a step that fails is no error.
-pub async fn attempt(session: &Session, name: &str, keyed: &Keyed, number: u32) -> Result<Attempt, Error> {
-    let step = session.planner.step(name)?;
+pub async fn attempt(
+    session: &Session,
+    node: &Node,
+    step: &Step,
+    keyed: &Keyed,
+    number: u32,
+    cards: &[u32],
+) -> Result<Attempt, Error> {
+    session.watch_memory();
     let id = RunId::random();
     let detail = first_detail(session, keyed, number).await;
-    record::begin_step(session, id, name, &detail, &notebook_parameters(session, step)).await?;
+    let given = notebook_parameters(session, node, step);
+    record::begin_step(session, id, node, &detail, &given, keyed.environment.is_some()).await?;
     let _admitted = Admitted { tracking: session.tracking.as_ref(), id };
-    let ended = match bench(session, name, step, keyed, id) {
+    let ended = match bench(session, node, step, keyed, id, cards) {
         Ok(bench) => {
-            let ended = within(session, name, step, keyed, &bench).await;
-            let written = bench.log.finish();
+            let ended = within(session, node, step, keyed, &bench).await;
+            let ended = unspoilt(session, node, &bench, ended)?;
+            let log = keep_log(session, node, &bench);
             // What the step made that nobody declared goes with its folder.
-            let log = written.map_err(Error::io("write", &bench.folder)).and_then(|written| {
-                let stored = session.store.objects().put_path(&written.path, Take::Move)?;
-                Ok((stored.digest, written.tail))
-            });
             let _ = fs::remove_dir_all(&bench.folder);
-            (ended, log.ok())
+            (ended, log)
         }
         Err(error) => (Err(failed(chain(&error))), None),
     };
-    finish(session, id, detail, ended).await
+    finish(session, id, node, step, keyed, detail, ended).await
+}
+
+/// Takes the log into the store. What could not be written of it is said; it is no reason to fail.
+fn keep_log(session: &Session, node: &Node, bench: &Bench) -> Option<(Digest, Vec<String>)> {
+    let written = bench.log.finish();
+    let note = |message: String| {
+        session.progress.report(Event::Note { subject: node.name.clone(), message });
+    };
+    if let Some(error) = &written.broken {
+        note(format!("its log is not whole: {error}"));
+    }
+    if written.dropped > 0 {
+        note(format!("its log is long: {} bytes in its middle were left out", written.dropped));
+    }
+    let objects = session.store.objects();
+    let stored = match &written.path {
+        Some(path) => objects.put_path(path, Take::Move),
+        None => objects.put_bytes(b""),
+    };
+    match stored {
+        Ok(stored) => Some((stored.digest, written.tail)),
+        Err(error) => {
+            note(format!("its log cannot be kept: {}", chain(&error)));
+            None
+        }
+    }
+}
+
+/// Looks whether what the step was to read only is still there and the same; if not, the step has failed.
+fn unspoilt(session: &Session, node: &Node, bench: &Bench, ended: Through) -> Result<Through, Error> {
+    for (name, lent) in &bench.lent {
+        if session.store.objects().take_back(lent)?.is_empty() {
+            continue;
+        }
+        let exit = match ended {
+            Ok((_, exit)) | Err(exit) => exit,
+        };
+        let cause = format!(
+            "it changed or removed its input `{name}`, which is only to be read: copy it first; what made it \
+             runs again next time"
+        );
+        tracing::warn!("step {} spoilt its input {name}", node.name);
+        return Ok(Err(Exit { cause: Some(cause), ..exit }));
+    }
+    Ok(ended)
 }
 
 async fn finish(
     session: &Session,
     id: RunId,
+    node: &Node,
+    step: &Step,
+    keyed: &Keyed,
     mut detail: RunDetail,
     (ended, log): (Through, Option<(Digest, Vec<String>)>),
 ) -> Result<Attempt, Error> {
@@ -109,7 +187,18 @@ async fn finish(
     let cause = exit.cause.clone();
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
-    record::end(&session.store, id, state, detail, session.clock.now()).await?;
+    let now = session.clock.now();
+    let ended = record::end(&session.store, id, state, detail, now);
+    if ok && step.cache {
+        // In one commit: they stand in the writer's queue in this order.
+        let kept = async {
+            let meta = session.store.meta();
+            Ok::<_, Error>(meta.keep_cached(keyed.key, &node.name, id, &outputs, now).await?)
+        };
+        tokio::try_join!(ended, kept)?;
+    } else {
+        ended.await?;
+    }
     let tail = if ok { Vec::new() } else { tail.unwrap_or_default() };
     Ok(Attempt { run: id, ok, outputs, cause, tail })
 }
@@ -151,11 +240,15 @@ async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetai
 }
 
 /// The `parameters:` of a package's `with:` block with their values: what a notebook is run with.
-fn notebook_parameters(session: &Session, step: &Step) -> Value {
-    let rondo_project::project::Work::Uses { with, .. } = &step.work else { return Value::Null };
-    let nothing = BTreeMap::new();
-    let values =
-        Values { params: &session.planner.params, inputs: &nothing, outputs: &nothing, matrix: None };
+fn notebook_parameters(session: &Session, node: &Node, step: &Step) -> Value {
+    let Work::Uses { with, .. } = &step.work else { return Value::Null };
+    let (nothing, matrix) = (BTreeMap::new(), node.values());
+    let values = Values {
+        params: &session.planner.params,
+        inputs: &nothing,
+        outputs: &nothing,
+        matrix: Some(&matrix),
+    };
     let parameters = with.get("parameters").and_then(Value::as_object).into_iter().flatten();
     // Those that name a file of this try are left out: they say nothing about the run.
     let filled =
@@ -164,29 +257,44 @@ fn notebook_parameters(session: &Session, step: &Step) -> Value {
 }
 
 /// Makes the folders of a try: inputs under their local names, a place for the outputs, the log.
-fn bench(session: &Session, name: &str, step: &Step, keyed: &Keyed, id: RunId) -> Result<Bench, Error> {
-    let folder = session.folder(name);
+fn bench(
+    session: &Session,
+    node: &Node,
+    step: &Step,
+    keyed: &Keyed,
+    id: RunId,
+    cards: &[u32],
+) -> Result<Bench, Error> {
+    let folder = session.folder(node);
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
     }
-    let (into, out) = (folder.join("in"), folder.join("out"));
-    for folder in [&into, &out, &folder.join("scratch")] {
-        fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+    let (into, out, scratch) = (folder.join("in"), folder.join("out"), folder.join("scratch"));
+    fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+    // Each folder costs a small step as much as starting its process does: only those that are used.
+    let wanted = [
+        (&into, !keyed.inputs.is_empty()),
+        (&out, !step.outputs.is_empty()),
+        (&scratch, !matches!(step.work, Work::Run { .. })),
+    ];
+    for (folder, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
+        fs::create_dir(folder).map_err(Error::io("make", folder))?;
     }
     let mut inputs = BTreeMap::new();
+    let mut lent = Vec::new();
     for link in &keyed.inputs {
         let extension = if link.folder { String::new() } else { extension(session, step, &link.name) };
         let place = into.join(format!("{}{extension}", link.name));
-        session.store.objects().expose(link.digest, link.folder, &place)?;
+        lent.push((link.name.clone(), session.store.objects().lend(link.digest, link.folder, &place)?));
         inputs.insert(link.name.clone(), place);
     }
     let outputs = outputs::places(&out, &step.outputs);
-    for folder in outputs.values().filter_map(|place| place.parent()) {
+    for folder in outputs.values().filter_map(|place| place.parent()).filter(|folder| **folder != out) {
         fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
     }
     let contract = StepInputs {
         project: session.planner.project.name.clone(),
-        step: name.to_owned(),
+        step: node.name.clone(),
         run: id,
         key: keyed.key,
         params: keyed.params.clone(),
@@ -197,12 +305,29 @@ fn bench(session: &Session, name: &str, step: &Step, keyed: &Keyed, id: RunId) -
     if let Some(folder) = contract.metrics.as_deref().and_then(Path::parent) {
         fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
     }
-    let file = folder.join("step.json");
-    let text = serde_json::to_vec_pretty(&contract).unwrap_or_default();
+    let (file, matrix) = (folder.join("step.json"), node.values());
+    let text = StepFile { contract: &contract, matrix: &matrix, each: each(session, node, &contract) };
+    let text = serde_json::to_vec_pretty(&text).unwrap_or_default();
     fs::write(&file, text).map_err(Error::io("write", &file))?;
-    let log = folder.join("log");
-    let log = Log::create(&log, name, session.progress.clone()).map_err(Error::io("write", &log))?;
-    Ok(Bench { folder, contract, file, log })
+    let log = Log::new(&folder.join("log"), &node.name, session.progress.clone());
+    Ok(Bench { folder, contract, matrix, lent, cards: cards.to_vec(), file, log })
+}
+
+/// The inputs that gather the combinations of a matrix, each with its paths.
+fn each(session: &Session, node: &Node, contract: &StepInputs) -> BTreeMap<String, Vec<OneOfMany>> {
+    let mut all = BTreeMap::new();
+    for (local, source) in &node.inputs {
+        let (Source::Each { entries, output }, Some(folder)) = (source, contract.inputs.get(local)) else {
+            continue;
+        };
+        let one = |(name, place): &(String, usize)| {
+            let need = session.planner.graph.node(*place)?;
+            let path = session.planner.gathered_name(name, need, output)?;
+            Some(OneOfMany { matrix: need.values(), path: folder.join(path) })
+        };
+        all.insert(local.clone(), entries.iter().filter_map(one).collect());
+    }
+    all
 }
 
 /// The ending of an input's file name: that of the path or source it comes from.
@@ -234,15 +359,18 @@ fn ending(file: &str) -> String {
 }
 
 /// The way through one try. What fails gives how it ended.
-async fn within(session: &Session, name: &str, step: &Step, keyed: &Keyed, bench: &Bench) -> Through {
+async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, bench: &Bench) -> Through {
     let told = |error: Error| failed(chain(&error));
     let environment = match &keyed.environment {
-        Some(lock) => Some(session.planner.environments.provision(lock).await.map_err(told)?),
+        Some(lock) => {
+            let environment = session.planner.environments.provision(lock).await.map_err(told)?;
+            record::running(session, bench.contract.run).await.map_err(told)?;
+            Some(environment)
+        }
         None => None,
     };
-    record::running(session, bench.contract.run).await.map_err(told)?;
-    session.progress.report(Event::Started { subject: name.to_owned(), message: "running".to_owned() });
-    let worked = work(session, name, step, bench, environment.as_ref()).await?;
+    session.progress.report(Event::Started { subject: node.name.clone(), message: "running".to_owned() });
+    let worked = work(session, node, step, bench, environment.as_ref()).await?;
     if worked.exit.cause.is_some() {
         return Err(worked.exit);
     }
@@ -251,7 +379,8 @@ async fn within(session: &Session, name: &str, step: &Step, keyed: &Keyed, bench
     keep_metrics(session, step, bench, worked.metrics).await.map_err(with_cause)?;
     keep_artifacts(session, bench, worked.artifacts).await.map_err(|error| with_cause(chain(&error)))?;
     let objects = session.store.objects().clone();
-    let (declared, places, owner) = (step.outputs.clone(), bench.contract.outputs.clone(), name.to_owned());
+    let owner = node.name.clone();
+    let (declared, places) = (step.outputs.clone(), bench.contract.outputs.clone());
     let collected =
         tokio::task::spawn_blocking(move || outputs::collect(&objects, &owner, &declared, &places));
     let links = collected.await.map_err(|error| with_cause(error.to_string()))?.map_err(with_cause)?;
@@ -260,27 +389,29 @@ async fn within(session: &Session, name: &str, step: &Step, keyed: &Keyed, bench
 
 async fn work(
     session: &Session,
-    name: &str,
+    node: &Node,
     step: &Step,
     bench: &Bench,
     environment: Option<&Provisioned>,
 ) -> Result<Worked, Exit> {
     let variables = variables(session, bench, environment);
-    let values = Values::of(&bench.contract);
-    let expression = |source| failed(chain(&Error::Expression { step: name.to_owned(), source }));
+    let values = Values { matrix: Some(&bench.matrix), ..Values::of(&bench.contract) };
+    let expression = |source| failed(chain(&Error::Expression { step: node.name.clone(), source }));
+    let mark = Some(format!("RONDO_STEP_FILE={}", bench.file.display()));
+    let (name, _) = session.planner.definition(node).map_err(|error| failed(chain(&error)))?;
     let limit = step.timeout.and_then(|span| u64::try_from(span.millis()).ok()).map(Duration::from_millis);
     let command = match session.planner.doer(name, step).map_err(|error| failed(chain(&error)))? {
         Doer::Shell(command) => {
             let text = shell::command(command, &values).map_err(expression)?;
             let program = find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into());
             let arguments = vec!["-c".into(), text.into()];
-            Command { program, arguments, folder: session.planner.root.clone(), variables }
+            Command { program, arguments, folder: session.planner.root.clone(), variables, mark }
         }
         Doer::Sql(source) => {
             let text = sql_text(&session.planner.root, source).map_err(|error| failed(chain(&error)))?;
             let text = shell::sql(&text, &values).map_err(expression)?;
-            sql_command(session, step, bench, environment, &text, variables)
-                .map_err(|error| failed(chain(&error)))?
+            let command = sql_command(session, step, bench, environment, &text, variables);
+            Command { mark, ..command.map_err(|error| failed(chain(&error)))? }
         }
         Doer::Builtin(builtin, with) => {
             let filled: Result<BTreeMap<String, Value>, _> = with
@@ -303,7 +434,13 @@ async fn work(
     let ended = process::run(&command, limit, &mut session.cancel.clone(), &mut take).await;
     let ended = ended
         .map_err(|error| failed(format!("`{}` cannot be started: {error}", command.program.display())))?;
-    Ok(Worked { exit: exit(&ended, limit), ..Worked::default() })
+    if !ended.left.is_empty() {
+        let message = format!("it left running what was then ended: {}", ended.left.join(", "));
+        bench.log.take(format!("[{message}]\n").as_bytes());
+        session.progress.report(Event::Note { subject: node.name.clone(), message });
+    }
+    let memory = || session.ran_out_of_memory();
+    Ok(Worked { exit: cause::exit(&ended, limit, memory), ..Worked::default() })
 }
 
 fn sql_text(root: &Path, source: &SqlSource) -> Result<String, Error> {
@@ -337,7 +474,8 @@ fn sql_command(
     if let Some(memory) = step.resources.memory {
         arguments.extend(["--memory".into(), memory.to_string().into()]);
     }
-    Ok(Command { program: python, arguments, folder: session.planner.root.clone(), variables })
+    let folder = session.planner.root.clone();
+    Ok(Command { program: python, arguments, folder, variables, mark: None })
 }
 
 /// All that the step's process finds in its environment.
@@ -366,33 +504,23 @@ fn variables(
     variables.extend(contract.inputs.iter().map(named("INPUT")));
     variables.extend(contract.outputs.iter().map(named("OUTPUT")));
     variables.extend(contract.metrics.iter().map(|place| ("RONDO_METRICS".to_owned(), path(place))));
+    let matrix = bench.matrix.iter().map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        (format!("RONDO_MATRIX_{}", variable(name)), text)
+    });
+    variables.extend(matrix);
     variables.insert("RONDO_STEP_FILE".to_owned(), path(&bench.file));
-    variables
-}
-
-fn exit(ended: &Ended, limit: Option<Duration>) -> Exit {
-    let cause = match (ended.stopped, ended.code, ended.signal) {
-        (Some(Stopped::TimedOut), _, _) => Some(too_long(limit)),
-        (Some(Stopped::Cancelled), _, _) => Some("it was interrupted".to_owned()),
-        (None, Some(0), _) => None,
-        (None, Some(127), _) => Some("it exited with code 127: a command was not found".to_owned()),
-        (None, Some(code), _) => Some(format!("it exited with code {code}")),
-        (None, None, Some(libc::SIGKILL)) => {
-            Some("it was killed (signal 9): perhaps the machine ran out of memory".to_owned())
-        }
-        (None, None, signal) => Some(format!("it was ended by signal {}", signal.unwrap_or(0))),
-    };
-    Exit {
-        code: ended.code,
-        signal: ended.signal,
-        cause,
-        cpu_seconds: Some(ended.cpu_seconds),
-        peak_memory: Some(ended.peak_memory),
+    if !bench.cards.is_empty() {
+        // Where only some of the machine's cards are ours, those are what the numbers count.
+        let ours: Vec<String> = variables
+            .get("CUDA_VISIBLE_DEVICES")
+            .map(|ours| ours.split(',').map(str::to_owned).collect())
+            .unwrap_or_default();
+        let card = |card: &u32| ours.get(*card as usize).cloned().unwrap_or_else(|| card.to_string());
+        let cards: Vec<String> = bench.cards.iter().map(card).collect();
+        variables.insert("CUDA_VISIBLE_DEVICES".to_owned(), cards.join(","));
     }
-}
-
-fn too_long(limit: Option<Duration>) -> String {
-    format!("it took longer than {:?}", limit.unwrap_or_default())
+    variables
 }
 
 /// Runs a package in Rust. It is dropped where it takes too long or everything should stop; a package whose
@@ -410,7 +538,7 @@ async fn in_process(
     let ended = tokio::select! {
         ended = task.join_next() => ended,
         () = cancelled(&mut cancel) => return stopped(task, failed("it was interrupted")).await,
-        () = sleep(limit) => return stopped(task, failed(too_long(limit))).await,
+        () = sleep(limit) => return stopped(task, failed(cause::too_long(limit))).await,
     };
     match ended {
         Some(Ok(Ok(result))) => {
@@ -483,9 +611,9 @@ async fn keep_artifacts(
 ///
 /// # Errors
 /// When the disk refuses.
-pub async fn check_out(session: &Session, step: &Step, links: &[Link]) -> Result<(), Error> {
+pub async fn check_out(session: &Session, node: &Node, step: &Step, links: &[Link]) -> Result<(), Error> {
     let Some(worktree) = session.worktree.clone() else { return Ok(()) };
-    let placed = |link: &Link| Some((link.clone(), step.outputs.get(&link.name)?.clone()));
+    let placed = |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name)?)));
     let places: Vec<(Link, String)> = links.iter().filter_map(placed).collect();
     let all = move || places.iter().try_for_each(|(link, path)| worktree.place(link, path).map(drop));
     tokio::task::spawn_blocking(all).await?

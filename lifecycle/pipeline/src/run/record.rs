@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::session::Session;
 use crate::Error;
+use crate::graph::Node;
 
 /// MLflow's kind of source for what a project runs.
 const SOURCE_TYPE: &str = "PROJECT";
@@ -36,51 +37,68 @@ pub async fn begin_pipeline(session: &Session, at: Timestamp) -> Result<(), Erro
         deleted: false,
         detail: session.detail(),
     };
-    let meta = session.store.meta();
-    meta.create_run(&row).await?;
     let tags = source_tags(session, &name, "rondo.yaml", None);
     let params = planner.params.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    meta.log_batch(session.run, Batch { params, tags, ..Batch::default() }).await?;
+    create(session, &row, &tags, params).await
+}
+
+/// Makes a row with its tags and parameters, in one commit.
+async fn create(
+    session: &Session,
+    row: &RunRow,
+    tags: &[(String, String)],
+    params: Vec<(String, String)>,
+) -> Result<(), Error> {
+    let meta = session.store.meta();
+    if params.is_empty() {
+        meta.create_tagged_run(row, tags).await?;
+        return Ok(());
+    }
+    // They stand in the writer's queue in this order.
+    let batch = Batch { params, ..Batch::default() };
+    tokio::try_join!(meta.create_tagged_run(row, tags), meta.log_batch(row.id, batch))?;
     Ok(())
 }
 
-/// Makes the row of one try of a step.
+/// Makes the row of one try of a step: as under way, or as scheduled where something has to be made before
+/// its process can start.
 ///
 /// # Errors
 /// When the store refuses.
 pub async fn begin_step(
     session: &Session,
     id: RunId,
-    name: &str,
+    node: &Node,
     detail: &RunDetail,
     with: &Value,
+    environment: bool,
 ) -> Result<(), Error> {
+    let (step, _) = session.planner.definition(node)?;
+    let state = if environment { RunState::Scheduled } else { RunState::Running };
     let row = RunRow {
         id,
         experiment: session.experiment,
         kind: RunKind::Step,
         parent: Some(session.run),
-        name: name.to_owned(),
-        step: Some(name.to_owned()),
-        state: RunState::Scheduled,
+        name: node.name.clone(),
+        step: Some(node.name.clone()),
+        state,
         user: session.request.user.clone(),
         started: session.clock.now(),
         ended: None,
         deleted: false,
         detail: detail.clone(),
     };
-    let meta = session.store.meta();
-    meta.create_run(&row).await?;
-    let mut tags =
-        source_tags(session, name, &format!("rondo.yaml#steps.{name}"), detail.code.commit.as_deref());
+    let commit = detail.code.commit.as_deref();
+    let mut tags = source_tags(session, &node.name, &format!("rondo.yaml#steps.{step}"), commit);
     tags.push(("mlflow.parentRunId".to_owned(), session.run.hex()));
     let mut params: BTreeMap<String, String> =
         detail.params.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    // What a notebook is given as parameters is what its runs are compared by.
+    // What its combination and a notebook's parameters are is what its runs are compared by.
+    params.extend(node.matrix.iter().map(|(name, value)| (name.clone(), text(value))));
     let given = with.as_object().into_iter().flatten();
     params.extend(given.map(|(name, value)| (name.clone(), text(value))));
-    meta.log_batch(id, Batch { params: params.into_iter().collect(), tags, ..Batch::default() }).await?;
-    Ok(())
+    create(session, &row, &tags, params.into_iter().collect()).await
 }
 
 fn source_tags(session: &Session, name: &str, source: &str, commit: Option<&str>) -> Vec<(String, String)> {

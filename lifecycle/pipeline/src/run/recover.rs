@@ -15,6 +15,7 @@ use rondo_store::Store;
 
 use super::record;
 use crate::Error;
+use crate::execute::leftovers;
 
 /// The file in a work folder that its owner holds locked. No step can have its name.
 const OWNER: &str = ".owner";
@@ -62,10 +63,10 @@ impl WorkFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
 
-impl Drop for WorkFolder {
-    fn drop(&mut self) {
+    /// Removes it, when its run's row has ended. A folder that stays because that could not be written is
+    /// found by the next start, which ends the row and removes the folder.
+    pub fn remove(&self) {
         // What stays behind is removed at the next start.
         let _ = fs::remove_dir_all(&self.path);
     }
@@ -178,11 +179,8 @@ fn remove_old(scratch: &Path) {
 /// Where the system does not show that, nothing is done.
 fn kill_leftovers(work: &Path) {
     let marker = format!("RONDO_STEP_FILE={}/", work.to_string_lossy());
-    let Ok(entries) = fs::read_dir("/proc") else { return };
-    for entry in entries.flatten() {
-        let pid: Option<libc::pid_t> = entry.file_name().to_string_lossy().parse().ok();
-        let Some(pid) = pid.filter(|pid| *pid > 1) else { continue };
-        let Ok(variables) = fs::read(entry.path().join("environ")) else { continue };
+    for pid in leftovers::all() {
+        let Ok(variables) = fs::read(format!("/proc/{pid}/environ")) else { continue };
         if variables.split(|byte| *byte == 0).any(|variable| variable.starts_with(marker.as_bytes())) {
             // SAFETY: `kill` has no memory effects. That the number was given away between the reading
             // and now would take a whole round of the counter.

@@ -1,88 +1,99 @@
 //! Which step runs when: each as soon as all that it needs has ended well. Steps wait for events, not for
-//! a clock.
+//! a clock; what is ready is known by counting, so that a step costs the same in a graph of any size.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rondo_core::ports::Event;
 use rondo_core::run::Link;
+use rondo_project::project::{Backoff, Step};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::claim::claim;
 use super::machine::Amounts;
 use super::session::Session;
-use crate::Error;
 use crate::cache::{self, Answer};
 use crate::execute::outputs::chain;
+use crate::execute::process::cancelled;
 use crate::execute::step::{self, Attempt};
-use crate::plan::{Keyed, Made};
+use crate::graph::Node;
+use crate::plan::{Holds, Inputs, Keyed, Role};
 use crate::request::{Outcome, StepReport};
+use crate::{Error, why};
 
 /// Lets all steps of a run come to their end. The reports stand in the order of the plan.
 ///
 /// # Errors
 /// When the store refuses to note what became of a step.
 pub async fn all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
-    let mut waiting: Vec<String> = session.planner.order.clone();
-    let mut done: BTreeMap<String, StepReport> = BTreeMap::new();
-    let mut tasks: JoinSet<StepReport> = JoinSet::new();
-    let mut names: HashMap<Id, String> = HashMap::new();
+    let planner = &session.planner;
+    let in_run = |place: &&usize| planner.role(**place) != Role::Out;
+    // How many of the nodes that each one needs have not ended.
+    let mut unmet: Vec<usize> = vec![0; planner.graph.nodes().len()];
+    let mut ready: VecDeque<usize> = VecDeque::new();
+    for (place, node) in planner.nodes() {
+        let needs = node.needs.iter().filter(in_run).count();
+        if let Some(slot) = unmet.get_mut(place) {
+            *slot = needs;
+        }
+        if needs == 0 {
+            ready.push_back(place);
+        }
+    }
+    let mut tasks: JoinSet<(usize, StepReport)> = JoinSet::new();
+    let mut places: HashMap<Id, usize> = HashMap::new();
     loop {
-        // One pass is enough: a step stands after all that it needs.
-        for name in std::mem::take(&mut waiting) {
-            match readiness(session, &name, &done) {
-                Readiness::Waits => waiting.push(name),
-                Readiness::LeftOut(cause) => {
-                    let report = skipped(&name, cause);
-                    session.note(&report).await?;
-                    done.insert(name, report);
-                }
-                Readiness::Ready => {
-                    let made =
-                        done.iter().map(|(name, report)| (name.clone(), report.outputs.clone())).collect();
-                    let (session, step) = (session.clone(), name.clone());
-                    let task = tasks.spawn(async move { Box::pin(one(&session, &step, &made)).await });
-                    names.insert(task.id(), name);
+        let mut ended: Vec<(usize, StepReport)> = Vec::new();
+        while let Some(place) = ready.pop_front() {
+            let Some(node) = planner.graph.node(place) else { continue };
+            match left_out(session, node) {
+                Some(cause) => ended.push((place, skipped(&node.name, cause))),
+                None => {
+                    let session = session.clone();
+                    let task = tasks.spawn(async move { (place, Box::pin(one(&session, place)).await) });
+                    places.insert(task.id(), place);
                 }
             }
         }
-        let Some(ended) = tasks.join_next_with_id().await else { break };
-        let report = match ended {
-            Ok((_, report)) => report,
-            Err(error) => panicked(&names, &error),
-        };
-        if report.outcome == Outcome::Failed && !session.request.keep_going {
-            session.halted.store(true, Ordering::Relaxed);
-        }
-        session.note(&report).await?;
-        done.insert(report.name.clone(), report);
-    }
-    Ok(session.planner.order.iter().filter_map(|name| done.remove(name)).collect())
-}
-
-enum Readiness {
-    Ready,
-    Waits,
-    LeftOut(String),
-}
-
-fn readiness(session: &Session, name: &str, done: &BTreeMap<String, StepReport>) -> Readiness {
-    for need in session.planner.project.needs(name) {
-        match done.get(need) {
-            None => return Readiness::Waits,
-            Some(report) if !report.outcome.is_good() => {
-                return Readiness::LeftOut(format!("`{need}`, which it needs, {}", report.outcome.text()));
+        if ended.is_empty() {
+            match tasks.join_next_with_id().await {
+                None => break,
+                Some(Ok((id, report))) => {
+                    places.remove(&id);
+                    ended.push(report);
+                }
+                Some(Err(error)) => ended.extend(panicked(session, &mut places, &error)),
             }
-            Some(_) => {}
+        }
+        for (place, report) in ended {
+            if report.outcome == Outcome::Failed && !session.request.keep_going {
+                session.halted.store(true, Ordering::Relaxed);
+            }
+            session.note(&report).await?;
+            session.finished(place, report);
+            for waiting in planner.graph.node(place).into_iter().flat_map(|node| &node.dependents) {
+                let Some(left) = unmet.get_mut(*waiting).filter(|left| **left > 0) else { continue };
+                *left -= 1;
+                if *left == 0 {
+                    ready.push_back(*waiting);
+                }
+            }
         }
     }
-    if let Some(cause) = obstacle(session) {
-        return Readiness::LeftOut(cause);
+    Ok(planner.order.iter().filter_map(|place| session.report(*place).cloned()).collect())
+}
+
+/// Why a node whose needs have ended is not started.
+fn left_out(session: &Session, node: &Node) -> Option<String> {
+    let reports = node.needs.iter().filter_map(|need| session.report(*need));
+    let mut bad = reports.filter(|report| !report.outcome.is_good());
+    if let Some(report) = bad.next() {
+        return Some(format!("`{}`, which it needs, {}", report.name, report.outcome.text()));
     }
-    // That the condition can be told was checked when the run was planned.
-    let holds = session.planner.step(name).and_then(|step| session.planner.holds(name, step)).unwrap_or(true);
-    if holds { Readiness::Ready } else { Readiness::LeftOut("its condition does not hold".to_owned()) }
+    obstacle(session)
 }
 
 fn obstacle(session: &Session) -> Option<String> {
@@ -110,28 +121,63 @@ fn skipped(name: &str, cause: String) -> StepReport {
     }
 }
 
-fn panicked(names: &HashMap<Id, String>, error: &JoinError) -> StepReport {
-    let name = names.get(&error.id()).cloned().unwrap_or_default();
-    let report = skipped(&name, format!("a task of the pipeline ended unexpectedly: {error}"));
-    StepReport { outcome: Outcome::Failed, ..report }
+fn panicked(
+    session: &Session,
+    places: &mut HashMap<Id, usize>,
+    error: &JoinError,
+) -> Option<(usize, StepReport)> {
+    let place = places.remove(&error.id())?;
+    let name = session.planner.graph.node(place).map_or("", |node| node.name.as_str());
+    let report = skipped(name, format!("a task of the pipeline ended unexpectedly: {error}"));
+    Some((place, StepReport { outcome: Outcome::Failed, ..report }))
 }
 
 /// One step from its inputs to its end.
-async fn one(session: &Session, name: &str, made: &Made) -> StepReport {
+async fn one(session: &Session, place: usize) -> StepReport {
     let began = Instant::now();
-    let mut report = match through(session, name, made).await {
+    let Some(node) = session.planner.graph.node(place) else {
+        return skipped("", "it is no step of the project".to_owned());
+    };
+    let through = match session.planner.role(place) {
+        Role::Kept => kept(session, node).await,
+        Role::Needed | Role::Wanted | Role::Out => through(session, place, node).await,
+    };
+    let mut report = match through {
         Ok(report) => report,
-        Err(error) => StepReport { outcome: Outcome::Failed, ..skipped(name, explained(&error)) },
+        Err(error) => StepReport { outcome: Outcome::Failed, ..skipped(&node.name, explained(&error)) },
     };
     report.seconds = began.elapsed().as_secs_f64();
     let message = match (&report.outcome, &report.cause) {
-        (Outcome::Cached, _) => "cached".to_owned(),
+        (Outcome::Cached, None) => "cached".to_owned(),
         (Outcome::Ran, _) => "done".to_owned(),
-        (Outcome::Failed | Outcome::Skipped, cause) => cause.clone().unwrap_or_default(),
+        (Outcome::Skipped, cause) => format!("skipped: {}", cause.clone().unwrap_or_default()),
+        (Outcome::Cached | Outcome::Failed, cause) => cause.clone().unwrap_or_default(),
     };
     let ok = report.outcome != Outcome::Failed;
-    session.progress.report(Event::Ended { subject: name.to_owned(), ok, message });
+    session.progress.report(Event::Ended { subject: node.name.clone(), ok, message });
     report
+}
+
+/// What a step made last, whatever its key says now.
+async fn kept(session: &Session, node: &Node) -> Result<StepReport, Error> {
+    let step = session.planner.step(node)?;
+    let last = why::last_used(&session.store, session.experiment, &node.name).await?;
+    let held = |link: &Link| session.store.objects().holds(link.digest, link.folder);
+    let declared = |row: &rondo_core::run::RunRow| {
+        let outputs = &row.detail.outputs;
+        step.outputs.names().all(|name| outputs.iter().any(|link| link.name == name && held(link)))
+    };
+    let Some(row) = last.filter(declared) else {
+        let wanted = session.planner.targets.join(", ");
+        return Err(Error::NeverMade { step: wanted, need: node.name.clone() });
+    };
+    let cause = format!("kept as run {} made it", row.id.short());
+    Ok(StepReport {
+        outcome: Outcome::Cached,
+        run: Some(row.id),
+        outputs: row.detail.outputs,
+        ..skipped(&node.name, cause)
+    })
 }
 
 /// An error that kept a step from running, with what to do about it.
@@ -141,39 +187,95 @@ fn explained(error: &Error) -> String {
     format!("{}{hint}", chain(error))
 }
 
-async fn through(session: &Session, name: &str, made: &Made) -> Result<StepReport, Error> {
+async fn through(session: &Session, place: usize, node: &Node) -> Result<StepReport, Error> {
     let planner = &session.planner;
-    let step = planner.step(name)?;
-    let keyed = planner.key(name, planner.inputs(step, made)).await?;
+    let step = planner.step(node)?;
+    let inputs = session.inputs(node);
+    if planner.holds(node, &inputs)? != Holds::Yes {
+        return Ok(skipped(&node.name, "its condition does not hold".to_owned()));
+    }
+    let Inputs { links, listings, .. } = inputs;
+    for listing in listings {
+        session.store.objects().put_bytes(&listing.encode())?;
+    }
+    let keyed = planner.key(node, links).await?;
     let report = StepReport {
         outcome: Outcome::Cached,
         key: Some(keyed.key),
         inputs: keyed.inputs.clone(),
         cause: None,
-        ..skipped(name, String::new())
+        ..skipped(&node.name, String::new())
     };
-    let named = planner.targets.is_empty() || planner.targets.iter().any(|target| target == name);
-    let known = if step.cache { cache::ask(&session.store, step, keyed.key).await? } else { Answer::Miss };
-    if let (Answer::Hit { run, outputs }, false) = (&known, session.request.force && named) {
-        step::check_out(session, step, outputs).await?;
-        return Ok(StepReport { run: Some(*run), outputs: outputs.clone(), ..report });
+    let forced = session.request.force && planner.role(place) == Role::Wanted;
+    if !step.cache {
+        return make(session, node, step, &keyed, Answer::Miss, report).await;
     }
-    let _permit = session.machine.acquire(Amounts::wanted(&step.resources)).await;
-    if let Some(cause) = obstacle(session) {
-        return Ok(skipped(name, cause));
+    let known = cache::ask(&session.store, &session.known, step, keyed.key).await?;
+    if let (Answer::Hit { run, outputs }, false) = (&known, forced) {
+        return stands(session, node, step, *run, outputs, report).await;
     }
-    let attempt = tried(session, name, &keyed).await?;
+    let waits = || {
+        let message = "another run makes it: waiting for that".to_owned();
+        session.progress.report(Event::Note { subject: node.name.clone(), message });
+    };
+    let Some((_claim, waited)) = claim(&session.store, keyed.key, &mut session.cancel.clone(), waits).await?
+    else {
+        return Ok(skipped(&node.name, "the run was interrupted".to_owned()));
+    };
+    let known = if waited { cache::look(&session.store, step, keyed.key).await? } else { known };
+    if let (Answer::Hit { run, outputs }, true) = (&known, waited) {
+        return stands(session, node, step, *run, outputs, report).await;
+    }
+    make(session, node, step, &keyed, known, report).await
+}
+
+/// An earlier run stands for a step.
+async fn stands(
+    session: &Session,
+    node: &Node,
+    step: &Step,
+    run: rondo_core::RunId,
+    outputs: &[Link],
+    report: StepReport,
+) -> Result<StepReport, Error> {
+    step::check_out(session, node, step, outputs).await?;
+    if session.request.replay {
+        replay(session, node, run).await?;
+    }
+    Ok(StepReport { run: Some(run), outputs: outputs.to_vec(), ..report })
+}
+
+/// Shows again what a run said.
+async fn replay(session: &Session, node: &Node, run: rondo_core::RunId) -> Result<(), Error> {
+    let row = session.store.meta().run(run).await?;
+    let Some(log) = row.and_then(|row| row.detail.log) else { return Ok(()) };
+    // A log that was cleaned away is no reason to fail.
+    let text = session.store.objects().read(log).unwrap_or_default();
+    for line in String::from_utf8_lossy(&text).lines() {
+        let line = line.rsplit('\r').next().unwrap_or("").to_owned();
+        session.progress.report(Event::Output { subject: node.name.clone(), line });
+    }
+    Ok(())
+}
+
+async fn make(
+    session: &Session,
+    node: &Node,
+    step: &Step,
+    keyed: &Keyed,
+    known: Answer,
+    report: StepReport,
+) -> Result<StepReport, Error> {
+    let Some(attempt) = tried(session, node, step, keyed).await? else {
+        return Ok(skipped(&node.name, obstacle(session).unwrap_or_default()));
+    };
     if attempt.ok {
-        if step.cache {
-            let now = session.clock.now();
-            session.store.meta().keep_cached(keyed.key, name, attempt.run, &attempt.outputs, now).await?;
-        }
-        step::check_out(session, step, &attempt.outputs).await?;
+        step::check_out(session, node, step, &attempt.outputs).await?;
     }
     Ok(StepReport {
         outcome: if attempt.ok { Outcome::Ran } else { Outcome::Failed },
         run: Some(attempt.run),
-        unequal: unequal(session, name, &keyed, &known, &attempt),
+        unequal: unequal(session, node, step, keyed, &known, &attempt),
         outputs: attempt.outputs,
         cause: attempt.cause,
         tail: attempt.tail,
@@ -182,37 +284,82 @@ async fn through(session: &Session, name: &str, made: &Made) -> Result<StepRepor
 }
 
 /// The outputs that the same key gave with other content before: by the cache, or by `rondo.lock`.
-fn unequal(session: &Session, name: &str, keyed: &Keyed, known: &Answer, attempt: &Attempt) -> Vec<String> {
-    let locked = session.planner.locked.steps.get(name).filter(|locked| locked.key == keyed.key);
+fn unequal(
+    session: &Session,
+    node: &Node,
+    step: &Step,
+    keyed: &Keyed,
+    known: &Answer,
+    attempt: &Attempt,
+) -> Vec<String> {
+    let locked = session.planner.locked.steps.get(&node.name).filter(|locked| locked.key == keyed.key);
     let before = |output: &str| {
         let cached = known.outputs().iter().find(|link| link.name == output).map(|link| link.digest);
         cached.or_else(|| locked?.outputs.get(output).copied())
     };
     let differs = |link: &&Link| before(&link.name).is_some_and(|digest| digest != link.digest);
     let unequal: Vec<String> = attempt.outputs.iter().filter(differs).map(|link| link.name.clone()).collect();
-    let declared = session.planner.step(name).is_ok_and(|step| step.deterministic == Some(false));
-    if !unequal.is_empty() && !declared {
+    if !unequal.is_empty() && step.deterministic != Some(false) {
         let message = format!(
             "it is not deterministic: with the same key, `{}` came out different",
             unequal.join("`, `")
         );
-        session.progress.report(Event::Note { subject: name.to_owned(), message });
+        session.progress.report(Event::Note { subject: node.name.clone(), message });
     }
     unequal
 }
 
-/// Tries a step until it ends well or may not be tried again.
-async fn tried(session: &Session, name: &str, keyed: &Keyed) -> Result<Attempt, Error> {
-    let retries = session.planner.step(name)?.retries;
+/// Tries a step until it ends well or may not be tried again; nothing where it was not even started,
+/// because nothing is any more. It holds its share of the machine while it runs, not while it rests.
+async fn tried(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> Result<Option<Attempt>, Error> {
     let mut number = 1;
     loop {
-        let attempt = step::attempt(session, name, keyed, number).await?;
-        if attempt.ok || session.is_cancelled() || number > retries {
-            return Ok(attempt);
+        let attempt = {
+            let permit = session.machine.acquire(Amounts::wanted(&step.resources)).await;
+            if number == 1 && obstacle(session).is_some() {
+                return Ok(None);
+            }
+            step::attempt(session, node, step, keyed, number, &permit.cards).await?
+        };
+        if attempt.ok || session.is_cancelled() || number > step.retries {
+            return Ok(Some(attempt));
         }
+        let rest = rest(&step.backoff, number, rand::random());
         let cause = attempt.cause.as_deref().unwrap_or("it failed");
-        let message = format!("{cause}: trying again ({number} of {retries})");
-        session.progress.report(Event::Note { subject: name.to_owned(), message });
+        let message = format!("{cause}: trying again in {rest:.1?} ({number} of {})", step.retries);
+        session.progress.report(Event::Note { subject: node.name.clone(), message });
+        let mut cancel = session.cancel.clone();
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = cancelled(&mut cancel) => return Ok(Some(attempt)),
+        }
         number += 1;
+    }
+}
+
+/// How long it is rested after the try of that number, where `chance` is between 0 and 1.
+fn rest(backoff: &Backoff, number: u32, chance: f64) -> Duration {
+    let seconds = |span: rondo_core::Span| span.millis() as f64 / 1000.0;
+    let exponent = i32::try_from(number.saturating_sub(1)).unwrap_or(i32::MAX);
+    let grown = seconds(backoff.delay) * backoff.factor.powi(exponent);
+    let rest = grown.min(seconds(backoff.max_delay)) * (1.0 + backoff.jitter * (2.0 * chance - 1.0));
+    Duration::try_from_secs_f64(rest.max(0.0)).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use rondo_core::Span;
+
+    use super::*;
+
+    #[test]
+    fn rests_grow_up_to_the_longest_and_vary_by_chance() {
+        let backoff = Backoff { delay: Span(100), factor: 2.0, max_delay: Span(500), jitter: 0.5 };
+        let middle: Vec<u128> = (1..=5).map(|number| rest(&backoff, number, 0.5).as_millis()).collect();
+        assert_eq!(middle, [100, 200, 400, 500, 500]);
+        assert_eq!(rest(&backoff, 1, 0.0).as_millis(), 50);
+        assert_eq!(rest(&backoff, 9, 1.0).as_millis(), 750);
+        let none = Backoff { delay: Span(0), jitter: 0.0, ..backoff };
+        assert_eq!(rest(&none, 100, 1.0), Duration::ZERO);
     }
 }

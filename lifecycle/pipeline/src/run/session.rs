@@ -1,30 +1,39 @@
 //! A pipeline run that is under way: what its steps share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use rondo_core::ports::{Clock, Progress, TrackingAccess};
 use rondo_core::run::{Code, RunDetail, RunState, StepOutcome};
 use rondo_core::{Digest, RunId};
 use rondo_store::Store;
+use rondo_store::meta::cache::Cached;
 use rondo_store::meta::runs::RunChange;
 use tokio::sync::{OnceCell, watch};
 
+use super::control::{self, Listener};
 use super::machine::Machine;
 use super::recover::{LEASE, WorkFolder, lease_name};
 use super::{record, recover};
 use crate::Error;
+use crate::cache;
 use crate::environment::host::{find_program, search_path};
+use crate::execute::guard::Hold;
 use crate::execute::outputs::chain;
 use crate::execute::process::{self, Command};
 use crate::git::{self, Commit};
-use crate::plan::{Planner, dataset_link};
+use crate::graph::Node;
+use crate::plan::{Inputs, Planner, dataset_link};
 use crate::request::{Outcome, RunRequest, StepReport};
 use crate::runner::Runner;
 use crate::worktree::{WorkTree, lock};
+
+/// How long what became of steps may wait to be written: their own rows say it too, and one row that grows
+/// with every step would cost the square of their number.
+const WRITTEN: Duration = Duration::from_millis(500);
 
 /// How often the lease is renewed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -57,11 +66,26 @@ pub struct Session {
     pub worktree: Option<Arc<WorkTree>>,
     /// No step is started any more: one has failed.
     pub halted: AtomicBool,
+    /// What the cache was known to hold when the run began.
+    pub known: HashMap<Digest, Cached>,
+    /// What became of each node of the graph, by its place.
+    reports: Box<[OnceLock<StepReport>]>,
+    _listener: Listener,
+    _guard: Hold,
     folder: WorkFolder,
     heartbeat: tokio::task::JoinHandle<()>,
     commit: OnceCell<Commit>,
     host_tools: OnceCell<Option<Digest>>,
-    outcomes: Mutex<BTreeMap<String, StepOutcome>>,
+    /// How often the kernel had ended a process for lack of memory when the first step began.
+    out_of_memory: OnceLock<Option<u64>>,
+    outcomes: Mutex<Outcomes>,
+}
+
+/// What became of the steps so far, and when that was last written down.
+#[derive(Default)]
+struct Outcomes {
+    steps: BTreeMap<String, StepOutcome>,
+    written: Option<Instant>,
 }
 
 impl Session {
@@ -78,33 +102,45 @@ impl Session {
         cancel: watch::Receiver<bool>,
     ) -> Result<Self, Error> {
         let now = runner.clock.now();
-        let experiment = runner.store.meta().ensure_experiment(&planner.project.name, now).await?;
+        let store = runner.store.clone();
+        let experiment = store.meta().ensure_experiment(&planner.project.name, now).await?;
+        let known = cache::load(&store, &planner).await?;
         let run = RunId::random();
-        let folder = WorkFolder::make(&runner.store, run)?;
+        let folder = WorkFolder::make(&store, run)?;
+        let listener = control::listen(folder.path(), cancel)?;
         let holder = format!("process {}", std::process::id());
-        runner.store.meta().lease(&lease_name(run), &holder, now, LEASE).await?;
-        let heartbeat = tokio::spawn(beat(runner.store.clone(), runner.clock.clone(), run, holder));
+        let heartbeat = tokio::spawn(beat(store.clone(), runner.clock.clone(), run, holder.clone()));
         let session = Self {
-            store: runner.store.clone(),
             clock: runner.clock.clone(),
             progress: runner.progress.clone(),
             tracking: runner.tracking.clone(),
             host: runner.host_env.clone(),
             request,
+            reports: planner.graph.nodes().iter().map(|_| OnceLock::new()).collect(),
             planner,
             run,
             experiment,
-            cancel,
+            cancel: listener.cancelled.clone(),
             machine,
             worktree,
             halted: AtomicBool::new(false),
+            known,
+            _listener: listener,
+            _guard: Hold::on(folder.path()),
             folder,
             heartbeat,
             commit: OnceCell::new(),
             host_tools: OnceCell::new(),
+            out_of_memory: OnceLock::new(),
             outcomes: Mutex::default(),
+            store,
         };
-        record::begin_pipeline(&session, now).await?;
+        // In one commit: they stand in the writer's queue together.
+        let lease = async {
+            let meta = session.store.meta();
+            Ok::<_, Error>(meta.lease(&lease_name(run), &holder, now, LEASE).await?)
+        };
+        tokio::try_join!(lease, record::begin_pipeline(&session, now))?;
         Ok(session)
     }
 
@@ -117,7 +153,7 @@ impl Session {
             code: Code { commit: commit.id, dirty: commit.dirty, files: BTreeMap::new() },
             platform: crate::platform::platform(),
             params: self.planner.params.clone(),
-            steps: lock(&self.outcomes).clone(),
+            steps: lock(&self.outcomes).steps.clone(),
             started_by: self.request.started_by.clone(),
             ..RunDetail::default()
         }
@@ -159,6 +195,7 @@ impl Session {
             arguments: vec![argument.into()],
             folder: self.planner.root.clone(),
             variables: crate::environment::host::base_variables(&self.host),
+            mark: None,
         };
         let mut said = Vec::new();
         let mut take = |bytes: &[u8]| said.extend_from_slice(bytes);
@@ -167,9 +204,38 @@ impl Session {
         String::from_utf8_lossy(&said).lines().next().map(|line| line.trim().to_owned())
     }
 
-    /// The folder of a step in this run.
-    pub fn folder(&self, step: &str) -> PathBuf {
-        self.folder.path().join(step)
+    /// The folder of a node in this run.
+    pub fn folder(&self, node: &Node) -> PathBuf {
+        self.folder.path().join(node.folder())
+    }
+
+    /// What became of a node, once it has ended.
+    pub fn report(&self, place: usize) -> Option<&StepReport> {
+        self.reports.get(place)?.get()
+    }
+
+    /// Keeps what became of a node.
+    pub fn finished(&self, place: usize, report: StepReport) {
+        if let Some(slot) = self.reports.get(place) {
+            // A node ends once.
+            let _ = slot.set(report);
+        }
+    }
+
+    /// What goes into a node whose needs have ended.
+    pub fn inputs(&self, node: &Node) -> Inputs {
+        self.planner.inputs(node, |place, output| self.report(place)?.output(output).cloned())
+    }
+
+    /// Notes how often the kernel has ended a process for lack of memory up to now, once.
+    pub fn watch_memory(&self) {
+        self.out_of_memory.get_or_init(out_of_memory);
+    }
+
+    /// Whether the kernel has ended a process for lack of memory since the first step began; nothing where
+    /// the system does not say.
+    pub fn ran_out_of_memory(&self) -> Option<bool> {
+        Some(out_of_memory()? > (*self.out_of_memory.get()?)?)
     }
 
     /// Whether somebody wants everything to stop.
@@ -177,15 +243,24 @@ impl Session {
         *self.cancel.borrow()
     }
 
-    /// Notes what became of a step. What was executed is written at once; the rest at the end.
+    /// Notes what became of a step; it is written soon, at the latest at the end.
     ///
     /// # Errors
     /// When the store refuses.
     pub async fn note(&self, report: &StepReport) -> Result<(), Error> {
         let outcome =
             StepOutcome { run: report.run, outcome: report.outcome.text().to_owned(), key: report.key };
-        lock(&self.outcomes).insert(report.name.clone(), outcome);
-        if matches!(report.outcome, Outcome::Ran | Outcome::Failed) {
+        let due = {
+            let mut outcomes = lock(&self.outcomes);
+            outcomes.steps.insert(report.name.clone(), outcome);
+            let news = matches!(report.outcome, Outcome::Ran | Outcome::Failed);
+            let due = news && outcomes.written.is_none_or(|written| written.elapsed() > WRITTEN);
+            if due {
+                outcomes.written = Some(Instant::now());
+            }
+            due
+        };
+        if due {
             let change = RunChange { detail: Some(self.detail()), ..RunChange::default() };
             self.store.meta().update_run(self.run, change).await?;
         }
@@ -199,13 +274,19 @@ impl Session {
     pub async fn end(self, state: RunState, cause: Option<String>) -> Result<(), Error> {
         let mut detail = self.detail();
         detail.exit = cause.map(|cause| rondo_core::run::Exit { cause: Some(cause), ..Default::default() });
-        if let Some(commit) = &detail.code.commit {
-            let tag = ("mlflow.source.git.commit".to_owned(), commit.clone());
-            self.store.meta().set_run_tags(self.run, vec![tag]).await?;
-        }
-        record::end(&self.store, self.run, state, detail, self.clock.now()).await?;
-        let holder = format!("process {}", std::process::id());
-        self.store.meta().release(&lease_name(self.run), &holder).await?;
+        let commit = detail.code.commit.clone();
+        let tagged = async {
+            let Some(commit) = commit else { return Ok(()) };
+            let tag = ("mlflow.source.git.commit".to_owned(), commit);
+            Ok::<_, Error>(self.store.meta().set_run_tags(self.run, vec![tag]).await?)
+        };
+        let ended = record::end(&self.store, self.run, state, detail, self.clock.now());
+        let released = async {
+            let holder = format!("process {}", std::process::id());
+            Ok::<_, Error>(self.store.meta().release(&lease_name(self.run), &holder).await?)
+        };
+        tokio::try_join!(tagged, ended, released)?;
+        self.folder.remove();
         if let Some(worktree) = &self.worktree {
             worktree.save()?;
         }
@@ -217,6 +298,12 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.heartbeat.abort();
     }
+}
+
+/// The kernel's count.
+fn out_of_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 async fn beat(store: Store, clock: Arc<dyn Clock>, run: RunId, holder: String) {

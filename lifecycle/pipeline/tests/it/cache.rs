@@ -162,18 +162,18 @@ async fn plan_and_why_say_what_would_happen_and_what_changed() {
     let plan = lab.runner().plan(&RunRequest::default()).await.unwrap();
     let forecasts: Vec<_> = plan.steps.iter().map(|step| step.forecast).collect();
     assert_eq!(forecasts, [Forecast::Runs, Forecast::Waits, Forecast::Waits]);
-    let why = lab.runner().why("prepare").await.unwrap();
+    let why = lab.runner().why("prepare").await.unwrap().remove(0);
     assert!(why.would_run() && why.last.is_none());
     assert_eq!(why.lines, ["`prepare` would run: no earlier run has this key", "it has not run before"]);
     let first = lab.run().await;
 
-    let why = lab.runner().why("train").await.unwrap();
+    let why = lab.runner().why("train").await.unwrap().remove(0);
     assert_eq!(why.forecast, Forecast::Cached(first.step("train").unwrap().run.unwrap()));
     assert!(why.lines[1].starts_with("nothing that it depends on has changed since run"), "{:?}", why.lines);
 
     lab.write("rondo.yaml", &CHAIN.replace("seed: 7", "seed: 8"));
     script(&lab, "echo new; cp \"$2\" \"$3\"");
-    let why = lab.runner().why("train").await.unwrap();
+    let why = lab.runner().why("train").await.unwrap().remove(0);
     assert!(why.would_run());
     let parts: Vec<&str> = why.changes.iter().map(|change| change.part.as_str()).collect();
     assert_eq!(parts, ["code.train.sh", "param.seed"]);
@@ -182,7 +182,7 @@ async fn plan_and_why_say_what_would_happen_and_what_changed() {
             .iter()
             .any(|line| line.starts_with("parameter `seed` changed") && line.ends_with("`7` → `8`"))
     );
-    let why = lab.runner().why("report").await.unwrap();
+    let why = lab.runner().why("report").await.unwrap().remove(0);
     assert_eq!(why.forecast, Forecast::Waits);
     assert!(
         why.lines.iter().any(|line| line == "input `model` is not known before `train.model` is made"),

@@ -10,3 +10,4 @@ mod lab;
 mod lock;
 mod records;
 mod recovery;
+mod shapes;

@@ -1,0 +1,386 @@
+//! The graph of a pipeline: its steps as nodes, each combination of a `matrix:` a node of its own, with
+//! who waits for whom by place. Built once a run; ten thousand nodes take milliseconds.
+//!
+//! A step that needs one with a matrix is joined with it by the keys that both have: it gets the outputs of
+//! the combinations that agree with its own. Where the agreement leaves exactly one (all of the other's
+//! keys are its own too), that is the output itself; else it is a folder with an entry for each.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rondo_core::Digest;
+use rondo_core::suggest;
+use rondo_project::ordered::Ordered;
+use rondo_project::project::{Project, Reference, Step};
+use serde_json::Value;
+
+use crate::Error;
+
+/// The most combinations of one step.
+const MOST: usize = 100_000;
+
+/// All steps of a project, each combination by itself, each after what it needs.
+#[derive(Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    places: HashMap<String, usize>,
+}
+
+/// One step, or one combination of its matrix.
+#[derive(Debug)]
+pub struct Node {
+    /// Its name: `train`, or `train[depth=3,seed=1]`.
+    pub name: String,
+    /// Where its step stands in the project.
+    pub step: usize,
+    /// The values of its combination, in the order of the file.
+    pub matrix: Vec<(String, Value)>,
+    /// What goes in, by local name.
+    pub inputs: Vec<(String, Source)>,
+    /// The nodes that it waits for, each once.
+    pub needs: Vec<usize>,
+    /// The nodes that wait for it.
+    pub dependents: Vec<usize>,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A dataset.
+    Data(String),
+    /// An output of a node.
+    Output {
+        /// The node.
+        node: usize,
+        /// The output.
+        output: String,
+    },
+    /// The same output of many combinations, as a folder: the names of its entries with their nodes.
+    Each {
+        /// Entry names, without an ending, and nodes.
+        entries: Vec<(String, usize)>,
+        /// The output.
+        output: String,
+    },
+}
+
+impl Graph {
+    /// The graph of a project.
+    ///
+    /// # Errors
+    /// When a matrix has too many combinations.
+    pub fn new(project: &Project) -> Result<Self, Error> {
+        let mut graph = Self::default();
+        let mut of_step: HashMap<&str, Vec<usize>> = HashMap::new();
+        for name in project.order(&[]) {
+            let Some((place, step)) = project.steps.position(name).zip(project.steps.get(name)) else {
+                continue;
+            };
+            let mut made = Vec::new();
+            for matrix in combinations(name, &step.matrix)? {
+                let own =
+                    if matrix.is_empty() { name.to_owned() } else { format!("{name}[{}]", label(&matrix)) };
+                let mut node = Node {
+                    name: own.clone(),
+                    step: place,
+                    inputs: Vec::with_capacity(step.inputs.len()),
+                    matrix,
+                    needs: Vec::new(),
+                    dependents: Vec::new(),
+                };
+                for (local, reference) in step.inputs.iter() {
+                    let Some(source) = graph.source(&of_step, &node.matrix, reference) else { continue };
+                    match &source {
+                        Source::Data(_) => {}
+                        Source::Output { node: need, .. } => node.needs.push(*need),
+                        Source::Each { entries, .. } => {
+                            node.needs.extend(entries.iter().map(|(_, need)| *need))
+                        }
+                    }
+                    node.inputs.push((local.to_owned(), source));
+                }
+                let mut seen = HashSet::new();
+                node.needs.retain(|need| seen.insert(*need));
+                let at = graph.nodes.len();
+                for need in &node.needs {
+                    if let Some(need) = graph.nodes.get_mut(*need) {
+                        need.dependents.push(at);
+                    }
+                }
+                graph.places.insert(own, at);
+                graph.nodes.push(node);
+                made.push(at);
+            }
+            of_step.insert(name, made);
+        }
+        Ok(graph)
+    }
+
+    fn source(
+        &self,
+        of_step: &HashMap<&str, Vec<usize>>,
+        own: &[(String, Value)],
+        reference: &Reference,
+    ) -> Option<Source> {
+        let (step, output) = match reference {
+            Reference::Data { dataset } => return Some(Source::Data(dataset.clone())),
+            Reference::Output { step, output } => (step, output.clone()),
+        };
+        let all = of_step.get(step.as_str())?;
+        let node = |place: &usize| self.nodes.get(*place);
+        let shared = |matrix: &[(String, Value)]| {
+            matrix.iter().filter(|(key, _)| own.iter().any(|(name, _)| name == key)).count()
+        };
+        let keys = all.first().and_then(node).map_or(0, |node| node.matrix.len());
+        let agrees = |place: &&usize| {
+            node(place).is_some_and(|node| {
+                node.matrix.iter().all(|(key, value)| {
+                    own.iter().find(|(name, _)| name == key).is_none_or(|(_, mine)| mine == value)
+                })
+            })
+        };
+        let agreeing: Vec<usize> = all.iter().filter(agrees).copied().collect();
+        let joined = all.first().and_then(node).map_or(0, |node| shared(&node.matrix));
+        if joined == keys {
+            return agreeing.first().map(|node| Source::Output { node: *node, output });
+        }
+        let entries =
+            agreeing.into_iter().filter_map(|place| Some((slug(&label(&node(&place)?.matrix)), place)));
+        Some(Source::Each { entries: entries.collect(), output })
+    }
+
+    /// The nodes, each after what it needs.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node at a place.
+    pub fn node(&self, place: usize) -> Option<&Node> {
+        self.nodes.get(place)
+    }
+
+    /// Where the node of that full name stands.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    /// The nodes that a word of the command line means: a step with all its combinations, or
+    /// `step[key=value]` with those that agree.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, project: &Project, word: &str) -> Result<Vec<usize>, Error> {
+        if let Some(place) = self.place(word) {
+            return Ok(vec![place]);
+        }
+        let missing =
+            |near: Option<&str>| Error::StepNotFound { name: word.to_owned(), near: near.map(str::to_owned) };
+        let (name, wanted) = match word.strip_suffix(']').and_then(|word| word.split_once('[')) {
+            Some((name, wanted)) => (name, wanted.split(',').collect()),
+            None => (word, Vec::new()),
+        };
+        let Some(step) = project.steps.position(name) else {
+            return Err(missing(suggest::nearest(name, project.steps.names())));
+        };
+        let of_step = || self.nodes.iter().enumerate().filter(move |(_, node)| node.step == step);
+        let agrees = |node: &Node| {
+            wanted
+                .iter()
+                .all(|wanted| node.matrix.iter().any(|entry| label(std::slice::from_ref(entry)) == *wanted))
+        };
+        let found: Vec<usize> = of_step().filter(|(_, node)| agrees(node)).map(|(place, _)| place).collect();
+        if found.is_empty() {
+            let first = of_step().map(|(_, node)| node.name.as_str()).next();
+            return Err(missing(first));
+        }
+        Ok(found)
+    }
+
+    /// These nodes and all that they need, in the order of the graph.
+    pub fn with_needs(&self, wanted: &[usize]) -> Vec<usize> {
+        self.reach(wanted, |node| &node.needs)
+    }
+
+    /// These nodes and all that waits for them, in the order of the graph.
+    pub fn with_dependents(&self, wanted: &[usize]) -> Vec<usize> {
+        self.reach(wanted, |node| &node.dependents)
+    }
+
+    fn reach<'a>(&'a self, from: &[usize], next: impl Fn(&'a Node) -> &'a Vec<usize>) -> Vec<usize> {
+        let mut reached = vec![false; self.nodes.len()];
+        let mut open: Vec<usize> = from.to_vec();
+        while let Some(place) = open.pop() {
+            let Some(seen) = reached.get_mut(place) else { continue };
+            if !std::mem::replace(seen, true) {
+                open.extend(self.nodes.get(place).map(&next).into_iter().flatten());
+            }
+        }
+        reached.iter().enumerate().filter(|(_, reached)| **reached).map(|(place, _)| place).collect()
+    }
+}
+
+impl Node {
+    /// Its step's definition.
+    pub fn definition<'a>(&self, project: &'a Project) -> Option<(&'a str, &'a Step)> {
+        project.steps.entry(self.step)
+    }
+
+    /// A name for a folder that is its own: `train`, `train@depth=3,seed=1`. Nothing in it means anything to
+    /// a shell: commands write `$RONDO_INPUT_X/*` without quotes.
+    pub fn folder(&self) -> String {
+        match self.name.split_once('[') {
+            Some((step, _)) => format!("{step}@{}", slug(&label(&self.matrix))),
+            None => slug(&self.name),
+        }
+    }
+
+    /// The values of its combination by name.
+    pub fn values(&self) -> BTreeMap<String, Value> {
+        self.matrix.iter().cloned().collect()
+    }
+
+    /// The declared path of an output in the work tree: that of a combination lies in a folder of its own,
+    /// `models/m.onnx` in `models/seed=1/m.onnx`.
+    pub fn path(&self, declared: &str) -> String {
+        if self.matrix.is_empty() {
+            return declared.to_owned();
+        }
+        let own = slug(&label(&self.matrix));
+        let slash = if declared.ends_with('/') { "/" } else { "" };
+        match declared.trim_end_matches('/').rsplit_once('/') {
+            Some((folder, file)) => format!("{folder}/{own}/{file}{slash}"),
+            None => format!("{own}/{declared}"),
+        }
+    }
+}
+
+/// All combinations of a matrix, the last key moving quickest; of an empty one the empty one.
+fn combinations(step: &str, matrix: &Ordered<Vec<Value>>) -> Result<Vec<Vec<(String, Value)>>, Error> {
+    let mut all: Vec<Vec<(String, Value)>> = vec![Vec::new()];
+    for (key, values) in matrix.iter() {
+        let count = all.len().saturating_mul(values.len());
+        if count > MOST {
+            return Err(Error::Unsupported {
+                step: step.to_owned(),
+                what: format!("a `matrix:` of more than {MOST} combinations"),
+            });
+        }
+        let longer = |row: &Vec<(String, Value)>, value: &Value| {
+            row.iter().cloned().chain([(key.to_owned(), value.clone())]).collect::<Vec<_>>()
+        };
+        all = all.iter().flat_map(|row| values.iter().map(move |value| longer(row, value))).collect();
+    }
+    Ok(all)
+}
+
+/// A combination for people: `depth=3,seed=1`. Values that would be taken for something else stand quoted.
+pub fn label(matrix: &[(String, Value)]) -> String {
+    let plain = |text: &str| {
+        !text.is_empty()
+            && !text.contains([',', '[', ']', '=', '"', '\\'])
+            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+            // `"1"` and `1` are two values.
+            && serde_json::from_str::<Value>(text).is_err()
+    };
+    let entry = |(key, value): &(String, Value)| match value {
+        Value::String(text) if plain(text) => format!("{key}={text}"),
+        other => format!("{key}={other}"),
+    };
+    matrix.iter().map(entry).collect::<Vec<_>>().join(",")
+}
+
+/// A text as the name of a file or folder: with a mark of its own where something had to be left out.
+pub fn slug(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.=,+@".contains(c);
+    if text.len() <= LONGEST && text.chars().all(fits) && !text.starts_with('.') {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().map(|c| if fits(c) { c } else { '_' }).take(LONGEST / 2).collect();
+    format!("{}-{}", kept.trim_start_matches('.'), Digest::of(text.as_bytes()).short())
+}
+
+#[cfg(test)]
+mod tests {
+    use rondo_project::builtins::Builtins;
+    use rondo_project::check;
+    use rondo_project::files::Folder;
+    use serde_json::json;
+
+    use super::*;
+
+    fn project(steps: &str) -> Project {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("project: p\nsteps:\n{steps}");
+        check::check(&text, "rondo.yaml", &Folder::new(folder.path()), &Builtins::default())
+            .unwrap_or_else(|faults| panic!("{faults:#?}"))
+    }
+
+    fn names(graph: &Graph, places: &[usize]) -> Vec<String> {
+        places.iter().map(|place| graph.nodes()[*place].name.clone()).collect()
+    }
+
+    const STEPS: &str = "  prepare: { run: x, outputs: { o: o } }
+  train: { run: x, matrix: { seed: [1, 2], kind: [a, \"b c\"] }, inputs: [prepare.o], outputs: { m: out/m.onnx } }
+  score: { run: x, matrix: { seed: [1, 2] }, inputs: [train.m], outputs: { s: s.json } }
+  check: { run: x, matrix: { kind: [\"b c\"], seed: [2] }, inputs: [train.m] }
+  best: { run: x, inputs: [score.s, train.m] }
+";
+
+    #[test]
+    fn each_combination_is_a_step_and_those_that_agree_are_joined() {
+        let project = project(STEPS);
+        let graph = Graph::new(&project).unwrap();
+        let all: Vec<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(
+            all,
+            [
+                "prepare",
+                "train[seed=1,kind=a]",
+                "train[seed=1,kind=\"b c\"]",
+                "train[seed=2,kind=a]",
+                "train[seed=2,kind=\"b c\"]",
+                "score[seed=1]",
+                "score[seed=2]",
+                "check[kind=\"b c\",seed=2]",
+                "best",
+            ]
+        );
+        let node = |name: &str| &graph.nodes()[graph.place(name).unwrap()];
+        assert_eq!(names(&graph, &node("score[seed=2]").needs), &all[3..5]);
+        assert!(
+            matches!(&node("score[seed=2]").inputs[0].1, Source::Each { entries, .. } if entries.len() == 2)
+        );
+        assert_eq!(
+            node("check[kind=\"b c\",seed=2]").inputs[0].1,
+            Source::Output { node: 4, output: "m".into() }
+        );
+        assert_eq!(node("best").needs, [5, 6, 1, 2, 3, 4]);
+        assert_eq!(node("train[seed=1,kind=a]").folder(), "train@seed=1,kind=a");
+        assert_eq!(node("train[seed=1,kind=a]").path("out/m.onnx"), "out/seed=1,kind=a/m.onnx");
+        assert!(node("train[seed=1,kind=\"b c\"]").path("raw/").starts_with("seed=1,kind=_b_c_-"));
+    }
+
+    #[test]
+    fn words_of_the_command_line_find_what_they_mean() {
+        let project = project(STEPS);
+        let graph = Graph::new(&project).unwrap();
+        assert_eq!(graph.find(&project, "train").unwrap(), [1, 2, 3, 4]);
+        assert_eq!(graph.find(&project, "train[kind=a]").unwrap(), [1, 3]);
+        assert_eq!(graph.find(&project, "best").unwrap(), [8]);
+        for (word, offered) in [("trian", "train"), ("train[seed=3]", "train[seed=1,kind=a]")] {
+            let Err(Error::StepNotFound { near, .. }) = graph.find(&project, word) else { panic!("{word}") };
+            assert_eq!(near.as_deref(), Some(offered), "{word}");
+        }
+        assert_eq!(graph.with_needs(&[5]), [0, 1, 2, 5]);
+        assert_eq!(graph.with_dependents(&[1]), [1, 5, 8]);
+    }
+
+    #[test]
+    fn values_that_look_alike_have_labels_that_differ() {
+        let label = |value: Value| label(&[("k".to_owned(), value)]);
+        assert_ne!(label(json!("1")), label(json!(1)));
+        assert_eq!(label(json!("r")), "k=r");
+        assert_ne!(slug("a b"), slug("a_b"));
+        assert!(!slug("../x").contains('/') && !slug("../x").starts_with('.'));
+    }
+}
