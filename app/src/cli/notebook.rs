@@ -4,6 +4,12 @@ pub mod html;
 pub mod inspect;
 pub mod run;
 
+mod given;
+mod kernel;
+mod source;
+mod stream;
+mod sweep;
+
 use super::Session;
 use super::failure::Outcome;
 

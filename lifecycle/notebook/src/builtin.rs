@@ -24,7 +24,7 @@ use crate::document::Notebook;
 use crate::error::Error;
 use crate::execute::{ExecuteRequest, execute};
 use crate::kernel::KernelChoice;
-use crate::parameters;
+use crate::parameters::{self, Given};
 
 const KEYS: &[&str] =
     &["notebook", "parameters", "kernel", "output", "cell_timeout", "timeout", "start_timeout"];
@@ -183,7 +183,7 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         KernelChoice { name: with.kernel, python: call.python.clone(), data_dirs: package.data_dirs.clone() };
     let usual = ExecuteRequest::new(input, output.clone(), kernel);
     let executed = Box::pin(execute(ExecuteRequest {
-        parameters: with.parameters,
+        given: Given { values: with.parameters, ..Given::default() },
         cwd: call.root.clone(),
         env: call.environment.clone(),
         cell_timeout: with.cell_timeout,

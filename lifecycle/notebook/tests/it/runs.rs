@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rondo_notebook::parameters::Given;
 use rondo_notebook::document::Cell;
 use rondo_notebook::execute::{ExecuteRequest, execute};
 use rondo_notebook::html;
@@ -20,7 +21,7 @@ async fn parameters_reach_the_cells_and_outputs_are_kept() {
     let Some(work) = Work::new() else { return };
     let watcher = Watcher::default();
     let request = ExecuteRequest {
-        parameters: given(json!({"depth": 3, "label": "it's \"late\"\n"})),
+        given: Given { values: given(json!({"depth": 3, "label": "it's \"late\"\n"})), ..Given::default() },
         progress: Arc::new(watcher.clone()),
         env: BTreeMap::from([("FROM_RONDO".to_owned(), "yes".to_owned())]),
         ..work.request(&[
@@ -131,7 +132,7 @@ async fn a_percent_script_is_a_notebook_and_times_are_kept_when_wanted() {
     .unwrap();
     let request = ExecuteRequest {
         input: script,
-        parameters: given(json!({"n": 41})),
+        given: Given { values: given(json!({"n": 41})), ..Given::default() },
         timestamps: true,
         ..work.request(&[])
     };
