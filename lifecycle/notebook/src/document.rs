@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 use crate::mask::Mask;
-use rondo_project::notebook::language::Language;
 use crate::{fenced, percent};
+use rondo_project::notebook::language::Language;
 
 /// A notebook in memory.
 #[derive(Debug, Clone, PartialEq)]

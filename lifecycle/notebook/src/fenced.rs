@@ -70,9 +70,7 @@ fn front_matter<'a, 'b>(lines: &'b [&'a str]) -> (&'b [&'a str], &'b [&'a str]) 
     }
     let inside = lines.get(1..).unwrap_or_default();
     match inside.iter().position(rule) {
-        Some(end) => {
-            (inside.get(..end).unwrap_or_default(), inside.get(end + 1..).unwrap_or_default())
-        }
+        Some(end) => (inside.get(..end).unwrap_or_default(), inside.get(end + 1..).unwrap_or_default()),
         None => (&[], lines),
     }
 }
@@ -111,7 +109,9 @@ impl<'a> Fence<'a> {
 
     fn is_closed_by(&self, line: &str) -> bool {
         let line = line.trim();
-        line.len() >= self.mark.len() && line.starts_with(self.mark) && line.trim_matches(['`', '~']).is_empty()
+        line.len() >= self.mark.len()
+            && line.starts_with(self.mark)
+            && line.trim_matches(['`', '~']).is_empty()
     }
 
     /// The language of a block that is to run.

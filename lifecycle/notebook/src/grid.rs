@@ -98,7 +98,8 @@ pub fn varied(runs: &[BTreeMap<String, Value>]) -> Vec<String> {
     names.sort();
     names.dedup();
     let first = runs.first();
-    let differs = |name: &&&String| runs.iter().any(|run| run.get(**name) != first.and_then(|run| run.get(**name)));
+    let differs =
+        |name: &&&String| runs.iter().any(|run| run.get(**name) != first.and_then(|run| run.get(**name)));
     names.iter().filter(differs).map(|name| (*name).clone()).collect()
 }
 
@@ -150,7 +151,10 @@ mod tests {
     fn every_combination_is_a_run_with_a_name() {
         let runs = read(&json!({"a": [1, 2], "b": ["x/y", "z"], "c": 3})).unwrap();
         assert_eq!(runs.len(), 4);
-        assert_eq!(runs[1], BTreeMap::from([("a".into(), json!(1)), ("b".into(), json!("z")), ("c".into(), json!(3))]));
+        assert_eq!(
+            runs[1],
+            BTreeMap::from([("a".into(), json!(1)), ("b".into(), json!("z")), ("c".into(), json!(3))])
+        );
         assert_eq!(varied(&runs), ["a", "b"]);
         assert_eq!(names("train", &runs)[0], "train-a=1-b=x_y");
         let same = read(&json!([{"p": "x/y"}, {"p": "x y"}])).unwrap();

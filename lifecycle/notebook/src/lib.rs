@@ -30,6 +30,8 @@ pub mod grid;
 
 pub mod cache;
 
+pub mod diff;
+
 pub mod html;
 
 pub mod builtin;

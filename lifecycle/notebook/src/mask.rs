@@ -81,7 +81,9 @@ fn forms(text: &str) -> Vec<String> {
     let percent: String = text
         .bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect();
@@ -96,7 +98,8 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().chain(&[0, 0]).take(3).fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
+        let word =
+            chunk.iter().chain(&[0, 0]).take(3).fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
         for place in 0..=chunk.len() {
             let index = (word >> (18 - 6 * place)) & 63;
             // The index has six bits, the table 64 letters.
@@ -119,12 +122,9 @@ mod tests {
     #[test]
     fn a_secret_is_found_in_its_wrappings() {
         let mask = mask("p\"ss/wörd");
-        for text in [
-            "it is p\"ss/wörd.",
-            "it is p\\\"ss/wörd.",
-            "it is p%22ss%2Fw%C3%B6rd.",
-            "it is cCJzcy93w7ZyZA.",
-        ] {
+        for text in
+            ["it is p\"ss/wörd.", "it is p\\\"ss/wörd.", "it is p%22ss%2Fw%C3%B6rd.", "it is cCJzcy93w7ZyZA."]
+        {
             assert_eq!(mask.text(text), "it is [secret key].");
         }
         assert!(matches!(mask.text("nothing here"), Cow::Borrowed(_)));

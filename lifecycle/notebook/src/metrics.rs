@@ -10,8 +10,9 @@ use rondo_project::notebook::language::Language;
 use rondo_project::notebook::literal;
 use serde_json::Value;
 
-use crate::document::{Cell, joined};
+use crate::document::{Cell, Notebook, joined};
 use crate::outputs::plain;
+use crate::parameters;
 
 /// Cells with one of these tags give values.
 pub const TAGS: [&str; 2] = ["metrics", "outputs"];
@@ -30,6 +31,19 @@ pub fn scrap(content: &Value) -> Option<(String, Value)> {
     let data = content.get("data")?.as_object()?;
     let (_, scrap) = data.iter().find(|(media, _)| media.starts_with(SCRAP) && media.ends_with("+json"))?;
     Some((scrap.get("name")?.as_str()?.to_owned(), scrap.get("data")?.clone()))
+}
+
+/// What all cells of an executed notebook give.
+pub fn of(notebook: &Notebook) -> BTreeMap<String, Value> {
+    let language = parameters::language(notebook);
+    let mut values = BTreeMap::new();
+    for cell in &notebook.cells {
+        values.extend(cell.outputs().iter().filter_map(scrap));
+        if is_tagged(cell) {
+            values.extend(shown(cell, language));
+        }
+    }
+    values
 }
 
 /// The values that a tagged cell shows.
@@ -147,7 +161,10 @@ mod tests {
 
     #[test]
     fn maps_names_and_printed_lines_give_values() {
-        assert_eq!(of("m", vec![result("{'auc': 0.7, 'n': 3}")], Language::Python), json!({"auc": 0.7, "n": 3}));
+        assert_eq!(
+            of("m", vec![result("{'auc': 0.7, 'n': 3}")], Language::Python),
+            json!({"auc": 0.7, "n": 3})
+        );
         assert_eq!(of("x = 1\nauc # area", vec![result("0.7")], Language::Python), json!({"auc": 0.7}));
         assert_eq!(of("auc", vec![result("np.float64(0.7)")], Language::Python), json!({"auc": 0.7}));
         assert_eq!(of("auc", vec![result("[1] 0.7")], Language::R), json!({"auc": 0.7}));
@@ -157,7 +174,8 @@ mod tests {
             of("echo", vec![printed], Language::Bash),
             json!({"auc": 0.7, "log loss": 0.2, "n": 3, "note": "x"})
         );
-        let both = json!({"output_type": "display_data", "data": {"application/json": {"a": 1}, "text/plain": "x"}});
+        let both =
+            json!({"output_type": "display_data", "data": {"application/json": {"a": 1}, "text/plain": "x"}});
         assert_eq!(of("display", vec![both], Language::Python), json!({"a": 1}));
     }
 

@@ -95,12 +95,7 @@ pub fn inspect(notebook: &Notebook) -> Vec<Parameter> {
 ///
 /// # Errors
 /// [`Error::Parameters`] with every fault; also where the notebook's language is not known here.
-pub fn inject(
-    notebook: &mut Notebook,
-    path: &Path,
-    given: &Given,
-    allow_unknown: bool,
-) -> Result<(), Error> {
+pub fn inject(notebook: &mut Notebook, path: &Path, given: &Given, allow_unknown: bool) -> Result<(), Error> {
     notebook.cells.retain(|cell| !cell.has_tag(INJECTED));
     let shown = given.shown();
     if shown.is_empty() {

@@ -104,7 +104,9 @@ impl Flags {
                 return Err(many());
             }
             let both = |run: &BTreeMap<String, Value>| {
-                runs.iter().map(|axes| run.clone().into_iter().chain(axes.clone()).collect()).collect::<Vec<_>>()
+                runs.iter()
+                    .map(|axes| run.clone().into_iter().chain(axes.clone()).collect())
+                    .collect::<Vec<_>>()
             };
             runs = read.iter().flat_map(both).collect();
         }
@@ -144,7 +146,10 @@ impl Flags {
         for text in &self.base64 {
             let bytes = BASE64_STANDARD.decode(text.trim()).ok();
             let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else {
-                return Err(Failure::new(Code::Usage, "read the parameters of `-b`: they are no base64 of a text"));
+                return Err(Failure::new(
+                    Code::Usage,
+                    "read the parameters of `-b`: they are no base64 of a text",
+                ));
             };
             values.extend(map(&text, "of `-b`")?);
         }
@@ -211,7 +216,8 @@ fn entries(value: Value, place: &str) -> Outcome<BTreeMap<String, Value>> {
         Value::Object(map) => Ok(map.into_iter().collect()),
         Value::Null => Ok(BTreeMap::new()),
         other => {
-            let message = format!("read the parameters {place}: expected a map of names to values, got `{other}`");
+            let message =
+                format!("read the parameters {place}: expected a map of names to values, got `{other}`");
             Err(Failure::new(Code::ValueInvalid, message))
         }
     }

@@ -114,7 +114,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         let message = "write both the notebook and JSON to standard output";
         return Err(Failure::hinted(Code::Usage, message, "name a file for the executed notebook"));
     }
-    let scratch = tempfile::tempdir().map_err(|error| Failure::new(Code::Io, format!("make a folder: {error}")))?;
+    let scratch =
+        tempfile::tempdir().map_err(|error| Failure::new(Code::Io, format!("make a folder: {error}")))?;
     let output = if streamed { scratch.path().join("out.ipynb") } else { session.path(&args.output) };
     let progress: Arc<dyn Progress> = Arc::new(Stream::to(session.printer(), false));
     let mut request = request(&args, &source, output, progress, session)?;
@@ -264,7 +265,12 @@ pub(super) struct Keep(Option<(Cache, Environment, Vec<PathBuf>)>);
 ///
 /// # Errors
 /// When an input is not there, or the environment does not say what it is.
-pub(super) fn keep(args: &Args, source: &Source, request: &ExecuteRequest, session: &Session) -> Outcome<Keep> {
+pub(super) fn keep(
+    args: &Args,
+    source: &Source,
+    request: &ExecuteRequest,
+    session: &Session,
+) -> Outcome<Keep> {
     if !args.cache {
         return Ok(Keep(None));
     }
@@ -316,7 +322,10 @@ pub(super) async fn fork_server(
     };
     let language = parameters::language(&source.notebook).map(|language| language.name());
     if language != Some("python") {
-        note(&format!("they exist for Python, and this notebook is in {}", language.unwrap_or("another language")));
+        note(&format!(
+            "they exist for Python, and this notebook is in {}",
+            language.unwrap_or("another language")
+        ));
         return None;
     }
     let Some(python) = request.kernel.python.as_deref() else {

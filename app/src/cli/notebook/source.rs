@@ -37,7 +37,11 @@ pub async fn read(input: &Path, language: Option<&str>, session: &Session) -> Ou
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut bytes);
         read.map_err(|error| Failure::new(Code::Io, format!("read standard input: {error}")))?;
-        return Ok(Source { notebook: of_stream(&bytes, language)?, path: "stdin.ipynb".into(), is_file: false });
+        return Ok(Source {
+            notebook: of_stream(&bytes, language)?,
+            path: "stdin.ipynb".into(),
+            is_file: false,
+        });
     }
     if text.starts_with("https://") || text.starts_with("http://") {
         let url = raw(&text);
@@ -73,7 +77,8 @@ fn raw(url: &str) -> String {
 }
 
 async fn fetch(url: &str) -> Outcome<Vec<u8>> {
-    let failed = |reason: String| Failure::new(Code::SourceNotFound, format!("fetch notebook `{url}`: {reason}"));
+    let failed =
+        |reason: String| Failure::new(Code::SourceNotFound, format!("fetch notebook `{url}`: {reason}"));
     // Installed already where data were fetched before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build();

@@ -39,10 +39,8 @@ pub async fn run(args: &Args, source: &Source, session: &Session) -> Outcome {
     let varied = grid::varied(&values);
     let progress: Arc<dyn Progress> = Arc::new(Stream::to(session.printer(), true));
     let first = request(args, source, session.path(&args.output), progress, session)?;
-    let (keep, fork) = (
-        keep(args, source, &first, session)?,
-        Box::pin(fork_server(args, source, &first, session)).await,
-    );
+    let (keep, fork) =
+        (keep(args, source, &first, session)?, Box::pin(fork_server(args, source, &first, session)).await);
     let jobs = args.jobs.map_or_else(cores, std::num::NonZeroUsize::get);
     let runs = all.into_iter().zip(values).zip(names).map(|((given, values), name)| {
         let output = args.output.join(format!("{name}.ipynb"));
@@ -69,7 +67,8 @@ pub async fn run(args: &Args, source: &Source, session: &Session) -> Outcome {
                 progress.report(Event::Ended { subject, ok: ran.is_ok(), message });
                 ran
             });
-            let result = ran.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
+            let result =
+                ran.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
             (index, Row { values, output, result })
         })
         .buffer_unordered(jobs)
@@ -128,7 +127,8 @@ fn finish(args: &Args, rows: &[Row], varied: &[String], seconds: f64, session: &
         session.printer().result(&value, &text);
         return Ok(());
     };
-    let interrupted = |row: &&&Row| matches!(&row.result, Err(failure) if failure.code() == Code::Interrupted);
+    let interrupted =
+        |row: &&&Row| matches!(&row.result, Err(failure) if failure.code() == Code::Interrupted);
     let code = match (&first.result, failed.iter().find(interrupted)) {
         (_, Some(_)) => Code::Interrupted,
         (Err(failure), None) => failure.code(),

@@ -63,10 +63,7 @@ impl Kind {
             | (Self::Text, Value::String(_))
             | (Self::List, Value::Array(_))
             | (Self::Map, Value::Object(_)) => true,
-            (
-                Self::Integer | Self::Number | Self::Boolean | Self::Text | Self::List | Self::Map,
-                _,
-            ) => false,
+            (Self::Integer | Self::Number | Self::Boolean | Self::Text | Self::List | Self::Map, _) => false,
         }
     }
 }
@@ -356,7 +353,9 @@ home = os.getcwd()
 
     #[test]
     fn secrets_are_declared_by_comment_or_type() {
-        let found = python("a = ''  # secret: the key\nb: SecretStr = ''\nc = ''  # secretary\nd = 1 # type: str secret\n");
+        let found = python(
+            "a = ''  # secret: the key\nb: SecretStr = ''\nc = ''  # secretary\nd = 1 # type: str secret\n",
+        );
         assert_eq!(found.iter().map(|p| p.secret).collect::<Vec<_>>(), [true, true, false, true]);
     }
 }

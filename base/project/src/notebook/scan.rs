@@ -261,7 +261,10 @@ a, b = 1, 2
         let found = assignments("int n = 3; // many", Language::CSharp);
         assert_eq!(found[0].annotation.as_deref(), Some("int"));
         let found = assignments("val n: Int = 3 // many", Language::Scala);
-        assert_eq!((found[0].annotation.as_deref(), found[0].comment.as_deref()), (Some("Int"), Some("many")));
+        assert_eq!(
+            (found[0].annotation.as_deref(), found[0].comment.as_deref()),
+            (Some("Int"), Some("many"))
+        );
     }
 
     proptest! {

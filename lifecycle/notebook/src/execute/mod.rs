@@ -266,7 +266,8 @@ fn prepare(mut request: ExecuteRequest) -> Result<(ExecuteRequest, Notebook, Ker
         cell.set_execution_count(None);
         cell.metadata_mut().remove("papermill");
         if request.report_mode {
-            document::object_in(cell.metadata_mut(), "jupyter").insert("source_hidden".to_owned(), true.into());
+            document::object_in(cell.metadata_mut(), "jupyter")
+                .insert("source_hidden".to_owned(), true.into());
         }
     }
     notebook.complete_ids();

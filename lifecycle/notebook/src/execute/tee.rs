@@ -57,7 +57,8 @@ impl Tee {
     pub fn finish(&mut self, mask: &Mask) -> Result<(), Error> {
         for sink in [&mut self.out, &mut self.err].into_iter().flatten() {
             let rest = std::mem::take(&mut sink.rest);
-            let written = sink.file.write_all(mask.text(&rest).as_bytes()).and_then(|()| sink.file.sync_data());
+            let written =
+                sink.file.write_all(mask.text(&rest).as_bytes()).and_then(|()| sink.file.sync_data());
             written.map_err(|error| Error::io("write", &sink.path, error))?;
         }
         Ok(())

@@ -11,8 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use crate::kernel::folder::PrivateFolder;
+use serde_json::json;
 
 /// The longest path of a Unix socket that all systems take, in bytes.
 const LONGEST: usize = 100;

@@ -124,6 +124,10 @@ mod tests {
         let mut kernel = Command::new("/bin/sh");
         kernel.args(["-c", "sleep 600; :"]).arg(&left).process_group(0).stdout(Stdio::null());
         let mut kernel = kernel.spawn().unwrap();
+        // For a moment after its start a process has no command line.
+        while fs::read(format!("/proc/{}/cmdline", kernel.id())).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
         fs::write(left.join("pid"), kernel.id().to_string()).unwrap();
         let lock = File::open(held.join("lock")).unwrap();
         lock.lock().unwrap();

@@ -102,8 +102,13 @@ impl ForkServer {
             }
             Err(_) => return Err(NoFork("the imports took too long".to_owned())),
         };
-        let busy: Vec<&str> =
-            answer.get("busy").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let busy: Vec<&str> = answer
+            .get("busy")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         if !busy.is_empty() {
             let busy = busy.join(", ");
             return Err(NoFork(format!("what the notebook imports starts threads or a device ({busy})")));

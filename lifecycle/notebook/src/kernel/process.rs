@@ -163,8 +163,7 @@ impl Process {
         let group = Arc::new(Group { pid, alive: Mutex::new(true) });
         let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
         let keep = || Keep { tail: tail.clone(), loud: loud.clone(), lines: lines.clone() };
-        let readers =
-            vec![tokio::spawn(read_lines(out, keep())), tokio::spawn(read_lines(err, keep()))];
+        let readers = vec![tokio::spawn(read_lines(out, keep())), tokio::spawn(read_lines(err, keep()))];
         let (watched, mut ended) = (group.clone(), end.clone());
         // Not waited for like the others: it ends with the process.
         tokio::spawn(async move {

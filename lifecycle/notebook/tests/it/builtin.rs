@@ -102,7 +102,10 @@ async fn a_notebook_in_another_language_runs_on_its_own_kernel() {
         .unwrap();
     let request = ExecuteRequest {
         input: script,
-        given: Given { values: BTreeMap::from([("name".to_owned(), json!("it's $HOME; exit 1"))]), ..Given::default() },
+        given: Given {
+            values: BTreeMap::from([("name".to_owned(), json!("it's $HOME; exit 1"))]),
+            ..Given::default()
+        },
         env: BTreeMap::from([("FROM".to_owned(), "rondo".to_owned())]),
         ..work.request(&[])
     };

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rondo_notebook::parameters::Given;
 use rondo_notebook::document::Cell;
 use rondo_notebook::execute::{ExecuteRequest, execute};
 use rondo_notebook::html;
+use rondo_notebook::parameters::Given;
 use rondo_notebook::parameters::INJECTED;
 use serde_json::{Value, json};
 

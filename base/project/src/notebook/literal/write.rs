@@ -24,7 +24,11 @@ fn each(values: &[Value], write: fn(&Value) -> String) -> String {
 }
 
 /// The entries of a map, each as `pair` writes it.
-fn pairs(map: &serde_json::Map<String, Value>, between: &str, pair: impl Fn(&str, &Value) -> String) -> String {
+fn pairs(
+    map: &serde_json::Map<String, Value>,
+    between: &str,
+    pair: impl Fn(&str, &Value) -> String,
+) -> String {
     map.iter().map(|(key, value)| pair(key, value)).collect::<Vec<_>>().join(between)
 }
 
@@ -191,7 +195,8 @@ fn power_shell(value: &Value) -> String {
         Value::String(text) => power_shell_text(text),
         Value::Array(values) => format!("@({})", each(values, power_shell)),
         Value::Object(map) => {
-            let pair = |key: &str, value: &Value| format!("{} = {}", power_shell_text(key), power_shell(value));
+            let pair =
+                |key: &str, value: &Value| format!("{} = {}", power_shell_text(key), power_shell(value));
             format!("@{{ {} }}", pairs(map, "; ", pair))
         }
     }
@@ -266,10 +271,7 @@ mod tests {
             (Language::R, r#"list("a" = list(1, 2.5, TRUE, NULL, "x\"y\n$z"))"#),
             (Language::Julia, r#"Dict("a" => [1, 2.5, true, nothing, "x\"y\n\$z"])"#),
             (Language::Scala, r#"Map("a" -> Seq(1, 2.5, true, None, "x\"y\n$z"))"#),
-            (
-                Language::Matlab,
-                r#"containers.Map({'a'}, {{1, 2.5, true, NaN, "x""y" + char(10) + "$z"}})"#,
-            ),
+            (Language::Matlab, r#"containers.Map({'a'}, {{1, 2.5, true, NaN, "x""y" + char(10) + "$z"}})"#),
             (
                 Language::CSharp,
                 r#"new Dictionary<string, object> { { "a", new object[] { 1, 2.5, true, null, "x\"y\n$z" } } }"#,
