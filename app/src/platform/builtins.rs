@@ -19,6 +19,17 @@ fn papermill() -> Package {
             Field::optional("cell_timeout", FieldKind::Span, "how long a cell may take"),
             Field::optional("timeout", FieldKind::Span, "how long the whole notebook may take"),
             Field::optional("start_timeout", FieldKind::Span, "how long the kernel may take to start"),
+            Field::optional(
+                "secrets",
+                FieldKind::Any,
+                "parameters by the environment variables that hold them",
+            ),
+            Field::optional(
+                "memory",
+                FieldKind::Any,
+                "the most memory that the kernel may take, such as `2GB`",
+            ),
+            Field::optional("report_mode", FieldKind::Bool, "whether the copy hides its code"),
             Field::optional("output", FieldKind::Text, "the output that the executed notebook is written to"),
         ],
     }

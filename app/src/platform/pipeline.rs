@@ -79,7 +79,10 @@ impl Platform {
 
     fn runner(&self, tracking: Arc<dyn TrackingAccess>) -> Runner {
         let builtins: Vec<Arc<dyn Builtin>> = vec![
-            Arc::new(Papermill { data_dirs: self.config().kernel_folders() }),
+            Arc::new(Papermill {
+                variables: self.config().environment.clone(),
+                data_dirs: self.config().kernel_folders(),
+            }),
             Arc::new(EvaluatePackage::new(self.scorer())),
         ];
         Runner {

@@ -1,11 +1,21 @@
-//! The parameters of a notebook, as far as they can be told without running it.
+//! The parameters of a notebook, as far as they can be told without running it: the one place that knows.
 //!
 //! A notebook declares its parameters by plain assignments in the cells tagged `parameters` (papermill's
-//! convention): `max_depth = 6  # depth of a tree`. This is a scanner of such lines for Python and R, not
-//! a parser of either language; what it cannot read it takes for a value of any kind. Reading, running and
-//! writing notebooks is not its business.
+//! convention): `max_depth = 6  # depth of a tree`. [`scan`] finds the assignments, [`literal`] reads and
+//! writes values in each [`language`], and [`parameters`] says which values fit. Running and writing
+//! notebooks is not its business; that stage stands on these same modules.
+
+pub mod language;
+
+pub mod literal;
+pub mod scan;
+
+pub mod parameters;
 
 use serde_json::Value;
+
+use language::Language;
+pub use parameters::{Kind, Parameter};
 
 /// What a notebook declares.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,73 +28,6 @@ pub struct Declared {
     pub parameters: Vec<Parameter>,
 }
 
-/// One declared parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
-    /// Its name.
-    pub name: String,
-    /// What kind of value its annotation, or else its default, shows.
-    pub kind: Kind,
-    /// The default as it is written.
-    pub default: String,
-    /// The comment behind it.
-    pub help: Option<String>,
-}
-
-/// What kind of value a parameter takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A whole number.
-    Int,
-    /// A number.
-    Float,
-    /// True or false.
-    Bool,
-    /// Text.
-    Text,
-    /// A list.
-    List,
-    /// A mapping.
-    Map,
-    /// Cannot be told.
-    Any,
-}
-
-impl Kind {
-    /// Its name, for messages.
-    pub const fn noun(self) -> &'static str {
-        match self {
-            Self::Int => "a whole number",
-            Self::Float => "a number",
-            Self::Bool => "`true` or `false`",
-            Self::Text => "text",
-            Self::List => "a list",
-            Self::Map => "a mapping",
-            Self::Any => "anything",
-        }
-    }
-
-    /// Whether a value is of this kind; nothing (`null`) fits every kind.
-    pub fn takes(self, value: &Value) -> bool {
-        match (self, value) {
-            (Self::Any, _) | (_, Value::Null) => true,
-            (Self::Int, Value::Number(number)) => !number.is_f64(),
-            (Self::Float, Value::Number(_))
-            | (Self::Bool, Value::Bool(_))
-            | (Self::Text, Value::String(_))
-            | (Self::List, Value::Array(_))
-            | (Self::Map, Value::Object(_)) => true,
-            (Self::Int | Self::Float | Self::Bool | Self::Text | Self::List | Self::Map, _) => false,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Language {
-    Python,
-    R,
-}
-
 /// Reads the text of an `.ipynb` file.
 ///
 /// # Errors
@@ -92,33 +35,33 @@ enum Language {
 pub fn declared(text: &str) -> Result<Declared, String> {
     let notebook: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
     let cells = notebook.get("cells").and_then(Value::as_array).ok_or("it has no `cells`")?;
-    let language = language(&notebook);
+    let language = language_of(notebook.get("metadata").unwrap_or(&Value::Null));
     let mut declared = Declared { tagged: false, known_language: language.is_some(), parameters: Vec::new() };
-    for cell in cells.iter().filter(|cell| is_parameters(cell)) {
+    for (index, cell) in cells.iter().enumerate().filter(|(_, cell)| is_parameters(cell)) {
         declared.tagged = true;
-        if let Some(language) = language {
-            for parameter in assignments(&source(cell), language) {
-                match declared.parameters.iter_mut().find(|known| known.name == parameter.name) {
-                    Some(known) => *known = parameter,
-                    None => declared.parameters.push(parameter),
-                }
+        let found = language.map(|language| parameters::of_source(&source(cell), index, language));
+        for parameter in found.unwrap_or_default() {
+            match declared.parameters.iter_mut().find(|known| known.name == parameter.name) {
+                Some(known) => *known = parameter,
+                None => declared.parameters.push(parameter),
             }
         }
     }
     Ok(declared)
 }
 
-fn language(notebook: &Value) -> Option<Language> {
-    let metadata = |pointer| notebook.pointer(pointer).and_then(Value::as_str);
-    let name = metadata("/metadata/language_info/name")
-        .or_else(|| metadata("/metadata/kernelspec/language"))
-        .or_else(|| metadata("/metadata/kernelspec/name"))
-        .unwrap_or("python")
-        .to_lowercase();
-    match name.as_str() {
-        "r" | "ir" => Some(Language::R),
-        name if name.starts_with("python") || name.starts_with("ipython") => Some(Language::Python),
-        _ => None,
+/// The language that a notebook's parameters are written in, by its metadata; none where it is not known
+/// here. A notebook that names neither language nor kernel is Python, as everywhere.
+pub fn language_of(metadata: &Value) -> Option<Language> {
+    let text = |pointer| metadata.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let kernel = text("/kernelspec/name");
+    // A kernel that is known goes before the language: those of sparkmagic name another one.
+    if let Some(language) = kernel.filter(|name| name.ends_with("kernel")).and_then(Language::of_kernel) {
+        return Some(language);
+    }
+    match text("/kernelspec/language").or_else(|| text("/language_info/name")) {
+        Some(name) => Language::named(name),
+        None => kernel.map_or(Some(Language::Python), Language::of_kernel),
     }
 }
 
@@ -127,7 +70,7 @@ fn is_parameters(cell: &Value) -> bool {
         && cell
             .pointer("/metadata/tags")
             .and_then(Value::as_array)
-            .is_some_and(|tags| tags.iter().any(|tag| tag == "parameters"))
+            .is_some_and(|tags| tags.iter().any(|tag| tag == parameters::PARAMETERS))
 }
 
 fn source(cell: &Value) -> String {
@@ -135,159 +78,6 @@ fn source(cell: &Value) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(lines)) => lines.iter().filter_map(Value::as_str).collect(),
         _ => String::new(),
-    }
-}
-
-/// A statement's code and the comment at its end.
-#[derive(Default)]
-struct Statement {
-    code: String,
-    comment: String,
-}
-
-/// Splits a source into statements: brackets and triple quotes may run over lines.
-fn statements(source: &str) -> Vec<Statement> {
-    let mut done = Vec::new();
-    let mut now = Statement::default();
-    let mut depth = 0_usize;
-    let mut rest = source;
-    while let Some(c) = rest.chars().next() {
-        let taken = match c {
-            '"' | '\'' => quoted(rest, c),
-            '#' => {
-                let end = rest.find('\n').unwrap_or(rest.len());
-                let (comment, after) = rest.split_at(end); // `find` gives a character boundary
-                now.comment = comment.trim_start_matches('#').trim().to_owned();
-                rest = after;
-                continue;
-            }
-            '\n' if depth == 0 => {
-                done.push(std::mem::take(&mut now));
-                1
-            }
-            '(' | '[' | '{' => {
-                depth += 1;
-                1
-            }
-            ')' | ']' | '}' => {
-                depth = depth.saturating_sub(1);
-                1
-            }
-            c => c.len_utf8(),
-        };
-        let (text, after) = rest.split_at(taken);
-        if text != "\n" {
-            now.code.push_str(text);
-        }
-        rest = after;
-    }
-    done.push(now);
-    done
-}
-
-/// How many bytes a quoted text takes, from its opening quote; all of the rest where it is not closed.
-fn quoted(rest: &str, quote: char) -> usize {
-    let triple: String = std::iter::repeat_n(quote, 3).collect();
-    let close = if rest.starts_with(&triple) { triple } else { quote.to_string() };
-    let mut escaped = false;
-    for (at, c) in rest.char_indices().skip_while(|(at, _)| *at < close.len()) {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' {
-            escaped = true;
-        } else if rest.get(at..).is_some_and(|rest| rest.starts_with(&close)) {
-            return at + close.len();
-        } else if c == '\n' && close.len() == 1 {
-            return at;
-        }
-    }
-    rest.len()
-}
-
-fn assignments(source: &str, language: Language) -> Vec<Parameter> {
-    statements(source).iter().filter_map(|statement| assignment(statement, language)).collect()
-}
-
-fn assignment(statement: &Statement, language: Language) -> Option<Parameter> {
-    let code = statement.code.trim_end().trim_end_matches(';');
-    let end =
-        code.find(|c: char| !(c.is_alphanumeric() || c == '_' || (c == '.' && language == Language::R)));
-    let (name, rest) = code.split_at(end?);
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let rest = rest.trim_start();
-    let (annotation, rest) = match rest.strip_prefix(':') {
-        Some(after) if language == Language::Python => {
-            let (annotation, value) = after.split_once('=')?;
-            (Some(annotation.trim().to_owned()), value)
-        }
-        Some(_) => return None,
-        None => (
-            None,
-            rest.strip_prefix('=').or_else(|| rest.strip_prefix("<-").filter(|_| language == Language::R))?,
-        ),
-    };
-    if rest.starts_with('=') {
-        return None; // a comparison
-    }
-    let default = rest.trim().to_owned();
-    // papermill's older way: `x = 1  # type: int`
-    let (commented, help) = match statement.comment.strip_prefix("type:") {
-        Some(rest) => {
-            let (kind, help) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
-            (Some(kind.to_owned()), help.trim().trim_start_matches('#').trim())
-        }
-        None => (None, statement.comment.as_str()),
-    };
-    let kind =
-        annotation.or(commented).map_or_else(|| shown_kind(&default, language), |text| declared_kind(&text));
-    Some(Parameter {
-        name: name.to_owned(),
-        kind,
-        default,
-        help: (!help.is_empty()).then(|| help.to_owned()),
-    })
-}
-
-/// The kind that a default shows.
-fn shown_kind(default: &str, language: Language) -> Kind {
-    let number = |text: &str| text.replace('_', "");
-    let unsigned = default.strip_prefix(['-', '+']).unwrap_or(default);
-    match default {
-        "True" | "False" if language == Language::Python => Kind::Bool,
-        "TRUE" | "FALSE" | "T" | "F" if language == Language::R => Kind::Bool,
-        _ if default.starts_with(['"', '\''])
-            && quoted(default, default.chars().next().unwrap_or('"')) == default.len() =>
-        {
-            Kind::Text
-        }
-        _ if language == Language::Python && default.starts_with('[') && default.ends_with(']') => Kind::List,
-        _ if language == Language::Python && default.starts_with('{') && default.contains(':') => Kind::Map,
-        _ if language == Language::R && default.starts_with("c(") && default.ends_with(')') => Kind::List,
-        _ if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') => Kind::Any,
-        _ if language == Language::R
-            && unsigned.strip_suffix('L').is_some_and(|digits| digits.parse::<u64>().is_ok()) =>
-        {
-            Kind::Int
-        }
-        // A bare number of R is a double.
-        _ if number(unsigned).parse::<u64>().is_ok() && language == Language::Python => Kind::Int,
-        _ if number(unsigned).parse::<f64>().is_ok() => Kind::Float,
-        _ => Kind::Any,
-    }
-}
-
-/// The kind that a Python annotation declares.
-fn declared_kind(annotation: &str) -> Kind {
-    match annotation.split('[').next().unwrap_or("").trim() {
-        "int" => Kind::Int,
-        "float" => Kind::Float,
-        "bool" => Kind::Bool,
-        "str" => Kind::Text,
-        "list" | "List" | "tuple" | "Tuple" | "Sequence" => Kind::List,
-        "dict" | "Dict" | "Mapping" => Kind::Map,
-        _ => Kind::Any,
     }
 }
 
@@ -324,11 +114,11 @@ mod tests {
         assert_eq!(
             kinds("python", source),
             [
-                ("max_depth", Kind::Int),
-                ("rate", Kind::Float),
+                ("max_depth", Kind::Integer),
+                ("rate", Kind::Number),
                 ("name", Kind::Text),
                 ("flags", Kind::List),
-                ("on", Kind::Bool),
+                ("on", Kind::Boolean),
                 ("seed", Kind::Any),
                 ("m", Kind::Map),
                 ("text", Kind::Text),
@@ -350,11 +140,11 @@ mod tests {
                 "n.trees <- 100L # trees\nrate <- 0.1\nk = 3\nw <- c(1, 2)\nok <- TRUE\nf <- function(x) x\n"
             ),
             [
-                ("n.trees", Kind::Int),
-                ("rate", Kind::Float),
-                ("k", Kind::Float),
+                ("n.trees", Kind::Integer),
+                ("rate", Kind::Number),
+                ("k", Kind::Number),
                 ("w", Kind::List),
-                ("ok", Kind::Bool),
+                ("ok", Kind::Boolean),
                 ("f", Kind::Any)
             ]
             .map(|(name, kind)| (name.to_owned(), kind))
@@ -366,7 +156,7 @@ mod tests {
         assert!(declared("x").unwrap_err().starts_with("it is not JSON"));
         assert_eq!(declared("{}").unwrap_err(), "it has no `cells`");
         assert!(!declared(r#"{"cells": []}"#).unwrap().tagged);
-        assert!(!declared(&notebook("scala", "val x = 1")).unwrap().known_language);
+        assert!(!declared(&notebook("haskell", "x = 1")).unwrap().known_language);
     }
 
     proptest! {

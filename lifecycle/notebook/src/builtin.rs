@@ -20,18 +20,30 @@ use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_core::suggest;
 use serde_json::Value;
 
-use crate::document::Notebook;
+use crate::document::{Notebook, write_atomically};
 use crate::error::Error;
 use crate::execute::{ExecuteRequest, execute};
 use crate::kernel::KernelChoice;
-use crate::parameters;
+use crate::parameters::{self, Given};
 
-const KEYS: &[&str] =
-    &["notebook", "parameters", "kernel", "output", "cell_timeout", "timeout", "start_timeout"];
+const KEYS: &[&str] = &[
+    "notebook",
+    "parameters",
+    "secrets",
+    "kernel",
+    "output",
+    "cell_timeout",
+    "timeout",
+    "start_timeout",
+    "memory",
+    "report_mode",
+];
 
 /// The package.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Papermill {
+    /// The user's environment, which steps do not see: where the values of secrets come from.
+    pub variables: BTreeMap<String, String>,
     /// Jupyter data folders in which kernels of other languages are looked up.
     pub data_dirs: Vec<PathBuf>,
 }
@@ -40,6 +52,10 @@ pub struct Papermill {
 struct With {
     notebook: PathBuf,
     parameters: BTreeMap<String, Value>,
+    /// Parameters by the environment variables that hold their values.
+    secrets: BTreeMap<String, String>,
+    memory: Option<u64>,
+    report_mode: bool,
     kernel: Option<String>,
     output: Option<String>,
     cell_timeout: Option<Duration>,
@@ -76,6 +92,34 @@ impl With {
                 BTreeMap::new()
             }
         };
+        let secrets = match with.get("secrets") {
+            Some(Value::Object(map)) if map.values().all(Value::is_string) => {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                map.iter().map(|(name, variable)| (name.clone(), text(variable))).collect()
+            }
+            Some(Value::Null) | None => BTreeMap::new(),
+            Some(other) => {
+                let expected = "a map of parameters to the environment variables that hold their values";
+                faults.push(format!("`secrets` has to be {expected}, got `{other}`"));
+                BTreeMap::new()
+            }
+        };
+        let memory = match with.get("memory").map(memory) {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(fault)) => {
+                faults.push(format!("`memory`: {fault}"));
+                None
+            }
+            None => None,
+        };
+        let report_mode = match with.get("report_mode") {
+            Some(Value::Bool(hides)) => *hides,
+            Some(Value::Null) | None => false,
+            Some(other) => {
+                faults.push(format!("`report_mode` has to be true or false, got `{other}`"));
+                false
+            }
+        };
         let mut limit = |key: &str| match with.get(key).map(duration) {
             Some(Ok(limit)) => limit,
             Some(Err(fault)) => {
@@ -90,6 +134,9 @@ impl With {
             Some(notebook) if faults.is_empty() => Ok(Self {
                 notebook: notebook.into(),
                 parameters,
+                secrets,
+                memory,
+                report_mode,
                 kernel,
                 output,
                 cell_timeout,
@@ -114,6 +161,32 @@ fn duration(value: &Value) -> Result<Option<Duration>, String> {
             let span: Span = text.parse().map_err(|_| refuse())?;
             let millis = u64::try_from(span.millis()).map_err(|_| refuse())?;
             Ok(Some(Duration::from_millis(millis)).filter(|limit| !limit.is_zero()))
+        }
+        _ => Err(refuse()),
+    }
+}
+
+/// Bytes, or an amount such as `2GB`.
+fn memory(value: &Value) -> Result<Option<u64>, String> {
+    const UNITS: [(&str, u64); 6] = [
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("M", 1 << 20),
+        ("G", 1 << 30),
+    ];
+    let refuse = || format!("expected an amount of memory such as `2GB`, got `{value}`");
+    match value {
+        Value::Null => Ok(None),
+        Value::Number(number) => {
+            number.as_u64().filter(|bytes| *bytes >= 1_000_000).map(Some).ok_or_else(refuse)
+        }
+        Value::String(text) => {
+            let parts = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+            let number =
+                parts.and_then(|(number, unit)| number.trim().parse::<u64>().ok()?.checked_mul(unit));
+            number.filter(|bytes| *bytes >= 1_000_000).map(Some).ok_or_else(refuse)
         }
         _ => Err(refuse()),
     }
@@ -158,8 +231,10 @@ impl Builtin for Papermill {
             Err(error) => return vec![error.to_string()],
         };
         let found = parameters::inspect(&notebook);
+        let names = with.secrets.keys().map(|name| (name.clone(), Value::Null)).collect();
         parameters::check(&found, &with.parameters)
             .into_iter()
+            .chain(parameters::check(&found, &names))
             .map(|fault| {
                 let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                 format!("the notebook `{}`: {}{hint}", with.notebook.display(), fault.message)
@@ -179,11 +254,14 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
     let stem =
         input.file_stem().map_or_else(|| "notebook".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let output = call.scratch.join(format!("{stem}.executed.ipynb"));
+    let secrets = secrets(&with, &package.variables)?;
     let kernel =
         KernelChoice { name: with.kernel, python: call.python.clone(), data_dirs: package.data_dirs.clone() };
     let usual = ExecuteRequest::new(input, output.clone(), kernel);
     let executed = Box::pin(execute(ExecuteRequest {
-        parameters: with.parameters,
+        given: Given { values: with.parameters, secrets, ..Given::default() },
+        memory: with.memory,
+        report_mode: with.report_mode,
         cwd: call.root.clone(),
         env: call.environment.clone(),
         cell_timeout: with.cell_timeout,
@@ -200,10 +278,29 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         }
         fs::copy(&output, &copy).map_err(|error| Error::io("write", &copy, error))?;
     }
+    let page = call.scratch.join(format!("{stem}.executed.html"));
+    let html = crate::html::export(&Notebook::read(&output)?, &stem);
+    write_atomically(&page, html.as_bytes())?;
     Ok(BuiltinResult {
         metrics: executed.metrics,
-        artifacts: BTreeMap::from([(format!("notebook/{stem}.ipynb"), output)]),
+        artifacts: BTreeMap::from([
+            (format!("notebook/{stem}.ipynb"), output),
+            (format!("notebook/{stem}.html"), page),
+        ]),
     })
+}
+
+/// The values of the secrets, from the user's environment.
+fn secrets(with: &With, variables: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+    with.secrets
+        .iter()
+        .map(|(name, variable)| match variables.get(variable).filter(|value| !value.is_empty()) {
+            Some(value) => Ok((name.clone(), value.clone())),
+            None => Err(Error::With {
+                message: format!("`secrets`: the environment variable `{variable}` for `{name}` is not set"),
+            }),
+        })
+        .collect()
 }
 
 /// The step's outputs that are to be the executed notebook: the one that `output:` names, and those whose

@@ -1,8 +1,8 @@
 //! A notebook file, read and written so that nothing in it is lost.
 //!
 //! Cells and metadata stay JSON values: keys that this program has never heard of, and the order of all
-//! keys, survive a read and a write. Read are `.ipynb` files of nbformat 4 and scripts in the percent format
-//! ([`crate::percent`]); written is always `.ipynb`, as Jupyter writes it (indent of one space, texts split
+//! keys, survive a read and a write. Read are `.ipynb` files of nbformat 4, scripts in the percent format
+//! ([`crate::percent`]) and documents with fenced code ([`crate::fenced`]); written is always `.ipynb`, as Jupyter writes it (indent of one space, texts split
 //! into lines, a newline at the end). It is not a validator: only what running needs is checked.
 
 use std::fs;
@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::language::Language;
-use crate::percent;
+use crate::mask::Mask;
+use crate::{fenced, percent};
+use rondo_project::notebook::language::Language;
 
 /// A notebook in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +29,8 @@ pub struct Notebook {
 }
 
 impl Notebook {
-    /// Reads a notebook: `.ipynb`, or a script with `# %%` cells (`.py`, `.R`, `.jl`, `.sh`).
+    /// Reads a notebook: `.ipynb`, a script with `# %%` cells (`.py`, `.R`, `.jl`, `.sh`), or a document with
+    /// code between fences (`.qmd`, `.Rmd`, `.md`).
     ///
     /// # Errors
     /// When the file cannot be read or is not a notebook of format 4.
@@ -37,14 +39,24 @@ impl Notebook {
             std::io::ErrorKind::NotFound => Error::invalid(path, "there is no such file"),
             _ => Error::io("read", path, error),
         })?;
+        Self::of_bytes(path, &bytes)
+    }
+
+    /// Reads bytes that came from a path, or from somewhere with such a name.
+    ///
+    /// # Errors
+    /// When they are not a notebook.
+    pub fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let text = || {
+            std::str::from_utf8(bytes)
+                .map_err(|error| Error::invalid(path, format!("it is not UTF-8: {error}")))
+        };
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        match Language::of_extension(extension) {
-            Some(language) => {
-                let text = std::str::from_utf8(&bytes)
-                    .map_err(|error| Error::invalid(path, format!("it is not UTF-8: {error}")))?;
-                Ok(percent::parse(text, language))
-            }
-            None => Self::parse(path, &bytes),
+        match (Language::of_extension(extension), extension) {
+            (Some(language), _) => Ok(percent::parse(text()?, language)),
+            (None, "qmd" | "Rmd" | "rmd") => Ok(fenced::parse(text()?, false)),
+            (None, "md") => Ok(fenced::parse(text()?, true)),
+            (None, _) => Self::parse(path, bytes),
         }
     }
 
@@ -110,6 +122,20 @@ impl Notebook {
         self.metadata()?.get("kernelspec")?.get("name")?.as_str()
     }
 
+    /// Says which kernel the notebook is for.
+    pub fn set_kernel(&mut self, name: Option<&str>, language: Option<&str>) {
+        let spec = object_in(self.metadata_mut(), "kernelspec");
+        if let Some(name) = name {
+            spec.insert("name".to_owned(), name.into());
+            spec.insert("display_name".to_owned(), name.into());
+        }
+        if let Some(language) = language {
+            spec.insert("language".to_owned(), language.into());
+        }
+        // Another kernel's: this one will say its own.
+        self.metadata_mut().remove("language_info");
+    }
+
     /// The programming language, lower case, as the notebook names it.
     pub fn language(&self) -> Option<String> {
         let metadata = self.metadata()?;
@@ -150,9 +176,17 @@ impl Notebook {
 
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_bytes_without(&Mask::default())
+    }
+
+    /// The file's bytes, with secrets taken out of them.
+    pub fn to_bytes_without(&self, secrets: &Mask) -> Vec<u8> {
         let mut root = self.root.clone();
-        let cells = self.cells.iter().map(Cell::to_value).collect();
+        let cells = self.cells.iter().map(|cell| cell.to_value(secrets)).collect();
         root.insert("cells".to_owned(), Value::Array(cells));
+        if let Some(metadata) = root.get_mut("metadata").filter(|_| !secrets.is_empty()) {
+            secrets.value(metadata);
+        }
         let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
         let mut bytes = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
@@ -291,6 +325,11 @@ impl Cell {
         self.tags().contains(&tag)
     }
 
+    /// The metadata.
+    pub fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.0.get("metadata").and_then(Value::as_object)
+    }
+
     /// The metadata, to change.
     pub fn metadata_mut(&mut self) -> &mut Map<String, Value> {
         object_in(&mut self.0, "metadata")
@@ -316,8 +355,15 @@ impl Cell {
         self.0.insert("execution_count".to_owned(), count.map_or(Value::Null, Value::from));
     }
 
-    fn to_value(&self) -> Value {
+    fn to_value(&self, secrets: &Mask) -> Value {
         let mut cell = self.0.clone();
+        if !secrets.is_empty() {
+            // A source that is a list of lines could hide one that goes over several.
+            if let Some(source) = cell.get_mut("source") {
+                *source = lines(&secrets.text(&joined(source)));
+            }
+            cell.values_mut().for_each(|value| secrets.value(value));
+        }
         cell.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         if let Some(Value::Array(outputs)) = cell.get_mut("outputs") {
             outputs.iter_mut().for_each(split_output);

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rondo_core::{Code, Explain};
+use rondo_project::notebook::parameters::ParameterFault;
 
+use crate::kernel::memory::MemoryCause;
 use crate::kernel::process::Exit;
+use crate::mask::Mask;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +71,14 @@ pub enum Error {
         last_words: Option<LastWords>,
     },
     /// The kernel's process ended while a cell ran.
-    #[error("run {at}: the kernel {exit}{}", Peak(*peak_memory))]
+    #[error("run {at}: the kernel {exit}{}{}", Because(*memory), Peak(*peak_memory))]
     KernelDied {
         /// Where.
         at: Box<CellPlace>,
         /// How the process ended.
         exit: Exit,
+        /// Whether it was for its memory, where that is known.
+        memory: Option<MemoryCause>,
         /// The peak of its memory, in bytes.
         peak_memory: Option<u64>,
         /// Its last lines of output.
@@ -206,9 +211,11 @@ impl Explain for Error {
                     None => Vec::new(),
                 }
             }
-            Self::KernelDied { exit, at, .. } => {
+            Self::KernelDied { exit, memory, at, .. } => {
                 let mut hints = Vec::new();
-                if exit.signal == Some(libc::SIGKILL) {
+                if let Some(MemoryCause::Limit(bytes)) = memory {
+                    hints.push(format!("allow it more memory: `--memory {}MB`", bytes / 500_000));
+                } else if exit.signal == Some(libc::SIGKILL) {
                     hints.push(
                         "a process that takes more memory than there is gets killed like this; \
                          read the data in parts or fewer columns of it"
@@ -263,23 +270,6 @@ impl fmt::Display for CellPlace {
     }
 }
 
-/// One parameter that does not fit, and what would.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParameterFault {
-    /// The parameter's name as given.
-    pub name: String,
-    /// What is wrong, as a sentence without its full stop.
-    pub message: String,
-    /// What may have been meant.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for ParameterFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
 struct Listed<'a>(&'a [ParameterFault]);
 
 impl fmt::Display for Listed<'_> {
@@ -311,6 +301,11 @@ impl LastWords {
         Some(Self(words))
     }
 
+    /// The same without secrets.
+    pub fn without(self, mask: &Mask) -> Self {
+        Self(self.0.into_iter().map(|line| mask.text(&line).into_owned()).collect())
+    }
+
     /// The last `count` lines that are not blank, or nothing.
     pub fn of(lines: &[String], count: usize) -> Option<Self> {
         let lines: Vec<String> = lines.iter().filter(|line| !line.trim().is_empty()).cloned().collect();
@@ -327,6 +322,18 @@ impl fmt::Display for LastWords {
 }
 
 impl std::error::Error for LastWords {}
+
+struct Because(Option<MemoryCause>);
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(MemoryCause::Limit(bytes)) => write!(f, ": it took more than its {} MB", bytes / 1_000_000),
+            Some(MemoryCause::System) => f.write_str(": the system had no memory left (OOM killer)"),
+            None => Ok(()),
+        }
+    }
+}
 
 struct Peak(Option<u64>);
 
@@ -364,6 +371,7 @@ mod tests {
         let died = Error::KernelDied {
             at: Box::new(CellPlace { notebook: "train.ipynb".into(), cell: 3, partial: "out.ipynb".into() }),
             exit: Exit { code: None, signal: Some(9) },
+            memory: None,
             peak_memory: Some(3_100_000_000),
             last_words: None,
         };

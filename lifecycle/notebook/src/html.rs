@@ -1,26 +1,24 @@
 //! A notebook as one HTML file that needs nothing else and asks nobody for anything.
 //!
-//! Code, text, tables and pictures are shown; colours of terminals are taken out. HTML that a cell made is
-//! shown in a frame of its own that can neither run scripts nor reach the page or the network, so that a
-//! notebook of somebody else is safe to look at. It is a view for reading, not a replacement for nbconvert:
-//! Markdown has headings, lists, code and paragraphs, and interactive plots show their picture or text.
+//! Parameters, Markdown, marked code, tables, pictures and errors with their colours are shown, light or dark
+//! as the reader's system is. Tables of data frames are written anew ([`table`]); other HTML that a cell made
+//! is shown in a frame of its own that can neither run scripts nor reach the page or the network, so that a
+//! notebook of somebody else is safe to look at. Interactive plots show their picture or text.
+
+mod table;
+mod text;
 
 use std::fmt::Write as _;
 
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
+use rondo_project::notebook::language::Language;
 use serde_json::Value;
 
 use crate::document::{Cell, Notebook, joined};
-use crate::outputs::plain;
+use crate::parameters;
+use text::{code, colored, escaped};
 
-const STYLE: &str = "\
-:root{color-scheme:light dark}\
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
-pre{margin:0;padding:.6rem .8rem;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,monospace}\
-.code{border-left:3px solid #6b8afd;background:#8881;border-radius:4px}\
-.injected{border-left-color:#e0a030}\
-.count{color:#888;font:12px ui-monospace,monospace;margin:1.2rem 0 .2rem}\
-.error{border-left:3px solid #d33}.stderr{background:#d331}\
-img{max-width:100%}iframe{width:100%;border:0;background:#fff;resize:vertical}";
+const STYLE: &str = include_str!("html/page.css");
 
 /// The page. `title` stands in its head.
 pub fn export(notebook: &Notebook, title: &str) -> String {
@@ -29,29 +27,96 @@ pub fn export(notebook: &Notebook, title: &str) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
          style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n",
         escaped(title)
     );
-    for cell in &notebook.cells {
+    head(&mut page, notebook);
+    let language = parameters::language(notebook);
+    for cell in notebook.cells.iter().filter(|cell| !hides(cell, "cell")) {
         match cell.kind() {
-            "markdown" => page.push_str(&markdown(&cell.source())),
-            "code" => code(&mut page, cell),
-            _ => text(&mut page, "raw", &cell.source()),
+            "markdown" if is_banner(cell) => page.push_str(&banner(cell)),
+            "markdown" => {
+                let _ = writeln!(page, "<section class=\"prose\">{}</section>", markdown(&cell.source()));
+            }
+            "code" => code_cell(&mut page, cell, language),
+            _ => pre(&mut page, "raw", &escaped(&cell.source())),
         }
     }
-    page.push_str("</body>\n</html>\n");
+    page.push_str("</main>\n</body>\n</html>\n");
     page
 }
 
-fn code(page: &mut String, cell: &Cell) {
-    let count = cell.execution_count().map_or_else(|| " ".to_owned(), |count| count.to_string());
-    let class = if cell.has_tag(crate::parameters::INJECTED) { "code injected" } else { "code" };
-    // Writing to a text cannot fail.
-    let _ = writeln!(page, "<div class=\"count\">In [{count}]</div>");
-    text(page, class, &cell.source());
-    for value in cell.outputs() {
-        output(page, value);
+/// The parameters of the run and how it went, where the notebook has been run.
+fn head(page: &mut String, notebook: &Notebook) {
+    let Some(record) = notebook.metadata().and_then(|metadata| metadata.get("papermill")) else { return };
+    let mut facts = Vec::new();
+    if let Some(start) = record.get("start_time").and_then(Value::as_str) {
+        facts.push(start.get(..19).unwrap_or(start).replace('T', " "));
     }
+    if let Some(seconds) = record.get("duration").and_then(Value::as_f64) {
+        facts.push(format!("{seconds:.1} s"));
+    }
+    if record.get("exception") == Some(&Value::Bool(true)) {
+        facts.push("failed".to_owned());
+    }
+    let given = record.get("parameters").and_then(Value::as_object);
+    let given: Vec<(&String, &Value)> = given.into_iter().flatten().collect();
+    if facts.is_empty() && given.is_empty() {
+        return;
+    }
+    page.push_str("<header>");
+    if !given.is_empty() {
+        let row = |(name, value): &(&String, &Value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", escaped(name), escaped(&value))
+        };
+        let rows: String = given.iter().map(row).collect();
+        let _ = write!(page, "<table class=\"given\"><caption>Parameters</caption>{rows}</table>");
+    }
+    let _ = writeln!(page, "<p>{}</p></header>", escaped(&facts.join(" · ")));
+}
+
+/// Whether a cell's metadata or tags take a part of it away: `cell`, `input` or `output`.
+fn hides(cell: &Cell, part: &str) -> bool {
+    let tagged =
+        ["remove", "hide"].iter().flat_map(|verb| [format!("{verb}-{part}"), format!("{verb}_{part}")]);
+    let jupyter = cell.metadata().and_then(|metadata| metadata.get("jupyter"));
+    let hidden = |key: &str| jupyter.and_then(|jupyter| jupyter.get(key)) == Some(&Value::Bool(true));
+    tagged.into_iter().any(|tag| cell.has_tag(&tag))
+        || (part == "input" && hidden("source_hidden"))
+        || (part == "output" && hidden("outputs_hidden"))
+}
+
+/// The marks of a failed run hold HTML of ours, which is not read from the file.
+fn is_banner(cell: &Cell) -> bool {
+    cell.has_tag("papermill-error-cell-tag")
+}
+
+fn banner(cell: &Cell) -> String {
+    if cell.source().contains("id=\"papermill-error-cell\"") {
+        "<p class=\"banner\" id=\"failed\">The run stopped at this cell:</p>\n".to_owned()
+    } else {
+        "<p class=\"banner\">This run <a href=\"#failed\">stopped with an error</a>.</p>\n".to_owned()
+    }
+}
+
+fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>) {
+    let count = cell.execution_count().map_or_else(|| " ".to_owned(), |count| count.to_string());
+    page.push_str("<section class=\"cell\">\n");
+    if !hides(cell, "input") && !cell.source().is_empty() {
+        let class = if cell.has_tag(parameters::INJECTED) { "code injected" } else { "code" };
+        let _ = writeln!(page, "<div class=\"count\">In [{count}]</div>");
+        // A cell with a magic of its own is in another language.
+        let language = language.filter(|_| !cell.source().starts_with("%%"));
+        pre(page, class, &code(&cell.source(), language));
+    }
+    if !hides(cell, "output") {
+        for value in cell.outputs() {
+            output(page, value);
+        }
+    }
+    page.push_str("</section>\n");
 }
 
 fn output(page: &mut String, output: &Value) {
@@ -59,17 +124,17 @@ fn output(page: &mut String, output: &Value) {
     match output.get("output_type").and_then(Value::as_str) {
         Some("stream") => {
             let class = if field("name") == "stderr" { "stderr" } else { "stdout" };
-            text(page, class, &plain(&field("text")));
+            pre(page, class, &colored(&field("text")));
         }
         Some("error") => {
             let lines = output.get("traceback").and_then(Value::as_array).into_iter().flatten();
-            let lines: Vec<String> = lines.filter_map(Value::as_str).map(plain).collect();
+            let lines: Vec<&str> = lines.filter_map(Value::as_str).collect();
             let whole = if lines.is_empty() {
                 format!("{}: {}", field("ename"), field("evalue"))
             } else {
                 lines.join("\n")
             };
-            text(page, "error", &whole);
+            pre(page, "error", &colored(&whole));
         }
         Some(_) | None => data(page, output.get("data").unwrap_or(&Value::Null)),
     }
@@ -78,45 +143,42 @@ fn output(page: &mut String, output: &Value) {
 /// The richest of an output's forms that is safe to show.
 fn data(page: &mut String, data: &Value) {
     let field = |media: &str| data.get(media).map(joined).filter(|text| !text.is_empty());
-    for media in ["image/png", "image/jpeg"] {
+    for media in ["image/png", "image/jpeg", "image/gif", "image/webp"] {
         if let Some(picture) = field(media).map(|text| text.split_whitespace().collect::<String>())
             && picture.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '='))
         {
-            let _ = writeln!(page, "<img alt=\"output\" src=\"data:{media};base64,{picture}\">");
+            let alt = field("text/plain").unwrap_or_else(|| "output".to_owned());
+            let alt = escaped(alt.lines().next().unwrap_or_default());
+            let _ = writeln!(page, "<img alt=\"{alt}\" src=\"data:{media};base64,{picture}\">");
             return;
         }
     }
     if let Some(picture) = field("image/svg+xml") {
         let _ = writeln!(page, "<img alt=\"output\" src=\"data:image/svg+xml,{}\">", percent(&picture));
     } else if let Some(html) = field("text/html") {
-        let height = (html.matches("<tr").count() * 26 + 60).clamp(80, 600);
-        let frame = escaped(&format!("<style>body{{font:14px system-ui,sans-serif}}</style>{html}"));
-        let _ =
-            writeln!(page, "<iframe sandbox=\"\" style=\"height:{height}px\" srcdoc=\"{frame}\"></iframe>");
-    } else if let Some(source) = field("text/markdown") {
-        page.push_str(&markdown(&source));
-    } else if let Some(whole) = field("text/plain") {
-        text(page, "stdout", &plain(&whole));
-    }
-}
-
-fn text(page: &mut String, class: &str, text: &str) {
-    let _ = writeln!(page, "<pre class=\"{class}\">{}</pre>", escaped(text));
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
+        match table::simple(&html) {
+            Some(simple) => {
+                let _ = writeln!(page, "<div class=\"html\">{simple}</div>");
+            }
+            None => frame(page, &html),
         }
+    } else if let Some(source) = field("text/markdown") {
+        let _ = writeln!(page, "<div class=\"prose\">{}</div>", markdown(&source));
+    } else if let Some(whole) = field("text/latex").or_else(|| field("text/plain")) {
+        pre(page, "stdout", &colored(&whole));
     }
-    out
+}
+
+fn frame(page: &mut String, html: &str) {
+    let height = (html.matches("<tr").count() * 26 + 60).clamp(80, 600);
+    let style = "<style>:root{color-scheme:light dark}body{font:14px system-ui,sans-serif}</style>";
+    let frame = escaped(&format!("{style}{html}"));
+    let _ = writeln!(page, "<iframe sandbox=\"\" style=\"height:{height}px\" srcdoc=\"{frame}\"></iframe>");
+}
+
+/// `html` is escaped already.
+fn pre(page: &mut String, class: &str, html: &str) {
+    let _ = writeln!(page, "<pre class=\"{class}\">{html}</pre>");
 }
 
 fn percent(text: &str) -> String {
@@ -131,64 +193,43 @@ fn percent(text: &str) -> String {
     out
 }
 
-/// A little Markdown: headings, fenced code, lists and paragraphs. HTML in it is shown as text.
+/// Markdown as it may stand on the page: HTML in it is shown as text, pictures from elsewhere are named, and
+/// links lead to addresses alone.
 fn markdown(source: &str) -> String {
-    let mut out = String::new();
-    let mut paragraph: Vec<&str> = Vec::new();
-    let mut items: Vec<&str> = Vec::new();
-    let mut fence: Option<Vec<&str>> = None;
-    let flush = |out: &mut String, paragraph: &mut Vec<&str>, items: &mut Vec<&str>| {
-        if !paragraph.is_empty() {
-            let _ = writeln!(out, "<p>{}</p>", escaped(&paragraph.join("\n")));
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut lost_link = false;
+    let events = Parser::new_ext(source, options).map(move |event| match event {
+        Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
+        Event::Start(Tag::Image { dest_url, link_type, title, id }) if is_picture(&dest_url) => {
+            Event::Start(Tag::Image { dest_url, link_type, title, id })
         }
-        if !items.is_empty() {
-            let list: String = items.iter().map(|item| format!("<li>{}</li>", escaped(item))).collect();
-            let _ = writeln!(out, "<ul>{list}</ul>");
+        Event::Start(Tag::Image { link_type, title, id, .. }) => {
+            // What is not in the notebook is not on the page; its words are.
+            Event::Start(Tag::Image { dest_url: CowStr::from(""), link_type, title, id })
         }
-        paragraph.clear();
-        items.clear();
-    };
-    for line in source.lines() {
-        if line.trim_start().starts_with("```") {
-            match fence.take() {
-                Some(lines) => text(&mut out, "code", &lines.join("\n")),
-                None => {
-                    flush(&mut out, &mut paragraph, &mut items);
-                    fence = Some(Vec::new());
-                }
-            }
-        } else if let Some(lines) = &mut fence {
-            lines.push(line);
-        } else if let Some((level, heading)) = heading(line) {
-            flush(&mut out, &mut paragraph, &mut items);
-            let _ = writeln!(out, "<h{level}>{}</h{level}>", escaped(heading));
-        } else if let Some(item) =
-            line.trim_start().strip_prefix("- ").or_else(|| line.trim_start().strip_prefix("* "))
-        {
-            if !paragraph.is_empty() {
-                flush(&mut out, &mut paragraph, &mut items);
-            }
-            items.push(item);
-        } else if line.trim().is_empty() {
-            flush(&mut out, &mut paragraph, &mut items);
-        } else {
-            if !items.is_empty() {
-                flush(&mut out, &mut paragraph, &mut items);
-            }
-            paragraph.push(line);
+        Event::Start(Tag::Link { dest_url, .. }) if !is_address(&dest_url) => {
+            lost_link = true;
+            Event::Start(Tag::Emphasis)
         }
-    }
-    if let Some(lines) = fence {
-        text(&mut out, "code", &lines.join("\n"));
-    }
-    flush(&mut out, &mut paragraph, &mut items);
-    out
+        Event::End(TagEnd::Link) if lost_link => {
+            lost_link = false;
+            Event::End(TagEnd::Emphasis)
+        }
+        other => other,
+    });
+    let mut html = String::new();
+    pulldown_cmark::html::push_html(&mut html, events);
+    html
 }
 
-fn heading(line: &str) -> Option<(usize, &str)> {
-    let level = line.chars().take_while(|c| *c == '#').count();
-    let rest = line.get(level..)?;
-    ((1..=6).contains(&level) && rest.starts_with(' ')).then(|| (level, rest.trim()))
+fn is_address(url: &str) -> bool {
+    ["https://", "http://", "mailto:", "#"].iter().any(|start| url.starts_with(start))
+}
+
+fn is_picture(url: &str) -> bool {
+    ["data:image/png;base64,", "data:image/jpeg;base64,", "data:image/gif;base64,"]
+        .iter()
+        .any(|start| url.starts_with(start))
 }
 
 #[cfg(test)]
@@ -218,13 +259,37 @@ mod tests {
         ]);
         assert!(page.contains("<title>a &amp; b</title>"));
         assert!(
-            page.contains("<h1>Title</h1>") && page.contains("<li>two</li>") && page.contains("x &lt; 1")
+            page.contains("<h1>Title</h1>") && page.contains("<li>two</li>") && page.contains("x &lt; 1"),
+            "{page}"
         );
         assert!(!page.contains("<script"));
         assert!(page.contains("sandbox=\"\"") && page.contains("default-src 'none'"));
         assert!(page.contains("src=\"data:image/png;base64,aGk=\""));
         assert!(page.contains("&lt;plain&gt;") && page.contains("%3Csvg"));
-        assert!(page.contains("<pre class=\"error\">red</pre>"));
+        assert!(page.contains("<pre class=\"error\"><span class=\"c1\">red</span></pre>"));
+    }
+
+    #[test]
+    fn links_lead_to_addresses_alone_and_pictures_come_from_the_notebook() {
+        let html = markdown(
+            "[a](javascript:x) [b](https://e.org) ![c](https://e.org/c.png)\n\n|x|y|\n|-|-|\n|1|2|\n",
+        );
+        assert!(!html.contains("javascript") && html.contains("<em>a</em>"), "{html}");
+        assert!(html.contains("href=\"https://e.org\"") && html.contains("alt=\"c\""), "{html}");
+        assert!(!html.contains("c.png") && html.contains("<td>1</td>"), "{html}");
+    }
+
+    #[test]
+    fn hidden_code_is_not_on_the_page_and_parameters_are() {
+        let mut notebook = Notebook::new("python3", "python");
+        let mut cell = Cell::code("secret_sauce()", &[]);
+        cell.metadata_mut().insert("jupyter".to_owned(), json!({"source_hidden": true}));
+        notebook.cells = vec![cell, Cell::code("gone()", &["remove-cell"]), Cell::code("stays()", &[])];
+        let record = json!({"parameters": {"depth": 6}, "duration": 1.25, "exception": true});
+        notebook.metadata_mut().insert("papermill".to_owned(), record);
+        let page = export(&notebook, "n");
+        assert!(!page.contains("secret_sauce") && !page.contains("gone()") && page.contains("stays()"));
+        assert!(page.contains("<th scope=\"row\">depth</th><td>6</td>") && page.contains("1.2 s · failed"));
     }
 
     proptest! {

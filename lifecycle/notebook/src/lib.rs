@@ -6,16 +6,15 @@
 //!
 //! It speaks the Jupyter messaging protocol itself ([`wire`], [`kernel`]), so that neither Jupyter nor
 //! papermill has to be installed: only a kernel. It is not a notebook server, keeps no kernel alive between
-//! runs (hidden state breaks reproduction), and knows nothing of caching, lineage or where files are kept.
+//! runs (hidden state breaks reproduction), and knows nothing of lineage or where files are kept; [`cache`] says only what a run alone depends on.
 
 pub mod document;
+pub mod fenced;
 pub mod percent;
 
-pub mod language;
-pub mod literal;
-pub mod scan;
-
 pub mod parameters;
+
+pub mod mask;
 
 pub mod wire;
 
@@ -23,7 +22,15 @@ pub mod kernel;
 
 pub mod outputs;
 
+pub mod metrics;
+
 pub mod execute;
+
+pub mod grid;
+
+pub mod cache;
+
+pub mod diff;
 
 pub mod html;
 

@@ -6,8 +6,6 @@
 
 use serde_json::{Map, Value, json};
 
-/// The media type under which scrapbook's `glue` leaves values.
-const SCRAP: &str = "application/scrapbook.scrap.json+json";
 /// The longest traceback that is kept, in bytes.
 const LONGEST_TRACEBACK: usize = 256 * 1024;
 
@@ -199,14 +197,6 @@ impl Failure {
     }
 }
 
-/// A named number that a cell left with scrapbook's `glue`.
-pub fn scrap(content: &Value) -> Option<(String, f64)> {
-    let scrap = content.get("data")?.get(SCRAP)?;
-    let name = scrap.get("name")?.as_str()?;
-    let number = scrap.get("data")?.as_f64()?;
-    Some((name.to_owned(), number))
-}
-
 /// The data of an output as nbformat wants them: texts are texts, only JSON types hold other values.
 fn bundle(data: Option<&Value>) -> Value {
     let entries = data.and_then(Value::as_object).into_iter().flatten().map(|(media, value)| {
@@ -364,14 +354,6 @@ mod tests {
         area.update(place, &json!({"data": {"text/plain": ["a\n", "b"]}, "metadata": {"m": 1}}));
         assert_eq!(area.outputs()[0]["data"]["text/plain"], "a\nb");
         area.update(99, &json!({}));
-    }
-
-    #[test]
-    fn scraps_that_are_numbers_are_metrics() {
-        let content =
-            |data: Value| json!({"data": {SCRAP: {"name": "auc", "data": data, "encoder": "json"}}});
-        assert_eq!(scrap(&content(json!(0.7))), Some(("auc".to_owned(), 0.7)));
-        assert_eq!(scrap(&content(json!("text"))), None);
     }
 
     #[test]

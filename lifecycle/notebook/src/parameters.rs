@@ -2,86 +2,77 @@
 //!
 //! A cell tagged `parameters` sets the defaults; a run adds a cell tagged `injected-parameters` after it, as
 //! papermill does, so executed notebooks of both can be read by the same tools. Unlike papermill, an unknown
-//! or ill-typed parameter is an error before anything runs, and there may be several parameters cells: each
-//! gets the values of the names that it sets.
+//! or ill-typed parameter is an error before anything runs, there may be several parameters cells (each gets
+//! the values of the names that it sets), and a secret's value is never written: its cell reads it from a
+//! variable of the kernel's environment. What a source declares is [`rondo_project::notebook`]'s to tell.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
-use rondo_core::suggest;
-use serde::Serialize;
+use rondo_project::notebook::language::Language;
+use rondo_project::notebook::{language_of, literal};
 use serde_json::Value;
 
-use crate::document::{Cell, Notebook, object_in};
-use crate::error::{Error, ParameterFault};
-use crate::language::Language;
-use crate::literal;
-use crate::scan::{self, Assignment};
+pub use rondo_project::notebook::parameters::{
+    Kind, PARAMETERS, Parameter, ParameterFault, check, from_text,
+};
 
-/// The tag of the cells that set defaults.
-pub const PARAMETERS: &str = "parameters";
+use crate::document::{Cell, Notebook, object_in};
+use crate::error::Error;
+
 /// The tag of the cells that a run adds.
 pub const INJECTED: &str = "injected-parameters";
+/// What stands for a secret's value.
+pub const HIDDEN: &str = "[secret]";
 
-/// What values a parameter takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A whole number.
-    Integer,
-    /// Any number.
-    Number,
-    /// True or false.
-    Boolean,
-    /// A text.
-    Text,
-    /// A list.
-    List,
-    /// A map.
-    Map,
-    /// The default does not tell.
-    Any,
+/// What is given to a notebook's parameters.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Given {
+    /// Values by name, which the notebook has to declare.
+    pub values: BTreeMap<String, Value>,
+    /// Values of secrets by name, which it has to declare too.
+    pub secrets: BTreeMap<String, String>,
+    /// Values that are injected whether it declares them or not.
+    pub also: BTreeMap<String, Value>,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Integer => "a whole number",
-            Self::Number => "a number",
-            Self::Boolean => "true or false",
-            Self::Text => "a text",
-            Self::List => "a list",
-            Self::Map => "a map",
-            Self::Any => "any value",
-        })
+impl Given {
+    /// All names with what may be shown of their values.
+    pub fn shown(&self) -> BTreeMap<String, Value> {
+        let secrets = self.secrets.keys().map(|name| (name.clone(), Value::from(HIDDEN)));
+        let open = self.values.iter().chain(&self.also).map(|(name, value)| (name.clone(), value.clone()));
+        open.chain(secrets).collect()
+    }
+
+    /// The variables that the kernel gets for the secrets.
+    pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        self.secrets.iter().map(|(name, value)| (variable(name), value.clone()))
+    }
+
+    /// Moves the values of parameters that are declared secret to the secrets.
+    pub fn part_secrets(&mut self, parameters: &[Parameter]) {
+        let secret = |name: &str| parameters.iter().any(|known| known.secret && known.name == name);
+        let names: Vec<String> = self.values.keys().filter(|name| secret(name)).cloned().collect();
+        for name in names {
+            let text = match self.values.remove(&name) {
+                Some(Value::String(text)) => text,
+                Some(other) => other.to_string(),
+                None => continue,
+            };
+            self.secrets.entry(name).or_insert(text);
+        }
     }
 }
 
-/// One parameter of a notebook.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Parameter {
-    /// Its name.
-    pub name: String,
-    /// What it takes.
-    pub kind: Kind,
-    /// The default as it stands in the source.
-    pub default: String,
-    /// The default's value, where it is a literal.
-    pub value: Option<Value>,
-    /// The comment behind it.
-    pub help: Option<String>,
-    /// The place of the cell that sets it, from 0 among all cells.
-    pub cell: usize,
+/// The variable that hands a secret to the kernel.
+fn variable(name: &str) -> String {
+    let fits = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("RONDO_SECRET_{}", name.chars().map(fits).collect::<String>())
 }
 
 /// The language that a notebook's parameters are written in, where it is one that is known here.
 pub fn language(notebook: &Notebook) -> Option<Language> {
-    match notebook.language() {
-        Some(name) => Language::named(&name),
-        // A notebook that names neither language nor kernel is Python, as everywhere.
-        None => notebook.kernel_name().map_or(Some(Language::Python), Language::of_kernel),
-    }
+    language_of(&notebook.metadata().cloned().map_or(Value::Null, Value::Object))
 }
 
 /// The parameters of a notebook in the order in which its cells set them. A name that is set twice in one
@@ -90,167 +81,11 @@ pub fn inspect(notebook: &Notebook) -> Vec<Parameter> {
     let Some(language) = language(notebook) else { return Vec::new() };
     let tagged =
         notebook.cells.iter().enumerate().filter(|(_, cell)| cell.is_code() && cell.has_tag(PARAMETERS));
-    let mut found: Vec<Parameter> = Vec::new();
-    for (index, cell) in tagged {
-        for assignment in scan::assignments(&cell.source(), language) {
-            let parameter = parameter(assignment, index, language);
-            match found.iter_mut().find(|known| known.cell == index && known.name == parameter.name) {
-                Some(known) => *known = parameter,
-                None => found.push(parameter),
-            }
-        }
-    }
-    found
-}
-
-fn parameter(assignment: Assignment, cell: usize, language: Language) -> Parameter {
-    let value = literal::read(&assignment.value, language);
-    let mut kind = match language {
-        Language::Bash => Kind::Any,
-        Language::Python | Language::R | Language::Julia => value.as_ref().map_or(Kind::Any, kind_of),
-    };
-    let (commented, help) = type_comment(assignment.comment);
-    if let Some(annotation) = assignment.annotation.or(commented) {
-        kind = declared_kind(&annotation).unwrap_or(kind);
-    }
-    Parameter { name: assignment.name, kind, default: assignment.value, value, help, cell }
-}
-
-/// The kind of a value; null may become anything.
-fn kind_of(value: &Value) -> Kind {
-    match value {
-        Value::Null => Kind::Any,
-        Value::Bool(_) => Kind::Boolean,
-        Value::Number(number) if number.is_f64() => Kind::Number,
-        Value::Number(_) => Kind::Integer,
-        Value::String(_) => Kind::Text,
-        Value::Array(_) => Kind::List,
-        Value::Object(_) => Kind::Map,
-    }
-}
-
-/// Splits `type: int how deep` into the type and the help that follows it.
-fn type_comment(comment: Option<String>) -> (Option<String>, Option<String>) {
-    let Some(comment) = comment else { return (None, None) };
-    match comment.strip_prefix("type:") {
-        Some(rest) => {
-            let (declared, help) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
-            let help = help.trim().trim_start_matches('#').trim();
-            (Some(declared.to_owned()), (!help.is_empty()).then(|| help.to_owned()))
-        }
-        None => (None, Some(comment)),
-    }
-}
-
-/// The kind that a type declaration names, as far as it is one of ours.
-fn declared_kind(annotation: &str) -> Option<Kind> {
-    let text = annotation.trim();
-    let inner = text.strip_prefix("Optional[").or_else(|| text.strip_prefix("typing.Optional["));
-    if let Some(inner) = inner.and_then(|inner| inner.strip_suffix(']')) {
-        return declared_kind(inner);
-    }
-    let choices: Vec<&str> = text.split('|').map(str::trim).filter(|choice| *choice != "None").collect();
-    let [single] = choices.as_slice() else {
-        return Some(Kind::Any);
-    };
-    let base = single.split(['[', '{']).next().unwrap_or(single).trim();
-    match base.rsplit('.').next().unwrap_or(base) {
-        "int" | "Int" | "Int64" | "Integer" => Some(Kind::Integer),
-        "float" | "Float64" | "Real" | "Number" => Some(Kind::Number),
-        "bool" | "Bool" => Some(Kind::Boolean),
-        "str" | "String" | "Path" => Some(Kind::Text),
-        "list" | "List" | "tuple" | "Tuple" | "Sequence" | "Vector" => Some(Kind::List),
-        "dict" | "Dict" | "Mapping" => Some(Kind::Map),
-        _ => None,
-    }
-}
-
-/// The faults of given values against a notebook's parameters. Values that still hold a `${{ … }}` are not
-/// known yet and only their names are checked.
-pub fn check(parameters: &[Parameter], given: &BTreeMap<String, Value>) -> Vec<ParameterFault> {
-    given
-        .iter()
-        .filter_map(|(name, value)| {
-            let mut named = parameters.iter().filter(|parameter| parameter.name == *name).peekable();
-            if named.peek().is_none() {
-                return Some(unknown(parameters, name));
-            }
-            named.find_map(|parameter| ill_typed(parameter, value))
+    tagged
+        .flat_map(|(index, cell)| {
+            rondo_project::notebook::parameters::of_source(&cell.source(), index, language)
         })
         .collect()
-}
-
-fn unknown(parameters: &[Parameter], name: &str) -> ParameterFault {
-    let known: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-    let hint = match suggest::nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => {
-            format!("tag the code cell that sets its defaults with `{PARAMETERS}`")
-        }
-        None => format!("its parameters are {}", known.join(", ")),
-    };
-    ParameterFault {
-        name: name.to_owned(),
-        message: format!("it has no parameter `{name}`"),
-        hint: Some(hint),
-    }
-}
-
-fn ill_typed(parameter: &Parameter, value: &Value) -> Option<ParameterFault> {
-    let fits = match (parameter.kind, value) {
-        // Null is a value that a person has to write: `max_depth: null` means no limit.
-        (Kind::Any, _) | (_, Value::Null) => true,
-        (_, Value::String(text)) if text.contains("${{") => true,
-        (Kind::Integer, Value::Number(number)) => !number.is_f64(),
-        (Kind::Number, Value::Number(_))
-        | (Kind::Boolean, Value::Bool(_))
-        | (Kind::Text, Value::String(_))
-        | (Kind::List, Value::Array(_))
-        | (Kind::Map, Value::Object(_)) => true,
-        (_, _) => false,
-    };
-    if fits {
-        return None;
-    }
-    let name = &parameter.name;
-    let hint = match (parameter.kind, value) {
-        (Kind::Integer, Value::Number(_)) => {
-            Some(format!("write the default of `{name}` with a decimal point to allow fractions"))
-        }
-        (Kind::Integer | Kind::Number, Value::String(text)) => text
-            .trim()
-            .parse::<f64>()
-            .is_ok()
-            .then(|| format!("write the number without quotes: `{name}: {}`", text.trim())),
-        (Kind::Text, Value::Number(_) | Value::Bool(_)) => {
-            Some(format!("write it in quotes: `{name}: \"{value}\"`"))
-        }
-        (_, _) => None,
-    };
-    Some(ParameterFault {
-        name: name.clone(),
-        message: format!(
-            "`{name}` takes {}, its default being `{}`; got `{value}`",
-            parameter.kind, parameter.default
-        ),
-        hint,
-    })
-}
-
-/// Reads a value as a person types it on a command line, by the kind of the parameter that it is for: `5` is
-/// a text for a parameter that takes one. What cannot be read as the kind is given as it stands, for
-/// [`check`] to refuse.
-pub fn from_text(parameters: &[Parameter], name: &str, text: &str) -> Value {
-    let kind =
-        parameters.iter().find(|parameter| parameter.name == name).map_or(Kind::Any, |found| found.kind);
-    let as_is = || Value::String(text.to_owned());
-    match (kind, text) {
-        (Kind::Text, _) => as_is(),
-        (_, "True" | "TRUE") => Value::Bool(true),
-        (_, "False" | "FALSE") => Value::Bool(false),
-        (_, "None" | "NULL") => Value::Null,
-        (_, _) => serde_json::from_str(text).unwrap_or_else(|_| as_is()),
-    }
 }
 
 /// Checks given values and puts them into the notebook, replacing what an earlier run injected.
@@ -260,32 +95,29 @@ pub fn from_text(parameters: &[Parameter], name: &str, text: &str) -> Value {
 ///
 /// # Errors
 /// [`Error::Parameters`] with every fault; also where the notebook's language is not known here.
-pub fn inject(
-    notebook: &mut Notebook,
-    path: &Path,
-    given: &BTreeMap<String, Value>,
-    allow_unknown: bool,
-) -> Result<(), Error> {
+pub fn inject(notebook: &mut Notebook, path: &Path, given: &Given, allow_unknown: bool) -> Result<(), Error> {
     notebook.cells.retain(|cell| !cell.has_tag(INJECTED));
-    if given.is_empty() {
+    let shown = given.shown();
+    if shown.is_empty() {
         return Ok(());
     }
     let refuse = |faults| Err(Error::Parameters { notebook: path.to_owned(), faults });
     let Some(language) = language(notebook) else {
         let name =
             notebook.language().or_else(|| notebook.kernel_name().map(str::to_owned)).unwrap_or_default();
+        let known: Vec<&str> = Language::ALL.iter().map(|language| language.name()).collect();
         return refuse(vec![ParameterFault {
             name: name.clone(),
             message: format!("parameters cannot be passed to notebooks in `{name}`"),
-            hint: Some("python, R, bash and julia are known".to_owned()),
+            hint: Some(format!("{} are known", known.join(", "))),
         }]);
     };
     let parameters = inspect(notebook);
-    let mut faults = check(&parameters, given);
+    let mut faults = faults(&parameters, given);
     if allow_unknown {
         faults.retain(|fault| parameters.iter().any(|parameter| parameter.name == fault.name));
     }
-    faults.extend(given.keys().filter(|name| !language.is_name(name)).map(|name| ParameterFault {
+    faults.extend(shown.keys().filter(|name| !language.is_name(name)).map(|name| ParameterFault {
         name: name.clone(),
         message: format!("`{name}` is not a variable name in {}", language.name()),
         hint: None,
@@ -294,15 +126,20 @@ pub fn inject(
         return refuse(faults);
     }
     place(notebook, &parameters, given, language);
+    let record = object_in(notebook.metadata_mut(), "papermill");
+    record.insert("parameters".to_owned(), Value::Object(shown.into_iter().collect()));
     Ok(())
 }
 
-fn place(
-    notebook: &mut Notebook,
-    parameters: &[Parameter],
-    given: &BTreeMap<String, Value>,
-    language: Language,
-) {
+/// The faults of what is given. Of secrets only the names are checked: their values are texts.
+fn faults(parameters: &[Parameter], given: &Given) -> Vec<ParameterFault> {
+    let mut faults = check(parameters, &given.values);
+    let names = given.secrets.keys().map(|name| (name.clone(), Value::Null)).collect();
+    faults.extend(check(parameters, &names));
+    faults
+}
+
+fn place(notebook: &mut Notebook, parameters: &[Parameter], given: &Given, language: Language) {
     let tagged: Vec<usize> = notebook
         .cells
         .iter()
@@ -310,37 +147,32 @@ fn place(
         .filter(|(_, cell)| cell.is_code() && cell.has_tag(PARAMETERS))
         .map(|(index, _)| index)
         .collect();
+    let open = given.values.iter().chain(&given.also);
+    let open = open.map(|(name, value)| (name, literal::write(value, language)));
+    let secret = given.secrets.keys().map(|name| (name, language.variable(&variable(name))));
+    let lines: Vec<(&String, String)> = open
+        .chain(secret)
+        .map(|(name, value)| (name, format!("{}\n", language.assignment(name, &value))))
+        .collect();
     let sets =
         |cell: usize, name: &str| parameters.iter().any(|known| known.cell == cell && known.name == name);
     let homeless = |name: &str| !tagged.iter().any(|cell| sets(*cell, name));
     let mut added = Vec::new();
     for (nth, cell) in tagged.iter().enumerate() {
-        let mine = given.iter().filter(|(name, _)| sets(*cell, name) || (nth == 0 && homeless(name)));
-        let mine: Vec<(&String, &Value)> = mine.collect();
+        let mine = lines.iter().filter(|(name, _)| sets(*cell, name) || (nth == 0 && homeless(name)));
+        let mine: String = mine.map(|(_, line)| line.as_str()).collect();
         if !mine.is_empty() {
-            added.push((cell + 1, injected(&mine, language)));
+            added.push((cell + 1, mine));
         }
     }
     if tagged.is_empty() {
-        added.push((0, injected(&given.iter().collect::<Vec<_>>(), language)));
+        added.push((0, lines.iter().map(|(_, line)| line.as_str()).collect()));
     }
     // From the end, so that the places before stay true.
-    for (place, cell) in added.into_iter().rev() {
-        notebook.cells.insert(place, cell);
+    for (place, lines) in added.into_iter().rev() {
+        let source = format!("{} Parameters\n{lines}", language.comment());
+        notebook.cells.insert(place, Cell::code(&source, &[INJECTED]));
     }
-    let values = given.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    object_in(notebook.metadata_mut(), "papermill").insert("parameters".to_owned(), Value::Object(values));
-}
-
-fn injected(values: &[(&String, &Value)], language: Language) -> Cell {
-    let arrow = match language {
-        Language::Python | Language::Julia => " = ",
-        Language::R => " <- ",
-        Language::Bash => "=",
-    };
-    let lines =
-        values.iter().map(|(name, value)| format!("{name}{arrow}{}\n", literal::write(value, language)));
-    Cell::code(&format!("# Parameters\n{}", lines.collect::<String>()), &[INJECTED])
 }
 
 #[cfg(test)]
@@ -355,63 +187,8 @@ mod tests {
         notebook
     }
 
-    fn given(value: Value) -> BTreeMap<String, Value> {
-        value.as_object().unwrap().clone().into_iter().collect()
-    }
-
-    const SOURCE: &str = "\
-depth = 6  # how deep
-rate: float = 1
-label: str | None = 'late'
-rows = None  # type: int at most
-columns = ['a']
-home = os.getcwd()
-";
-
-    #[test]
-    fn names_types_defaults_and_help_are_inspected() {
-        let found = inspect(&notebook(&[("import os", &[]), (SOURCE, &[PARAMETERS])]));
-        let seen: Vec<(&str, Kind, Option<&str>)> =
-            found.iter().map(|p| (p.name.as_str(), p.kind, p.help.as_deref())).collect();
-        assert_eq!(
-            seen,
-            [
-                ("depth", Kind::Integer, Some("how deep")),
-                ("rate", Kind::Number, None),
-                ("label", Kind::Text, None),
-                ("rows", Kind::Integer, Some("at most")),
-                ("columns", Kind::List, None),
-                ("home", Kind::Any, None),
-            ]
-        );
-        assert!(found.iter().all(|parameter| parameter.cell == 1));
-        assert_eq!(found[0].value, Some(json!(6)));
-    }
-
-    #[test]
-    fn unknown_and_ill_typed_values_are_all_found_at_once() {
-        let parameters = inspect(&notebook(&[(SOURCE, &[PARAMETERS])]));
-        let faults =
-            check(&parameters, &given(json!({"dept": 5, "depth": "six", "rate": 1, "label": 3, "home": []})));
-        let messages: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            messages,
-            [
-                "it has no parameter `dept`",
-                "`depth` takes a whole number, its default being `6`; got `\"six\"`",
-                "`label` takes a text, its default being `'late'`; got `3`",
-            ]
-        );
-        assert_eq!(faults[0].hint.as_deref(), Some("did you mean `depth`?"));
-    }
-
-    #[test]
-    fn fractions_need_a_default_that_allows_them_and_null_fits_all() {
-        let parameters = inspect(&notebook(&[(SOURCE, &[PARAMETERS])]));
-        assert_eq!(check(&parameters, &given(json!({"depth": 6.5}))).len(), 1);
-        assert_eq!(check(&parameters, &given(json!({"depth": null}))), []);
-        assert_eq!(check(&parameters, &given(json!({"label": null, "rows": 3, "rate": 0.5}))), []);
-        assert_eq!(check(&parameters, &given(json!({"depth": "${{ params.depth }}"}))), []);
+    fn given(value: Value) -> Given {
+        Given { values: value.as_object().unwrap().clone().into_iter().collect(), ..Given::default() }
     }
 
     #[test]
@@ -449,11 +226,26 @@ home = os.getcwd()
     }
 
     #[test]
-    fn typed_text_follows_the_parameters_kind() {
-        let parameters = inspect(&notebook(&[("name = 'x'\nn = 1\nflag = True", &[PARAMETERS])]));
-        assert_eq!(from_text(&parameters, "name", "5"), json!("5"));
-        assert_eq!(from_text(&parameters, "n", "5"), json!(5));
-        assert_eq!(from_text(&parameters, "n", "five"), json!("five"));
-        assert_eq!(from_text(&parameters, "flag", "False"), json!(false));
+    fn a_secret_is_read_from_the_environment_and_stands_nowhere() {
+        let mut one = notebook(&[("token = ''  # secret\nn = 1", &[PARAMETERS])]);
+        let mut values = given(json!({"token": "hunter22", "n": 2}));
+        values.part_secrets(&inspect(&one));
+        inject(&mut one, Path::new("n"), &values, false).unwrap();
+        assert_eq!(
+            one.cells[1].source(),
+            "# Parameters\nn = 2\ntoken = __import__(\"os\").environ[\"RONDO_SECRET_TOKEN\"]\n"
+        );
+        assert!(!String::from_utf8(one.to_bytes()).unwrap().contains("hunter22"));
+        assert_eq!(values.variables().next(), Some(("RONDO_SECRET_TOKEN".into(), "hunter22".into())));
+        let unknown = Given { secrets: [("tokn".to_owned(), "x".to_owned())].into(), ..Given::default() };
+        assert!(inject(&mut one, Path::new("n"), &unknown, false).is_err());
+    }
+
+    #[test]
+    fn what_is_given_beside_the_parameters_need_not_be_declared() {
+        let mut one = notebook(&[("print(1)", &[])]);
+        let also = Given { also: [("INPUT".to_owned(), json!("a"))].into(), ..Given::default() };
+        inject(&mut one, Path::new("n"), &also, false).unwrap();
+        assert_eq!(one.cells[0].source(), "# Parameters\nINPUT = \"a\"\n");
     }
 }

@@ -14,7 +14,7 @@
 use serde_json::Value;
 
 use crate::document::{Cell, Notebook};
-use crate::language::Language;
+use rondo_project::notebook::language::Language;
 
 enum Kind {
     Code,

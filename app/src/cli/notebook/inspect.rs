@@ -54,7 +54,7 @@ fn parameters_text(found: &[Parameter]) -> String {
     for parameter in found {
         rows.push(vec![
             parameter.name.clone(),
-            parameter.kind.to_string(),
+            if parameter.secret { format!("{}, secret", parameter.kind) } else { parameter.kind.to_string() },
             one_line(&parameter.default),
             parameter.help.clone().unwrap_or_default(),
         ]);

@@ -1,54 +1,101 @@
 //! `rondo notebook run`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rondo_core::ports::{Event, Progress};
-use rondo_core::{Code, Span};
-use rondo_notebook::document::Notebook;
-use rondo_notebook::execute::{ExecuteRequest, Executed, execute};
+use rondo_core::{Code, Digest};
+use rondo_notebook::cache::{self, Cache, Environment};
+use rondo_notebook::document::write_atomically;
+use rondo_notebook::execute::{ExecuteRequest, Executed, execute, prepare_only};
 use rondo_notebook::kernel::KernelChoice;
-use rondo_notebook::parameters::{self, Parameter};
+use rondo_notebook::kernel::fork::ForkServer;
+use rondo_notebook::parameters;
 use serde_json::{Value, json};
 
-use super::html;
+use super::source::{self, STREAM, Source};
+use super::stream::Stream;
+use super::{given, html, kernel, sweep};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::Printer;
 use crate::cli::run::cancelled;
-use crate::config::Config;
 
-/// Run a notebook with parameters and keep an executed copy
+/// Run a notebook with parameters and keep an executed copy; a folder as OUT makes it a sweep
 #[derive(clap::Args)]
 pub struct Args {
-    /// The notebook, or a script with `# %%` cells
+    /// The notebook: `.ipynb`, a script with `# %%` cells, `.qmd`, `.Rmd`, `.md`, an address, or `-`
     #[arg(value_name = "IN")]
-    input: PathBuf,
-    /// The executed copy; also where a cell fails it is there with the outputs so far
+    pub(super) input: PathBuf,
+    /// The executed copy, or `-`; a folder (`out/`) for a copy of each run of a sweep. Also where a cell fails
+    /// it is there with the outputs so far
     #[arg(value_name = "OUT")]
-    output: PathBuf,
-    /// Set a parameter; a value that is JSON is read as such
-    #[arg(short, long = "param", value_name = "NAME=VALUE")]
-    params: Vec<String>,
+    pub(super) output: PathBuf,
+
+    #[command(flatten)]
+    pub(super) given: given::Flags,
+
     /// The kernel, where it is not the notebook's own
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", help_heading = "Kernel")]
     kernel: Option<String>,
+    /// The language of the parameters, where the notebook does not say it
+    #[arg(short, long, value_name = "NAME", help_heading = "Kernel")]
+    language: Option<String>,
     /// The Python interpreter, which needs `ipykernel`; otherwise the `python3` of the search path
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Kernel")]
     python: Option<PathBuf>,
-    /// How long all of it may take, such as `10m`
-    #[arg(long, value_name = "TIME")]
-    timeout: Option<Span>,
     /// The folder that it runs in; otherwise the notebook's own
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Kernel")]
     cwd: Option<PathBuf>,
+    /// Fork the kernels of a sweep from one process that has done the notebook's imports (Python)
+    #[arg(long, help_heading = "Kernel")]
+    fork_kernels: bool,
+
+    /// How long all of it may take, such as `10m`
+    #[arg(long, value_name = "TIME", value_parser = kernel::limit, help_heading = "Limits")]
+    timeout: Option<Duration>,
+    /// How long each cell may take
+    #[arg(long, alias = "execution-timeout", value_name = "TIME", value_parser = kernel::limit,
+          help_heading = "Limits")]
+    cell_timeout: Option<Duration>,
+    /// How long the kernel may take to get ready
+    #[arg(long, value_name = "TIME", value_parser = kernel::limit, default_value = "60s",
+          help_heading = "Limits")]
+    start_timeout: Duration,
+    /// The most memory that the kernel and what it starts may take, such as `2GB`
+    #[arg(long, value_name = "SIZE", value_parser = kernel::memory, help_heading = "Limits")]
+    memory: Option<u64>,
+
+    /// Write the copy with its parameters and run nothing
+    #[arg(long)]
+    prepare_only: bool,
+    /// How often the copy is written while one cell runs; `0` for only after cells
+    #[arg(long, alias = "autosave-cell-every", value_name = "TIME", value_parser = kernel::time,
+          default_value = "30s")]
+    autosave: Duration,
+    /// Hide the code in the copy
+    #[arg(long)]
+    report_mode: bool,
     /// Also write the executed copy as a page beside it
     #[arg(long)]
     report: bool,
+    /// Also write what the cells print to this file
+    #[arg(long, value_name = "FILE")]
+    stdout_file: Option<PathBuf>,
+    /// Also write what the cells print to standard error to this file
+    #[arg(long, value_name = "FILE")]
+    stderr_file: Option<PathBuf>,
+
+    /// Take the result of an earlier run of the same notebook, parameters, inputs and environment
+    #[arg(long)]
+    cache: bool,
+    /// A file or folder whose contents the run depends on, for `--cache`
+    #[arg(long = "input", value_name = "PATH", requires = "cache")]
+    inputs: Vec<PathBuf>,
+    /// How many runs of a sweep at once; otherwise as many as there are cores
+    #[arg(short, long, value_name = "N")]
+    pub(super) jobs: Option<std::num::NonZeroUsize>,
 }
 
 /// Runs it.
@@ -57,43 +104,113 @@ pub struct Args {
 /// When the notebook or its parameters are not valid, the kernel does not start or dies, a cell fails or
 /// takes too long, or the user stops it.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    let request = request(&args, session)?;
-    let (output, progress, subject) =
-        (request.output.clone(), request.progress.clone(), request.subject.clone());
-    let given: serde_json::Map<String, Value> = request.parameters.clone().into_iter().collect();
-    progress.report(Event::Started { subject: subject.clone(), message: "starts the kernel".to_owned() });
-    let executed = Box::pin(execute(request)).await;
-    let message = match &executed {
-        Ok(executed) => format!("{} cells", executed.cells_run),
-        Err(_) => String::new(),
-    };
-    progress.report(Event::Ended { subject, ok: executed.is_ok(), message });
-    // A failed run's page is what people look at first.
-    let page = if args.report && output.is_file() { Some(args.output.with_extension("html")) } else { None };
-    if let Some(page) = &page {
-        html::write(&output, &session.path(page))?;
+    let source = Box::pin(source::read(&args.input, args.language.as_deref(), session)).await?;
+    if args.given.has_grid() || is_folder(&args.output, session) {
+        return Box::pin(sweep::run(&args, &source, session)).await;
     }
-    let executed = executed.map_err(failure)?;
+    let known = parameters::inspect(&source.notebook);
+    let streamed = args.output.as_os_str() == STREAM;
+    if streamed && session.printer().json() {
+        let message = "write both the notebook and JSON to standard output";
+        return Err(Failure::hinted(Code::Usage, message, "name a file for the executed notebook"));
+    }
+    let scratch =
+        tempfile::tempdir().map_err(|error| Failure::new(Code::Io, format!("make a folder: {error}")))?;
+    let output = if streamed { scratch.path().join("out.ipynb") } else { session.path(&args.output) };
+    let progress: Arc<dyn Progress> = Arc::new(Stream::to(session.printer(), false));
+    let mut request = request(&args, &source, output, progress, session)?;
+    request.given = args.given.one(&known, session)?;
+    request.given.also = args.given.paths(&shown(&args.input), &shown(&args.output));
+    let executed = Box::pin(one(&args, &source, request, session)).await;
+    if streamed {
+        let bytes = std::fs::read_to_string(scratch.path().join("out.ipynb"));
+        // Nothing was written where nothing has run; the error says why.
+        session.printer().out(&bytes.unwrap_or_default());
+    }
+    let Some((given, ran)) = executed? else { return Ok(()) };
+    let page = page(&args, &args.output, session)?;
     let value = json!({
         "schema": 1, "notebook": args.input, "output": args.output, "page": page, "parameters": given,
-        "cells": executed.cells_run, "seconds": executed.seconds, "metrics": executed.metrics,
-        "peak_memory": executed.peak_memory,
+        "cells": ran.executed.cells_run, "seconds": ran.executed.seconds, "metrics": ran.executed.metrics,
+        "outputs": ran.executed.outputs, "peak_memory": ran.executed.peak_memory, "cached": ran.cached,
     });
-    session.printer().result(&value, &text(&args.output, page.as_deref(), &executed));
+    if !streamed {
+        session.printer().result(&value, &text(&args.output, page.as_deref(), &ran));
+    }
     Ok(())
 }
 
-fn request(args: &Args, session: &Session) -> Outcome<ExecuteRequest> {
-    let input = session.existing("notebook", &args.input)?;
-    let known = parameters::inspect(&Notebook::read(&input)?);
-    let kernel = KernelChoice {
+/// Runs or prepares one; what its parameters were, and what came of it where it ran.
+async fn one(
+    args: &Args,
+    source: &Source,
+    request: ExecuteRequest,
+    session: &Session,
+) -> Outcome<Option<(Value, Ran)>> {
+    let (progress, subject) = (request.progress.clone(), request.subject.clone());
+    let given = json!(request.given.shown());
+    if args.prepare_only {
+        let output = request.output.clone();
+        prepare_only(request).map_err(failure)?;
+        session.printer().note(&format!("{subject:<12} prepared, not run: {}", output.display()));
+        return Ok(None);
+    }
+    let keep = keep(args, source, &request, session)?;
+    progress.report(Event::Started { subject: subject.clone(), message: "starts the kernel".to_owned() });
+    let failed_page = request.output.clone();
+    let ran = Box::pin(keep.run(request)).await;
+    let message = match &ran {
+        Ok(ran) => ran.to_string(),
+        Err(_) => String::new(),
+    };
+    progress.report(Event::Ended { subject, ok: ran.is_ok(), message });
+    // A failed run's page is what people look at first.
+    if ran.is_err() && args.report && failed_page.is_file() {
+        html::write(&failed_page, &failed_page.with_extension("html"))?;
+    }
+    Ok(Some((given, ran.map_err(failure)?)))
+}
+
+/// The page beside an executed copy, where it is wanted.
+fn page(args: &Args, output: &Path, session: &Session) -> Outcome<Option<PathBuf>> {
+    if !args.report || output.as_os_str() == STREAM {
+        return Ok(None);
+    }
+    let page = output.with_extension("html");
+    html::write(&session.path(output), &session.path(&page))?;
+    Ok(Some(page))
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Whether the executed copies go into a folder.
+fn is_folder(output: &Path, session: &Session) -> bool {
+    output.to_string_lossy().ends_with('/') || session.path(output).is_dir()
+}
+
+/// A request without its parameters.
+///
+/// # Errors
+/// When a flag names what is not there.
+pub(super) fn request(
+    args: &Args,
+    source: &Source,
+    output: PathBuf,
+    progress: Arc<dyn Progress>,
+    session: &Session,
+) -> Outcome<ExecuteRequest> {
+    let choice = KernelChoice {
         name: args.kernel.clone(),
-        python: python(args.python.as_deref(), session)?,
+        python: kernel::python(args.python.as_deref(), session)?,
         data_dirs: session.config().kernel_folders(),
     };
-    let usual = ExecuteRequest::new(input, session.path(&args.output), kernel);
+    let usual = ExecuteRequest::new(source.path.clone(), output, choice);
     let cwd = match &args.cwd {
-        None => usual.cwd.clone(),
+        // A notebook from elsewhere has no folder of its own.
+        None if source.is_file => usual.cwd.clone(),
+        None => session.here(),
         Some(given) => {
             let folder = session.existing("folder", given)?;
             if !folder.is_dir() {
@@ -103,116 +220,129 @@ fn request(args: &Args, session: &Session) -> Outcome<ExecuteRequest> {
             folder
         }
     };
+    let file = |given: &Option<PathBuf>| given.as_deref().map(|given| session.path(given));
     Ok(ExecuteRequest {
-        parameters: given(&args.params, &known)?,
+        notebook: Some(source.notebook.clone()),
+        masked: args.given.masked(session)?,
+        allow_unknown: args.given.allow_unknown,
+        language: args.language.clone(),
         cwd,
-        timeout: args.timeout.map(limit).transpose()?,
+        timeout: args.timeout,
+        cell_timeout: args.cell_timeout,
+        start_timeout: args.start_timeout,
+        memory: args.memory,
+        autosave: Some(args.autosave).filter(|every| !every.is_zero()),
+        report_mode: args.report_mode,
+        stdout: file(&args.stdout_file),
+        stderr: file(&args.stderr_file),
         cancel: cancelled(),
-        progress: Arc::new(Stream::to(session.printer())),
+        progress,
         timestamps: true,
         ..usual
     })
 }
 
-/// What a notebook prints stays to be read, and without a terminal each cell has its line.
-struct Stream {
-    printer: Printer,
-    bar: Arc<dyn Progress>,
-    terminal: bool,
+/// What one run came to.
+pub(super) struct Ran {
+    /// What came of it.
+    pub executed: Executed,
+    /// Whether that was an earlier run.
+    pub cached: bool,
 }
 
-impl Stream {
-    fn to(printer: &Printer) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { printer: printer.clone(), bar: printer.progress(), terminal }
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let from = if self.cached { ", from an earlier run" } else { "" };
+        write!(f, "{} cells{from}", self.executed.cells_run)
     }
 }
 
-impl Progress for Stream {
-    fn report(&self, event: Event) {
-        match event {
-            Event::Output { line, .. } => self.printer.note(&format!("  | {line}")),
-            Event::Advanced { subject, message, .. } if !self.terminal => {
-                self.printer.note(&format!("{subject:<12} {message}"));
-            }
-            other => self.bar.report(other),
-        }
+/// Whether and where earlier runs are kept.
+#[derive(Clone)]
+pub(super) struct Keep(Option<(Cache, Environment, Vec<PathBuf>)>);
+
+/// What the flags say of the cache.
+///
+/// # Errors
+/// When an input is not there, or the environment does not say what it is.
+pub(super) fn keep(
+    args: &Args,
+    source: &Source,
+    request: &ExecuteRequest,
+    session: &Session,
+) -> Outcome<Keep> {
+    if !args.cache {
+        return Ok(Keep(None));
     }
+    let environment = Environment::of(request, &source.notebook).map_err(failure)?;
+    let inputs = args.inputs.iter().map(|input| session.existing("input", input)).collect::<Outcome<_>>()?;
+    Ok(Keep(Some((Cache::new(session.config().cache.join("notebooks")), environment, inputs))))
 }
 
-/// The values of `-p`.
-fn given(params: &[String], known: &[Parameter]) -> Outcome<BTreeMap<String, Value>> {
-    let mut values = BTreeMap::new();
-    for text in params {
-        let Some((name, value)) = text.split_once('=') else {
-            return Err(Failure::hinted(
-                Code::Usage,
-                format!("read parameter `{text}`"),
-                "rondo notebook run IN OUT -p name=value",
-            ));
+impl Keep {
+    /// Runs a notebook, or takes what came of it before.
+    ///
+    /// # Errors
+    /// As the run.
+    pub async fn run(&self, request: ExecuteRequest) -> Result<Ran, rondo_notebook::Error> {
+        let Some((cache, environment, inputs)) = &self.0 else {
+            return Ok(Ran { executed: execute(request).await?, cached: false });
         };
-        values.insert(name.trim().to_owned(), read(name.trim(), value, known));
+        let key: Option<Digest> = match &request.notebook {
+            Some(notebook) => Some(cache::key(&request, notebook, environment, inputs)?),
+            None => None,
+        };
+        let output = request.output.clone();
+        if let Some((bytes, executed)) = key.and_then(|key| cache.get(key)) {
+            write_atomically(&output, &bytes)?;
+            return Ok(Ran { executed, cached: true });
+        }
+        let executed = execute(request).await?;
+        if let Some(key) = key
+            && let Ok(bytes) = std::fs::read(&output)
+        {
+            cache.put(key, &bytes, &executed)?;
+        }
+        Ok(Ran { executed, cached: false })
     }
-    Ok(values)
 }
 
-/// A value as it was typed: JSON where it is JSON, else text; for a parameter that takes text always text,
-/// so that `-p label=5` needs no quotes within quotes.
-fn read(name: &str, text: &str, known: &[Parameter]) -> Value {
-    match serde_json::from_str(text) {
-        Ok(Value::String(text)) => Value::String(text),
-        Ok(_) | Err(_) => parameters::from_text(known, name, text),
+/// The process that kernels are forked from, where it is wanted and possible; why not is said.
+pub(super) async fn fork_server(
+    args: &Args,
+    source: &Source,
+    request: &ExecuteRequest,
+    session: &Session,
+) -> Option<Arc<ForkServer>> {
+    if !args.fork_kernels {
+        return None;
     }
-}
-
-fn limit(span: Span) -> Outcome<Duration> {
-    match u64::try_from(span.millis()) {
-        Ok(millis) if millis > 0 => Ok(Duration::from_millis(millis)),
-        Ok(_) | Err(_) => {
-            Err(Failure::hinted(Code::ValueInvalid, format!("stop after `{span}`"), "--timeout 10m"))
+    let note = |reason: &str| {
+        session.printer().note(&format!("forked kernels are not possible: {reason}; starting each kernel"));
+    };
+    let language = parameters::language(&source.notebook).map(|language| language.name());
+    if language != Some("python") {
+        note(&format!(
+            "they exist for Python, and this notebook is in {}",
+            language.unwrap_or("another language")
+        ));
+        return None;
+    }
+    let Some(python) = request.kernel.python.as_deref() else {
+        note("there is no Python interpreter");
+        return None;
+    };
+    match ForkServer::start(python, &source.notebook, &request.env).await {
+        Ok(server) => Some(Arc::new(server)),
+        Err(reason) => {
+            note(&reason.to_string());
+            None
         }
     }
-}
-
-/// The interpreter: the one that was named, as a path or by its name on the search path, else the search
-/// path's `python3`, if it has one.
-fn python(named: Option<&Path>, session: &Session) -> Outcome<Option<PathBuf>> {
-    let config = session.config();
-    let Some(named) = named else {
-        return Ok(on_search_path("python3", config).or_else(|| on_search_path("python", config)));
-    };
-    let found = match named.to_str() {
-        Some(name) if !name.contains('/') => on_search_path(name, config),
-        Some(_) | None => {
-            let path = session.existing("interpreter", named)?;
-            std::path::absolute(&path).ok().filter(|path| is_program(path))
-        }
-    };
-    match found {
-        Some(path) => Ok(Some(path)),
-        None => Err(Failure::hinted(
-            Code::ValueInvalid,
-            format!("run `{}`: it is no program", named.display()),
-            "--python .venv/bin/python",
-        )),
-    }
-}
-
-fn on_search_path(name: &str, config: &Config) -> Option<PathBuf> {
-    let search = config.environment.get("PATH")?;
-    std::env::split_paths(search)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(name))
-        .find(|path| is_program(path))
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// The errors whose hint speaks of a step's environment, in the words of this command.
-fn failure(error: rondo_notebook::Error) -> Failure {
+pub(super) fn failure(error: rondo_notebook::Error) -> Failure {
     match error {
         rondo_notebook::Error::NoInterpreter { .. } => Failure::hinted(
             Code::KernelDied,
@@ -223,8 +353,9 @@ fn failure(error: rondo_notebook::Error) -> Failure {
     }
 }
 
-fn text(output: &Path, page: Option<&Path>, executed: &Executed) -> String {
-    let mut text = format!("{}: {} cells in {:.1} s", output.display(), executed.cells_run, executed.seconds);
+fn text(output: &Path, page: Option<&Path>, ran: &Ran) -> String {
+    let executed = &ran.executed;
+    let mut text = format!("{}: {ran} in {:.1} s", output.display(), executed.seconds);
     if let Some(bytes) = executed.peak_memory {
         let _ = write!(text, ", {} MB at its peak", bytes / 1_000_000);
     }
@@ -236,74 +367,4 @@ fn text(output: &Path, page: Option<&Path>, executed: &Executed) -> String {
         let _ = writeln!(text, "page: {}", page.display());
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use rondo_notebook::document::Cell;
-    use serde_json::json;
-
-    use super::*;
-
-    fn known() -> Vec<Parameter> {
-        let mut notebook = Notebook::new("python3", "python");
-        notebook.cells = vec![Cell::code("depth = 6\nlabel = 'late'\n", &[parameters::PARAMETERS])];
-        parameters::inspect(&notebook)
-    }
-
-    #[test]
-    fn values_are_json_where_they_are_json_and_text_where_text_is_wanted() {
-        for (name, typed, value) in [
-            ("depth", "7", json!(7)),
-            ("depth", "null", json!(null)),
-            ("depth", "deep", json!("deep")),
-            ("label", "7", json!("7")),
-            ("label", "\"7\"", json!("7")),
-            ("label", "a=b", json!("a=b")),
-            ("other", "[1, 2]", json!([1, 2])),
-            ("other", "plain", json!("plain")),
-        ] {
-            assert_eq!(read(name, typed, &known()), value, "{name}={typed}");
-        }
-        let both = given(&["depth=3".to_owned(), "label=a=b".to_owned()], &known()).ok().unwrap();
-        assert_eq!(both["label"], json!("a=b"));
-        assert_eq!(given(&["depth".to_owned()], &known()).err().unwrap().code(), Code::Usage);
-    }
-
-    #[test]
-    fn a_limit_of_no_time_is_refused() {
-        assert_eq!(limit(Span(1500)).ok(), Some(Duration::from_millis(1500)));
-        assert_eq!(limit(Span(0)).err().unwrap().code(), Code::ValueInvalid);
-    }
-
-    #[test]
-    fn kernels_are_looked_for_where_jupyter_keeps_them() {
-        let config = |set: &[(&str, &str)]| Config {
-            environment: set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            user: String::new(),
-            cache: PathBuf::new(),
-        };
-        let folders = config(&[("HOME", "/home/u"), ("JUPYTER_PATH", "/a:/b")]).kernel_folders();
-        let folders: Vec<&str> = folders.iter().filter_map(|folder| folder.to_str()).collect();
-        assert_eq!(folders[..3], ["/a", "/b", "/home/u/.local/share/jupyter"]);
-        let folders = config(&[("HOME", "/home/u"), ("JUPYTER_DATA_DIR", "/data")]).kernel_folders();
-        assert_eq!(folders[0], Path::new("/data"));
-    }
-
-    #[test]
-    fn the_interpreter_is_found_on_the_search_path() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("python3");
-        std::fs::write(&program, "#!/bin/sh\n").unwrap();
-        let search = format!("relative:/nowhere:{}", folder.path().display());
-        let config = Config {
-            environment: BTreeMap::from([("PATH".to_owned(), search)]),
-            user: String::new(),
-            cache: PathBuf::new(),
-        };
-        assert_eq!(on_search_path("python3", &config), None, "it may not be executed");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(on_search_path("python3", &config), Some(program));
-    }
 }

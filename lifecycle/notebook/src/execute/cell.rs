@@ -10,16 +10,20 @@ use std::time::Duration;
 use rondo_core::ports::{Event, Progress};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::document::Notebook;
 use crate::error::Error;
 use crate::execute::ExecuteRequest;
+use crate::execute::saver::Saver;
+use crate::execute::tee::Tee;
 use crate::kernel::Kernel;
 use crate::kernel::client::{Incoming, cancelled};
 use crate::kernel::connection::Channel;
 use crate::kernel::process::Exit;
-use crate::outputs::{self, Failure, Lines, OutputArea};
+use crate::mask::Mask;
+use crate::metrics;
+use crate::outputs::{Failure, Lines, OutputArea, plain};
 use crate::wire::Message;
 
 /// How long an interrupted cell may take to stop before its kernel is killed.
@@ -28,6 +32,10 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(5);
 const IDLE_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a dead kernel's last messages may take.
 const LAST_MESSAGES: Duration = Duration::from_millis(200);
+/// How often a kernel that says nothing is looked after.
+const LOOK: Duration = Duration::from_secs(3);
+/// Lines of a result that are shown to who watches.
+const SHOWN_LINES: usize = 40;
 /// A moment that never comes within a run.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -72,8 +80,12 @@ pub struct Limits {
 pub struct Session {
     /// The notebook; outputs reach it with [`Session::settle`].
     pub notebook: Notebook,
-    /// Numbers that cells left.
-    pub metrics: BTreeMap<String, f64>,
+    /// What cells gave by name.
+    pub values: BTreeMap<String, Value>,
+    /// What keeps secrets out of what is written.
+    pub mask: Mask,
+    /// Files that get what is printed.
+    pub tee: Tee,
     areas: HashMap<usize, OutputArea>,
     unsettled: HashSet<usize>,
     /// The cell of each request: a late output of an earlier cell belongs to that cell.
@@ -88,10 +100,12 @@ pub struct Session {
 
 impl Session {
     /// A session before its first cell.
-    pub fn new(notebook: Notebook, request: &ExecuteRequest) -> Self {
+    pub fn new(notebook: Notebook, request: &ExecuteRequest, mask: Mask, tee: Tee) -> Self {
         Self {
             notebook,
-            metrics: BTreeMap::new(),
+            values: BTreeMap::new(),
+            mask,
+            tee,
             areas: HashMap::new(),
             unsettled: HashSet::new(),
             requests: HashMap::new(),
@@ -119,6 +133,7 @@ impl Session {
 
     fn tell(&self, lines: Vec<String>) {
         for line in lines {
+            let line = self.mask.text(&line).into_owned();
             self.progress.report(Event::Output { subject: self.subject.clone(), line });
         }
     }
@@ -136,7 +151,13 @@ impl Session {
             "display_data" => self.display(cell, content, false),
             "execute_result" => self.display(cell, content, true),
             "update_display_data" => self.update(content),
-            "error" => self.area(cell).error(content),
+            "error" => {
+                self.area(cell).error(content);
+                let failure = Failure::read(content);
+                let lines = self.lines.flush();
+                self.tell(lines);
+                self.tell(vec![format!("{}: {}", failure.name, plain(&failure.value))]);
+            }
             "clear_output" => {
                 let wait = content.get("wait").and_then(Value::as_bool).unwrap_or(false);
                 self.area(cell).clear(wait);
@@ -160,14 +181,23 @@ impl Session {
             Some(_) | None => "stdout",
         };
         let text = content.get("text").and_then(Value::as_str).unwrap_or_default();
-        let taken = self.area(cell).stream(name, text);
+        let taken = self.area(cell).stream(name, text).len();
+        let taken = text.get(..taken).unwrap_or_default();
+        self.tee.push(name, taken, &self.mask);
         let lines = self.lines.push(name, taken);
         self.tell(lines);
     }
 
     fn display(&mut self, cell: usize, content: &Value, result: bool) {
-        if let Some((name, number)) = outputs::scrap(content) {
-            self.metrics.insert(name, number);
+        match metrics::scrap(content) {
+            Some((name, value)) => {
+                self.values.insert(name, value);
+            }
+            None => {
+                let mut lines = self.lines.flush();
+                lines.extend(shown(content, result));
+                self.tell(lines);
+            }
         }
         let area = self.area(cell);
         let place = if result { area.result(content) } else { area.display(content) };
@@ -217,6 +247,30 @@ impl Session {
     }
 }
 
+/// What a display looks like to who watches lines: its text, or what it is.
+fn shown(content: &Value, result: bool) -> Vec<String> {
+    let Some(data) = content.get("data").and_then(Value::as_object) else { return Vec::new() };
+    let count = content.get("execution_count").and_then(Value::as_u64);
+    let picture = data.iter().find(|(media, _)| media.starts_with("image/"));
+    let mut lines: Vec<String> = match (picture, data.get("text/plain")) {
+        (Some((media, picture)), _) => {
+            let bytes = picture.as_str().map_or(0, str::len);
+            vec![format!("[{media}, {} kB]", bytes.div_ceil(1024))]
+        }
+        (None, Some(text)) => plain(&crate::document::joined(text)).lines().map(str::to_owned).collect(),
+        (None, None) => data.keys().next().map(|media| format!("[{media}]")).into_iter().collect(),
+    };
+    if lines.len() > SHOWN_LINES {
+        let more = lines.len() - SHOWN_LINES;
+        lines.truncate(SHOWN_LINES);
+        lines.push(format!("… {more} more lines"));
+    }
+    if let (true, Some(count), Some(first)) = (result, count, lines.first_mut()) {
+        *first = format!("Out[{count}]: {first}");
+    }
+    lines
+}
+
 /// Runs the cell at a place. Its outputs are in the session, also when it fails.
 pub async fn run(
     session: &mut Session,
@@ -224,6 +278,7 @@ pub async fn run(
     index: usize,
     limits: Limits,
     mut cancel: watch::Receiver<bool>,
+    saver: &mut Saver,
 ) -> CellEnd {
     let source = session.notebook.cells.get(index).map(crate::document::Cell::source).unwrap_or_default();
     let request = match kernel.run(&source).await {
@@ -235,6 +290,7 @@ pub async fn run(
     let mut idle = false;
     let mut stop: Option<(Stop, Instant)> = None;
     let mut heard = Instant::now();
+    let mut deaf = 0;
     loop {
         if let (Some(reply), true) = (&reply, idle) {
             let end = session.close(index, reply);
@@ -242,6 +298,7 @@ pub async fn run(
         }
         let waiting = reply.is_some().then(|| heard + IDLE_PATIENCE);
         let alarm = next_alarm(limits, stop, waiting);
+        let save = saver.due().unwrap_or_else(|| Instant::now() + NEVER);
         tokio::select! {
             Some(Incoming { channel, message }) = kernel.incoming.recv() => match channel {
                 Channel::Iopub => {
@@ -262,6 +319,17 @@ pub async fn run(
                 }
                 session.close(index, &Value::Null);
                 return stop.map_or(CellEnd::Died(exit), |(why, _)| CellEnd::Stopped(why));
+            }
+            () = sleep(LOOK) => {
+                deaf = if kernel.is_listening() { 0 } else { deaf + 1 };
+                if deaf == 2 {
+                    let reason = "its process lives and has closed its sockets".to_owned();
+                    return CellEnd::Unreachable(Error::Channel { channel: "shell", reason });
+                }
+            }
+            () = sleep_until(save) => {
+                // What cannot be written now is told by the copy that has to be.
+                let _ = saver.save(session, true).await;
             }
             () = cancelled(&mut cancel), if stop.is_none() => {
                 stop = Some((Stop::User, Instant::now() + INTERRUPT_GRACE));

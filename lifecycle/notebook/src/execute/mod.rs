@@ -6,6 +6,8 @@
 
 pub mod cell;
 pub mod record;
+pub mod saver;
+pub mod tee;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rondo_core::ports::{Event, Progress, Unwatched};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,9 +24,15 @@ use crate::document::{self, Notebook};
 use crate::error::{CellPlace, Error, LastWords};
 use crate::execute::cell::{CellEnd, Limits, Session, Stop};
 use crate::execute::record::{Status, Times};
+use crate::execute::saver::Saver;
+use crate::execute::tee::Tee;
 use crate::kernel::client::Launch;
+use crate::kernel::fork::ForkServer;
+use crate::kernel::spec::KernelSpec;
 use crate::kernel::{Kernel, KernelChoice, spec};
-use crate::parameters;
+use crate::mask::Mask;
+use crate::metrics;
+use crate::parameters::{self, Given};
 
 /// How long a kernel may take for what its code left for the exit.
 const EXIT_GRACE: Duration = Duration::from_secs(10);
@@ -32,6 +41,11 @@ const LAST_WORDS: usize = 15;
 /// Cells with one of these tags are not run.
 const SKIP_TAGS: [&str; 3] = ["skip", "skip-run", "skip-execution"];
 
+/// A cell with this tag is the last one that is not run: it and all below it stay as they are.
+const STOP_TAG: &str = "stop";
+/// How often the copy is written while one cell runs.
+const EVERY: Duration = Duration::from_secs(30);
+
 /// What to run and how. [`ExecuteRequest::new`] has the usual values.
 #[derive(Clone)]
 pub struct ExecuteRequest {
@@ -39,8 +53,14 @@ pub struct ExecuteRequest {
     pub input: PathBuf,
     /// Where the executed copy goes.
     pub output: PathBuf,
+    /// The notebook itself, where it is not to be read from `input`.
+    pub notebook: Option<Notebook>,
     /// Values for the notebook's parameters.
-    pub parameters: BTreeMap<String, Value>,
+    pub given: Given,
+    /// Further texts by name that must not be written anywhere.
+    pub masked: BTreeMap<String, String>,
+    /// The language of its parameters, where the notebook does not say it or says it wrongly.
+    pub language: Option<String>,
     /// The kernel.
     pub kernel: KernelChoice,
     /// The folder that the kernel runs in.
@@ -51,6 +71,18 @@ pub struct ExecuteRequest {
     pub cell_timeout: Option<Duration>,
     /// The longest that the kernel may take to get ready.
     pub start_timeout: Duration,
+    /// The most memory that the kernel and what it starts may take, in bytes.
+    pub memory: Option<u64>,
+    /// Where kernels are forked from, instead of being started.
+    pub fork: Option<Arc<ForkServer>>,
+    /// How often the executed copy is written while one cell runs; after each cell it always is.
+    pub autosave: Option<Duration>,
+    /// Whether the copy hides its code.
+    pub report_mode: bool,
+    /// Files that get what the cells print.
+    pub stdout: Option<PathBuf>,
+    /// The same for standard error.
+    pub stderr: Option<PathBuf>,
     /// The longest that everything may take.
     pub timeout: Option<Duration>,
     /// Becomes true when the user wants to stop.
@@ -78,7 +110,16 @@ impl ExecuteRequest {
             subject: input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             input,
             output: output.into(),
-            parameters: BTreeMap::new(),
+            notebook: None,
+            given: Given::default(),
+            masked: BTreeMap::new(),
+            language: None,
+            memory: None,
+            fork: None,
+            autosave: Some(EVERY),
+            report_mode: false,
+            stdout: None,
+            stderr: None,
             kernel,
             env: BTreeMap::new(),
             cell_timeout: None,
@@ -94,14 +135,16 @@ impl ExecuteRequest {
 }
 
 /// What came of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Executed {
     /// Cells that were run.
     pub cells_run: usize,
     /// How long it took, kernel's start and end included.
     pub seconds: f64,
-    /// Numbers that cells left with scrapbook's `glue`.
+    /// The numbers among the values that cells gave ([`metrics`]).
     pub metrics: BTreeMap<String, f64>,
+    /// All of those values.
+    pub outputs: BTreeMap<String, Value>,
     /// The peak of the kernel's memory, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
 }
@@ -116,22 +159,30 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     let started = Instant::now();
     let whole = request.timeout.and_then(|limit| started.checked_add(limit));
     refuse_same_file(&request)?;
-    let notebook = prepare(&request)?;
-    let spec = spec::resolve(&request.kernel, &notebook, &request.input)?;
-    let mut saver = Saver { path: request.output.clone(), last: None };
-    let mut session = Session::new(notebook, &request);
+    let (mut request, notebook, spec) = prepare(request)?;
+    let tee = Tee::open(request.stdout.as_deref(), request.stderr.as_deref())?;
+    let mask = mask(&request);
+    request.env.extend(request.given.variables());
+    let mut saver = Saver::new(request.output.clone(), request.autosave);
+    let mut session = Session::new(notebook, &request, mask, tee);
     let times = Times::start(request.timestamps);
     record::begin(&mut session.notebook, &request, &times);
     saver.save(&mut session, true).await?;
     let lines = {
-        let (progress, subject) = (request.progress.clone(), request.subject.clone());
-        Arc::new(move |line| progress.report(Event::Output { subject: subject.clone(), line }))
+        let (progress, subject, mask) =
+            (request.progress.clone(), request.subject.clone(), session.mask.clone());
+        Arc::new(move |line: String| {
+            let line = mask.text(&line).into_owned();
+            progress.report(Event::Output { subject: subject.clone(), line });
+        })
     };
     let launch = Launch {
         spec: &spec,
         cwd: &request.cwd,
         env: &request.env,
         timeout: request.timeout.map_or(request.start_timeout, |whole| whole.min(request.start_timeout)),
+        memory: request.memory,
+        fork: request.fork.as_deref(),
         cancel: request.cancel.clone(),
         lines,
     };
@@ -141,23 +192,42 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     let ran = Box::pin(run_cells(&request, &mut session, &mut kernel, &mut saver, whole)).await;
     let peak_memory = kernel.process.peak_memory();
     record::end(&mut session.notebook, &times, ran.is_err());
+    let teed = session.tee.finish(&session.mask);
     match ran {
         Ok(cells_run) => {
             kernel.shut_down(EXIT_GRACE).await;
             saver.save(&mut session, true).await?;
-            let metrics = session.metrics;
-            Ok(Executed { cells_run, seconds: started.elapsed().as_secs_f64(), metrics, peak_memory })
+            teed?;
+            let mut outputs = session.values;
+            outputs.values_mut().for_each(|value| session.mask.value(value));
+            let (metrics, seconds) = (metrics::numbers(&outputs), started.elapsed().as_secs_f64());
+            Ok(Executed { cells_run, seconds, metrics, outputs, peak_memory })
         }
         Err(error) => {
             // The cause is the cell's error, also where the copy cannot be written.
             let saved = saver.save(&mut session, true).await;
             kernel.kill().await;
-            if let Err(unsaved) = saved {
+            if let Err(unsaved) = saved.and(teed) {
                 report_unsaved(&request, &unsaved);
             }
             Err(error)
         }
     }
+}
+
+/// Writes the notebook with its parameters and runs nothing.
+///
+/// # Errors
+/// When the notebook or its parameters are not valid, or the copy cannot be written.
+pub fn prepare_only(request: ExecuteRequest) -> Result<(), Error> {
+    refuse_same_file(&request)?;
+    let (request, mut notebook, _) = prepare(request)?;
+    record::begin(&mut notebook, &request, &Times::start(request.timestamps));
+    document::write_atomically(&request.output, &notebook.to_bytes_without(&mask(&request)))
+}
+
+fn mask(request: &ExecuteRequest) -> Mask {
+    Mask::new(request.given.secrets.iter().chain(&request.masked))
 }
 
 fn report_unsaved(request: &ExecuteRequest, error: &Error) {
@@ -175,18 +245,56 @@ fn refuse_same_file(request: &ExecuteRequest) -> Result<(), Error> {
     }
 }
 
-/// Reads the notebook, takes the traces of earlier runs out of it and puts the parameters in.
-fn prepare(request: &ExecuteRequest) -> Result<Notebook, Error> {
-    let mut notebook = Notebook::read(&request.input)?;
+/// Reads the notebook, takes the traces of earlier runs out of it, and puts the parameters in.
+fn prepare(mut request: ExecuteRequest) -> Result<(ExecuteRequest, Notebook, KernelSpec), Error> {
+    let mut notebook = match request.notebook.take() {
+        Some(notebook) => notebook,
+        None => Notebook::read(&request.input)?,
+    };
     record::remove_banners(&mut notebook);
-    parameters::inject(&mut notebook, &request.input, &request.parameters, request.allow_unknown)?;
+    let spec = spec::resolve(&request.kernel, &notebook, &request.input)?;
+    if request.kernel.name.is_some() || request.language.is_some() {
+        let name = request.kernel.name.as_deref();
+        let own = name.and(spec.language.as_deref());
+        notebook.set_kernel(name, request.language.as_deref().or(own));
+    }
+    request.given.part_secrets(&parameters::inspect(&notebook));
+    refuse_short_secrets(&request)?;
+    parameters::inject(&mut notebook, &request.input, &request.given, request.allow_unknown)?;
     for cell in notebook.cells.iter_mut().filter(|cell| cell.is_code()) {
         cell.set_outputs(Vec::new());
         cell.set_execution_count(None);
         cell.metadata_mut().remove("papermill");
+        if request.report_mode {
+            document::object_in(cell.metadata_mut(), "jupyter")
+                .insert("source_hidden".to_owned(), true.into());
+        }
     }
     notebook.complete_ids();
-    Ok(notebook)
+    Ok((request, notebook, spec))
+}
+
+/// A secret of a few letters stands everywhere by chance: it could not be kept out of the outputs.
+fn refuse_short_secrets(request: &ExecuteRequest) -> Result<(), Error> {
+    let short = |value: &str| value.chars().count() < crate::mask::SHORTEST;
+    let faults: Vec<parameters::ParameterFault> = request
+        .given
+        .secrets
+        .iter()
+        .filter(|(_, value)| short(value))
+        .map(|(name, _)| parameters::ParameterFault {
+            name: name.clone(),
+            message: format!(
+                "the secret `{name}` is shorter than {} characters and could not be kept out of the outputs",
+                crate::mask::SHORTEST
+            ),
+            hint: None,
+        })
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Parameters { notebook: request.input.clone(), faults })
 }
 
 async fn run_cells(
@@ -202,6 +310,7 @@ async fn run_cells(
         .cells
         .iter()
         .enumerate()
+        .take_while(|(_, cell)| !cell.has_tag(STOP_TAG))
         .filter(|(_, cell)| cell.is_code() && !cell.source().trim().is_empty() && !skipped(cell))
         .map(|(index, _)| index)
         .collect();
@@ -214,18 +323,19 @@ async fn run_cells(
         let times = Times::start(request.timestamps);
         let limits =
             Limits { cell: request.cell_timeout.and_then(|limit| Instant::now().checked_add(limit)), whole };
-        let end = cell::run(session, kernel, index, limits, request.cancel.clone()).await;
+        let end = cell::run(session, kernel, index, limits, request.cancel.clone(), saver).await;
         let Some(cell) = session.notebook.cells.get_mut(index) else { continue };
         let forgiven = cell.has_tag("raises-exception") && matches!(end, CellEnd::Failed(_));
         let failed = !forgiven && !matches!(end, CellEnd::Done | CellEnd::Left);
         record::cell(cell, &times, if failed { Status::Failed } else { Status::Completed });
         if failed {
-            let error = failure(request, kernel, done + 1, end).await;
+            let error = failure(request, kernel, &session.mask, done + 1, end).await;
             session.settle();
             record::banner(&mut session.notebook, index);
             return Err(error);
         }
         saver.save(session, false).await?;
+        gather(session, index);
         if matches!(end, CellEnd::Left) && !forgiven {
             return Ok(done + 1);
         }
@@ -234,6 +344,19 @@ async fn run_cells(
     let (done, total) = (to_run.len() as u64, Some(to_run.len() as u64));
     request.progress.report(Event::Advanced { subject: request.subject.clone(), done, total, message });
     Ok(to_run.len())
+}
+
+/// Takes what a cell gives by its tag.
+fn gather(session: &mut Session, index: usize) {
+    if !session.notebook.cells.get(index).is_some_and(metrics::is_tagged) {
+        return;
+    }
+    session.settle();
+    let language = parameters::language(&session.notebook);
+    if let Some(cell) = session.notebook.cells.get(index) {
+        let values = metrics::shown(cell, language);
+        session.values.extend(values);
+    }
 }
 
 fn report_cell(request: &ExecuteRequest, session: &Session, index: usize, done: usize, total: usize) {
@@ -249,15 +372,22 @@ fn report_cell(request: &ExecuteRequest, session: &Session, index: usize, done: 
 }
 
 /// The error that a cell's end means.
-async fn failure(request: &ExecuteRequest, kernel: &mut Kernel, cell: usize, end: CellEnd) -> Error {
+async fn failure(
+    request: &ExecuteRequest,
+    kernel: &mut Kernel,
+    mask: &Mask,
+    cell: usize,
+    end: CellEnd,
+) -> Error {
+    let clean = |words: Option<LastWords>| words.map(|words| words.without(mask));
     let notebook = request.input.clone();
     let at = Box::new(CellPlace { notebook: notebook.clone(), cell, partial: request.output.clone() });
     match end {
         CellEnd::Failed(failure) => Error::CellFailed {
             at,
-            traceback: LastWords::of(&failure.lines(), LAST_WORDS),
-            evalue: failure.value.lines().next().unwrap_or_default().to_owned(),
-            ename: failure.name,
+            traceback: clean(LastWords::of(&failure.lines(), LAST_WORDS)),
+            evalue: mask.text(failure.value.lines().next().unwrap_or_default()).into_owned(),
+            ename: mask.text(&failure.name).into_owned(),
         },
         CellEnd::Stopped(Stop::Cell) => {
             Error::Timeout { at, whole: false, limit: request.cell_timeout.unwrap_or_default() }
@@ -269,40 +399,12 @@ async fn failure(request: &ExecuteRequest, kernel: &mut Kernel, cell: usize, end
         CellEnd::Died(exit) => Error::KernelDied {
             at,
             exit,
+            memory: kernel.process.memory_cause(),
             peak_memory: kernel.process.peak_memory(),
-            last_words: kernel.process.last_words(LAST_WORDS).await,
+            last_words: clean(kernel.process.last_words(LAST_WORDS).await),
         },
         CellEnd::Unreachable(error) => error,
         // Neither is a failure; callers sort them out.
         CellEnd::Done | CellEnd::Left => Error::Interrupted { notebook },
-    }
-}
-
-/// Writes the executed copy again and again without letting that become the work.
-struct Saver {
-    path: PathBuf,
-    /// When it was last written, and how long that took.
-    last: Option<(Instant, Duration)>,
-}
-
-impl Saver {
-    /// Writes the notebook; unless `surely`, not when the last time was a moment ago in proportion to what it
-    /// took, so that a notebook with large outputs is not written over and over.
-    async fn save(&mut self, session: &mut Session, surely: bool) -> Result<(), Error> {
-        if let Some((when, took)) = self.last
-            && !surely
-            && when.elapsed() < took * 10
-        {
-            return Ok(());
-        }
-        session.settle();
-        let start = Instant::now();
-        let (path, bytes) = (self.path.clone(), session.notebook.to_bytes());
-        let written = tokio::task::spawn_blocking(move || document::write_atomically(&path, &bytes)).await;
-        self.last = Some((Instant::now(), start.elapsed()));
-        match written {
-            Ok(result) => result,
-            Err(error) => Err(Error::io("write", &self.path, std::io::Error::other(error))),
-        }
     }
 }

@@ -53,7 +53,7 @@ pub fn begin(notebook: &mut Notebook, request: &ExecuteRequest, times: &Times) {
         true => Value::from(path.to_string_lossy().into_owned()),
         false => Value::Null,
     };
-    let parameters: Map<String, Value> = request.parameters.clone().into_iter().collect();
+    let parameters: Map<String, Value> = request.given.shown().into_iter().collect();
     let mut record = Map::new();
     record.insert("default_parameters".to_owned(), json!({}));
     record.insert("environment_variables".to_owned(), json!({}));

@@ -19,6 +19,7 @@ use zeromq::{
 
 use crate::error::{Error, LastWords};
 use crate::kernel::connection::{Channel, Connection, Transport};
+use crate::kernel::fork::ForkServer;
 use crate::kernel::process::{Exit, LineSink, Process};
 use crate::kernel::spec::{InterruptMode, KernelSpec};
 use crate::wire::Message;
@@ -47,6 +48,10 @@ pub struct Launch<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// How long it may take to get ready.
     pub timeout: Duration,
+    /// The most memory that it may take, in bytes.
+    pub memory: Option<u64>,
+    /// What it is forked from, if that is the same interpreter.
+    pub fork: Option<&'a ForkServer>,
     /// Becomes true when the user wants to stop.
     pub cancel: watch::Receiver<bool>,
     /// Gets the lines that the process writes past its channels.
@@ -151,8 +156,19 @@ impl Kernel {
         let argv = launch.spec.command(&place.file());
         let env = environment(launch, &place);
         place.release();
-        let mut process =
-            Process::spawn(&argv, launch.cwd, &env, launch.lines.clone()).map_err(Failure::Spawn)?;
+        let fork = launch.fork.filter(|server| launch.spec.is_forked_by(server.python()));
+        let mut process = match fork {
+            Some(server) => {
+                let (folder, file) = (place.folder(), place.file());
+                let forked = server.fork(folder, &file, launch.cwd, &env, launch.lines.clone()).await;
+                let mut process = forked.map_err(Failure::Spawn)?;
+                process.limit_memory(launch.memory);
+                process
+            }
+            None => Process::spawn(&argv, launch.cwd, &env, launch.memory, launch.lines.clone())
+                .map_err(Failure::Spawn)?,
+        };
+        place.belongs_to(process.id());
         match Self::reach(launch, &mut process, place, deadline).await {
             Ok(channels) => Ok(channels.with(process)),
             Err(failure) => {
@@ -217,6 +233,11 @@ impl Kernel {
                 () = sleep_until(deadline) => return Err(Failure::TimedOut(None)),
             }
         }
+    }
+
+    /// Whether somebody still listens on its channel for requests.
+    pub fn is_listening(&self) -> bool {
+        self.connection.is_open(Channel::Shell)
     }
 
     /// Sends a request to run code; its id, to which the answers refer.

@@ -7,12 +7,12 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use crate::kernel::folder::PrivateFolder;
 use serde_json::json;
-use tempfile::TempDir;
 
 /// The longest path of a Unix socket that all systems take, in bytes.
 const LONGEST: usize = 100;
@@ -44,7 +44,7 @@ pub enum Transport {
 /// A place for one kernel.
 #[derive(Debug)]
 pub struct Connection {
-    folder: TempDir,
+    folder: PrivateFolder,
     transport: Transport,
     ports: [u16; 5],
     /// Held until the kernel starts, so that nobody else gets the ports.
@@ -67,7 +67,7 @@ impl Connection {
     /// When no folder can be made whose path is short enough and whose file system has sockets.
     pub fn ipc() -> io::Result<Self> {
         let connection = Self {
-            folder: private_folder()?,
+            folder: PrivateFolder::make()?,
             transport: Transport::Ipc,
             ports: [1, 2, 3, 4, 5],
             held: Vec::new(),
@@ -96,7 +96,7 @@ impl Connection {
             held.push(listener);
         }
         let connection =
-            Self { folder: private_folder()?, transport: Transport::Tcp, ports, held, key: new_key() };
+            Self { folder: PrivateFolder::make()?, transport: Transport::Tcp, ports, held, key: new_key() };
         connection.write_file()?;
         Ok(connection)
     }
@@ -121,6 +121,11 @@ impl Connection {
         self.folder.path()
     }
 
+    /// Remembers the process that listens here, for who finds the folder when this process was killed.
+    pub fn belongs_to(&self, pid: i32) {
+        self.folder.belongs_to(pid);
+    }
+
     /// The key that signs messages.
     pub fn key(&self) -> &[u8] {
         self.key.as_bytes()
@@ -138,7 +143,7 @@ impl Connection {
     /// Whether somebody listens on a channel.
     pub fn is_open(&self, channel: Channel) -> bool {
         match self.transport {
-            Transport::Ipc => self.socket(channel).exists(),
+            Transport::Ipc => std::os::unix::net::UnixStream::connect(self.socket(channel)).is_ok(),
             Transport::Tcp => std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port(channel))).is_ok(),
         }
     }
@@ -178,15 +183,10 @@ fn new_key() -> String {
     hex::encode(rand::random::<[u8; 32]>())
 }
 
-/// A folder that only its owner can enter, with a short path where there is one.
-fn private_folder() -> io::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("rondo-").rand_bytes(8).permissions(fs::Permissions::from_mode(0o700));
-    builder.tempdir_in("/tmp").or_else(|_| builder.tempdir())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -15,11 +15,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe::Receiver;
 use tokio::process as pipes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::LastWords;
+use crate::kernel::memory::{Memory, MemoryCause};
 
 /// So many lines of output are kept for an error message.
 const KEPT_LINES: usize = 200;
@@ -80,9 +82,22 @@ pub type LineSink = Arc<dyn Fn(String) + Send + Sync>;
 
 /// What the end of a process told.
 #[derive(Debug, Clone, Copy)]
-struct End {
+pub struct End {
     exit: Exit,
     peak_memory: Option<u64>,
+}
+
+impl End {
+    /// The system did not say.
+    pub const UNKNOWN: Self = Self { exit: Exit::UNKNOWN, peak_memory: None };
+
+    /// By a status as `wait` gives it, and the peak of memory in kilobytes.
+    pub fn of(status: Option<i32>, peak: Option<u64>) -> Self {
+        Self {
+            exit: status.map_or(Exit::UNKNOWN, |status| Exit::from(ExitStatus::from_raw(status))),
+            peak_memory: peak.and_then(|kilobytes| kilobytes.checked_mul(1024)),
+        }
+    }
 }
 
 /// A running process.
@@ -93,6 +108,7 @@ pub struct Process {
     tail: Arc<Mutex<VecDeque<String>>>,
     loud: Arc<AtomicBool>,
     readers: Vec<JoinHandle<()>>,
+    memory: Memory,
 }
 
 impl Process {
@@ -105,6 +121,7 @@ impl Process {
         argv: &[String],
         cwd: &Path,
         env: &BTreeMap<String, String>,
+        memory: Option<u64>,
         lines: LineSink,
     ) -> io::Result<Self> {
         let (program, arguments) = argv
@@ -120,6 +137,7 @@ impl Process {
             .process_group(0)
             .spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let memory = Memory::of(pid, memory);
         let group = Arc::new(Group { pid, alive: Mutex::new(true) });
         let (tell, end) = watch::channel(None);
         let watched = group.clone();
@@ -127,11 +145,44 @@ impl Process {
             .name("kernel-exit".to_owned())
             .spawn(move || tell.send_replace(Some(watched.wait())));
         let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
-        let mut process = Self { group, end, tail, loud, readers: Vec::new() };
+        let mut process = Self { group, end, tail, loud, readers: Vec::new(), memory };
         // From here on, an error drops the process and so ends it.
         watcher?;
         process.read(child.stdout.take(), child.stderr.take(), lines)?;
         Ok(process)
+    }
+
+    /// Takes over a process that another has forked for us, and which leads its group. `end` is told when it
+    /// has ended and its id may be another's.
+    pub fn adopt(
+        pid: i32,
+        end: watch::Receiver<Option<End>>,
+        (out, err): (Receiver, Receiver),
+        lines: LineSink,
+    ) -> Self {
+        let group = Arc::new(Group { pid, alive: Mutex::new(true) });
+        let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
+        let keep = || Keep { tail: tail.clone(), loud: loud.clone(), lines: lines.clone() };
+        let readers = vec![tokio::spawn(read_lines(out, keep())), tokio::spawn(read_lines(err, keep()))];
+        let (watched, mut ended) = (group.clone(), end.clone());
+        // Not waited for like the others: it ends with the process.
+        tokio::spawn(async move {
+            let _ = ended.wait_for(Option::is_some).await;
+            *watched.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        });
+        let memory = Memory::of(pid, None);
+        Self { group, end, tail, loud, readers, memory }
+    }
+
+    /// Sets a limit to the memory of an adopted process.
+    pub fn limit_memory(&mut self, limit: Option<u64>) {
+        self.memory = Memory::of(self.group.pid, limit);
+    }
+
+    /// Why it was killed, if it was for its memory.
+    pub fn memory_cause(&self) -> Option<MemoryCause> {
+        self.exit().filter(|exit| exit.signal == Some(libc::SIGKILL))?;
+        self.memory.cause()
     }
 
     fn read(
@@ -148,6 +199,11 @@ impl Process {
             self.readers.push(tokio::spawn(read_lines(pipes::ChildStderr::from_std(pipe)?, keep())));
         }
         Ok(())
+    }
+
+    /// The id of the process that leads the group.
+    pub fn id(&self) -> i32 {
+        self.group.pid
     }
 
     /// From now on each line of output goes to the sink that was given, beside being kept.
@@ -331,7 +387,7 @@ mod tests {
 
     fn shell(script: &str) -> Process {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned);
-        Process::spawn(&argv, Path::new("/"), &BTreeMap::new(), Arc::new(|_| {})).unwrap()
+        Process::spawn(&argv, Path::new("/"), &BTreeMap::new(), None, Arc::new(|_| {})).unwrap()
     }
 
     #[tokio::test]

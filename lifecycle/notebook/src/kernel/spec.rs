@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::document::Notebook;
 use crate::error::Error;
-use crate::language::Language;
+use rondo_project::notebook::language::Language;
 
 /// Which kernel to use, and where to look for it.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +81,11 @@ impl KernelSpec {
             interrupt: InterruptMode::Signal,
             surely_ipc: true,
         }
+    }
+
+    /// Whether a process of an interpreter that forks kernels stands for this command.
+    pub fn is_forked_by(&self, interpreter: &Path) -> bool {
+        *self == Self::python(interpreter)
     }
 
     /// The command with the connection file in its place.

@@ -9,6 +9,7 @@ use rondo_core::{Digest, Explain, RunId};
 use rondo_notebook::builtin::Papermill;
 use rondo_notebook::execute::{ExecuteRequest, execute};
 use rondo_notebook::kernel::KernelChoice;
+use rondo_notebook::parameters::Given;
 use serde_json::{Value, json};
 
 use crate::work::{Work, text};
@@ -101,7 +102,10 @@ async fn a_notebook_in_another_language_runs_on_its_own_kernel() {
         .unwrap();
     let request = ExecuteRequest {
         input: script,
-        parameters: BTreeMap::from([("name".to_owned(), json!("it's $HOME; exit 1"))]),
+        given: Given {
+            values: BTreeMap::from([("name".to_owned(), json!("it's $HOME; exit 1"))]),
+            ..Given::default()
+        },
         env: BTreeMap::from([("FROM".to_owned(), "rondo".to_owned())]),
         ..work.request(&[])
     };

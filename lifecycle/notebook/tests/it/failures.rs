@@ -8,6 +8,7 @@ use rondo_core::{Code, Explain};
 use rondo_notebook::Error;
 use rondo_notebook::execute::{ExecuteRequest, execute};
 use rondo_notebook::kernel::KernelChoice;
+use rondo_notebook::parameters::Given;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -169,7 +170,7 @@ async fn input_is_refused_with_a_hint() {
 async fn an_unknown_parameter_is_refused_before_anything_runs() {
     let Some(work) = Work::new() else { return };
     let request = ExecuteRequest {
-        parameters: BTreeMap::from([("dept".to_owned(), json!(3))]),
+        given: Given { values: BTreeMap::from([("dept".to_owned(), json!(3))]), ..Given::default() },
         ..work.request(&[("depth = 6", &["parameters"])])
     };
     let error = execute(request).await.unwrap_err();

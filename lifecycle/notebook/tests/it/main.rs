@@ -6,5 +6,7 @@
 mod builtin;
 mod environment;
 mod failures;
+mod forks;
+mod limits;
 mod runs;
 mod work;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rondo_notebook::document::Cell;
-use rondo_notebook::execute::{ExecuteRequest, execute};
+use rondo_notebook::execute::{ExecuteRequest, execute, prepare_only};
 use rondo_notebook::html;
+use rondo_notebook::kernel::KernelChoice;
+use rondo_notebook::parameters::Given;
 use rondo_notebook::parameters::INJECTED;
 use serde_json::{Value, json};
 
@@ -20,7 +22,7 @@ async fn parameters_reach_the_cells_and_outputs_are_kept() {
     let Some(work) = Work::new() else { return };
     let watcher = Watcher::default();
     let request = ExecuteRequest {
-        parameters: given(json!({"depth": 3, "label": "it's \"late\"\n"})),
+        given: Given { values: given(json!({"depth": 3, "label": "it's \"late\"\n"})), ..Given::default() },
         progress: Arc::new(watcher.clone()),
         env: BTreeMap::from([("FROM_RONDO".to_owned(), "yes".to_owned())]),
         ..work.request(&[
@@ -131,7 +133,7 @@ async fn a_percent_script_is_a_notebook_and_times_are_kept_when_wanted() {
     .unwrap();
     let request = ExecuteRequest {
         input: script,
-        parameters: given(json!({"n": 41})),
+        given: Given { values: given(json!({"n": 41})), ..Given::default() },
         timestamps: true,
         ..work.request(&[])
     };
@@ -154,4 +156,86 @@ async fn outputs_beyond_the_limit_are_dropped_and_the_run_goes_on() {
     let first = text(&notebook.cells[1]);
     assert!(first.len() < 10_200 && first.contains("dropped"), "{}", first.len());
     assert_eq!(text(&notebook.cells[2]), "next\n");
+}
+
+#[tokio::test]
+async fn r_takes_parameters_and_gives_metrics() {
+    let Some(work) = Work::new() else { return };
+    let data_dirs = vec!["/usr/share/jupyter".into(), "/usr/local/share/jupyter".into()];
+    if !data_dirs.iter().any(|folder: &std::path::PathBuf| folder.join("kernels/ir/kernel.json").exists()) {
+        eprintln!("skipped: no IRkernel (Debian's `r-cran-irkernel`)");
+        return;
+    }
+    let document = "---\njupyter: ir\n---\n```{r}\n#| tags: [parameters]\nn.rows <- 3L # rows\nlabel <- \"x\"\n```\n\
+                    ```{r}\nd <- data.frame(a = 1:n.rows); d\n```\n\
+                    ```{r}\n#| tags: [metrics]\ncat('rows =', nrow(d), '\\n'); 0.5\n```\n\
+                    ```{r}\nstop(label)\n```\n";
+    let input = work.path("in.qmd");
+    std::fs::write(&input, document).unwrap();
+    let kernel = KernelChoice { name: None, python: None, data_dirs };
+    let mut request = ExecuteRequest::new(input, work.path("out.ipynb"), kernel);
+    request.given.values = given(json!({"n.rows": 5, "label": "it's \"over\" $x"}));
+    let error = execute(request).await.unwrap_err();
+    assert!(error.to_string().contains("it's \"over\" $x"), "{error}");
+    let notebook = work.executed();
+    let values = rondo_notebook::metrics::numbers(&rondo_notebook::metrics::of(&notebook));
+    assert_eq!(values, [("rows".to_owned(), 5.0)].into());
+    let page = html::export(&notebook, "r");
+    assert!(page.contains("<table>"), "the data frame is a table of the page");
+}
+
+#[tokio::test]
+async fn a_notebook_can_be_prepared_without_being_run() {
+    let Some(work) = Work::new() else { return };
+    let mut request = work.request(&[("x = 1", &["parameters"]), ("print(x)", &[])]);
+    request.given.values = given(json!({"x": 2}));
+    request.report_mode = true;
+    prepare_only(request).unwrap();
+    let notebook = work.executed();
+    assert_eq!(notebook.cells[2].source(), "# Parameters\nx = 2\n");
+    assert!(notebook.cells.iter().all(|cell| cell.outputs().is_empty()));
+    assert_eq!(notebook.cells[3].metadata().unwrap()["jupyter"]["source_hidden"], true);
+}
+
+#[tokio::test]
+async fn cells_below_a_stop_are_not_run_and_scraps_are_given() {
+    let Some(work) = Work::new() else { return };
+    let glue = "from IPython.display import display\n\
+        display({'application/scrapbook.scrap.json+json': {'name': 'auc', 'data': 0.7, 'encoder': 'json', \
+        'version': 1}}, raw=True)\n\
+        display({'application/scrapbook.scrap.text+json': {'name': 'note', 'data': 'fine', 'encoder': 'text', \
+        'version': 1}}, raw=True)";
+    let cells: &[(&str, &[&str])] = &[
+        (glue, &[]),
+        ("{'loss': 0.25, 'by': {'a': 1}}", &["outputs"]),
+        ("print('end')", &["stop"]),
+        ("1/0", &[]),
+    ];
+    let executed = execute(work.request(cells)).await.unwrap();
+    assert_eq!(executed.cells_run, 2);
+    let metrics: Vec<(&str, f64)> =
+        executed.metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(metrics, [("auc", 0.7), ("by.a", 1.0), ("loss", 0.25)]);
+    assert_eq!(executed.outputs["note"], "fine");
+}
+
+#[tokio::test]
+async fn a_long_cell_is_written_while_it_runs() {
+    let Some(work) = Work::new() else { return };
+    let watcher = Watcher::default();
+    let (stop, cancel) = tokio::sync::watch::channel(false);
+    let request = ExecuteRequest {
+        autosave: Some(std::time::Duration::from_millis(1)),
+        cancel,
+        progress: Arc::new(watcher.clone()),
+        ..work.request(&[("print('so far', flush=True)\nimport time; time.sleep(86400)", &[])])
+    };
+    let run = tokio::spawn(execute(request));
+    let written =
+        || std::fs::read_to_string(work.path("out.ipynb")).is_ok_and(|text| text.contains("so far\\n"));
+    while !written() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    stop.send(true).unwrap();
+    run.await.unwrap().unwrap_err();
 }

@@ -4,7 +4,7 @@
 //! comments) and takes those that begin at the margin and set one plain name. It is not a parser: whatever it
 //! does not understand is skipped, never an error.
 
-use crate::language::Language;
+use super::language::Language;
 
 /// `name: annotation = value  # comment`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +32,10 @@ struct Statement {
 
 fn statements(source: &str, language: Language) -> Vec<Statement> {
     let chars: Vec<char> = source.chars().collect();
-    let mut done = Vec::new();
+    let mut done: Vec<Statement> = Vec::new();
     let mut current = Statement::default();
     let mut depth = 0usize;
+    let mut after_semicolon = false;
     let mut at = 0;
     while let Some(&c) = chars.get(at) {
         match c {
@@ -44,13 +45,19 @@ fn statements(source: &str, language: Language) -> Vec<Statement> {
                 at = end;
                 continue;
             }
-            '#' if language != Language::Bash
-                || current.code.is_empty()
-                || current.code.ends_with([' ', '\t']) =>
+            _ if comments(&chars, at, language)
+                && (language != Language::Bash
+                    || current.code.is_empty()
+                    || current.code.ends_with([' ', '\t'])) =>
             {
                 let end = chars.iter().skip(at).position(|c| *c == '\n').map_or(chars.len(), |n| at + n);
                 let comment: String = chars.get(at..end).unwrap_or_default().iter().collect();
-                current.comment = Some(comment.trim_start_matches('#').trim().to_owned());
+                let comment = Some(comment.trim_start_matches(['#', '/', '%']).trim().to_owned());
+                // `n = 3; % many`: it speaks of what stands before it on its line.
+                match done.last_mut().filter(|_| after_semicolon && current.code.trim().is_empty()) {
+                    Some(before) => before.comment = comment,
+                    None => current.comment = comment,
+                }
                 at = end;
                 continue;
             }
@@ -62,11 +69,13 @@ fn statements(source: &str, language: Language) -> Vec<Statement> {
             ')' | ']' | '}' => depth = depth.saturating_sub(1),
             '\n' if depth == 0 => {
                 done.push(std::mem::take(&mut current));
+                after_semicolon = false;
                 at += 1;
                 continue;
             }
             ';' if depth == 0 => {
                 done.push(std::mem::take(&mut current));
+                after_semicolon = true;
                 at += 1;
                 // What follows on the same line still begins at the margin.
                 while matches!(chars.get(at), Some(' ' | '\t')) {
@@ -83,19 +92,30 @@ fn statements(source: &str, language: Language) -> Vec<Statement> {
     done
 }
 
+/// Whether a comment begins at a place.
+fn comments(chars: &[char], at: usize, language: Language) -> bool {
+    chars.iter().skip(at).take(2).collect::<String>().starts_with(language.comment())
+}
+
 /// The place after a text that begins at `start`; the source's end where it is not closed.
 fn text_end(chars: &[char], start: usize, language: Language) -> usize {
     let Some(&quote) = chars.get(start) else { return start };
     let three = |at: usize| chars.get(at..at + 3).is_some_and(|part| part.iter().all(|c| *c == quote));
     let long = matches!(language, Language::Python | Language::Julia) && three(start);
-    let escapes = !(language == Language::Bash && quote == '\'');
+    let escapes = match language {
+        Language::Bash => quote != '\'',
+        Language::Matlab | Language::PowerShell => false,
+        _ => true,
+    };
+    let one_line =
+        matches!(language, Language::Python | Language::Scala | Language::Matlab | Language::CSharp);
     let mut at = start + if long { 3 } else { 1 };
     while let Some(&c) = chars.get(at) {
         match c {
             '\\' if escapes => at += 2,
             c if c == quote && !long => return at + 1,
             c if c == quote && three(at) => return at + 3,
-            '\n' if language == Language::Python && !long => return at,
+            '\n' if one_line && !long => return at,
             _ => at += 1,
         }
     }
@@ -104,12 +124,14 @@ fn text_end(chars: &[char], start: usize, language: Language) -> usize {
 
 fn assignment(statement: Statement, language: Language) -> Option<Assignment> {
     let mut code = statement.code.as_str();
-    let prefix = match language {
-        Language::Bash => "export ",
-        Language::Julia => "const ",
-        Language::Python | Language::R => "",
-    };
-    code = code.strip_prefix(prefix).unwrap_or(code);
+    let mut declared = None;
+    for prefix in prefixes(language) {
+        if let Some(rest) = code.strip_prefix(prefix) {
+            code = rest.trim_start();
+            declared = TYPES.contains(prefix).then(|| prefix.trim().to_owned());
+            break;
+        }
+    }
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (c == '.' && language == Language::R);
     let end = code.find(|c: char| !fits(c))?;
     let (name, rest) = code.split_at(end);
@@ -122,7 +144,12 @@ fn assignment(statement: Statement, language: Language) -> Option<Assignment> {
             let rest = rest.trim_start();
             (None, rest.strip_prefix("<-").or_else(|| rest.strip_prefix('='))?)
         }
-        Language::Python | Language::Julia => annotated(rest.trim_start(), language)?,
+        Language::Python | Language::Julia | Language::Scala | Language::FSharp => {
+            annotated(rest.trim_start(), language)?
+        }
+        Language::Matlab | Language::CSharp | Language::PowerShell => {
+            (declared, rest.trim_start().strip_prefix('=')?)
+        }
     };
     let value = value.trim();
     // `a == b` compares; a statement without a value sets nothing, save in a shell.
@@ -135,6 +162,22 @@ fn assignment(statement: Statement, language: Language) -> Option<Assignment> {
         value: value.to_owned(),
         comment: statement.comment.filter(|comment| !comment.is_empty()),
     })
+}
+
+/// Types that stand before a name in C#.
+const TYPES: &[&str] = &["int ", "long ", "double ", "float ", "bool ", "string "];
+
+/// What may stand before the name of a variable.
+fn prefixes(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::Bash => &["export "],
+        Language::Julia => &["const "],
+        Language::Scala => &["val ", "var "],
+        Language::FSharp => &["let mutable ", "let "],
+        Language::CSharp => &["var ", "int ", "long ", "double ", "float ", "bool ", "string "],
+        Language::PowerShell => &["$"],
+        Language::Python | Language::R | Language::Matlab => &[],
+    }
 }
 
 /// Splits `: int = 6` or `:: Int = 6` or `= 6`.
@@ -207,10 +250,27 @@ a, b = 1, 2
         assert_eq!(names("n::Int = 3 # x\nf(x) = 2", Language::Julia), [("n".into(), "3".into())]);
     }
 
+    #[test]
+    fn assignments_of_the_other_languages() {
+        let one = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        assert_eq!(names("val n: Int = 3 // many\nprintln(n)", Language::Scala), one("n", "3"));
+        assert_eq!(names("n = 3; % many\ny = n';\n", Language::Matlab)[0], one("n", "3")[0]);
+        assert_eq!(names("int n = 3; // many\nn == 3", Language::CSharp), one("n", "3"));
+        assert_eq!(names("let name = \"a\" // it", Language::FSharp), one("name", "\"a\""));
+        assert_eq!(names("$n = 3 # many\nWrite-Host $n", Language::PowerShell), one("n", "3"));
+        let found = assignments("int n = 3; // many", Language::CSharp);
+        assert_eq!(found[0].annotation.as_deref(), Some("int"));
+        let found = assignments("val n: Int = 3 // many", Language::Scala);
+        assert_eq!(
+            (found[0].annotation.as_deref(), found[0].comment.as_deref()),
+            (Some("Int"), Some("many"))
+        );
+    }
+
     proptest! {
         #[test]
         fn any_source_can_be_scanned(source in "([a-z]{1,3}|=|<-|:|#|'|\"|\\\\|\n|[\\[\\](){};]| |1|é){0,60}") {
-            for language in [Language::Python, Language::R, Language::Bash, Language::Julia] {
+            for language in Language::ALL {
                 assignments(&source, language);
             }
         }

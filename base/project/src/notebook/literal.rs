@@ -4,118 +4,13 @@
 //! understands literals only (numbers, texts, lists, maps of them): an expression is not a default whose type
 //! can be told, and nothing is ever evaluated.
 
+mod write;
+
+pub use write::write;
+
 use serde_json::{Map, Number, Value};
 
-use crate::language::Language;
-
-/// A value as a literal.
-pub fn write(value: &Value, language: Language) -> String {
-    match language {
-        Language::Python => python(value),
-        Language::R => r(value),
-        Language::Bash => bash(value),
-        Language::Julia => julia(value),
-    }
-}
-
-fn each(values: &[Value], write: fn(&Value) -> String) -> String {
-    values.iter().map(write).collect::<Vec<_>>().join(", ")
-}
-
-fn python(value: &Value) -> String {
-    match value {
-        Value::Null => "None".to_owned(),
-        Value::Bool(true) => "True".to_owned(),
-        Value::Bool(false) => "False".to_owned(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => quoted(text, &[], |code| format!("\\U{code:08x}")),
-        Value::Array(values) => format!("[{}]", each(values, python)),
-        Value::Object(map) => {
-            let pairs = map
-                .iter()
-                .map(|(key, value)| {
-                    format!("{}: {}", quoted(key, &[], |code| format!("\\U{code:08x}")), python(value))
-                })
-                .collect::<Vec<_>>();
-            format!("{{{}}}", pairs.join(", "))
-        }
-    }
-}
-
-fn r(value: &Value) -> String {
-    let text = |text: &str| quoted(text, &[], |code| format!("\\U{code:08x}"));
-    match value {
-        Value::Null => "NULL".to_owned(),
-        Value::Bool(true) => "TRUE".to_owned(),
-        Value::Bool(false) => "FALSE".to_owned(),
-        Value::Number(number) => number.to_string(),
-        // R's texts cannot hold NUL.
-        Value::String(string) => text(&string.replace('\0', "")),
-        Value::Array(values) => {
-            let same = |is: fn(&Value) -> bool| !values.is_empty() && values.iter().all(is);
-            let vector = same(Value::is_number) || same(Value::is_string) || same(Value::is_boolean);
-            format!("{}({})", if vector { "c" } else { "list" }, each(values, r))
-        }
-        Value::Object(map) => {
-            let pairs: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{} = {}", text(&key.replace('\0', "")), r(value)))
-                .collect();
-            format!("list({})", pairs.join(", "))
-        }
-    }
-}
-
-fn bash(value: &Value) -> String {
-    let single = |text: &str| format!("'{}'", text.replace('\0', "").replace('\'', "'\\''"));
-    match value {
-        Value::Null => "''".to_owned(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => single(text),
-        Value::Array(values) if values.iter().all(|value| !value.is_array() && !value.is_object()) => {
-            format!("({})", values.iter().map(bash).collect::<Vec<_>>().join(" "))
-        }
-        // A shell has no nested values: JSON for `jq` to read.
-        Value::Array(_) | Value::Object(_) => single(&value.to_string()),
-    }
-}
-
-fn julia(value: &Value) -> String {
-    let text = |text: &str| quoted(text, &['$'], |code| format!("\\U{code:08x}"));
-    match value {
-        Value::Null => "nothing".to_owned(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(string) => text(string),
-        Value::Array(values) => format!("[{}]", each(values, julia)),
-        Value::Object(map) => {
-            let pairs: Vec<String> =
-                map.iter().map(|(key, value)| format!("{} => {}", text(key), julia(value))).collect();
-            format!("Dict({})", pairs.join(", "))
-        }
-    }
-}
-
-/// A text between double quotes; control characters are escaped, `also` are further characters that need a
-/// backslash.
-fn quoted(text: &str, also: &[char], escape: fn(u32) -> String) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if also.contains(&c) => out.extend(['\\', c]),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => out.push_str(&escape(c.into())),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
+use super::language::Language;
 
 /// Reads a literal; `None` where the text is anything else.
 pub fn read(text: &str, language: Language) -> Option<Value> {
@@ -167,7 +62,7 @@ impl Reader {
         self.blank();
         match self.peek()? {
             '"' | '\'' => self.text().map(Value::String),
-            '[' if self.language != Language::R => {
+            '[' if matches!(self.language, Language::Python | Language::Julia | Language::Matlab) => {
                 self.at += 1;
                 self.list(']', depth).map(Value::Array)
             }
@@ -188,7 +83,9 @@ impl Reader {
                 self.map(depth)
             }
             c if c.is_ascii_digit() || matches!(c, '-' | '+' | '.') => self.number(),
-            c if c.is_alphabetic() || c == '_' => self.word(depth),
+            c if c.is_alphabetic() || c == '_' || (c == '$' && self.language == Language::PowerShell) => {
+                self.word(depth)
+            }
             _ => None,
         }
     }
@@ -229,19 +126,31 @@ impl Reader {
 
     fn word(&mut self, depth: usize) -> Option<Value> {
         let start = self.at;
+        self.at += 1;
         while self.peek().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.') {
             self.at += 1;
         }
         let word: String = self.chars.get(start..self.at)?.iter().collect();
         match (self.language, word.as_str()) {
-            (Language::Python, "True")
-            | (Language::R, "TRUE" | "T")
-            | (Language::Julia | Language::Bash, "true") => Some(Value::Bool(true)),
-            (Language::Python, "False")
-            | (Language::R, "FALSE" | "F")
-            | (Language::Julia | Language::Bash, "false") => Some(Value::Bool(false)),
+            (Language::Python, "True") | (Language::R, "TRUE" | "T") => Some(Value::Bool(true)),
+            (Language::Python, "False") | (Language::R, "FALSE" | "F") => Some(Value::Bool(false)),
             (Language::Python, "None") | (Language::R, "NULL") | (Language::Julia, "nothing") => {
                 Some(Value::Null)
+            }
+            (Language::Scala | Language::CSharp, "null") | (Language::Scala | Language::FSharp, "None") => {
+                Some(Value::Null)
+            }
+            (Language::PowerShell, word) => match word.to_lowercase().as_str() {
+                "$true" => Some(Value::Bool(true)),
+                "$false" => Some(Value::Bool(false)),
+                "$null" => Some(Value::Null),
+                _ => None,
+            },
+            (language, "true") if language != Language::Python && language != Language::R => {
+                Some(Value::Bool(true))
+            }
+            (language, "false") if language != Language::Python && language != Language::R => {
+                Some(Value::Bool(false))
             }
             (Language::R, "c" | "list") if self.take('(') => self.r_call(depth),
             _ => None,
@@ -307,7 +216,7 @@ impl Reader {
         }
         let token: String = self.chars.get(start..self.at)?.iter().filter(|c| **c != '_').collect();
         let token = token.strip_prefix('+').unwrap_or(&token);
-        if self.language == Language::R {
+        if matches!(self.language, Language::R | Language::Matlab) {
             // In R a number is a double unless it ends in `L`.
             return match token.strip_suffix('L') {
                 Some(whole) => whole.parse::<i64>().ok().map(Value::from),
@@ -333,7 +242,16 @@ impl Reader {
         if triple {
             self.at += 2;
         }
-        let raw = self.language == Language::Bash && quote == '\'';
+        let raw = match self.language {
+            Language::Bash => quote == '\'',
+            Language::Matlab | Language::PowerShell => true,
+            _ => false,
+        };
+        let replaces = match self.language {
+            Language::Bash | Language::PowerShell => quote == '"',
+            Language::Julia => true,
+            _ => false,
+        };
         let mut text = String::new();
         loop {
             match self.next()? {
@@ -343,7 +261,7 @@ impl Reader {
                     return Some(text);
                 }
                 '\n' if python && !triple => return None,
-                '$' if matches!(self.language, Language::Bash | Language::Julia) && !raw => return None,
+                '$' | '`' if replaces => return None,
                 '\\' if !raw => self.escape(&mut text)?,
                 c => text.push(c),
             }
@@ -378,18 +296,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn values_become_literals_of_each_language() {
-        let value = json!({"a": [1, 2.5, true, null, "x\"y\n$z"]});
-        assert_eq!(write(&value, Language::Python), r#"{"a": [1, 2.5, True, None, "x\"y\n$z"]}"#);
-        assert_eq!(write(&value, Language::R), r#"list("a" = list(1, 2.5, TRUE, NULL, "x\"y\n$z"))"#);
-        assert_eq!(write(&value, Language::Julia), r#"Dict("a" => [1, 2.5, true, nothing, "x\"y\n\$z"])"#);
-        assert_eq!(write(&json!([1, 2]), Language::R), "c(1, 2)");
-        assert_eq!(write(&json!("it's"), Language::Bash), r"'it'\''s'");
-        assert_eq!(write(&json!(["a", 1]), Language::Bash), "('a' 1)");
-        assert_eq!(write(&json!({"a": 1}), Language::Bash), r#"'{"a":1}'"#);
-    }
 
     #[test]
     fn literals_are_read_and_expressions_are_not() {
@@ -443,7 +349,7 @@ mod tests {
 
         #[test]
         fn reading_never_panics(text in "[\\[\\](){}'\"\\\\0-9eEuxL.,:=+_ a-z-]{0,60}") {
-            for language in [Language::Python, Language::R, Language::Bash, Language::Julia] {
+            for language in Language::ALL {
                 read(&text, language);
             }
         }

@@ -1,0 +1,230 @@
+//! A sweep: one notebook with many parameters, several at once, and one table of what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use rondo_core::Code;
+use rondo_core::ports::{Event, Progress};
+use rondo_notebook::document::write_atomically;
+use rondo_notebook::{grid, parameters};
+use serde_json::{Value, json};
+
+use super::run::{Args, Ran, failure, fork_server, keep, request};
+use super::source::Source;
+use super::stream::Stream;
+use crate::cli::Session;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::table;
+
+/// One run of the table.
+struct Row {
+    values: BTreeMap<String, Value>,
+    output: String,
+    result: Result<Ran, Failure>,
+}
+
+/// Runs all, also where some fail.
+///
+/// # Errors
+/// When a flag or a parameter is not valid (nothing has run then), or when a run has failed.
+pub async fn run(args: &Args, source: &Source, session: &Session) -> Outcome {
+    let known = parameters::inspect(&source.notebook);
+    let all = args.given.sweep(&known, session)?;
+    refuse_unknown(&all, &known, args, source)?;
+    let values: Vec<BTreeMap<String, Value>> = all.iter().map(parameters::Given::shown).collect();
+    let stem = source.path.file_stem().map_or_else(|| "notebook".into(), |stem| stem.to_string_lossy());
+    let names = grid::names(&stem, &values);
+    let varied = grid::varied(&values);
+    let progress: Arc<dyn Progress> = Arc::new(Stream::to(session.printer(), true));
+    let first = request(args, source, session.path(&args.output), progress, session)?;
+    let (keep, fork) =
+        (keep(args, source, &first, session)?, Box::pin(fork_server(args, source, &first, session)).await);
+    let jobs = args.jobs.map_or_else(cores, std::num::NonZeroUsize::get);
+    let runs = all.into_iter().zip(values).zip(names).map(|((given, values), name)| {
+        let output = args.output.join(format!("{name}.ipynb"));
+        let mut one = first.clone();
+        one.output = session.path(&output);
+        one.given = given;
+        one.given.also = args.given.paths(&args.input.to_string_lossy(), &output.to_string_lossy());
+        one.fork.clone_from(&fork);
+        one.subject = name;
+        (one, keep.clone(), values, output.to_string_lossy().into_owned())
+    });
+    let started = std::time::Instant::now();
+    let mut rows: Vec<(usize, Row)> = futures::stream::iter(runs.enumerate())
+        .map(|(index, (one, keep, values, output))| async move {
+            // A task of its own: the runs then use all cores.
+            let ran = tokio::spawn(async move {
+                let (progress, subject) = (one.progress.clone(), one.subject.clone());
+                progress.report(Event::Started { subject: subject.clone(), message: "begins".to_owned() });
+                let ran = Box::pin(keep.run(one)).await.map_err(failure);
+                let message = match &ran {
+                    Ok(ran) => ran.to_string(),
+                    Err(failure) => failure.heading().trim_end().trim_start_matches("error: ").to_owned(),
+                };
+                progress.report(Event::Ended { subject, ok: ran.is_ok(), message });
+                ran
+            });
+            let result =
+                ran.await.unwrap_or_else(|error| Err(Failure::new(Code::Internal, error.to_string())));
+            (index, Row { values, output, result })
+        })
+        .buffer_unordered(jobs)
+        .collect()
+        .await;
+    rows.sort_by_key(|(index, _)| *index);
+    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    finish(args, &rows, &varied, started.elapsed().as_secs_f64(), session)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// What is wrong with the parameters is told once, before anything runs.
+fn refuse_unknown(
+    all: &[parameters::Given],
+    known: &[parameters::Parameter],
+    args: &Args,
+    source: &Source,
+) -> Outcome {
+    let mut faults: Vec<parameters::ParameterFault> = Vec::new();
+    for given in all {
+        for fault in parameters::check(known, &given.values) {
+            let declared = known.iter().any(|parameter| parameter.name == fault.name);
+            if (declared || !args.given.allow_unknown) && !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(rondo_notebook::Error::Parameters { notebook: source.path.clone(), faults }.into())
+}
+
+fn finish(args: &Args, rows: &[Row], varied: &[String], seconds: f64, session: &Session) -> Outcome {
+    let value = json!({
+        "schema": 1, "notebook": args.input, "seconds": seconds,
+        "runs": rows.iter().map(record).collect::<Vec<_>>(),
+    });
+    let cells = cells(rows, varied);
+    let folder = session.path(&args.output);
+    write_atomically(&folder.join("results.json"), format!("{value:#}\n").as_bytes())?;
+    write_atomically(&folder.join("results.csv"), csv(&cells).as_bytes())?;
+    let failed: Vec<&Row> = rows.iter().filter(|row| row.result.is_err()).collect();
+    let cached = rows.iter().filter(|row| row.result.as_ref().is_ok_and(|ran| ran.cached)).count();
+    let text = format!(
+        "{}{} runs in {seconds:.1} s, {cached} from earlier runs, {} failed: {}\n",
+        table(&cells),
+        rows.len(),
+        failed.len(),
+        folder.join("results.csv").display()
+    );
+    let Some(first) = failed.first() else {
+        session.printer().result(&value, &text);
+        return Ok(());
+    };
+    let interrupted =
+        |row: &&&Row| matches!(&row.result, Err(failure) if failure.code() == Code::Interrupted);
+    let code = match (&first.result, failed.iter().find(interrupted)) {
+        (_, Some(_)) => Code::Interrupted,
+        (Err(failure), None) => failure.code(),
+        (Ok(_), None) => Code::NotebookFailed,
+    };
+    if !session.printer().json() {
+        session.printer().out(&text);
+    }
+    let mut rendered = format!("error: {} of {} runs failed\n", failed.len(), rows.len());
+    if let Err(failure) = &first.result {
+        rendered.push_str(&format!("{}: {}", Path::new(&first.output).display(), failure.text()));
+    }
+    Err(Failure::new(code, format!("{} of {} runs failed", failed.len(), rows.len())).shown(rendered, value))
+}
+
+fn record(row: &Row) -> Value {
+    match &row.result {
+        Ok(ran) => json!({
+            "state": "ok", "parameters": row.values, "output": row.output, "cached": ran.cached,
+            "cells": ran.executed.cells_run, "seconds": ran.executed.seconds,
+            "metrics": ran.executed.metrics, "outputs": ran.executed.outputs,
+            "peak_memory": ran.executed.peak_memory,
+        }),
+        Err(failure) => json!({
+            "state": "failed", "parameters": row.values, "output": row.output,
+            "error": failure.json().get("error"),
+        }),
+    }
+}
+
+/// The table: what varied, how it went, and each metric.
+fn cells(rows: &[Row], varied: &[String]) -> Vec<Vec<String>> {
+    let done = || rows.iter().filter_map(|row| row.result.as_ref().ok());
+    let metrics: BTreeSet<&String> = done().flat_map(|ran| ran.executed.metrics.keys()).collect();
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut head: Vec<String> = varied.to_vec();
+    head.extend(["state", "seconds"].map(str::to_owned));
+    head.extend(metrics.iter().map(|name| (*name).clone()));
+    head.push("output".to_owned());
+    let mut cells = vec![head];
+    for row in rows {
+        let mut line: Vec<String> =
+            varied.iter().map(|name| row.values.get(name).map(plain).unwrap_or_default()).collect();
+        let (state, seconds) = match &row.result {
+            Ok(ran) if ran.cached => ("cached", format!("{:.1}", ran.executed.seconds)),
+            Ok(ran) => ("ok", format!("{:.1}", ran.executed.seconds)),
+            Err(_) => ("failed", String::new()),
+        };
+        line.extend([state.to_owned(), seconds]);
+        let value = |name: &&String| {
+            let ran = row.result.as_ref().ok()?;
+            ran.executed.metrics.get(*name).map(ToString::to_string)
+        };
+        line.extend(metrics.iter().map(|name| value(name).unwrap_or_default()));
+        line.push(row.output.clone());
+        cells.push(line);
+    }
+    cells
+}
+
+fn csv(rows: &[Vec<String>]) -> String {
+    let field = |text: &String| match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.clone(),
+    };
+    rows.iter().map(|row| row.iter().map(field).collect::<Vec<_>>().join(",") + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rondo_notebook::execute::Executed;
+
+    use super::*;
+
+    #[test]
+    fn the_table_has_what_varied_and_every_metric_and_its_csv_is_quoted() {
+        let executed = |metrics: &[(&str, f64)]| Executed {
+            cells_run: 1,
+            seconds: 1.25,
+            metrics: metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+            outputs: BTreeMap::new(),
+            peak_memory: None,
+        };
+        let row = |x: &str, result: Result<Ran, Failure>| Row {
+            values: BTreeMap::from([("x".to_owned(), json!(x))]),
+            output: format!("out/{x}.ipynb"),
+            result,
+        };
+        let rows = [
+            row("a,b", Ok(Ran { executed: executed(&[("auc", 0.5)]), cached: true })),
+            row("c", Err(Failure::new(Code::NotebookFailed, "no"))),
+        ];
+        let cells = cells(&rows, &["x".to_owned()]);
+        assert_eq!(
+            csv(&cells),
+            "x,state,seconds,auc,output\n\"a,b\",cached,1.2,0.5,\"out/a,b.ipynb\"\nc,failed,,,out/c.ipynb\n"
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! What came of earlier runs, kept by what they depended on: for notebooks that are run on their own.
+//!
+//! A key is the digest of the notebook's cells, the parameters, the contents of the declared inputs and of the
+//! modules beside the notebook that it imports, the kernel's command, and the environment: the interpreter and
+//! the packages in it by name and version. Outputs and times of the notebook itself are not in it. Only runs
+//! that ended well are kept. In a pipeline it is the pipeline that caches; this has no part in it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rondo_core::Digest;
+use rondo_project::notebook::language::Language;
+use serde_json::{Value, json};
+
+use crate::document::{Notebook, write_atomically};
+use crate::error::Error;
+use crate::execute::{ExecuteRequest, Executed};
+use crate::kernel::spec::{self, KernelSpec};
+use crate::parameters;
+
+/// What tells the packages of a Python environment.
+const PACKAGES: &str = "\
+import sys, importlib.metadata as m
+print(sys.version)
+for line in sorted({f'{d.name}=={d.version}' for d in m.distributions()}): print(line)";
+/// The same of R.
+const R_PACKAGES: &str = "\
+cat(R.version.string, '\\n'); p <- installed.packages()[, c('Package', 'Version')]; \
+cat(sort(paste(p[, 1], p[, 2])), sep = '\\n')";
+
+/// The folder of kept runs.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// A cache in a folder, which need not be there yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The run of a key: its executed notebook and what came of it. One that cannot be read is none.
+    pub fn get(&self, key: Digest) -> Option<(Vec<u8>, Executed)> {
+        let folder = self.place(key);
+        let record: Value = serde_json::from_slice(&fs::read(folder.join("run.json")).ok()?).ok()?;
+        let notebook = fs::read(folder.join("executed.ipynb")).ok()?;
+        // A file that was cut or changed is not what came of the run.
+        let same = record.get("digest").and_then(Value::as_str) == Some(&Digest::of(&notebook).hex());
+        let executed = serde_json::from_value(record.get("executed")?.clone()).ok()?;
+        same.then_some((notebook, executed))
+    }
+
+    /// Keeps a run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put(&self, key: Digest, notebook: &[u8], executed: &Executed) -> Result<(), Error> {
+        let folder = self.place(key);
+        write_atomically(&folder.join("executed.ipynb"), notebook)?;
+        let record = json!({ "digest": Digest::of(notebook).hex(), "executed": executed });
+        // The record last: without it there is no run.
+        write_atomically(&folder.join("run.json"), record.to_string().as_bytes())
+    }
+
+    fn place(&self, key: Digest) -> PathBuf {
+        let hex = key.hex();
+        let (first, rest) = hex.split_at(2.min(hex.len()));
+        self.folder.join(first).join(rest)
+    }
+}
+
+/// What the runs of one environment have in common: told once, it costs a start of the interpreter.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    spec: KernelSpec,
+    packages: String,
+}
+
+impl Environment {
+    /// The environment that a request runs in.
+    ///
+    /// # Errors
+    /// When the notebook's kernel is not there, or its interpreter does not say what it is.
+    pub fn of(request: &ExecuteRequest, notebook: &Notebook) -> Result<Self, Error> {
+        let spec = spec::resolve(&request.kernel, notebook, &request.input)?;
+        let program = spec.argv.first().cloned().unwrap_or_default();
+        let language = spec.language.as_deref().and_then(Language::named);
+        let uses_python = spec.argv.iter().any(|word| word == "-m");
+        let packages = match language {
+            _ if uses_python => said(&program, &["-c", PACKAGES], &request.env),
+            Some(Language::R) => said("Rscript", &["-e", R_PACKAGES], &request.env),
+            _ => said(&program, &["--version"], &request.env),
+        };
+        let packages = packages.map_err(|reason| Error::KernelStart {
+            command: program,
+            reason: format!("it does not say which environment it is: {reason}"),
+            last_words: None,
+        })?;
+        Ok(Self { spec, packages })
+    }
+}
+
+fn said(program: &str, arguments: &[&str], env: &BTreeMap<String, String>) -> Result<String, String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .envs(env)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The key of a run; `inputs` are files and folders whose contents it depends on.
+///
+/// # Errors
+/// When an input cannot be read.
+pub fn key(
+    request: &ExecuteRequest,
+    notebook: &Notebook,
+    environment: &Environment,
+    inputs: &[PathBuf],
+) -> Result<Digest, Error> {
+    let cells: Vec<Value> = notebook
+        .cells
+        .iter()
+        .filter(|cell| !cell.has_tag(parameters::INJECTED))
+        .map(|cell| json!([cell.kind(), cell.tags(), cell.source()]))
+        .collect();
+    // Secrets change what comes out: their digest stands in the key, never their text.
+    let secrets: Vec<(String, String)> = request
+        .given
+        .secrets
+        .iter()
+        .map(|(name, value)| (name.clone(), Digest::of(value.as_bytes()).hex()))
+        .collect();
+    let mut files = BTreeMap::new();
+    for input in inputs {
+        add(&mut files, input)?;
+    }
+    for module in local_modules(notebook, &request.cwd) {
+        add(&mut files, &module)?;
+    }
+    let parts = json!({
+        "rondo": env!("CARGO_PKG_VERSION"),
+        "platform": [std::env::consts::OS, std::env::consts::ARCH],
+        "cells": cells,
+        "kernel": [request.language, environment.spec.argv, environment.spec.env],
+        "environment": environment.packages,
+        "parameters": [request.given.values, request.given.also, secrets],
+        "hides": request.report_mode,
+        "files": files,
+    });
+    Ok(Digest::of(parts.to_string().as_bytes()))
+}
+
+/// Puts the digest of a file, or of each file of a folder, under its name.
+fn add(files: &mut BTreeMap<String, String>, path: &Path) -> Result<(), Error> {
+    let failed = |error| Error::io("read", path, error);
+    let mut found = fs::metadata(path).map_err(failed)?;
+    if !found.is_dir() {
+        let bytes = fs::read(path).map_err(failed)?;
+        files.insert(path.to_string_lossy().into_owned(), Digest::of(&bytes).hex());
+        return Ok(());
+    }
+    let mut waiting = vec![path.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?.path();
+            found = fs::metadata(&entry).map_err(failed)?;
+            if found.is_dir() {
+                let link = fs::symlink_metadata(&entry).is_ok_and(|found| found.is_symlink());
+                let made = entry.file_name().is_some_and(|name| name == "__pycache__");
+                if !link && !made {
+                    waiting.push(entry);
+                }
+            } else {
+                add(files, &entry)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The modules in the folder that a notebook runs in, as far as its cells import them at the margin.
+fn local_modules(notebook: &Notebook, cwd: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<String> = Vec::new();
+    for cell in notebook.cells.iter().filter(|cell| cell.is_code()) {
+        for line in cell.source().lines() {
+            let list = match line.split_once(' ') {
+                Some(("import", list)) => list,
+                Some(("from", list)) => list.split_whitespace().next().unwrap_or_default(),
+                _ => continue,
+            };
+            let first = |part: &str| part.trim().split(['.', ' ']).next().unwrap_or_default().to_owned();
+            names.extend(list.split(',').map(first));
+        }
+    }
+    names.sort();
+    names.dedup();
+    let plain = |name: &&String| name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.is_empty();
+    names
+        .iter()
+        .filter(plain)
+        .flat_map(|name| [cwd.join(format!("{name}.py")), cwd.join(name)])
+        .filter(|path| path.is_file() || path.join("__init__.py").is_file())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Cell;
+    use crate::parameters::Given;
+
+    fn executed() -> Executed {
+        Executed {
+            cells_run: 2,
+            seconds: 1.0,
+            metrics: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            peak_memory: None,
+        }
+    }
+
+    #[test]
+    fn a_run_is_found_again_and_a_damaged_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let key = Digest::of(b"k");
+        assert_eq!(cache.get(key), None);
+        cache.put(key, b"notebook", &executed()).unwrap();
+        assert_eq!(cache.get(key), Some((b"notebook".to_vec(), executed())));
+        fs::write(cache.place(key).join("executed.ipynb"), "note").unwrap();
+        assert_eq!(cache.get(key), None);
+    }
+
+    #[test]
+    fn the_key_follows_what_a_run_depends_on_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("helper.py"), "a = 1").unwrap();
+        fs::write(at("data.csv"), "1").unwrap();
+        let mut notebook = Notebook::new("python3", "python");
+        notebook.cells = vec![Cell::code("import os, helper\nfrom gone import x", &[])];
+        let environment =
+            Environment { spec: KernelSpec::python(Path::new("/python")), packages: "a==1".to_owned() };
+        let mut request = ExecuteRequest::new(at("n.ipynb"), at("o.ipynb"), Default::default());
+        let of = |request: &ExecuteRequest, notebook: &Notebook, environment: &Environment| {
+            key(request, notebook, environment, &[at("data.csv")]).unwrap()
+        };
+        let first = of(&request, &notebook, &environment);
+        notebook.cells[0].set_execution_count(Some(3));
+        request.output = at("other.ipynb");
+        assert_eq!(of(&request, &notebook, &environment), first);
+        for file in ["helper.py", "data.csv"] {
+            let before = fs::read(at(file)).unwrap();
+            fs::write(at(file), "changed").unwrap();
+            assert_ne!(of(&request, &notebook, &environment), first, "{file}");
+            fs::write(at(file), before).unwrap();
+        }
+        let other = Environment { packages: "a==2".to_owned(), ..environment.clone() };
+        assert_ne!(of(&request, &notebook, &other), first);
+        request.given = Given { values: [("n".to_owned(), json!(1))].into(), ..Given::default() };
+        assert_ne!(of(&request, &notebook, &environment), first);
+    }
+}
