@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rondo_core::run::{RunKind, RunRow, RunState};
+use rondo_project::project::is_target;
 use rondo_store::Store;
 
 use crate::Error;
@@ -59,8 +60,9 @@ async fn foresee(store: &Store, planner: &Planner, force: bool) -> Result<Vec<Fo
             let missing = step.inputs.iter().filter(|(local, _)| !known.contains(local));
             foreseen.unknown = missing.map(|(local, of)| (local.to_owned(), of.to_string())).collect();
             let keyed = planner.key(name, inputs).await?;
-            let forced =
-                force && (planner.targets.is_empty() || planner.targets.iter().any(|target| target == name));
+            let forced = force
+                && (planner.targets.is_empty()
+                    || planner.targets.iter().any(|target| is_target(name, target)));
             if forced {
                 (foreseen.step.forecast, foreseen.step.reason) = (Forecast::Runs, "it is forced".to_owned());
             } else if let Some((_, of)) = foreseen.unknown.first() {

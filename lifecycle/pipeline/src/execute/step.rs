@@ -10,6 +10,7 @@ use rondo_core::handoff::StepInputs;
 use rondo_core::ports::{Builtin, BuiltinCall, Event, TrackingAccess};
 use rondo_core::run::{Code, Exit, Link, RunDetail, RunState};
 use rondo_core::{Digest, RunId};
+use rondo_project::package::expand::INNER;
 use rondo_project::project::{Reference, SqlSource, Step};
 use rondo_project::substitute::{self, Values};
 use rondo_store::objects::Take;
@@ -23,7 +24,7 @@ use super::shell;
 use crate::Error;
 use crate::environment::host::{base_variables, find_program, search_path};
 use crate::environment::provision::Provisioned;
-use crate::packages::SQL;
+use crate::packages::{self, SQL, params};
 use crate::plan::{Doer, Keyed, sql_threads};
 use crate::run::record;
 use crate::run::session::Session;
@@ -58,6 +59,8 @@ type Through = Result<(Vec<Link>, Exit), Exit>;
 struct Bench {
     folder: PathBuf,
     contract: StepInputs,
+    /// Where its command runs and its files are: the project, or a copy of its package.
+    root: PathBuf,
     file: PathBuf,
     log: Log,
 }
@@ -154,8 +157,8 @@ async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetai
 fn notebook_parameters(session: &Session, step: &Step) -> Value {
     let rondo_project::project::Work::Uses { with, .. } = &step.work else { return Value::Null };
     let nothing = BTreeMap::new();
-    let values =
-        Values { params: &session.planner.params, inputs: &nothing, outputs: &nothing, matrix: None };
+    let params = session.planner.used_params(step);
+    let values = Values { params: &params, inputs: &nothing, outputs: &nothing, matrix: None };
     let parameters = with.get("parameters").and_then(Value::as_object).into_iter().flatten();
     // Those that name a file of this try are left out: they say nothing about the run.
     let filled =
@@ -189,7 +192,7 @@ fn bench(session: &Session, name: &str, step: &Step, keyed: &Keyed, id: RunId) -
         step: name.to_owned(),
         run: id,
         key: keyed.key,
-        params: keyed.params.clone(),
+        params: params::placed(step.packaged.as_ref(), &keyed.params, &session.planner.root),
         inputs,
         outputs,
         metrics: step.metrics.as_ref().map(|path| folder.join("metrics").join(outputs::file_name(path))),
@@ -202,7 +205,15 @@ fn bench(session: &Session, name: &str, step: &Step, keyed: &Keyed, id: RunId) -
     fs::write(&file, text).map_err(Error::io("write", &file))?;
     let log = folder.join("log");
     let log = Log::create(&log, name, session.progress.clone()).map_err(Error::io("write", &log))?;
-    Ok(Bench { folder, contract, file, log })
+    let root = match &step.packaged {
+        Some(packaged) => {
+            let copy = folder.join("package");
+            packages::folder::lay_out(&session.planner.root.join(&packaged.folder), &copy)?;
+            copy
+        }
+        None => session.planner.root.clone(),
+    };
+    Ok(Bench { folder, contract, root, file, log })
 }
 
 /// The ending of an input's file name: that of the path or source it comes from.
@@ -265,7 +276,8 @@ async fn work(
     bench: &Bench,
     environment: Option<&Provisioned>,
 ) -> Result<Worked, Exit> {
-    let variables = variables(session, bench, environment);
+    let mut variables = variables(session, bench, environment);
+    variables.extend(params::secrets(step.packaged.as_ref(), &session.host).map_err(failed)?);
     let values = Values::of(&bench.contract);
     let expression = |source| failed(chain(&Error::Expression { step: name.to_owned(), source }));
     let limit = step.timeout.and_then(|span| u64::try_from(span.millis()).ok()).map(Duration::from_millis);
@@ -274,13 +286,12 @@ async fn work(
             let text = shell::command(command, &values).map_err(expression)?;
             let program = find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into());
             let arguments = vec!["-c".into(), text.into()];
-            Command { program, arguments, folder: session.planner.root.clone(), variables }
+            Command { program, arguments, folder: bench.root.clone(), variables }
         }
         Doer::Sql(source) => {
-            let text = sql_text(&session.planner.root, source).map_err(|error| failed(chain(&error)))?;
+            let text = sql_text(&bench.root, source).map_err(|error| failed(chain(&error)))?;
             let text = shell::sql(&text, &values).map_err(expression)?;
-            sql_command(session, step, bench, environment, &text, variables)
-                .map_err(|error| failed(chain(&error)))?
+            sql_command(step, bench, environment, &text, variables).map_err(|error| failed(chain(&error)))?
         }
         Doer::Builtin(builtin, with) => {
             let filled: Result<BTreeMap<String, Value>, _> = with
@@ -290,7 +301,7 @@ async fn work(
             let call = BuiltinCall {
                 step: bench.contract.clone(),
                 with: filled.map_err(expression)?,
-                root: session.planner.root.clone(),
+                root: bench.root.clone(),
                 scratch: bench.folder.join("scratch"),
                 python: environment.map(|environment| environment.python.clone()),
                 environment: variables,
@@ -317,7 +328,6 @@ fn sql_text(root: &Path, source: &SqlSource) -> Result<String, Error> {
 }
 
 fn sql_command(
-    session: &Session,
     step: &Step,
     bench: &Bench,
     environment: Option<&Provisioned>,
@@ -337,7 +347,7 @@ fn sql_command(
     if let Some(memory) = step.resources.memory {
         arguments.extend(["--memory".into(), memory.to_string().into()]);
     }
-    Ok(Command { program: python, arguments, folder: session.planner.root.clone(), variables })
+    Ok(Command { program: python, arguments, folder: bench.root.clone(), variables })
 }
 
 /// All that the step's process finds in its environment.
@@ -485,7 +495,9 @@ async fn keep_artifacts(
 /// When the disk refuses.
 pub async fn check_out(session: &Session, step: &Step, links: &[Link]) -> Result<(), Error> {
     let Some(worktree) = session.worktree.clone() else { return Ok(()) };
-    let placed = |link: &Link| Some((link.clone(), step.outputs.get(&link.name)?.clone()));
+    // What the steps of a workflow make and nobody asked for stays in the store.
+    let asked = |path: &&String| !path.starts_with(INNER);
+    let placed = |link: &Link| Some((link.clone(), step.outputs.get(&link.name).filter(asked)?.clone()));
     let places: Vec<(Link, String)> = links.iter().filter_map(placed).collect();
     let all = move || places.iter().try_for_each(|(link, path)| worktree.place(link, path).map(drop));
     tokio::task::spawn_blocking(all).await?

@@ -152,7 +152,8 @@ async fn through(session: &Session, name: &str, made: &Made) -> Result<StepRepor
         cause: None,
         ..skipped(name, String::new())
     };
-    let named = planner.targets.is_empty() || planner.targets.iter().any(|target| target == name);
+    let named = planner.targets.is_empty()
+        || planner.targets.iter().any(|target| rondo_project::project::is_target(name, target));
     let known = if step.cache { cache::ask(&session.store, step, keyed.key).await? } else { Answer::Miss };
     if let (Answer::Hit { run, outputs }, false) = (&known, session.request.force && named) {
         step::check_out(session, step, outputs).await?;
