@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use rondo_core::ports::{Builtin, Scorer};
+use rondo_data::packages::{Balance, Check, ProfilePackage, Split};
 use rondo_notebook::builtin::Papermill;
+use rondo_pipeline::builtins::{Container, CrossValidate};
 use rondo_pipeline::packages::git::GitPackages;
 use rondo_project::builtins::{Builtins, Package};
 use rondo_project::package::read;
@@ -21,7 +23,7 @@ macro_rules! texts {
     };
 }
 
-const TEXTS: [&str; 14] = texts![
+const TEXTS: [&str; 12] = texts![
     "shell",
     "python",
     "r",
@@ -30,12 +32,10 @@ const TEXTS: [&str; 14] = texts![
     "container",
     "split",
     "balance",
-    "images",
     "check",
     "profile",
     "cross-validate",
     "evaluate",
-    "package-model",
 ];
 
 static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
@@ -63,7 +63,16 @@ pub fn of_project(root: &Path, config: &Config) -> Result<Builtins, Error> {
 
 /// Those that are code of this binary.
 pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>> {
-    vec![Arc::new(Papermill { data_dirs: config.kernel_folders() }), Arc::new(EvaluatePackage::new(scorer))]
+    vec![
+        Arc::new(Papermill { data_dirs: config.kernel_folders() }),
+        Arc::new(EvaluatePackage::new(scorer)),
+        Arc::new(Split),
+        Arc::new(Balance),
+        Arc::new(Check),
+        Arc::new(ProfilePackage),
+        Arc::new(CrossValidate),
+        Arc::new(Container),
+    ]
 }
 
 #[cfg(test)]

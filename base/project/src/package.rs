@@ -500,3 +500,6 @@ pub struct Bounds {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,7 @@ fn object(entries: &Map<String, Value>, depth: usize) -> String {
         if let Some(doc) = doc {
             let _ = writeln!(text, "{tabs}// {}", one_line(doc));
         }
-        let _ = writeln!(text, "{tabs}{}{mark}: {}", quoted(name), value(schema, depth + 1));
+        let _ = writeln!(text, "{tabs}{}{mark}: {}", label(name), value(schema, depth + 1));
     }
     match (entries.get("additionalProperties"), entries.get("properties")) {
         (Some(Value::Bool(false)), _) => {}
@@ -174,6 +174,14 @@ fn literal(value: &Value) -> String {
         Value::String(text) => quoted(text),
         other => other.to_string(),
     }
+}
+
+/// A field's name. One in quotes could not be referred to.
+fn label(name: &str) -> String {
+    const WORDS: [&str; 9] = ["package", "import", "for", "in", "if", "let", "null", "true", "false"];
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.starts_with(|c: char| c.is_ascii_alphabetic());
+    if plain && !WORDS.contains(&name) { name.to_owned() } else { quoted(name) }
 }
 
 /// A text in CUE's quotes, which are JSON's.

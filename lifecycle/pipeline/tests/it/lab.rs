@@ -129,7 +129,7 @@ impl Lab {
         });
         let remote: Arc<dyn Remote> = Arc::new(GitPackages {
             cache: self.root.join("../cache"),
-            locked: rondo_pipeline::lock::read(&self.root).unwrap(),
+            locked: rondo_pipeline::lock::read(&self.root).unwrap_or_default(),
             host: std::env::vars().collect(),
         });
         let builtins = Builtins { packages: packages.collect(), data_check: None, remote: Some(remote) };
