@@ -208,7 +208,7 @@ mod tests {
         write(&at("in.csv"), &[Some(&one)], |row, _| if row == 1 { 2 } else { 0 }).unwrap();
         assert_eq!(std::fs::read_to_string(&one).unwrap(), "n,s\n2,\"b,c\"\n2,\"b,c\"\n");
         assert_eq!(with_column(&at("in.csv"), &one, "w", |row| row as f64 / 2.0).unwrap(), 3);
-        assert_eq!(std::fs::read_to_string(&one).unwrap(), "n,s,w\n1,a,0\n2,\"b,c\",0.5\n3,,1\n");
+        assert_eq!(std::fs::read_to_string(&one).unwrap(), "n,s,w\n1,a,0.0\n2,\"b,c\",0.5\n3,,1.0\n");
         assert!(with_column(&at("in.csv"), &one, "n", |_| 0.0).is_err());
     }
 }

@@ -97,7 +97,10 @@ fn a_package_takes_the_place_of_the_step_that_uses_it() {
     assert_eq!(packaged.folder, Path::new("packages/clean"));
     assert_eq!(packaged.params["least"], json!("${{ params.share }}"));
     assert_eq!(packaged.params["mode"], json!("fast"), "what is left out has its default");
-    assert_eq!((packaged.files.as_slice(), packaged.secrets["token"].as_str()), (["extra".to_owned()].as_slice(), "API_TOKEN"));
+    assert_eq!(
+        (packaged.files.as_slice(), packaged.secrets["token"].as_str()),
+        (["extra".to_owned()].as_slice(), "API_TOKEN")
+    );
     assert_eq!(project.packages.names().collect::<Vec<_>>(), ["./packages/clean"]);
 }
 
@@ -138,13 +141,19 @@ fn packages_that_use_each_other_in_a_circle_are_refused() {
     let (one, two) = (flow("one", "two"), flow("two", "one"));
     let folder = folder(&[("packages/one/package.yaml", &one), ("packages/two/package.yaml", &two)]);
     let said = checked(folder.path(), "project: p\nsteps:\n  a: { uses: ./packages/one }\n").unwrap_err();
-    assert!(said.contains("packages use each other in a circle: `./packages/one` → `./packages/two` → `./packages/one`"), "{said}");
+    assert!(
+        said.contains(
+            "packages use each other in a circle: `./packages/one` → `./packages/two` → `./packages/one`"
+        ),
+        "{said}"
+    );
     assert!(said.contains("packages/two/package.yaml:6:"), "{said}");
 }
 
 #[test]
 fn a_secret_never_stands_in_a_command() {
-    let leaky = "name: leaky\nversion: 1\nsummary: Leaks\nparams: { token: secret }\nrun: curl ${{ params.token }}\n";
+    let leaky =
+        "name: leaky\nversion: 1\nsummary: Leaks\nparams: { token: secret }\nrun: curl ${{ params.token }}\n";
     let said = read::builtin(leaky).unwrap_err();
     assert!(said[0].message.contains("would stand in the command line"), "{said:?}");
     assert!(said[0].hint.as_ref().unwrap().contains("RONDO_PARAM_TOKEN"));
@@ -154,14 +163,22 @@ fn a_secret_never_stands_in_a_command() {
 fn the_schema_of_a_step_takes_what_the_checker_takes() {
     let package = read::builtin(CLEAN).unwrap();
     let schema = jsonschema::validator_for(&schema::step(&package, "./packages/clean")).unwrap();
-    let step = |with: Value, outputs: Value| {
-        json!({ "uses": "./packages/clean", "with": with, "inputs": ["data.raw"], "outputs": outputs })
-    };
+    let step = |with: Value, outputs: Value| json!({ "uses": "./packages/clean", "with": with, "inputs": ["data.raw"], "outputs": outputs });
     let out = || json!({ "clean": "c.parquet" });
-    for good in [json!({}), json!({"least": 0.1, "mode": "full", "key": "abc"}), json!({"least": "${{ params.x }}", "token": {"from_env": "T"}})] {
+    for good in [
+        json!({}),
+        json!({"least": 0.1, "mode": "full", "key": "abc"}),
+        json!({"least": "${{ params.x }}", "token": {"from_env": "T"}}),
+    ] {
         assert!(schema.is_valid(&step(good.clone(), out())), "{good}");
     }
-    for bad in [json!({"least": 2}), json!({"mode": "no"}), json!({"key": "A"}), json!({"token": "x"}), json!({"other": 1})] {
+    for bad in [
+        json!({"least": 2}),
+        json!({"mode": "no"}),
+        json!({"key": "A"}),
+        json!({"token": "x"}),
+        json!({"other": 1}),
+    ] {
         assert!(!schema.is_valid(&step(bad.clone(), out())), "{bad}");
     }
     assert!(!schema.is_valid(&step(json!({}), json!({}))), "an output that is needed");
