@@ -2,12 +2,16 @@
 
 use serde_json::Value;
 
-use crate::package::{Field, plain};
+use crate::package::{Field, FieldKind, plain};
 
 /// Whether a field takes a value. What is wrong reads after the field's name; with it comes what was
 /// expected.
 pub(crate) fn judge(field: &Field, value: &Value) -> Result<(), (String, String)> {
     let refuse = |message: String| Err((message, field.noun()));
+    if field.kind == FieldKind::Secret && !field.kind.takes(value) {
+        // What stands there may be the secret itself: it is not said again.
+        return refuse("is a secret, and does not stand in a file".to_owned());
+    }
     if !field.kind.takes(value) {
         return refuse(format!("cannot be {}", shown(value)));
     }
