@@ -24,7 +24,7 @@ pub enum TableWriter {
         /// Where it will stand.
         path: PathBuf,
         /// The lines.
-        lines: csv::Writer<BufWriter<File>>,
+        lines: Box<csv::Writer<BufWriter<File>>>,
     },
 }
 
@@ -43,7 +43,7 @@ impl TableWriter {
         let mut lines = csv::WriterBuilder::new().delimiter(delimiter).from_writer(BufWriter::new(file));
         let header = schema.fields().iter().map(|field| field.name().as_str());
         lines.write_record(header).map_err(|error| refused(path, error))?;
-        Ok(Self::Csv { path: path.to_owned(), lines })
+        Ok(Self::Csv { path: path.to_owned(), lines: Box::new(lines) })
     }
 
     /// Adds a batch.

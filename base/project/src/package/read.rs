@@ -88,11 +88,12 @@ fn package(context: &mut Context<'_>) -> Option<Package> {
     let outputs = ports(root, "outputs");
     let environment = environment(context, root);
     let run = run(context, root, &with, &outputs)?;
-    if matches!(run, Run::Service { .. }) && !outputs.listed().is_empty() {
-        if let Some(entry) = root.entry("outputs") {
-            let message = "a service runs until it is stopped: it has no outputs";
-            context.fault(Fault::new("outputs", entry.place, message));
-        }
+    if matches!(run, Run::Service { .. })
+        && !outputs.listed().is_empty()
+        && let Some(entry) = root.entry("outputs")
+    {
+        let message = "a service runs until it is stopped: it has no outputs";
+        context.fault(Fault::new("outputs", entry.place, message));
     }
     let mut package = Package {
         name: read::text(root, "name")?,
@@ -173,31 +174,31 @@ fn field(context: &mut Context<'_>, entry: &Entry) -> Option<Field> {
             context.fault(Fault::new(join(&path, key), entry.place, message).expected(noun));
         }
     }
-    if let (Some(min), Some(max), Some(at)) = (field.min, field.max, node.entry("max")) {
-        if min > max {
-            let fault = Fault::new(join(&path, "max"), at.place, format!("no number is from {min} to {max}"));
-            context.fault(fault.expected(format!("{min} or more")));
-        }
+    if let (Some(min), Some(max), Some(at)) = (field.min, field.max, node.entry("max"))
+        && min > max
+    {
+        let fault = Fault::new(join(&path, "max"), at.place, format!("no number is from {min} to {max}"));
+        context.fault(fault.expected(format!("{min} or more")));
     }
-    if let (Some(pattern), Some(at)) = (&field.pattern, node.get("pattern")) {
-        if let Err(error) = regex::Regex::new(pattern) {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
-            let fault = Fault::new(join(&path, "pattern"), at.place, format!("this is no pattern: {reason}"));
-            context.fault(fault.expected("a regular expression"));
-            field.pattern = None;
-        }
+    if let (Some(pattern), Some(at)) = (&field.pattern, node.get("pattern"))
+        && let Err(error) = regex::Regex::new(pattern)
+    {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_owned();
+        let fault = Fault::new(join(&path, "pattern"), at.place, format!("this is no pattern: {reason}"));
+        context.fault(fault.expected("a regular expression"));
+        field.pattern = None;
     }
     if let (Some(value), Some(at)) = (&default, node.get("default")) {
         if kind != FieldKind::Secret {
             judged(context, &field, value, at, &join(&path, "default"));
         }
         field.default.clone_from(&default);
-        if field.required {
-            if let Some(entry) = node.entry("required") {
-                let message = "a parameter with a default need not be given";
-                context.fault(Fault::new(join(&path, "required"), entry.place, message));
-            }
+        if field.required
+            && let Some(entry) = node.entry("required")
+        {
+            let message = "a parameter with a default need not be given";
+            context.fault(Fault::new(join(&path, "required"), entry.place, message));
         }
     }
     Some(field)
@@ -288,7 +289,7 @@ fn no_secrets(context: &mut Context<'_>, node: &Node, with: &[Field]) {
 
 /// The parameters of a package that is a notebook are those of the notebook's tagged cell.
 fn notebook_agrees(context: &mut Context<'_>, at: &Node, file: &str, with: &[Field]) {
-    if !std::path::Path::new(file).extension().is_some_and(|ending| ending == "ipynb") {
+    if std::path::Path::new(file).extension().is_none_or(|ending| ending != "ipynb") {
         return;
     }
     let Some(text) = context.files.text(file) else { return };
