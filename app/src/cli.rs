@@ -10,6 +10,7 @@ pub mod models;
 pub mod monitor;
 pub mod new;
 pub mod notebook;
+pub mod package;
 pub mod pipeline;
 pub mod replay;
 pub mod report;
@@ -90,6 +91,9 @@ enum Command {
     /// Pipeline: show its steps and their state
     #[command(subcommand)]
     Pipeline(pipeline::Verb),
+    /// Packages: make, check, test and look at reusable steps
+    #[command(subcommand)]
+    Package(package::Verb),
     /// Notebooks: run with parameters, look into them, export them
     #[command(subcommand)]
     Notebook(notebook::Verb),
@@ -182,6 +186,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Run(args) => run::run(args, session).await,
         Command::Why(args) => why::run(&args, session).await,
         Command::Pipeline(verb) => pipeline::run(verb, session).await,
+        Command::Package(verb) => package::run(verb, session).await,
         Command::Notebook(verb) => notebook::run(verb, session).await,
         Command::Runs(verb) => runs::run(verb, session).await,
         Command::Models(verb) => models::run(verb, session).await,

@@ -10,6 +10,7 @@ pub mod dossier;
 pub mod error;
 pub mod models;
 pub mod monitor;
+pub mod packages;
 pub mod pipeline;
 pub mod retrain;
 pub mod serving;
@@ -78,7 +79,11 @@ impl Platform {
         let file = root.join(PROJECT_FILE);
         let source = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
         let root = root.canonicalize().map_err(Error::io("open", root))?;
-        let project = match check(&source, PROJECT_FILE, &Folder::new(&root), &builtins::known()) {
+        // A package that has not been fetched yet is fetched here.
+        let builtins = builtins::of_project(&root, &config)?;
+        let folder = Folder::new(&root);
+        let checked = tokio::task::block_in_place(|| check(&source, PROJECT_FILE, &folder, &builtins));
+        let project = match checked {
             Ok(project) => Arc::new(project),
             Err(faults) => {
                 return Ok(Opened::Faults { file: PROJECT_FILE.to_owned(), source, faults });

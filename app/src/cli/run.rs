@@ -133,7 +133,7 @@ pub fn cancelled() -> watch::Receiver<bool> {
 /// When one does not.
 pub fn known_steps(platform: &Platform, steps: &[String]) -> Outcome {
     for step in steps.iter().map(|step| step_of(step)) {
-        if !platform.project().steps.contains(step) {
+        if !platform.project().has_target(step) {
             let near = suggest::nearest(step, platform.project().steps.names());
             let hint = near.map_or_else(
                 || {

@@ -1,67 +1,94 @@
-//! The packages that steps may use, as the checker of the project file knows them.
+//! The packages built into this binary, as the checker of the project file knows them and as steps run them.
+//!
+//! Each has a folder under `packages/` with its `package.yaml`: the same form as anybody's package.
 
-use rondo_project::builtins::{Builtins, Field, FieldKind, Package};
-use serde_json::json;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use rondo_core::ports::{Builtin, Scorer};
+use rondo_data::packages::{Balance, Check, ProfilePackage, Split};
+use rondo_notebook::builtin::Papermill;
+use rondo_pipeline::builtins::{Container, CrossValidate};
+use rondo_pipeline::packages::git::GitPackages;
+use rondo_project::builtins::{Builtins, Package};
+use rondo_project::package::read;
+use rondo_registry::evaluate::EvaluatePackage;
+
+use super::Error;
+use crate::config::Config;
+
+macro_rules! texts {
+    ($($name:literal),* $(,)?) => {
+        [$(include_str!(concat!("../../../packages/", $name, "/package.yaml"))),*]
+    };
+}
+
+const TEXTS: [&str; 12] = texts![
+    "shell",
+    "python",
+    "r",
+    "sql",
+    "papermill",
+    "container",
+    "split",
+    "balance",
+    "check",
+    "profile",
+    "cross-validate",
+    "evaluate",
+];
+
+static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
+    // A test reads every one of them.
+    TEXTS.iter().filter_map(|text| read::builtin(text).ok()).map(Arc::new).collect()
+});
 
 /// The packages built into this binary and the form of their `with:` blocks.
 pub fn known() -> Builtins {
-    Builtins { packages: vec![papermill(), evaluate()], data_check: Some(rondo_data::check::judge) }
+    Builtins { packages: PACKAGES.clone(), data_check: Some(rondo_data::check::judge), remote: None }
 }
 
-fn papermill() -> Package {
-    Package {
-        name: "papermill".to_owned(),
-        app: false,
-        with: vec![
-            Field::required("notebook", FieldKind::Notebook, "the notebook that is run"),
-            Field::optional("parameters", FieldKind::Parameters, "values for its cell tagged `parameters`"),
-            Field::optional("kernel", FieldKind::Text, "the kernel, where it is not the notebook's own"),
-            Field::optional("cell_timeout", FieldKind::Span, "how long a cell may take"),
-            Field::optional("timeout", FieldKind::Span, "how long the whole notebook may take"),
-            Field::optional("start_timeout", FieldKind::Span, "how long the kernel may take to start"),
-            Field::optional(
-                "secrets",
-                FieldKind::Any,
-                "parameters by the environment variables that hold them",
-            ),
-            Field::optional(
-                "memory",
-                FieldKind::Any,
-                "the most memory that the kernel may take, such as `2GB`",
-            ),
-            Field::optional("report_mode", FieldKind::Bool, "whether the copy hides its code"),
-            Field::optional("output", FieldKind::Text, "the output that the executed notebook is written to"),
-        ],
-    }
-}
-
-fn evaluate() -> Package {
-    let task = Field {
-        default: Some(json!("binary")),
-        allowed: vec![json!("binary"), json!("regression")],
-        ..Field::optional("task", FieldKind::Text, "what the model predicts")
+/// The same for a project: packages at Git addresses are fetched as its lock file pins them.
+///
+/// # Errors
+/// When the lock file has faults.
+pub fn of_project(root: &Path, config: &Config) -> Result<Builtins, Error> {
+    let git = GitPackages {
+        cache: config.cache.clone(),
+        locked: rondo_pipeline::lock::read(root)?,
+        host: config.environment.clone(),
     };
-    Package {
-        name: "evaluate".to_owned(),
-        app: false,
-        with: vec![
-            Field::required("target", FieldKind::Column, "the label's column"),
-            task,
-            Field::optional("positive", FieldKind::Any, "the label that counts as positive"),
-            Field::optional(
-                "threshold",
-                FieldKind::Float,
-                "score from which the positive class is predicted",
-            ),
-            Field::optional("slices", FieldKind::Texts, "the columns to slice by"),
-            Field::optional("fairness", FieldKind::Texts, "the columns whose groups are compared"),
-            Field::optional("time", FieldKind::Column, "the column of the event time"),
-            Field::optional("min_rows", FieldKind::Int, "smaller slices are taken together"),
-            Field::optional(
-                "min_positives",
-                FieldKind::Int,
-                "slices with fewer positives are taken together",
-            ),
-        ],
+    Ok(Builtins { remote: Some(Arc::new(git)), ..known() })
+}
+
+/// Those that are code of this binary.
+pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>> {
+    vec![
+        Arc::new(Papermill {
+            variables: config.environment.clone(),
+            data_dirs: config.kernel_folders(),
+        }),
+        Arc::new(EvaluatePackage::new(scorer)),
+        Arc::new(Split),
+        Arc::new(Balance),
+        Arc::new(Check),
+        Arc::new(ProfilePackage),
+        Arc::new(CrossValidate),
+        Arc::new(Container),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_that_is_built_in_reads_without_a_fault() {
+        for text in TEXTS {
+            let package = read::builtin(text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+            assert!(!package.summary.is_empty() && package.description.is_some(), "{}", package.name);
+            assert!(package.with.iter().all(|field| !field.doc.is_empty()), "{}", package.name);
+        }
+        assert_eq!(PACKAGES.len(), TEXTS.len());
     }
 }

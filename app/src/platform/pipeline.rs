@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rondo_core::RunId;
-use rondo_core::ports::{Builtin, Scorer, TrackingAccess};
-use rondo_notebook::builtin::Papermill;
+use rondo_core::ports::{Scorer, TrackingAccess};
 use rondo_pipeline::{Plan, RunReport, RunRequest, Runner, Why};
-use rondo_registry::evaluate::EvaluatePackage;
 use rondo_serving::scorer::FileScorer;
 use tokio::sync::watch;
 
-use super::{Error, Platform};
+use super::{Error, Platform, builtins};
 use crate::http::access::steps::StepAccess;
 use crate::http::access::{Admission, Door, Mode};
 use crate::http::mlflow::{self, MlflowState};
@@ -78,13 +76,7 @@ impl Platform {
     }
 
     fn runner(&self, tracking: Arc<dyn TrackingAccess>) -> Runner {
-        let builtins: Vec<Arc<dyn Builtin>> = vec![
-            Arc::new(Papermill {
-                variables: self.config().environment.clone(),
-                data_dirs: self.config().kernel_folders(),
-            }),
-            Arc::new(EvaluatePackage::new(self.scorer())),
-        ];
+        let builtins = builtins::in_rust(self.config(), self.scorer());
         Runner {
             store: self.store().clone(),
             project: self.project().clone(),

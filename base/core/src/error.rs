@@ -146,6 +146,8 @@ codes! {
     EnvironmentFailed = "environment-failed", Unavailable;
     /// The lock file does not agree and `--locked` was given.
     LockChanged = "lock-changed", Conflict;
+    /// No such package.
+    PackageNotFound = "package-not-found", NotFound;
     /// A package cannot be used as it stands.
     PackageInvalid = "package-invalid", Invalid;
     /// A notebook cannot be read.

@@ -17,20 +17,33 @@ mod live;
 mod models;
 mod outputs;
 mod packages;
-mod read;
+mod ports;
+pub(crate) mod read;
 mod references;
 mod steps;
 mod structure;
 mod sweep;
+mod values;
 
 use crate::builtins::Builtins;
 use crate::error::Error;
 use crate::fault::{self, Fault};
 use crate::files::Files;
 use crate::ordered::Ordered;
+use crate::package::expand;
+use crate::package::load::Loader;
 use crate::project::Project;
+use crate::shape::ROOT;
 use crate::yaml;
-use context::Context;
+
+pub(crate) use context::{Context, View};
+pub(crate) use environments::environment;
+pub(crate) use expressions::below as expressions_below;
+pub(crate) use files::normal;
+pub(crate) use ports::kind_of;
+pub(crate) use steps::{resources, sql, variables};
+pub(crate) use structure::check as structure;
+pub(crate) use values::judge as judge_value;
 
 /// The name of the project file.
 pub const PROJECT_FILE: &str = "rondo.yaml";
@@ -55,13 +68,15 @@ pub fn check(
         }
         return Err(faults);
     };
-    let mut context = Context::new(file, source, root, files, builtins, parsed.faults);
-    structure::check(&mut context, parsed.partial);
+    let loader = Loader::new(builtins);
+    let mut context = Context::new(file, source, root, files, &loader, parsed.faults);
+    structure::check(&mut context, &ROOT, parsed.partial);
     let project = (!parsed.partial).then(|| project(&mut context));
     let mut faults = context.faults;
+    faults.extend(loader.into_faults());
     fault::sort(&mut faults);
     match project {
-        Some(project) if faults.is_empty() => Ok(project),
+        Some(project) if faults.is_empty() => Ok(expand::project(project)),
         _ => Err(faults),
     }
 }
@@ -99,7 +114,55 @@ fn project(context: &mut Context<'_>) -> Project {
     let triggers = live::triggers(context);
     let apps = live::apps(context);
     let steps = steps.into_iter().map(|(name, located)| (name, located.step)).collect::<Ordered<_>>();
-    Project { name, canvas, data, environments, params, steps, models, serve, monitor, triggers, apps }
+    let packages = Ordered::new();
+    Project {
+        name,
+        canvas,
+        data,
+        environments,
+        packages,
+        params,
+        steps,
+        models,
+        serve,
+        monitor,
+        triggers,
+        apps,
+    }
+}
+
+/// The steps of a package that is a workflow, held against each other like those of a project.
+pub(crate) fn workflow(context: &mut Context<'_>) -> Ordered<crate::project::Step> {
+    let steps = steps::steps(context);
+    references::cycles(context, &steps);
+    outputs::collisions(context);
+    steps.into_iter().map(|(name, located)| (name, located.step)).collect()
+}
+
+/// What the expressions of a package's own command may name.
+pub(crate) fn known(root: &yaml::Node) -> expressions::Known<'_> {
+    let keys = |key: &str| -> Vec<&str> {
+        let map = root.get(key).and_then(yaml::Node::map).unwrap_or_default();
+        map.iter().map(|entry| entry.key.as_str()).collect()
+    };
+    let inputs = keys("inputs").into_iter().map(str::to_owned).collect();
+    expressions::Known {
+        outputs: keys("outputs"),
+        owner: "the package has no parameter",
+        ..expressions::Known::plain(keys("params"), inputs)
+    }
+}
+
+/// The step and output that a reference of a workflow's output leads to.
+pub(crate) fn made_by(context: &mut Context<'_>, node: &yaml::Node, path: &str) -> Option<(String, String)> {
+    match references::resolve(context, node, path)? {
+        crate::project::Reference::Output { step, output } => Some((step, output)),
+        crate::project::Reference::Data { .. } => {
+            let fault = Fault::new(path, node.place, "an input cannot be passed on as an output");
+            context.fault(fault.expected("an output of a step: `STEP.OUTPUT`"));
+            None
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,18 @@
 //! is about. The text has no colour; whoever prints it may add some.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::place::{Lines, Place, char_width, width};
 
 /// Something wrong with the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
+    /// The file it is in, where that is not the project file.
+    #[serde(rename = "file", skip_serializing_if = "Option::is_none", serialize_with = "file_name")]
+    pub within: Option<Arc<Source>>,
     /// Where it is in the tree, such as `steps.train.inputs[0]`; empty for the file as a whole.
     pub path: String,
     /// Where it is in the text.
@@ -29,6 +33,19 @@ pub struct Fault {
     pub related: Vec<Related>,
 }
 
+/// A file with faults beside the project file: that of a package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// Its name.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+}
+
+fn file_name<S: Serializer>(within: &Option<Arc<Source>>, serializer: S) -> Result<S::Ok, S::Error> {
+    within.as_ref().map(|source| &source.file).serialize(serializer)
+}
+
 /// Another place that belongs to a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Related {
@@ -42,6 +59,7 @@ impl Fault {
     /// A fault at a place.
     pub fn new(path: impl Into<String>, place: Place, message: impl Into<String>) -> Self {
         Self {
+            within: None,
             path: path.into(),
             place,
             message: message.into(),
@@ -82,16 +100,20 @@ impl Fault {
     }
 }
 
-/// Puts faults in the order of their places, each once.
+/// Puts faults in the order of their files and places, each once.
 pub fn sort(faults: &mut Vec<Fault>) {
-    faults.sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
+    faults.sort_by(|a, b| (&a.within, a.place, &a.message).cmp(&(&b.within, b.place, &b.message)));
     faults.dedup();
 }
 
 /// The faults as text for people: one block a fault, blank lines between them.
 pub fn render(file: &str, source: &str, faults: &[Fault]) -> String {
     let lines = Lines::new(source);
-    let blocks: Vec<String> = faults.iter().map(|fault| block(file, &lines, fault)).collect();
+    let shown = |fault: &Fault| match &fault.within {
+        Some(source) => block(&source.file, &Lines::new(&source.text), fault),
+        None => block(file, &lines, fault),
+    };
+    let blocks: Vec<String> = faults.iter().map(shown).collect();
     blocks.join("\n")
 }
 

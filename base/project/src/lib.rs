@@ -14,6 +14,7 @@ pub mod project;
 
 pub mod builtins;
 pub mod files;
+pub mod package;
 
 pub mod place;
 

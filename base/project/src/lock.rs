@@ -1,4 +1,5 @@
-//! The lock file `rondo.lock`: the digests of every dataset version, environment lock and step output.
+//! The lock file `rondo.lock`: the digests of every dataset version, environment lock, package and step
+//! output.
 //!
 //! It stands beside `rondo.yaml` in Git, so that one commit fixes code, data and model together. Its text
 //! is the same for the same content: sorted by name, one fact a line, so that a diff shows what changed.
@@ -7,8 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use rondo_core::Digest;
+use rondo_core::id::is_name;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use crate::error::Error;
 use crate::fault::{self, Fault};
@@ -28,6 +30,8 @@ pub struct Lock {
     pub datasets: BTreeMap<String, LockedDataset>,
     /// The digest of each environment's lock.
     pub environments: BTreeMap<String, Digest>,
+    /// Packages of files by what stands after `uses:`.
+    pub packages: BTreeMap<String, LockedPackage>,
     /// Steps.
     pub steps: BTreeMap<String, LockedStep>,
 }
@@ -41,6 +45,15 @@ pub struct LockedDataset {
     pub size: u64,
     /// Rows, where it is a table.
     pub rows: Option<u64>,
+}
+
+/// A pinned package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LockedPackage {
+    /// The digest of its folder.
+    pub digest: Digest,
+    /// Of one at a Git address, the commit that its revision stands for.
+    pub commit: Option<String>,
 }
 
 /// A pinned step.
@@ -66,6 +79,12 @@ impl Lock {
         });
         section(&mut text, "environments", &self.environments, |text, name, digest| {
             let _ = writeln!(text, "  {name}: {digest}");
+        });
+        section(&mut text, "packages", &self.packages, |text, uses, package| {
+            let _ = writeln!(text, "  {}:\n    digest: {}", Json::from(uses), package.digest);
+            if let Some(commit) = &package.commit {
+                let _ = writeln!(text, "    commit: {}", Json::from(commit.as_str()));
+            }
         });
         section(&mut text, "steps", &self.steps, |text, name, step| {
             // One step of a matrix: `train[seed=1]`.
@@ -118,13 +137,14 @@ fn section<T>(
     }
 }
 
-/// A name, or that of one step of a matrix, such as `train[seed=1]`.
-fn is_step_name(text: &str) -> bool {
+/// A step's name: that of a workflow's step has the workflow's before it, that of one step of a matrix its
+/// combination behind it, such as `tune/train[seed=1]`.
+fn is_step(text: &str) -> bool {
     let name = match text.strip_suffix(']') {
         Some(rest) => rest.split_once('[').map_or(text, |(name, _)| name),
         None => text,
     };
-    rondo_core::id::is_name(name)
+    name.split('/').all(is_name)
 }
 
 struct Reader {
@@ -149,11 +169,12 @@ impl Reader {
             }
             None => self.wrong("lock", root.place, "this is no lock file: the key `lock` is missing"),
         }
-        self.keys(root, "", &["lock", "datasets", "environments", "steps"]);
+        self.keys(root, "", &["lock", "datasets", "environments", "packages", "steps"]);
         Lock {
-            datasets: self.map(root, "", "datasets", Self::dataset),
-            environments: self.map(root, "", "environments", Self::digest),
-            steps: self.map(root, "", "steps", Self::step),
+            datasets: self.map(root, "", "datasets", is_name, Self::dataset),
+            environments: self.map(root, "", "environments", is_name, Self::digest),
+            packages: self.map(root, "", "packages", |_| true, Self::package),
+            steps: self.map(root, "", "steps", is_step, Self::step),
         }
     }
 
@@ -162,6 +183,7 @@ impl Reader {
         node: &Node,
         path: &str,
         key: &str,
+        is_key: impl Fn(&str) -> bool,
         read: impl Fn(&mut Self, &Node, &str) -> Option<T>,
     ) -> BTreeMap<String, T> {
         let Some(node) = node.get(key) else { return BTreeMap::new() };
@@ -173,7 +195,7 @@ impl Reader {
         let mut map = BTreeMap::new();
         for entry in entries {
             let path = join(&path, &entry.key);
-            if !is_step_name(&entry.key) {
+            if !is_key(&entry.key) {
                 self.wrong(&path, entry.place, format!("`{}` cannot be a name", entry.key));
             } else if let Some(value) = read(self, &entry.value, &path) {
                 map.insert(entry.key.clone(), value);
@@ -226,10 +248,17 @@ impl Reader {
         Some(LockedDataset { digest, size, rows: self.count(node, path, "rows") })
     }
 
+    fn package(&mut self, node: &Node, path: &str) -> Option<LockedPackage> {
+        self.keys(node, path, &["digest", "commit"]);
+        let digest = self.digest_at(node, path, "digest")?;
+        let commit = node.get("commit").and_then(Node::text).map(str::to_owned);
+        Some(LockedPackage { digest, commit })
+    }
+
     fn step(&mut self, node: &Node, path: &str) -> Option<LockedStep> {
         self.keys(node, path, &["key", "outputs"]);
         let key = self.digest_at(node, path, "key")?;
-        Some(LockedStep { key, outputs: self.map(node, path, "outputs", Self::digest) })
+        Some(LockedStep { key, outputs: self.map(node, path, "outputs", is_name, Self::digest) })
     }
 }
 
@@ -248,7 +277,7 @@ mod tests {
     }
 
     fn step_names<T: Strategy>(values: T) -> impl Strategy<Value = BTreeMap<String, T::Value>> {
-        prop::collection::btree_map("[a-z][a-z]{0,3}(\\[[a-z]=[ -~é]{0,6}\\])?", values, 0..4)
+        prop::collection::btree_map("[a-z][a-z]{0,3}(/[a-z]{1,3})?(\\[[a-z]=[ -~é]{0,6}\\])?", values, 0..4)
     }
 
     prop_compose! {
@@ -256,9 +285,15 @@ mod tests {
             datasets in names((digest(), 0..i64::MAX as u64, prop::option::of(0..1_000_000_u64))
                 .prop_map(|(digest, size, rows)| LockedDataset { digest, size, rows })),
             environments in names(digest()),
+            packages in prop::collection::btree_map(
+                "[ -~é]{1,30}",
+                (digest(), prop::option::of("[0-9a-f]{40}"))
+                    .prop_map(|(digest, commit)| LockedPackage { digest, commit }),
+                0..3,
+            ),
             steps in step_names((digest(), names(digest())).prop_map(|(key, outputs)| LockedStep { key, outputs })),
         ) -> Lock {
-            Lock { datasets, environments, steps }
+            Lock { datasets, environments, packages, steps }
         }
     }
 
@@ -282,6 +317,7 @@ mod tests {
         let lock = Lock {
             datasets: [("flights".to_owned(), dataset)].into(),
             environments: [("py".to_owned(), digest)].into(),
+            packages: BTreeMap::new(),
             steps: [("prepare".to_owned(), step)].into(),
         };
         insta::assert_snapshot!(lock.text());

@@ -9,6 +9,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use rondo_core::Span;
 use rondo_core::evaluation::Task;
@@ -17,6 +19,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::ordered::Ordered;
+use crate::package::Package;
 
 /// A whole project, in the order of the lifecycle.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,6 +32,9 @@ pub struct Project {
     pub data: Ordered<Dataset>,
     /// Environments by name.
     pub environments: Ordered<Environment>,
+    /// The folders of the packages of files that steps use, by what they are pinned under.
+    #[serde(skip)]
+    pub packages: Ordered<PathBuf>,
     /// Parameters: scalars, or lists of scalars.
     pub params: Ordered<Value>,
     /// Steps by name. They make no cycle.
@@ -196,6 +202,33 @@ pub struct Step {
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The package it uses, while the file is being checked; afterwards the package has taken its place.
+    #[serde(skip)]
+    pub used: Option<Arc<Package>>,
+    /// Where it comes from, where that is a package's folder: then `work` speaks of that folder's files and
+    /// of the package's parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packaged: Option<Packaged>,
+}
+
+/// The package that a step comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Packaged {
+    /// What it is pinned under: its folder as `./packages/x`, or its address.
+    pub origin: String,
+    /// The package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its folder, relative to the project or absolute.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// Its parameters, in terms of the project's.
+    pub params: Ordered<Value>,
+    /// Those of them that name a file of the project.
+    pub files: Vec<String>,
+    /// The environment variable that each of its secrets is in.
+    pub secrets: Ordered<String>,
 }
 
 /// What a step does.
@@ -570,7 +603,17 @@ pub struct App {
     pub environment: Option<String>,
 }
 
+/// Whether a target means a step: its name, or that of the workflow it is part of.
+pub fn is_target(step: &str, target: &str) -> bool {
+    step.strip_prefix(target).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl Project {
+    /// Whether a name means a step, or a workflow of steps.
+    pub fn has_target(&self, name: &str) -> bool {
+        self.steps.names().any(|step| is_target(step, name))
+    }
+
     /// The steps that a step waits for, each once, in the order of its inputs.
     pub fn needs<'a>(&'a self, step: &str) -> Vec<&'a str> {
         let mut needs: Vec<&str> = Vec::new();
@@ -592,7 +635,7 @@ impl Project {
         let mut open: Vec<(&str, bool)> = self
             .steps
             .names()
-            .filter(|name| wanted.is_empty() || wanted.contains(name))
+            .filter(|name| wanted.is_empty() || wanted.iter().any(|target| is_target(name, target)))
             .map(|name| (name, false))
             .collect();
         open.reverse();

@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::builtins::{Builtins, Field, FieldKind, Package};
+use crate::builtins::{Builtins, Package};
+use crate::package;
 use crate::shape::{Form, ROOT, Rule, Shape};
 
 /// What a name looks like.
@@ -21,8 +22,12 @@ pub fn schema(builtins: &Builtins) -> Value {
         schema.insert("title".into(), json!("rondo.yaml"));
     }
     for (section, app) in [("steps", false), ("apps", true)] {
-        let blocks: Vec<Value> =
-            builtins.packages.iter().filter(|package| package.app == app).map(block).collect();
+        let blocks: Vec<Value> = builtins
+            .packages
+            .iter()
+            .filter(|package| package.app == app)
+            .map(|package| block(package))
+            .collect();
         let entry = schema.pointer_mut(&format!("/properties/{section}/additionalProperties"));
         if let Some(entry) = entry.and_then(Value::as_object_mut).filter(|_| !blocks.is_empty()) {
             entry.insert("allOf".into(), Value::Array(blocks));
@@ -31,7 +36,7 @@ pub fn schema(builtins: &Builtins) -> Value {
     schema
 }
 
-fn object(shape: &Shape) -> Value {
+pub(crate) fn object(shape: &Shape) -> Value {
     let mut properties = Map::new();
     for key in shape.keys {
         let mut property = form(&key.form);
@@ -105,56 +110,23 @@ fn number(kind: &str, low: Option<Value>, high: Option<Value>) -> Value {
 
 /// What `with:` may hold beside `uses: PACKAGE`.
 fn block(package: &Package) -> Value {
-    let properties: Map<String, Value> =
-        package.with.iter().map(|item| (item.name.clone(), field(item))).collect();
-    let required: Vec<&str> =
-        package.with.iter().filter(|item| item.required).map(|item| item.name.as_str()).collect();
-    let mut then = json!({
-        "properties": { "with": { "additionalProperties": false, "properties": properties, "required": required } }
-    });
-    if let Some(then) = then.as_object_mut().filter(|_| !required.is_empty()) {
+    let mut then = json!({ "properties": { "with": package::schema::with(package) } });
+    if let Some(then) = then.as_object_mut().filter(|_| package.with.iter().any(|field| field.required)) {
         then.insert("required".into(), json!(["with"]));
     }
     json!({ "if": { "properties": { "uses": { "const": package.name } }, "required": ["uses"] }, "then": then })
 }
 
-fn field(field: &Field) -> Value {
-    let kind = match field.kind {
-        FieldKind::Text | FieldKind::File | FieldKind::Notebook | FieldKind::Column => {
-            json!({ "type": "string" })
-        }
-        FieldKind::Int => json!({ "type": "integer" }),
-        FieldKind::Float => json!({ "type": "number" }),
-        FieldKind::Bool => json!({ "type": "boolean" }),
-        FieldKind::Span => json!({ "type": "string", "pattern": SPAN }),
-        FieldKind::Parameters => json!({ "type": "object" }),
-        FieldKind::Texts => form(&Form::OneOrMore(&Form::Text)),
-        FieldKind::Any => json!({}),
-    };
-    let kind = if field.allowed.is_empty() { kind } else { json!({ "enum": field.allowed }) };
-    // An expression may stand for any value.
-    let mut schema = match field.kind {
-        FieldKind::Int | FieldKind::Float | FieldKind::Bool | FieldKind::Span => {
-            json!({ "anyOf": [kind, { "type": "string", "pattern": "\\$\\{\\{" }] })
-        }
-        _ => kind,
-    };
-    if let Some(schema) = schema.as_object_mut() {
-        schema.insert("description".into(), json!(field.doc));
-        schema.extend(field.default.clone().map(|default| ("default".to_owned(), default)));
-    }
-    schema
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builtins::{Field, FieldKind};
 
     #[test]
     fn every_key_of_the_table_is_in_the_schema() {
         let field = Field::required("notebook", FieldKind::Notebook, "The notebook.");
-        let package = Package { name: "papermill".into(), app: false, with: vec![field] };
-        let schema = schema(&Builtins { packages: vec![package], data_check: None });
+        let package = Package::builtin("papermill", vec![field]);
+        let schema = schema(&Builtins { packages: vec![package.into()], ..Builtins::default() });
         insta::assert_json_snapshot!(schema);
     }
 }

@@ -5,7 +5,7 @@
 //! (does the step exist, is the objective possible) is said by the checker alone.
 
 mod live;
-mod pipeline;
+pub(crate) mod pipeline;
 
 /// A mapping with fixed keys.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Shape {
 }
 
 /// What mapping a key belongs to, for a key that stands in the wrong one.
-pub fn owner(key: &str) -> Option<&'static str> {
+pub fn owner(root: &'static Shape, key: &str) -> Option<&'static str> {
     fn within(form: &'static Form, key: &str) -> Option<&'static str> {
         match form {
             Form::List(inner) | Form::OneOrMore(inner) | Form::Map(inner) => within(inner, key),
@@ -104,7 +104,7 @@ pub fn owner(key: &str) -> Option<&'static str> {
         let own = shape.key(key).map(|_| shape.noun);
         own.or_else(|| shape.keys.iter().find_map(|inner| within(&inner.form, key)))
     }
-    inside(&ROOT, key)
+    inside(root, key)
 }
 
 impl Form {
@@ -155,28 +155,28 @@ pub fn any_of<S: AsRef<str>>(words: &[S]) -> String {
     }
 }
 
-const fn key(name: &'static str, form: Form, doc: &'static str) -> Key {
+pub(crate) const fn key(name: &'static str, form: Form, doc: &'static str) -> Key {
     Key { name, form, required: false, elsewhere: &[], doc }
 }
 
 impl Key {
-    const fn required(self) -> Self {
+    pub(crate) const fn required(self) -> Self {
         Self { required: true, ..self }
     }
 
-    const fn elsewhere(self, words: &'static [&'static str]) -> Self {
+    pub(crate) const fn elsewhere(self, words: &'static [&'static str]) -> Self {
         Self { elsewhere: words, ..self }
     }
 }
 
-const COUNT: Form = Form::Int(0, i64::MAX);
-const NUMBER: Form = Form::Float(f64::NEG_INFINITY, f64::INFINITY);
+pub(crate) const COUNT: Form = Form::Int(0, i64::MAX);
+pub(crate) const NUMBER: Form = Form::Float(f64::NEG_INFINITY, f64::INFINITY);
 const SHARE: Form = Form::Float(0.0, 1.0);
-const TEXTS: Form = Form::OneOrMore(&Form::Text);
+pub(crate) const TEXTS: Form = Form::OneOrMore(&Form::Text);
 /// Local names to references, or a list of references.
 const INPUTS: Form = Form::Either(&[Form::List(&Form::Text), Form::Map(&Form::Text)]);
-const OPEN: Form = Form::Map(&Form::Any);
-const DESCRIPTION: Key = key("description", Form::Text, "For people.");
+pub(crate) const OPEN: Form = Form::Map(&Form::Any);
+pub(crate) const DESCRIPTION: Key = key("description", Form::Text, "For people.");
 
 /// The whole file, in the order of the lifecycle.
 pub static ROOT: Shape = Shape {
@@ -310,8 +310,9 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_sound() {
-        static WHOLE: Form = Form::Object(&ROOT);
+    fn the_tables_are_sound() {
+        static WHOLE: Form =
+            Form::Either(&[Form::Object(&ROOT), Form::Object(&crate::package::shape::PACKAGE)]);
         walk(&WHOLE, &mut HashSet::new(), &mut |shape| {
             let names: HashSet<_> = shape.keys.iter().map(|key| key.name).collect();
             assert_eq!(names.len(), shape.keys.len(), "{}: a key stands twice", shape.noun);

@@ -142,6 +142,87 @@ pub fn has_expression(text: &str) -> bool {
     text.contains("${{")
 }
 
+/// The names of a scope that a text's expressions name, in their order.
+pub fn names(text: &str, scope: Scope) -> Vec<String> {
+    let named = |piece| match piece {
+        Piece::Expression(Ok(expression)) if expression.scope == scope => Some(expression.name),
+        Piece::Expression(_) | Piece::Text(_) => None,
+    };
+    pieces(text).into_iter().filter_map(named).collect()
+}
+
+/// Puts what parameters stand for into a value at any depth, and leaves every other expression as it is: the
+/// parameters may hold expressions themselves. A parameter that is not there stays, too.
+pub fn bound(value: &Value, params: &dyn Fn(&str) -> Option<Value>) -> Value {
+    let shown = |expression: &Expression| format!("${{{{ {expression} }}}}");
+    match value {
+        Value::String(template) => {
+            if let [Piece::Expression(Ok(Expression { scope: Scope::Params, name }))] =
+                pieces(template.trim()).as_slice()
+                && let Some(value) = params(name)
+            {
+                return value;
+            }
+            let mut text = String::with_capacity(template.len());
+            for piece in pieces(template) {
+                match piece {
+                    Piece::Text(plain) => text.push_str(&plain.replace("${{", "$${{")),
+                    Piece::Expression(Ok(expression)) => {
+                        let value =
+                            (expression.scope == Scope::Params).then(|| params(&expression.name)).flatten();
+                        match value {
+                            Some(Value::String(value)) => text.push_str(&value),
+                            Some(other) => text.push_str(&other.to_string()),
+                            None => text.push_str(&shown(&expression)),
+                        }
+                    }
+                    // Refused by the checker.
+                    Piece::Expression(Err(_)) => return value.clone(),
+                }
+            }
+            Value::from(text)
+        }
+        Value::Array(items) => items.iter().map(|item| bound(item, params)).collect(),
+        Value::Object(entries) => {
+            Value::Object(entries.iter().map(|(key, item)| (key.clone(), bound(item, params))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+/// A value in which inputs have other names: from, to.
+pub fn renamed(value: &Value, names: &[(String, String)]) -> Value {
+    if names.is_empty() {
+        return value.clone();
+    }
+    match value {
+        Value::String(template) => {
+            let mut text = String::with_capacity(template.len());
+            for piece in pieces(template) {
+                match piece {
+                    Piece::Text(plain) => text.push_str(&plain.replace("${{", "$${{")),
+                    Piece::Expression(Ok(mut expression)) => {
+                        let new = names
+                            .iter()
+                            .find(|(old, _)| expression.scope == Scope::Inputs && *old == expression.name);
+                        if let Some((_, new)) = new {
+                            expression.name.clone_from(new);
+                        }
+                        text.push_str(&format!("${{{{ {expression} }}}}"));
+                    }
+                    Piece::Expression(Err(_)) => return value.clone(),
+                }
+            }
+            Value::from(text)
+        }
+        Value::Array(items) => items.iter().map(|item| renamed(item, names)).collect(),
+        Value::Object(entries) => {
+            Value::Object(entries.iter().map(|(key, item)| (key.clone(), renamed(item, names))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
 /// The values that expressions stand for.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {

@@ -16,6 +16,8 @@ pub mod read;
 pub mod columns;
 pub mod records;
 pub mod rows;
+pub mod select;
+pub mod split;
 pub mod write;
 
 pub mod profile;

@@ -126,6 +126,14 @@ pub enum Error {
         /// The files that break a check, with sample rows of the failing ones.
         reports: Vec<FileReport>,
     },
+    /// A built-in package that cannot do what it is asked for.
+    #[error("{message}")]
+    With {
+        /// The package.
+        package: &'static str,
+        /// Why not.
+        message: String,
+    },
     /// A file that changed while it was being read.
     #[error("`{}` changed while it was being read", path.display())]
     Changed {
@@ -189,6 +197,7 @@ impl Explain for Error {
             }
             Self::DatasetNotFound { .. } | Self::VersionNotFound { .. } => Code::DatasetNotFound,
             Self::ChecksFailed { .. } => Code::ChecksFailed,
+            Self::With { .. } => Code::PackageInvalid,
             Self::Changed { .. } => Code::Busy,
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
@@ -223,6 +232,7 @@ impl Explain for Error {
             | Self::Format { .. }
             | Self::Suite { .. }
             | Self::ChecksFailed { .. }
+            | Self::With { .. }
             | Self::Io { .. }
             | Self::Record { .. }
             | Self::Stopped => Vec::new(),

@@ -28,6 +28,8 @@ pub mod profile;
 
 pub mod diff;
 
+pub mod packages;
+
 pub mod status;
 
 pub mod listing;

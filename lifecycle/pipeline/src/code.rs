@@ -45,7 +45,7 @@ fn relative(root: &Path, path: &str) -> String {
     parts.iter().collect::<PathBuf>().to_string_lossy().into_owned()
 }
 
-fn collect(path: &Path, name: &str, found: &mut BTreeMap<String, Digest>) -> Result<(), Error> {
+pub(crate) fn collect(path: &Path, name: &str, found: &mut BTreeMap<String, Digest>) -> Result<(), Error> {
     if !path.is_dir() {
         found.insert(name.to_owned(), Objects::digest_path(path)?.digest);
         return Ok(());

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rondo_core::Digest;
 use rondo_core::suggest;
 use rondo_project::ordered::Ordered;
-use rondo_project::project::{Project, Reference, Step};
+use rondo_project::project::{Project, Reference, Step, is_target};
 use serde_json::Value;
 
 use crate::Error;
@@ -163,8 +163,8 @@ impl Graph {
         self.places.get(name).copied()
     }
 
-    /// The nodes that a word of the command line means: a step with all its combinations, or
-    /// `step[key=value]` with those that agree.
+    /// The nodes that a word of the command line means: a step with all its combinations, all
+    /// steps of a workflow, or `step[key=value]` with those that agree.
     ///
     /// # Errors
     /// When there is none.
@@ -178,10 +178,18 @@ impl Graph {
             Some((name, wanted)) => (name, wanted.split(',').collect()),
             None => (word, Vec::new()),
         };
-        let Some(step) = project.steps.position(name) else {
-            return Err(missing(suggest::nearest(name, project.steps.names())));
+        // The step of that name, or all steps of the workflow.
+        let steps: HashSet<usize> = match project.steps.position(name) {
+            Some(step) => HashSet::from([step]),
+            None => {
+                let of_workflow = project.steps.names().enumerate().filter(|(_, step)| is_target(step, name));
+                of_workflow.map(|(place, _)| place).collect()
+            }
         };
-        let of_step = || self.nodes.iter().enumerate().filter(move |(_, node)| node.step == step);
+        if steps.is_empty() {
+            return Err(missing(suggest::nearest(name, project.steps.names())));
+        }
+        let of_step = || self.nodes.iter().enumerate().filter(|(_, node)| steps.contains(&node.step));
         let agrees = |node: &Node| {
             wanted
                 .iter()

@@ -12,6 +12,7 @@
 pub mod request;
 pub mod runner;
 
+pub mod builtins;
 pub mod code;
 pub mod graph;
 pub mod key;

@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use rondo_core::Digest;
-use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset, LockedStep};
+use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset, LockedPackage, LockedStep};
 
 use crate::Error;
+use crate::packages::{folder, git};
 use crate::plan::{Planner, is_package_environment};
 use crate::request::StepReport;
 use crate::worktree::write_atomically;
@@ -53,7 +54,27 @@ pub async fn differences_before(planner: &Planner) -> Result<Vec<String>, Error>
             found => differences.push(differs("environment", &name, found, digest)),
         }
     }
+    for (origin, package) in packages(planner)? {
+        match lock.packages.get(&origin) {
+            Some(locked) if locked.digest == package.digest => {}
+            found => {
+                let locked = found.map(|locked| locked.digest);
+                differences.push(differs("package", &origin, locked, package.digest));
+            }
+        }
+    }
     Ok(differences)
+}
+
+/// The packages of files that the project uses, as they are now.
+fn packages(planner: &Planner) -> Result<BTreeMap<String, LockedPackage>, Error> {
+    let mut packages = BTreeMap::new();
+    for (origin, folder) in planner.project.packages.iter() {
+        let digest = folder::digest(&planner.root.join(folder))?;
+        let commit = git::commit_of(folder);
+        packages.insert(origin.to_owned(), LockedPackage { digest, commit });
+    }
+    Ok(packages)
 }
 
 /// What a run's steps make differ from a lock.
@@ -122,6 +143,7 @@ pub async fn update(store: &Path, planner: &Planner, steps: &[StepReport]) -> Re
         lock.datasets.insert(name.clone(), locked);
     }
     lock.environments.extend(used);
+    lock.packages = packages(planner)?;
     for step in steps.iter().filter(|step| step.outcome.is_good()) {
         let Some(key) = step.key else { continue };
         let outputs = step.outputs.iter().map(|link| (link.name.clone(), link.digest)).collect();

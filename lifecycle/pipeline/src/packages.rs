@@ -1,8 +1,12 @@
-//! The step packages that are plain files, built into the binary: an interface, a program and the
-//! packages that the program needs.
+//! The packages that are plain files: those built into the binary (an interface, a program and what the
+//! program needs), those of a folder ([`folder`]) and those at a Git address ([`git`]).
 //!
 //! Packages that are Rust code (`papermill`, `evaluate`) are no business of this module: they come in as
 //! [`rondo_core::ports::Builtin`].
+
+pub mod folder;
+pub mod git;
+pub(crate) mod params;
 
 use rondo_core::Digest;
 

@@ -363,7 +363,8 @@ impl Planner {
         for link in &inputs {
             parts.digest(format!("input.{}", link.name), link.digest);
         }
-        let code = code::digests(&self.root, name, &self.code(name, step)?)?;
+        let mut code = code::digests(&self.root, name, &self.code(name, step)?)?;
+        code.extend(self.package_code(step)?);
         for (path, digest) in &code {
             parts.digest(format!("code.{path}"), *digest);
         }
@@ -401,6 +402,12 @@ impl Planner {
                 }
             }
         }
+        if let Some(packaged) = &step.packaged {
+            parts.text("package.from", &format!("{} {}", packaged.name, packaged.version));
+            for (name, variable) in packaged.secrets.iter() {
+                parts.text(format!("secret.{name}"), variable);
+            }
+        }
         for (output, path) in step.outputs.iter() {
             let slash = if path.ends_with('/') { "/" } else { "" };
             parts.text(format!("definition.output.{output}"), &format!("{}{slash}", file_name(path)));
@@ -411,13 +418,21 @@ impl Planner {
         Ok(())
     }
 
-    fn used_params(&self, step: &Step) -> BTreeMap<String, Value> {
+    /// The parameters that reach a step: the project's, or those of the package that it comes from.
+    pub(crate) fn used_params(&self, step: &Step) -> BTreeMap<String, Value> {
+        if let Some(packaged) = &step.packaged {
+            return packages::params::of(packaged, &self.params);
+        }
         let used = step.params.iter();
         used.filter_map(|name| Some((name.clone(), self.params.get(name)?.clone()))).collect()
     }
 
     fn code(&self, name: &str, step: &Step) -> Result<Vec<String>, Error> {
         let mut paths = step.code.clone();
+        if step.packaged.is_some() {
+            // The package's own files are its code; the project's are those that it is given.
+            return Ok(self.project_files(step));
+        }
         match self.doer(name, step)? {
             Doer::Shell(_) | Doer::Sql(SqlSource::Text(_)) => {}
             Doer::Sql(SqlSource::File(path)) => paths.push(path.clone()),
@@ -436,6 +451,19 @@ impl Planner {
             }
         }
         Ok(paths)
+    }
+
+    /// The files of the project that a package is given.
+    fn project_files(&self, step: &Step) -> Vec<String> {
+        let params = self.used_params(step);
+        let files = step.packaged.iter().flat_map(|packaged| &packaged.files);
+        files.filter_map(|name| Some(params.get(name)?.as_str()?.to_owned())).collect()
+    }
+
+    /// The files of the package that a step comes from.
+    fn package_code(&self, step: &Step) -> Result<BTreeMap<String, Digest>, Error> {
+        let Some(packaged) = &step.packaged else { return Ok(BTreeMap::new()) };
+        packages::folder::code(&self.root.join(&packaged.folder))
     }
 
     async fn environment(&self, step: &Step) -> Result<Wants, Error> {
@@ -469,7 +497,8 @@ impl Planner {
         let unknown = node.inputs.iter().map(|(local, source)| (local.clone(), self.reference(source)));
         self.holds(node, &Inputs { unknown: unknown.collect(), ..Inputs::default() })?;
         if let Doer::Builtin(builtin, with) = self.doer(name, step)? {
-            let faults = builtin.check(&self.root, &with);
+            let root = step.packaged.as_ref().map(|packaged| self.root.join(&packaged.folder));
+            let faults = builtin.check(root.as_deref().unwrap_or(&self.root), &with);
             if !faults.is_empty() {
                 let package = builtin.name().to_owned();
                 return Err(Error::PackageRefused { step: name.to_owned(), package, faults });
@@ -651,6 +680,7 @@ mod tests {
             canvas: Default::default(),
             data: Default::default(),
             environments: Default::default(),
+            packages: Default::default(),
             params: Default::default(),
             steps: Default::default(),
             models: Default::default(),

@@ -9,13 +9,17 @@ use crate::yaml::{Entry, Node, join};
 
 pub(super) fn environments(context: &mut Context<'_>) -> Ordered<Environment> {
     let entries = context.section("environments");
-    entries.iter().filter_map(|entry| Some((entry.key.clone(), environment(context, entry)?))).collect()
+    let path = |entry: &Entry| join("environments", &entry.key);
+    entries
+        .iter()
+        .filter_map(|entry| Some((entry.key.clone(), environment(context, &entry.value, &path(entry))?)))
+        .collect()
 }
 
-fn environment(context: &mut Context<'_>, entry: &Entry) -> Option<Environment> {
-    let node = &entry.value;
+/// One environment, written out.
+pub(crate) fn environment(context: &mut Context<'_>, node: &Node, path: &str) -> Option<Environment> {
     if let Some(python) = read::written(node, "python") {
-        let requirements = requirements(context, node, &join("environments", &entry.key));
+        let requirements = requirements(context, node, path);
         return Some(Environment::Python { python, requirements });
     }
     if let Some(r) = read::written(node, "r") {
@@ -45,6 +49,8 @@ pub(super) fn named(context: &mut Context<'_>, node: &Node, path: &str) -> Optio
         let fault =
             Fault::new(join(path, "environment"), value.place, format!("no environment is called `{name}`"));
         let fault = match known.as_slice() {
+            [] if context.view == super::View::Package => fault
+                .hint("the steps of a package run in the package's own `environment:`; leave it out here"),
             [] => fault.hint(format!("declare it: `environments: {{ {name}: {{ python: \">=3.10\" }} }}`")),
             _ => fault.expected(super::context::one_of(&known)).did_you_mean(name, known.iter().copied()),
         };

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::context::{Context, one_of};
+use super::context::{Context, View, one_of};
 use crate::fault::Fault;
 use crate::place::Place;
 use crate::substitute::{Expression, Malformed, Piece, Scope, pieces};
 use crate::yaml::{Entry, Node, Value, join};
 
+const PROJECT: &str = "the project has no parameter";
+
 /// What expressions of one step may name, and the parameters that they did name.
-pub(super) struct Known<'a> {
+pub(crate) struct Known<'a> {
     pub params: Vec<&'a str>,
     pub inputs: Vec<String>,
     pub outputs: Vec<&'a str>,
     pub matrix: Vec<&'a str>,
     pub used: BTreeSet<String>,
+    /// What is said where a parameter is missing.
+    pub owner: &'static str,
 }
 
 impl<'a> Known<'a> {
@@ -27,13 +31,24 @@ impl<'a> Known<'a> {
         Self {
             outputs: keys("outputs"),
             matrix: keys("matrix"),
+            owner: match context.view {
+                View::Project => PROJECT,
+                View::Package => "the package has no parameter",
+            },
             ..Self::plain(context.names("params"), inputs)
         }
     }
 
     /// Those of an app: it has no outputs.
     pub fn plain(params: Vec<&'a str>, inputs: Vec<String>) -> Self {
-        Self { params, inputs, outputs: Vec::new(), matrix: Vec::new(), used: BTreeSet::new() }
+        Self {
+            params,
+            inputs,
+            outputs: Vec::new(),
+            matrix: Vec::new(),
+            used: BTreeSet::new(),
+            owner: PROJECT,
+        }
     }
 
     fn names(&self, scope: Scope) -> Vec<&str> {
@@ -57,7 +72,7 @@ impl<'a> Known<'a> {
 }
 
 /// Checks every text below a node.
-pub(super) fn below(context: &mut Context<'_>, node: &Node, path: &str, known: &mut Known<'_>) {
+pub(crate) fn below(context: &mut Context<'_>, node: &Node, path: &str, known: &mut Known<'_>) {
     match &node.value {
         Value::Text => scalar(context, node, path, known),
         Value::List(items) => {
@@ -176,7 +191,7 @@ fn judge(expression: Result<Expression, Malformed>, known: &mut Known<'_>) -> Op
                 return None;
             }
             let what = match scope {
-                Scope::Params => "the project has no parameter",
+                Scope::Params => known.owner,
                 Scope::Inputs => "the step has no input",
                 Scope::Outputs => "the step has no output",
                 Scope::Matrix => "the step's matrix has no",

@@ -9,7 +9,7 @@ use crate::yaml::Node;
 ///
 /// # Errors
 /// Why it cannot be one, to be read after the path itself.
-pub(super) fn normal(path: &str) -> Result<String, &'static str> {
+pub(crate) fn normal(path: &str) -> Result<String, &'static str> {
     if path.contains("${{") {
         return Err("holds an expression; a path cannot");
     }

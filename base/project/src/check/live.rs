@@ -268,7 +268,7 @@ fn app(context: &mut Context<'_>, entry: &Entry) -> App {
     let inputs = references::inputs(context, node, &path);
     let mut known = Known::plain(context.names("params"), inputs.locals);
     let (uses, with) = match packages::uses(context, node, &path, true, &mut known) {
-        Some((uses, with)) => (Some(uses), with),
+        Some(used) => (Some(used.name), used.with),
         None => (None, Ordered::new()),
     };
     if let Some(run) = node.get("run") {

@@ -1,32 +1,48 @@
 //! `uses:` and `with:` against what the packages say of themselves, and notebooks' parameters.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
-use super::context::{Context, one_of};
+use super::context::{Context, View, one_of};
 use super::expressions::{self, Known};
+use super::values::{self, shown};
 use crate::builtins::{Field, FieldKind, Package};
 use crate::fault::Fault;
 use crate::notebook::{self, Declared};
 use crate::ordered::Ordered;
+use crate::package::load::{Miss, is_address, is_path};
+use crate::package::{Run, plain};
 use crate::substitute::{Expression, Piece, Scope, pieces};
 use crate::yaml::{Entry, Node, join};
 
 /// What a step or app uses, and what it gives it.
+#[derive(Default)]
+pub(super) struct Used {
+    /// The text after `uses:`.
+    pub name: String,
+    /// The package, where it is to be had and has no faults.
+    pub package: Option<Arc<Package>>,
+    /// The `with:` block.
+    pub with: Ordered<Value>,
+}
+
+/// What a step or app uses.
 pub(super) fn uses(
     context: &mut Context<'_>,
     node: &Node,
     path: &str,
     app: bool,
     known: &mut Known<'_>,
-) -> Option<(String, Ordered<Value>)> {
+) -> Option<Used> {
     let uses = node.get("uses")?;
     let name = uses.text()?;
     let with = node.get("with");
     if let Some(with) = with {
         expressions::below(context, with, &join(path, "with"), known);
     }
-    let builtins = context.builtins;
-    match builtins.package(name) {
+    let package = found(context, uses, name, path, app);
+    match &package {
         Some(package) if package.app != app => {
             let message = if app {
                 format!("`{name}` is a package for steps: it ends by itself")
@@ -40,22 +56,35 @@ pub(super) fn uses(
             );
         }
         Some(package) => block(context, package, uses, with, &join(path, "with")),
-        None if name.starts_with("./") => context.file(&join(path, "uses"), uses.place, name),
-        None if name.contains("://") => {}
-        None => {
-            let names: Vec<&str> = builtins
-                .packages
-                .iter()
-                .filter(|package| package.app == app)
-                .map(|package| package.name.as_str())
-                .collect();
-            let fault = Fault::new(join(path, "uses"), uses.place, format!("no package is called `{name}`"));
-            let expected = format!("{}, a folder `./packages/NAME` or a Git address", one_of(&names));
-            context.fault(fault.expected(expected).did_you_mean(name, names));
-        }
+        None => {}
     }
     let entries = with.and_then(Node::map).unwrap_or_default();
-    Some((name.to_owned(), entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect()))
+    let with = entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect();
+    Some(Used { name: name.to_owned(), package, with })
+}
+
+/// Finds a package; says why there is none.
+fn found(context: &mut Context<'_>, uses: &Node, name: &str, path: &str, app: bool) -> Option<Arc<Package>> {
+    let loader = context.loader;
+    let refusal = match loader.find(&context.home, name) {
+        Ok(package) => return Some(package),
+        Err(Miss::Faulty) => return None,
+        Err(Miss::Refused(refusal)) => refusal,
+    };
+    let fault = Fault::new(join(path, "uses"), uses.place, refusal.message);
+    if is_path(name) || is_address(name) {
+        context.fault(match refusal.hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        });
+        return None;
+    }
+    let packages = &context.builtins.packages;
+    let names: Vec<&str> =
+        packages.iter().filter(|package| package.app == app).map(|package| package.name.as_str()).collect();
+    let expected = format!("{}, a folder `./packages/NAME` or a Git address", one_of(&names));
+    context.fault(fault.expected(expected).did_you_mean(name, names));
+    None
 }
 
 /// A `with:` block against the package's fields.
@@ -76,11 +105,8 @@ fn block(context: &mut Context<'_>, package: &Package, uses: &Node, with: Option
     for field in package.with.iter().filter(|field| field.required) {
         if !entries.iter().any(|entry| entry.key == field.name) {
             let message = format!("package `{}` needs `{}` in its `with`", package.name, field.name);
-            let fault = Fault::new(path, uses.place, message).expected(format!(
-                "`{}`: {}",
-                field.name,
-                noun(field.kind)
-            ));
+            let fault =
+                Fault::new(path, uses.place, message).expected(format!("`{}`: {}", field.name, field.noun()));
             context.fault(fault);
         }
     }
@@ -108,84 +134,95 @@ fn value(
         }
         _ => {}
     }
+    if !matches!(package.run, Run::Builtin { .. }) && names_a_file(node) {
+        let message = format!("`{}` cannot be made of the step's own inputs and outputs", entry.key);
+        let fault = Fault::new(path, node.place, message);
+        return context.fault(fault.expected("a value, or `${{ params.NAME }}`"));
+    }
+    if let Some((name, kind)) = outer_kind(context, node).filter(|(_, kind)| !goes_into(*kind, field.kind)) {
+        let message = format!("`{}` cannot be the parameter `{name}`, which is {}", entry.key, kind.noun());
+        return context.fault(Fault::new(path, node.place, message).expected(field.noun()));
+    }
     let Some(value) = meant(context, node) else { return };
-    if !takes(field.kind, &value) {
-        let fault = Fault::new(path, node.place, format!("`{}` cannot be {}", entry.key, shown(&value)));
-        let fault = fault.expected(noun(field.kind));
-        let quotable = matches!(field.kind, FieldKind::Text | FieldKind::Column) && node.is_scalar();
-        context.fault(if quotable { fault.hint(format!("quote it: \"{}\"", node.raw)) } else { fault });
-    } else if !field.allowed.is_empty() && !field.allowed.contains(&value) {
+    if let Err((message, expected)) = values::judge(field, &value) {
+        let fault = Fault::new(path, node.place, format!("`{}` {message}", entry.key)).expected(expected);
+        let quotable = matches!(field.kind, FieldKind::Text | FieldKind::Column)
+            && node.is_scalar()
+            && !field.kind.takes(&value);
+        let fault = if quotable { fault.hint(format!("quote it: \"{}\"", node.raw)) } else { fault };
         let allowed: Vec<String> = field.allowed.iter().map(plain).collect();
-        let fault = Fault::new(path, node.place, format!("`{}` cannot be {}", entry.key, shown(&value)));
-        let fault = fault.expected(crate::shape::any_of(&allowed));
         context.fault(fault.did_you_mean(&plain(&value), allowed.iter().map(String::as_str)));
+    }
+}
+
+/// Whether an expression below a node names an input or output.
+fn names_a_file(node: &Node) -> bool {
+    let here = |text: &str| {
+        pieces(text).iter().any(|piece| {
+            matches!(piece, Piece::Expression(Ok(Expression { scope: Scope::Inputs | Scope::Outputs, .. })))
+        })
+    };
+    node.text().is_some_and(here)
+        || node.list().unwrap_or_default().iter().any(names_a_file)
+        || node.map().unwrap_or_default().iter().any(|entry| names_a_file(&entry.value))
+}
+
+/// In a workflow: the parameter of the package that stands there, and its type.
+fn outer_kind(context: &Context<'_>, node: &Node) -> Option<(String, FieldKind)> {
+    if context.view != View::Package {
+        return None;
+    }
+    let name = only_param(node.text()?)?;
+    let declared = context.root.get("params")?.get(&name)?;
+    let word = declared.text().or_else(|| declared.get("type").and_then(Node::text))?;
+    Some((name, FieldKind::parse(word)?))
+}
+
+/// Whether a parameter of one type may be given as one of another.
+fn goes_into(own: FieldKind, wanted: FieldKind) -> bool {
+    use FieldKind::{Any, Column, File, Float, Int, Notebook, Secret, Span, Text, Texts};
+    match (own, wanted) {
+        (own, wanted) if own == wanted => true,
+        (Secret, _) | (_, Secret) => false,
+        (Any, _) | (_, Any) | (Int, Float) => true,
+        (Column | Span | File, Text) | (Text, Column | Span) | (Text | Column, Texts) => true,
+        (Notebook, File) | (File, Notebook) => true,
+        _ => false,
+    }
+}
+
+/// The parameter that a text is, where it is one expression and nothing else.
+fn only_param(text: &str) -> Option<String> {
+    match pieces(text.trim()).as_slice() {
+        [Piece::Expression(Ok(Expression { scope: Scope::Params, name }))] => Some(name.clone()),
+        _ => None,
     }
 }
 
 /// The value that stands there, or that the parameter has that stands there; `None` where it is known only
 /// when the step runs.
 fn meant(context: &Context<'_>, node: &Node) -> Option<Value> {
-    let Some(text) = node.text().filter(|text| text.contains("${{")) else { return Some(node.json()) };
+    let Some(text) = node.text().filter(|text| text.contains("${{")) else {
+        return (!names_a_file(node)).then(|| node.json());
+    };
+    if let Some(name) = only_param(text) {
+        let declared = context.root.get("params")?.get(&name)?;
+        return match context.view {
+            View::Project => Some(declared.json()),
+            View::Package => declared.get("default").map(Node::json),
+        };
+    }
     match pieces(text.trim()).as_slice() {
-        [Piece::Expression(Ok(Expression { scope: Scope::Params, name }))] => {
-            context.root.get("params")?.get(name).map(Node::json)
-        }
         [Piece::Expression(_)] => None,
         _ => Some(Value::from(text)),
     }
-}
-
-fn takes(kind: FieldKind, value: &Value) -> bool {
-    match kind {
-        FieldKind::Any => true,
-        FieldKind::Text | FieldKind::Column | FieldKind::File | FieldKind::Notebook => value.is_string(),
-        FieldKind::Int => value.is_i64() || value.is_u64(),
-        FieldKind::Float => value.is_number(),
-        FieldKind::Bool => value.is_boolean(),
-        FieldKind::Span => value.as_str().is_some_and(|text| text.parse::<rondo_core::Span>().is_ok()),
-        FieldKind::Parameters => value.is_object(),
-        FieldKind::Texts => {
-            value.is_string() || value.as_array().is_some_and(|items| items.iter().all(Value::is_string))
-        }
-    }
-}
-
-fn noun(kind: FieldKind) -> &'static str {
-    match kind {
-        FieldKind::Any => "anything",
-        FieldKind::Text => "text",
-        FieldKind::Column => "a column's name",
-        FieldKind::File => "a file of the project",
-        FieldKind::Notebook => "a notebook of the project",
-        FieldKind::Int => "a whole number",
-        FieldKind::Float => "a number",
-        FieldKind::Bool => "`true` or `false`",
-        FieldKind::Span => "a length of time, such as `30s`, `15m`, `2h`, `7d`",
-        FieldKind::Parameters => "a mapping from parameters to values",
-        FieldKind::Texts => "text, or a list of texts",
-    }
-}
-
-/// A value in a message.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "without a value".into(),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "a mapping".into(),
-        Value::String(text) => format!("the text `{}`", super::structure::short(text)),
-        Value::Bool(_) | Value::Number(_) => format!("`{value}`"),
-    }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The parameters that a `with:` block gives a notebook, against those that the notebook declares.
 fn parameters(context: &mut Context<'_>, package: &Package, node: &Node, all: &[Entry], path: &str) {
     let Some(entries) = node.map() else {
         let fault = Fault::new(path, node.place, format!("`parameters` cannot be {}", node.noun()));
-        return context.fault(fault.expected(noun(FieldKind::Parameters)));
+        return context.fault(fault.expected(FieldKind::Parameters.noun()));
     };
     let Some((file, declared)) = notebook(context, package, all, path, entries) else { return };
     let names: Vec<&str> = declared.parameters.iter().map(|parameter| parameter.name.as_str()).collect();

@@ -5,17 +5,17 @@ use serde_json::Value;
 
 use crate::yaml::Node;
 
-pub(super) fn text(node: &Node, key: &str) -> Option<String> {
+pub(crate) fn text(node: &Node, key: &str) -> Option<String> {
     node.get(key).and_then(Node::text).map(str::to_owned)
 }
 
 /// Any scalar as it is written.
-pub(super) fn written(node: &Node, key: &str) -> Option<String> {
+pub(crate) fn written(node: &Node, key: &str) -> Option<String> {
     node.get(key).filter(|node| node.is_scalar()).map(|node| node.raw.clone())
 }
 
 /// One text or a list of them.
-pub(super) fn texts(node: &Node, key: &str) -> Vec<String> {
+pub(crate) fn texts(node: &Node, key: &str) -> Vec<String> {
     node.get(key)
         .map(|value| one_or_more(value))
         .unwrap_or_default()
@@ -26,39 +26,39 @@ pub(super) fn texts(node: &Node, key: &str) -> Vec<String> {
 }
 
 /// The items of a list, or the one thing that stands in its place.
-pub(super) fn one_or_more(node: &Node) -> Vec<&Node> {
+pub(crate) fn one_or_more(node: &Node) -> Vec<&Node> {
     match node.list() {
         Some(items) => items.iter().collect(),
         None => vec![node],
     }
 }
 
-pub(super) fn float(node: &Node, key: &str) -> Option<f64> {
+pub(crate) fn float(node: &Node, key: &str) -> Option<f64> {
     node.get(key).and_then(Node::number).filter(|number| number.is_finite())
 }
 
-pub(super) fn count(node: &Node, key: &str) -> Option<u64> {
+pub(crate) fn count(node: &Node, key: &str) -> Option<u64> {
     node.get(key).and_then(Node::int).and_then(|number| u64::try_from(number).ok())
 }
 
-pub(super) fn small(node: &Node, key: &str) -> Option<u32> {
+pub(crate) fn small(node: &Node, key: &str) -> Option<u32> {
     count(node, key).and_then(|number| u32::try_from(number).ok())
 }
 
-pub(super) fn bool(node: &Node, key: &str) -> Option<bool> {
+pub(crate) fn bool(node: &Node, key: &str) -> Option<bool> {
     node.get(key).and_then(Node::bool)
 }
 
-pub(super) fn span(node: &Node, key: &str) -> Option<Span> {
+pub(crate) fn span(node: &Node, key: &str) -> Option<Span> {
     node.get(key).and_then(Node::text).and_then(|text| text.parse().ok())
 }
 
-pub(super) fn scalar(node: &Node, key: &str) -> Option<Value> {
+pub(crate) fn scalar(node: &Node, key: &str) -> Option<Value> {
     node.get(key).filter(|node| node.is_scalar()).map(Node::json)
 }
 
 /// A number of bytes, or text such as `512MB`, `4 GiB`, `4G`.
-pub(super) fn bytes(node: &Node) -> Option<u64> {
+pub(crate) fn bytes(node: &Node) -> Option<u64> {
     if let Some(number) = node.int() {
         return u64::try_from(number).ok();
     }

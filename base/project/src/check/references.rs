@@ -19,10 +19,13 @@ pub(super) struct Inputs {
     pub locals: Vec<String>,
     /// The steps that are waited for, and where that is said.
     pub needs: Vec<(String, Place)>,
+    /// Where each local name comes from, and its path in the tree.
+    pub places: Vec<(Place, String)>,
 }
 
 pub(super) fn inputs(context: &mut Context<'_>, node: &Node, path: &str) -> Inputs {
-    let mut inputs = Inputs { resolved: Ordered::new(), locals: Vec::new(), needs: Vec::new() };
+    let mut inputs =
+        Inputs { resolved: Ordered::new(), locals: Vec::new(), needs: Vec::new(), places: Vec::new() };
     let Some(value) = node.get("inputs") else { return inputs };
     let path = join(path, "inputs");
     let mut seen: Vec<(String, Place)> = Vec::new();
@@ -64,6 +67,7 @@ fn input(context: &mut Context<'_>, inputs: &mut Inputs, local: String, node: &N
         inputs.resolved.insert(local.clone(), reference);
     }
     inputs.locals.push(local);
+    inputs.places.push((node.place, path.to_owned()));
 }
 
 /// Looks a reference up; says what is wrong with it.
@@ -71,7 +75,7 @@ pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Opt
     let text = node.text()?;
     let parts: Vec<&str> = text.split('.').collect();
     match parts.as_slice() {
-        ["data", dataset] if context.has_dataset(dataset) => {
+        [word, dataset] if *word == context.view.outside() && context.has_dataset(dataset) => {
             return Some(Reference::Data { dataset: (*dataset).to_owned() });
         }
         [step, output] if context.outputs(step).contains(output) => {
@@ -81,15 +85,19 @@ pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Opt
     }
     let (datasets, steps) = (context.names("data"), context.names("steps"));
     let all = every(context);
+    let outside = context.view.outside();
     let (message, expected, hint) = match parts.as_slice() {
-        ["data", dataset] => {
-            let near = nearest(dataset, datasets.iter().copied()).map(|near| format!("data.{near}"));
+        [word, dataset] if *word == outside => {
+            let near = nearest(dataset, datasets.iter().copied()).map(|near| format!("{outside}.{near}"));
             let expected = if datasets.is_empty() {
-                "a dataset declared under `data:`".into()
+                format!(
+                    "{} declared under `{outside}:`",
+                    if outside == "data" { "a dataset" } else { "an input" }
+                )
             } else {
                 one_of(&datasets)
             };
-            (format!("no dataset is called `{dataset}`"), expected, near)
+            (format!("no {} is called `{dataset}`", context.view.outside_noun()), expected, near)
         }
         [step, output] if steps.contains(step) => {
             let outputs = context.outputs(step);
@@ -105,13 +113,13 @@ pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Opt
             });
             let same =
                 || all.iter().find(|known| known.split_once('.').is_some_and(|(_, known)| known == *output));
-            let expected = format!("`data.NAME` or an output of {}", one_of(&steps));
+            let expected = format!("`{outside}.NAME` or an output of {}", one_of(&steps));
             (format!("no step is called `{step}`"), expected, near.or_else(|| same().cloned()))
         }
         _ => {
             let last = parts.last().copied().unwrap_or(text);
             let same = all.iter().find(|known| {
-                known.strip_prefix("data.") == Some(text)
+                known.strip_prefix(outside).and_then(|known| known.strip_prefix('.')) == Some(text)
                     || known.split_once('.').is_some_and(|(step, _)| step == text)
                     || known.ends_with(&format!(".{last}"))
                         && parts.len() > 2
@@ -121,7 +129,7 @@ pub(super) fn resolve(context: &mut Context<'_>, node: &Node, path: &str) -> Opt
             let hint = same.cloned().or_else(near);
             (
                 format!("`{}` is no reference", super::structure::short(text)),
-                "`data.NAME` or `STEP.OUTPUT`".into(),
+                format!("`{outside}.NAME` or `STEP.OUTPUT`"),
                 hint,
             )
         }
@@ -181,7 +189,8 @@ pub(super) fn joins(context: &mut Context<'_>) {
 
 /// Every reference that leads somewhere.
 fn every(context: &Context<'_>) -> Vec<String> {
-    let data = context.names("data").into_iter().map(|name| format!("data.{name}"));
+    let outside = context.view.outside();
+    let data = context.names("data").into_iter().map(|name| format!("{outside}.{name}"));
     let outputs = context.section("steps").iter().flat_map(|step| {
         let outputs = step.value.get("outputs").and_then(Node::map).unwrap_or_default();
         outputs.iter().map(|output| format!("{}.{}", step.key, output.key))

@@ -1,18 +1,23 @@
 //! Parameters and steps.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::context::Context;
 use super::expressions::{self, Known};
-use super::{conditions, environments, packages, read, references, sweep};
+use super::{conditions, environments, packages, ports, read, references, sweep};
+use crate::builtins::Package;
 use crate::fault::Fault;
 use crate::ordered::Ordered;
+use crate::package::Run;
 use crate::place::Place;
 use crate::project::{Backoff, Resources, SqlSource, Step, Work};
+use crate::substitute;
 use crate::yaml::{Entry, Node, join};
 
 /// A step, and where it says what it waits for.
-pub(super) struct Located {
+pub(crate) struct Located {
     pub step: Step,
     pub needs: Vec<(String, Place)>,
 }
@@ -24,7 +29,7 @@ pub(super) fn params(context: &mut Context<'_>) -> Ordered<Value> {
 }
 
 /// Names become parts of environment variables: `a-b` and `A_b` would be the same one.
-fn variables(context: &mut Context<'_>, entries: &[Entry], path: &str, what: &str) {
+pub(crate) fn variables(context: &mut Context<'_>, entries: &[Entry], path: &str, what: &str) {
     let variable = |name: &str| name.to_uppercase().replace('-', "_");
     let mut seen: Vec<(String, &Entry)> = Vec::new();
     for entry in entries {
@@ -59,15 +64,23 @@ pub(super) fn steps(context: &mut Context<'_>) -> Vec<(String, Located)> {
 fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
     let node = &entry.value;
     let path = join("steps", &entry.key);
-    let inputs = references::inputs(context, node, &path);
+    let mut inputs = references::inputs(context, node, &path);
     for (key, what) in [("inputs", "inputs"), ("outputs", "outputs")] {
         let entries = node.get(key).and_then(Node::map).unwrap_or_default();
         variables(context, entries, &join(&path, key), what);
     }
     let mut code = code(context, node, &path);
     let declared = declared_params(context, node, &path);
-    let mut known = Known::of(context, entry, inputs.locals);
-    let work = work(context, node, &path, &mut known, &mut code);
+    let mut known = Known::of(context, entry, inputs.locals.clone());
+    let (mut work, used) = work(context, node, &path, &mut known, &mut code);
+    if let Some(package) = &used {
+        let renamed = ports::inputs(context, package, node, &path, &mut inputs);
+        if let Work::Uses { with, .. } = &mut work {
+            *with = renamed_in(with, &renamed);
+        }
+        ports::outputs(context, package, node, &path);
+        whole_workflow(context, package, node, &path);
+    }
     let (retries, backoff) = retries(node);
     let when = conditions::when(context, node, &path, &known);
     let matrix = matrix(context, node, &path);
@@ -92,6 +105,8 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
         code,
         deterministic: read::bool(node, "deterministic"),
         description: read::text(node, "description"),
+        used,
+        packaged: None,
     };
     Located { step, needs: inputs.needs }
 }
@@ -102,7 +117,7 @@ fn work(
     path: &str,
     known: &mut Known<'_>,
     code: &mut Vec<String>,
-) -> Work {
+) -> (Work, Option<Arc<Package>>) {
     if let Some(run) = node.get("run") {
         let path = join(path, "run");
         expressions::below(context, run, &path, known);
@@ -118,16 +133,40 @@ fn work(
                     .filter(|script| !code.contains(script) && context.files.exists(script)),
             );
         }
-        return Work::Run { command: run.raw.clone() };
+        return (Work::Run { command: run.raw.clone() }, None);
     }
     if let Some(sql) = node.get("sql") {
-        return Work::Sql { source: self::sql(context, sql, &join(path, "sql"), known) };
+        return (Work::Sql { source: self::sql(context, sql, &join(path, "sql"), known) }, None);
     }
-    let (package, with) = packages::uses(context, node, path, false, known).unwrap_or_default();
-    Work::Uses { package, with }
+    let used = packages::uses(context, node, path, false, known).unwrap_or_default();
+    (Work::Uses { package: used.name, with: used.with }, used.package)
 }
 
-fn sql(context: &mut Context<'_>, node: &Node, path: &str, known: &mut Known<'_>) -> SqlSource {
+/// A `with:` block in which inputs have got the names that the package knows them by.
+fn renamed_in(with: &Ordered<Value>, renamed: &[(String, String)]) -> Ordered<Value> {
+    let each = |(name, value): (&str, &Value)| (name.to_owned(), substitute::renamed(value, renamed));
+    with.iter().map(each).collect()
+}
+
+/// What cannot be said of a step that stands for a whole workflow.
+fn whole_workflow(context: &mut Context<'_>, package: &Package, node: &Node, path: &str) {
+    let Run::Steps { steps, .. } = &package.run else { return };
+    for key in ["sweep", "matrix", "metrics", "code"] {
+        if let Some(entry) = node.entry(key) {
+            let message = format!("`{key}` cannot be said of a workflow, and `{}` is one", package.name);
+            let fault = Fault::new(join(path, key), entry.place, message);
+            context.fault(fault.hint("say it of a step of the workflow"));
+        }
+    }
+    if let Some(entry) = node.entry("when")
+        && let Some((name, _)) = steps.iter().find(|(_, step)| step.when.is_some())
+    {
+        let message = format!("`{}` has a condition of its own at its step `{name}`", package.name);
+        context.fault(Fault::new(join(path, "when"), entry.place, message).expected("one condition"));
+    }
+}
+
+pub(crate) fn sql(context: &mut Context<'_>, node: &Node, path: &str, known: &mut Known<'_>) -> SqlSource {
     let text = node.raw.trim();
     if text.contains(char::is_whitespace) || !text.ends_with(".sql") {
         expressions::below(context, node, path, known);
@@ -255,7 +294,7 @@ fn matrix(context: &mut Context<'_>, node: &Node, path: &str) -> Ordered<Vec<Val
     matrix
 }
 
-fn resources(node: &Node) -> Resources {
+pub(crate) fn resources(node: &Node) -> Resources {
     let Some(node) = node.get("resources") else { return Resources::default() };
     Resources {
         cpus: read::float(node, "cpus"),

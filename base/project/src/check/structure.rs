@@ -6,18 +6,19 @@ use super::context::Context;
 use super::{files, read};
 use crate::fault::Fault;
 use crate::place::Place;
-use crate::shape::{Form, ROOT, Rule, Shape, any_of, owner};
+use crate::shape::{Form, Rule, Shape, any_of, owner};
 use crate::yaml::{Node, Value, join};
 
 /// Checks the whole file. Of a partial tree nothing is said to be missing.
-pub(super) fn check(context: &mut Context<'_>, partial: bool) {
-    let mut pass = Pass { faults: Vec::new(), partial };
-    pass.object(context.root, &ROOT, "", context.lines.place(0, 0));
+pub(crate) fn check(context: &mut Context<'_>, root: &'static Shape, partial: bool) {
+    let mut pass = Pass { faults: Vec::new(), root, partial };
+    pass.object(context.root, root, "", context.lines.place(0, 0));
     context.faults.append(&mut pass.faults);
 }
 
 struct Pass {
     faults: Vec<Fault>,
+    root: &'static Shape,
     partial: bool,
 }
 
@@ -59,7 +60,7 @@ impl Pass {
             Some(known) => fault.hint(format!("here it is called `{known}`")),
             None => {
                 let fault = fault.did_you_mean(key, names);
-                match owner(key).filter(|_| fault.hint.is_none()) {
+                match owner(self.root, key).filter(|_| fault.hint.is_none()) {
                     Some(owner) => fault.hint(format!("`{key}` is a key of {owner}")),
                     None => fault,
                 }

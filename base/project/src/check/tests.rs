@@ -1,5 +1,7 @@
 //! What people see: whole files, right and wrong, checked against a real folder.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -17,19 +19,17 @@ const NOTEBOOK: &str = r##"{
 }"##;
 
 fn builtins() -> Builtins {
-    let papermill = Package {
-        name: "papermill".into(),
-        app: false,
-        with: vec![
+    let papermill = Package::builtin(
+        "papermill",
+        vec![
             Field::required("notebook", FieldKind::Notebook, "The notebook to run."),
             Field::optional("parameters", FieldKind::Parameters, "What its tagged cell is overridden with."),
             Field::optional("timeout", FieldKind::Span, "How long one cell may take."),
         ],
-    };
-    let evaluate = Package {
-        name: "evaluate".into(),
-        app: false,
-        with: vec![
+    );
+    let evaluate = Package::builtin(
+        "evaluate",
+        vec![
             Field::required("target", FieldKind::Column, "The label's column."),
             Field::optional("slices", FieldKind::Texts, "The columns to evaluate by."),
             Field {
@@ -37,19 +37,17 @@ fn builtins() -> Builtins {
                 ..Field::optional("mode", FieldKind::Text, "How much.")
             },
         ],
-    };
-    let streamlit = Package {
-        name: "streamlit".into(),
-        app: true,
-        with: vec![Field::required("script", FieldKind::File, "The app's script.")],
-    };
+    );
+    let script = vec![Field::required("script", FieldKind::File, "The app's script.")];
+    let streamlit = Package { app: true, ..Package::builtin("streamlit", script) };
     fn data_check(check: &serde_json::Value) -> Result<(), String> {
         let known = ["column", "not_null", "in_set", "rows"];
         let unknown =
             check.as_object().and_then(|check| check.keys().find(|key| !known.contains(&key.as_str())));
         unknown.map_or(Ok(()), |key| Err(format!("no check is called `{key}`")))
     }
-    Builtins { packages: vec![papermill, evaluate, streamlit], data_check: Some(data_check) }
+    let packages = [papermill, evaluate, streamlit].map(Arc::new).into();
+    Builtins { packages, data_check: Some(data_check), remote: None }
 }
 
 fn folder() -> tempfile::TempDir {

@@ -2,7 +2,7 @@
 
 use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OPEN, Rule, SHARE, Shape, key};
 
-pub(super) static ENVIRONMENT: Shape = Shape {
+pub(crate) static ENVIRONMENT: Shape = Shape {
     noun: "an environment",
     keys: &[
         key("python", Form::Version, "The Python version wanted, such as `\">=3.10\"`."),
@@ -30,7 +30,7 @@ pub(super) const USES: Key =
 pub(super) const WITH: Key =
     key("with", OPEN, "What the package is given.").elsewhere(&["args", "arguments"]);
 
-pub(super) static STEP: Shape = Shape {
+pub(crate) static STEP: Shape = Shape {
     noun: "a step",
     keys: &[
         RUN,
@@ -82,7 +82,7 @@ static RETRIES: Shape = Shape {
     rules: &[],
 };
 
-static RESOURCES: Shape = Shape {
+pub(crate) static RESOURCES: Shape = Shape {
     noun: "a mapping of resources",
     keys: &[
         key("cpus", Form::Float(0.0, 100_000.0), "Processor cores.").elsewhere(&["cpu", "cores"]),

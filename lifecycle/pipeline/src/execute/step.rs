@@ -10,6 +10,7 @@ use rondo_core::handoff::StepInputs;
 use rondo_core::ports::{Builtin, BuiltinCall, Event, TrackingAccess};
 use rondo_core::run::{Code, Exit, Link, RunDetail, RunState};
 use rondo_core::{Digest, RunId};
+use rondo_project::package::expand::INNER;
 use rondo_project::project::{Reference, SqlSource, Step, Work};
 use rondo_project::substitute::{self, Values};
 use rondo_store::objects::{Lent, Take};
@@ -25,7 +26,7 @@ use crate::Error;
 use crate::environment::host::{base_variables, find_program, search_path};
 use crate::environment::provision::Provisioned;
 use crate::graph::{Node, Source};
-use crate::packages::SQL;
+use crate::packages::{self, SQL, params};
 use crate::plan::{Doer, Keyed, sql_threads};
 use crate::run::record;
 use crate::run::session::Session;
@@ -60,6 +61,8 @@ type Through = Result<(Vec<Link>, Exit), Exit>;
 struct Bench {
     folder: PathBuf,
     contract: StepInputs,
+    /// Where its command runs and its files are: the project, or a copy of its package.
+    root: PathBuf,
     matrix: BTreeMap<String, Value>,
     /// What was lent to it, by the input's name.
     lent: Vec<(String, Lent)>,
@@ -243,12 +246,8 @@ async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetai
 fn notebook_parameters(session: &Session, node: &Node, step: &Step) -> Value {
     let Work::Uses { with, .. } = &step.work else { return Value::Null };
     let (nothing, matrix) = (BTreeMap::new(), node.values());
-    let values = Values {
-        params: &session.planner.params,
-        inputs: &nothing,
-        outputs: &nothing,
-        matrix: Some(&matrix),
-    };
+    let params = session.planner.used_params(step);
+    let values = Values { params: &params, inputs: &nothing, outputs: &nothing, matrix: Some(&matrix) };
     let parameters = with.get("parameters").and_then(Value::as_object).into_iter().flatten();
     // Those that name a file of this try are left out: they say nothing about the run.
     let filled =
@@ -297,7 +296,7 @@ fn bench(
         step: node.name.clone(),
         run: id,
         key: keyed.key,
-        params: keyed.params.clone(),
+        params: params::placed(step.packaged.as_ref(), &keyed.params, &session.planner.root),
         inputs,
         outputs,
         metrics: step.metrics.as_ref().map(|path| folder.join("metrics").join(outputs::file_name(path))),
@@ -310,7 +309,15 @@ fn bench(
     let text = serde_json::to_vec_pretty(&text).unwrap_or_default();
     fs::write(&file, text).map_err(Error::io("write", &file))?;
     let log = Log::new(&folder.join("log"), &node.name, session.progress.clone());
-    Ok(Bench { folder, contract, matrix, lent, cards: cards.to_vec(), file, log })
+    let root = match &step.packaged {
+        Some(packaged) => {
+            let copy = folder.join("package");
+            packages::folder::lay_out(&session.planner.root.join(&packaged.folder), &copy)?;
+            copy
+        }
+        None => session.planner.root.clone(),
+    };
+    Ok(Bench { folder, contract, root, matrix, lent, cards: cards.to_vec(), file, log })
 }
 
 /// The inputs that gather the combinations of a matrix, each with its paths.
@@ -394,7 +401,8 @@ async fn work(
     bench: &Bench,
     environment: Option<&Provisioned>,
 ) -> Result<Worked, Exit> {
-    let variables = variables(session, bench, environment);
+    let mut variables = variables(session, bench, environment);
+    variables.extend(params::secrets(step.packaged.as_ref(), &session.host).map_err(failed)?);
     let values = Values { matrix: Some(&bench.matrix), ..Values::of(&bench.contract) };
     let expression = |source| failed(chain(&Error::Expression { step: node.name.clone(), source }));
     let mark = Some(format!("RONDO_STEP_FILE={}", bench.file.display()));
@@ -405,12 +413,12 @@ async fn work(
             let text = shell::command(command, &values).map_err(expression)?;
             let program = find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into());
             let arguments = vec!["-c".into(), text.into()];
-            Command { program, arguments, folder: session.planner.root.clone(), variables, mark }
+            Command { program, arguments, folder: bench.root.clone(), variables, mark }
         }
         Doer::Sql(source) => {
-            let text = sql_text(&session.planner.root, source).map_err(|error| failed(chain(&error)))?;
+            let text = sql_text(&bench.root, source).map_err(|error| failed(chain(&error)))?;
             let text = shell::sql(&text, &values).map_err(expression)?;
-            let command = sql_command(session, step, bench, environment, &text, variables);
+            let command = sql_command(step, bench, environment, &text, variables);
             Command { mark, ..command.map_err(|error| failed(chain(&error)))? }
         }
         Doer::Builtin(builtin, with) => {
@@ -421,7 +429,7 @@ async fn work(
             let call = BuiltinCall {
                 step: bench.contract.clone(),
                 with: filled.map_err(expression)?,
-                root: session.planner.root.clone(),
+                root: bench.root.clone(),
                 scratch: bench.folder.join("scratch"),
                 python: environment.map(|environment| environment.python.clone()),
                 environment: variables,
@@ -454,7 +462,6 @@ fn sql_text(root: &Path, source: &SqlSource) -> Result<String, Error> {
 }
 
 fn sql_command(
-    session: &Session,
     step: &Step,
     bench: &Bench,
     environment: Option<&Provisioned>,
@@ -474,8 +481,7 @@ fn sql_command(
     if let Some(memory) = step.resources.memory {
         arguments.extend(["--memory".into(), memory.to_string().into()]);
     }
-    let folder = session.planner.root.clone();
-    Ok(Command { program: python, arguments, folder, variables, mark: None })
+    Ok(Command { program: python, arguments, folder: bench.root.clone(), variables, mark: None })
 }
 
 /// All that the step's process finds in its environment.
@@ -613,7 +619,10 @@ async fn keep_artifacts(
 /// When the disk refuses.
 pub async fn check_out(session: &Session, node: &Node, step: &Step, links: &[Link]) -> Result<(), Error> {
     let Some(worktree) = session.worktree.clone() else { return Ok(()) };
-    let placed = |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name)?)));
+    // What the steps of a workflow make and nobody asked for stays in the store.
+    let asked = |path: &&String| !path.starts_with(INNER);
+    let placed =
+        |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name).filter(asked)?)));
     let places: Vec<(Link, String)> = links.iter().filter_map(placed).collect();
     let all = move || places.iter().try_for_each(|(link, path)| worktree.place(link, path).map(drop));
     tokio::task::spawn_blocking(all).await?

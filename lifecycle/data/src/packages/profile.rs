@@ -1,0 +1,63 @@
+//! `profile`: what a table along the way looks like.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
+use rondo_table::profile::Profile;
+use serde_json::Value;
+
+use super::{input, metric, write_json};
+use crate::Error;
+use crate::fetch::blocking;
+
+const NAME: &str = "profile";
+
+/// The package.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProfilePackage;
+
+#[async_trait]
+impl Builtin for ProfilePackage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
+        blocking(move || work(&call)).await.map_err(|error| Box::new(error) as PortError)
+    }
+}
+
+fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
+    let profile = Profile::of_path(&input(NAME, call)?)?;
+    for place in call.step.outputs.values() {
+        write_json(place, &profile)?;
+    }
+    let missing: u64 = profile.columns.iter().map(|column| column.nulls).sum();
+    let metrics = [
+        ("rows", metric(profile.rows)),
+        ("columns", metric(profile.columns.len() as u64)),
+        ("missing_values", metric(missing)),
+    ];
+    Ok(BuiltinResult {
+        metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
+        artifacts: BTreeMap::new(),
+    })
+}

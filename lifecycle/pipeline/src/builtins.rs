@@ -1,0 +1,93 @@
+//! The built-in packages that run another's program: `cross-validate` and `container`.
+//!
+//! Those that only start one (`python`, `r`, `shell`, `sql`) need no code here: the checker turns them into
+//! the command that they are.
+
+mod container;
+mod cross_validate;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use rondo_core::ports::{BuiltinCall, Event};
+use rondo_core::{Code, Explain};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::execute::process::{self, Command};
+use crate::worktree::lock;
+
+pub use container::Container;
+pub use cross_validate::CrossValidate;
+
+/// Why a package's step has failed.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    /// It cannot do what it is asked for.
+    #[error("{0}")]
+    Refused(String),
+    /// The same, and what to do.
+    #[error("{message}")]
+    Hinted { message: String, hint: &'static str },
+    /// A program that it ran has failed.
+    #[error("{0}")]
+    Program(String),
+    /// A table cannot be read or written.
+    #[error(transparent)]
+    Table(#[from] rondo_table::TableError),
+}
+
+impl Explain for Failed {
+    fn code(&self) -> Code {
+        match self {
+            Self::Refused(_) | Self::Hinted { .. } => Code::PackageInvalid,
+            Self::Program(_) => Code::StepFailed,
+            Self::Table(error) => error.code(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Hinted { hint, .. } => vec![(*hint).to_owned()],
+            Self::Table(error) => error.hints(),
+            Self::Refused(_) | Self::Program(_) => Vec::new(),
+        }
+    }
+}
+
+fn text<'a>(with: &'a BTreeMap<String, Value>, key: &str) -> Option<&'a str> {
+    with.get(key).and_then(Value::as_str)
+}
+
+/// Runs a program to its end; each line of its output is reported. How it failed, if it did.
+async fn program(call: &BuiltinCall, command: &Command) -> Result<(), Failed> {
+    let rest: Mutex<Vec<u8>> = Mutex::default();
+    let mut take = |bytes: &[u8]| {
+        let mut rest = lock(&rest);
+        rest.extend_from_slice(bytes);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            said(call, &line);
+        }
+    };
+    let (_never, mut cancel) = watch::channel(false);
+    let ended = process::run(command, None, &mut cancel, &mut take).await;
+    let last = std::mem::take(&mut *lock(&rest));
+    if !last.is_empty() {
+        said(call, &last);
+    }
+    let program = PathBuf::from(&command.program);
+    let ended = ended
+        .map_err(|error| Failed::Program(format!("`{}` cannot be started: {error}", program.display())))?;
+    match (ended.code, ended.signal) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(Failed::Program(format!("it exited with code {code}"))),
+        (None, signal) => Err(Failed::Program(format!("it was ended by signal {}", signal.unwrap_or(0)))),
+    }
+}
+
+fn said(call: &BuiltinCall, line: &[u8]) {
+    let line = String::from_utf8_lossy(line).trim_end_matches(['\n', '\r']).to_owned();
+    call.progress.report(Event::Output { subject: call.step.step.clone(), line });
+}

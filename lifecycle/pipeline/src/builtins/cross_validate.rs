@@ -1,0 +1,173 @@
+//! `cross-validate`: a training command on k folds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError};
+use rondo_table::select;
+use rondo_table::split::{self, Method};
+use serde_json::Value;
+
+use super::{Failed, program, text};
+use crate::environment::host::{find_program, search_path};
+use crate::execute::outputs;
+use crate::execute::process::Command;
+
+/// The package.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CrossValidate;
+
+#[async_trait]
+impl Builtin for CrossValidate {
+    fn name(&self) -> &'static str {
+        "cross-validate"
+    }
+
+    fn version(&self) -> &'static str {
+        "1"
+    }
+
+    fn parameters(&self) -> &'static [&'static str] {
+        &["run", "rows", "folds", "method", "column", "seed"]
+    }
+
+    fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+        let method = text(with, "method").unwrap_or("random");
+        if method != "random" && !with.contains_key("column") {
+            return vec![format!("the method `{method}` needs `column`")];
+        }
+        Vec::new()
+    }
+
+    async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
+        Box::pin(work(&call)).await.map_err(|error| Box::new(error) as PortError)
+    }
+}
+
+/// What one fold has come to.
+struct Fold {
+    train: u64,
+    test: u64,
+    metrics: BTreeMap<String, f64>,
+}
+
+async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
+    let with = &call.with;
+    let name = text(with, "rows").unwrap_or("rows");
+    let only = if call.step.inputs.len() == 1 { call.step.inputs.values().next() } else { None };
+    let rows = call.step.inputs.get(name).or(only);
+    let rows = rows.ok_or_else(|| Failed::Refused(format!("the step has no input `{name}`")))?.clone();
+    let command = text(with, "run").ok_or_else(|| Failed::Refused("`run` is missing".to_owned()))?;
+    let method = Method::parse(text(with, "method").unwrap_or("random")).unwrap_or(Method::Random);
+    let count =
+        with.get("folds").and_then(Value::as_u64).and_then(|count| u8::try_from(count).ok()).unwrap_or(5);
+    let seed = with.get("seed").and_then(Value::as_u64).unwrap_or(0);
+    let column = text(with, "column").map(str::to_owned);
+    let table = rows.clone();
+    let blocks = blocking(move || split::folds(&table, method, column.as_deref(), count, seed)).await?;
+    let mut folds = Vec::new();
+    for number in 0..count {
+        let fold =
+            fold(call, command, &rows, method, &blocks, number).await.map_err(|error| match error {
+                Failed::Program(cause) => Failed::Program(format!("fold {}: {cause}", number + 1)),
+                other => other,
+            })?;
+        let message = format!("fold {} of {count}", number + 1);
+        call.progress.report(Event::Note { subject: call.step.step.clone(), message });
+        folds.push(fold);
+    }
+    if let Some(file) = call.step.outputs.get("folds").cloned() {
+        let columns = table_of(&folds);
+        blocking(move || select::from_numbers(&file, columns)).await?;
+    }
+    Ok(BuiltinResult { metrics: summary(&folds), artifacts: BTreeMap::new() })
+}
+
+/// Runs one fold: its two tables are made, used and removed.
+async fn fold(
+    call: &BuiltinCall,
+    command: &str,
+    rows: &Path,
+    method: Method,
+    blocks: &[u8],
+    number: u8,
+) -> Result<Fold, Failed> {
+    let folder = call.scratch.join(format!("fold-{}", number + 1));
+    let made = |error: std::io::Error| Failed::Program(format!("make `{}`: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(made)?;
+    let (train, test) = (folder.join("train.parquet"), folder.join("test.parquet"));
+    // Two parts, and a third for rows that are in neither.
+    let part = |block: &u8| split::tests_in(method, *block, number).map_or(2, u8::from);
+    let parts: Vec<u8> = blocks.iter().map(part).collect();
+    let (table, files) = (rows.to_owned(), (train.clone(), test.clone()));
+    let counts = blocking(move || select::by_part(&table, &parts, &[Some(&files.0), Some(&files.1)])).await?;
+    let rows = |part: usize| counts.get(part).copied().unwrap_or(0);
+    if rows(0) == 0 || rows(1) == 0 {
+        return Err(Failed::Program("it has no rows to train or to test: use fewer folds".to_owned()));
+    }
+    let metrics = folder.join("metrics.json");
+    let mut variables = call.environment.clone();
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    variables.extend([
+        ("RONDO_INPUT_TRAIN".to_owned(), path(&train)),
+        ("RONDO_INPUT_TEST".to_owned(), path(&test)),
+        ("RONDO_METRICS".to_owned(), path(&metrics)),
+        ("RONDO_FOLD".to_owned(), (number + 1).to_string()),
+    ]);
+    let shell = find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into());
+    let arguments = vec!["-c".into(), command.into()];
+    program(call, &Command { program: shell, arguments, folder: call.root.clone(), variables }).await?;
+    let found = outputs::metrics(&metrics, "$RONDO_METRICS").map_err(Failed::Program)?;
+    let _ = std::fs::remove_dir_all(&folder);
+    Ok(Fold { train: rows(0), test: rows(1), metrics: found })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> rondo_table::Result<T> + Send + 'static,
+) -> Result<T, Failed> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| Failed::Program(error.to_string()))??)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
+fn table_of(folds: &[Fold]) -> Vec<(String, Vec<Option<f64>>)> {
+    let mut columns = vec![
+        ("fold".to_owned(), (1..=folds.len()).map(|number| Some(number as f64)).collect()),
+        ("train_rows".to_owned(), folds.iter().map(|fold| Some(fold.train as f64)).collect()),
+        ("test_rows".to_owned(), folds.iter().map(|fold| Some(fold.test as f64)).collect::<Vec<_>>()),
+    ];
+    for name in names(folds) {
+        let values = folds.iter().map(|fold| fold.metrics.get(&name).copied()).collect();
+        columns.push((format!("metric_{name}"), values));
+    }
+    columns
+}
+
+fn names(folds: &[Fold]) -> Vec<String> {
+    let mut names: Vec<String> = folds.iter().flat_map(|fold| fold.metrics.keys().cloned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Mean and sample standard deviation of each metric over the folds that have it.
+#[expect(clippy::cast_precision_loss, reason = "there are at most a hundred folds")]
+fn summary(folds: &[Fold]) -> BTreeMap<String, f64> {
+    let mut metrics = BTreeMap::from([("folds".to_owned(), folds.len() as f64)]);
+    for name in names(folds) {
+        let values: Vec<f64> = folds.iter().filter_map(|fold| fold.metrics.get(&name).copied()).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        metrics.insert(format!("{name}_mean"), mean);
+        if values.len() > 1 {
+            metrics.insert(format!("{name}_std"), (squares / (count - 1.0)).sqrt());
+        }
+    }
+    metrics
+}
