@@ -168,26 +168,13 @@ fn duration(value: &Value) -> Result<Option<Duration>, String> {
 
 /// Bytes, or an amount such as `2GB`.
 fn memory(value: &Value) -> Result<Option<u64>, String> {
-    const UNITS: [(&str, u64); 6] = [
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("M", 1 << 20),
-        ("G", 1 << 30),
-    ];
     let refuse = || format!("expected an amount of memory such as `2GB`, got `{value}`");
     match value {
         Value::Null => Ok(None),
         Value::Number(number) => {
             number.as_u64().filter(|bytes| *bytes >= 1_000_000).map(Some).ok_or_else(refuse)
         }
-        Value::String(text) => {
-            let parts = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
-            let number =
-                parts.and_then(|(number, unit)| number.trim().parse::<u64>().ok()?.checked_mul(unit));
-            number.filter(|bytes| *bytes >= 1_000_000).map(Some).ok_or_else(refuse)
-        }
+        Value::String(text) => crate::kernel::memory::amount(text).map(Some).ok_or_else(refuse),
         _ => Err(refuse()),
     }
 }

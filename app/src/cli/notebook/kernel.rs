@@ -69,32 +69,13 @@ pub fn limit(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// An amount of memory: `512MB`, `2GB`, `1.5GiB`, or bytes.
+/// An amount of memory, for the parser of flags.
 ///
 /// # Errors
 /// What it should have been.
 pub fn memory(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 9] = [
-        ("KIB", 1 << 10),
-        ("MIB", 1 << 20),
-        ("GIB", 1 << 30),
-        ("KB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("K", 1 << 10),
-        ("M", 1 << 20),
-        ("G", 1 << 30),
-    ];
-    let upper = text.trim().to_uppercase();
-    let (number, unit) = UNITS
-        .iter()
-        .find_map(|(name, unit)| upper.strip_suffix(name).map(|number| (number.to_owned(), *unit)))
-        .unwrap_or((upper, 1));
-    let bytes = number.trim().parse::<f64>().ok().map(|number| number * unit as f64);
-    match bytes.filter(|bytes| *bytes >= 1_000_000.0 && *bytes < 1e18) {
-        Some(bytes) => Ok(bytes as u64),
-        None => Err("expected an amount of memory of at least 1 MB, such as `2GB`".to_owned()),
-    }
+    let refuse = || "expected an amount of memory of at least 1 MB, such as `2GB`".to_owned();
+    rondo_notebook::kernel::memory::amount(text).ok_or_else(refuse)
 }
 
 #[cfg(test)]
@@ -109,8 +90,6 @@ mod tests {
         assert_eq!(time("10m"), Ok(Duration::from_secs(600)));
         assert!(time("soon").is_err() && time("-1").is_err() && limit("0").is_err());
         assert_eq!(memory("2GB"), Ok(2_000_000_000));
-        assert_eq!(memory("1.5gib"), Ok(1_610_612_736));
-        assert_eq!(memory("64M"), Ok(67_108_864));
         assert!(memory("much").is_err() && memory("3").is_err() && memory("-2GB").is_err());
     }
 
