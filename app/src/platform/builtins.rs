@@ -64,10 +64,7 @@ pub fn of_project(root: &Path, config: &Config) -> Result<Builtins, Error> {
 /// Those that are code of this binary.
 pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>> {
     vec![
-        Arc::new(Papermill {
-            variables: config.environment.clone(),
-            data_dirs: config.kernel_folders(),
-        }),
+        Arc::new(Papermill { variables: config.environment.clone(), data_dirs: config.kernel_folders() }),
         Arc::new(EvaluatePackage::new(scorer)),
         Arc::new(Split),
         Arc::new(Balance),

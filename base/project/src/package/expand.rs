@@ -106,7 +106,7 @@ impl Expansion {
             self.packages.insert(&package.origin, folder.clone());
         }
         if step.resources == Resources::default() {
-            step.resources = package.resources;
+            step.resources = package.resources.clone();
         }
         step.timeout = step.timeout.or(package.timeout);
         if step.environment.is_none() {

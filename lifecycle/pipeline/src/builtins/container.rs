@@ -105,7 +105,8 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
     if let Some(command) = text(&call.with, "command") {
         arguments.extend(["sh".into(), "-c".into(), command.into()]);
     }
-    Ok(Command { program, arguments, folder: call.scratch.clone(), variables: call.environment.clone() })
+    let (folder, variables) = (call.scratch.clone(), call.environment.clone());
+    Ok(Command { program, arguments, folder, variables, mark: None })
 }
 
 /// Who a folder belongs to.

@@ -121,7 +121,9 @@ async fn fold(
     ]);
     let shell = find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into());
     let arguments = vec!["-c".into(), command.into()];
-    program(call, &Command { program: shell, arguments, folder: call.root.clone(), variables }).await?;
+    // Folds may run at once: what one leaves running carries no mark of its own.
+    let root = call.root.clone();
+    program(call, &Command { program: shell, arguments, folder: root, variables, mark: None }).await?;
     let found = outputs::metrics(&metrics, "$RONDO_METRICS").map_err(Failed::Program)?;
     let _ = std::fs::remove_dir_all(&folder);
     Ok(Fold { train: rows(0), test: rows(1), metrics: found })

@@ -621,8 +621,7 @@ pub async fn check_out(session: &Session, node: &Node, step: &Step, links: &[Lin
     let Some(worktree) = session.worktree.clone() else { return Ok(()) };
     // What the steps of a workflow make and nobody asked for stays in the store.
     let asked = |path: &&String| !path.starts_with(INNER);
-    let placed =
-        |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name).filter(asked)?)));
+    let placed = |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name).filter(asked)?)));
     let places: Vec<(Link, String)> = links.iter().filter_map(placed).collect();
     let all = move || places.iter().try_for_each(|(link, path)| worktree.place(link, path).map(drop));
     tokio::task::spawn_blocking(all).await?
