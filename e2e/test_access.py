@@ -143,7 +143,7 @@ def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_pat
         api = "/api/2.0/mlflow"
         experiment = call("ada", "POST", f"{api}/experiments/create", name="e")["experiment_id"]
         run = call("ada", "POST", f"{api}/runs/create", experiment_id=experiment)["run"]["info"]
-        call("ada", "POST", f"{api}/runs/log-parameter", run_id=run["run_id"], key="secret", value="42")
+        call("ada", "POST", f"{api}/runs/log-parameter", run_id=run["run_id"], key="secret", value="of-the-run")
         call("ada", "POST", f"{api}/registered-models/create", name="m")
         source = run["artifact_uri"] + "/model"
         call("ada", "POST", f"{api}/model-versions/create", name="m", source=source, run_id=run["run_id"])
@@ -155,7 +155,7 @@ def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_pat
         admin(store, "permission", "default", "none")
         admin(store, "permission", "grant", "ben", "read", "--model", "m")
         told = call("ada", "GET", "/api/v1/models/m/versions/1")
-        assert told["params"] == {"secret": "42"} and told["run"]["id"] == run["run_id"]
+        assert told["params"] == {"secret": "of-the-run"} and told["run"]["id"] == run["run_id"]
         for _ in range(50):
             answer = requests.get(server.url + "/api/v1/models/m/versions/1", auth=("ben", PASSWORD), timeout=10)
             if answer.status_code == 200 and answer.json().get("withheld"):
@@ -163,7 +163,7 @@ def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_pat
             time.sleep(0.1)
         told = answer.json()
         assert told["withheld"] and told["params"] == {} and "run" not in told and told["source"] == source
-        assert "42" not in answer.text
+        assert "of-the-run" not in answer.text
 
 
 def test_failed_logins_behind_a_trusted_proxy_are_counted_by_client(tmp_path):

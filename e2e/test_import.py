@@ -162,7 +162,7 @@ def test_hostile_stores_are_refused_or_told_and_nothing_outside_is_read(tmp_path
 def test_traces_with_what_is_said_of_them_and_webhooks_come_in_and_are_the_same_to_the_client(tmp_path):
     folder = tmp_path / "mlflow"
     folder.mkdir()
-    script = str(STORE.with_name("mlflow_traces.py"))
+    script = str(STORE.with_name("mlflow_traced_store.py"))
     uri = "sqlite:///mlflow.db"
     client(script, "make", uri, cwd=folder)
     with sqlite3.connect(folder / "mlflow.db") as database:

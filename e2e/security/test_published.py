@@ -265,7 +265,10 @@ def test_cve_2025_14297_every_surface_of_a_thing_asks_the_same(guarded):
                  f"/api/v1/runs/{id}/series?metric=m", f"/api/v1/runs/compare?run={id}", f"/api/v1/runs/{id}/events",
                  f"/api/v1/experiments/{experiment}/columns?kind=metric"]:
         refused(eve.call("GET", path), 403)
-    refused(eve.call("POST", "/graphql", json={"query": "{ mlflowGetRun(input: {runId: \"%s\"}) { run { info { runId } } } }" % id}), 404)
+    query = "{ mlflowGetRun(input: {runId: \"%s\"}) { run { info { runId } } } }" % id
+    answer = eve.call("POST", "/graphql", json={"query": query})
+    assert answer.json()["data"] == {"mlflowGetRun": None} and id not in answer.text, answer.text
+    assert id in guarded.call("POST", "/graphql", json={"query": query}).text
     for path in ["/runs/search", "/logged-models/search"]:
         for prefix in [API, AJAX]:
             answer = eve.call("POST", prefix + path, json={"experiment_ids": [experiment]})
@@ -401,7 +404,10 @@ def test_cve_2026_0596_no_text_is_ever_a_command(server, tmp_path):
 
 def test_cve_2025_0453_one_client_does_not_hold_everybody_up(tmp_path):
     with serve(tmp_path / "store", "--requests-per-client", "4") as server:
-        refused(server.call("POST", "/graphql", json=[{"query": "{ mlflowSearchRuns { runs { info { runId } } } }"}] * 500), 404)
+        refused(server.call("POST", "/graphql", json=[{"query": "{ mlflowSearchRuns { runs { info { runId } } } }"}] * 500), 400)
+        many = " ".join(f"a{n}: mlflowSearchRuns(input: {{experimentIds: [\"0\"]}}) {{ runs {{ info {{ runId }} }} }}" for n in range(500))
+        answer = server.call("POST", "/graphql", json={"query": "{ %s }" % many})
+        assert answer.json().get("data") is None and answer.json()["errors"], answer.text
         # A body that does not come: each of these requests waits for the rest of it.
         slow = []
         for _ in range(100):

@@ -88,7 +88,8 @@ impl Lock {
         });
         section(&mut text, "steps", &self.steps, |text, name, step| {
             // One step of a matrix: `train[seed=1]`.
-            let quoted = if is_name(name) { name.to_owned() } else { Json::from(name).to_string() };
+            let quoted =
+                if name.split('/').all(is_name) { name.to_owned() } else { Json::from(name).to_string() };
             let _ = writeln!(text, "  {quoted}:\n    key: {}", step.key);
             section(text, "    outputs", &step.outputs, |text, name, digest| {
                 let _ = writeln!(text, "      {name}: {digest}");
