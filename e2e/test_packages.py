@@ -62,6 +62,44 @@ def test_a_workflow_runs_as_its_steps_and_is_pinned(empty):
     assert "./packages/flow" in empty.json("run", "--locked", code=4)["error"]["message"]
 
 
+def test_each_combination_of_a_matrix_gives_its_own_values_to_a_package(empty):
+    folder = empty.folder / "packages/say"
+    folder.mkdir(parents=True)
+    (folder / "package.yaml").write_text(
+        "name: say\nversion: 0.1.0\nsummary: Says a word\n"
+        "outputs: { said: { type: any, description: the word } }\n"
+        "params:\n  word: { type: text, description: what is said }\n"
+        "run: echo ${{ params.word }} > ${{ outputs.said }}\n"
+    )
+    (empty.folder / "rondo.yaml").write_text(
+        "project: p\nsteps:\n  all:\n    uses: ./packages/say\n    matrix: { word: [one, two] }\n"
+        "    with: { word: \"${{ matrix.word }}\" }\n    outputs: { said: said.txt }\n"
+    )
+    empty("run")
+    for word in ["one", "two"]:
+        assert (empty.folder / f"word={word}/said.txt").read_text() == f"{word}\n"
+    assert {step["outcome"] for step in empty.json("run", "all[word=two]")["steps"]} == {"cached"}
+
+
+def test_a_step_of_a_workflow_goes_by_the_workflows_own_parameters(empty):
+    folder = empty.folder / "packages/maybe"
+    folder.mkdir(parents=True)
+    (folder / "package.yaml").write_text(
+        "name: maybe\nversion: 0.1.0\nsummary: Does more where it is asked to\n"
+        "outputs: { done: { type: any, from: always.done } }\n"
+        "params:\n  full: { type: bool, default: false, description: whether to do all }\n"
+        "run:\n  steps:\n    always:\n      run: echo x > ${{ outputs.done }}\n      outputs: { done: done.txt }\n"
+        "    more:\n      run: echo more\n      when: params.full\n"
+    )
+    project = "project: p\nparams: { full: 7, all: true }\nsteps:\n  a:\n    uses: ./packages/maybe\n    outputs: { done: a.txt }\n"
+    (empty.folder / "rondo.yaml").write_text(project)
+    outcomes = {step["name"]: step["outcome"] for step in empty.json("run")["steps"]}
+    assert outcomes == {"a/always": "ran", "a/more": "skipped"}
+    (empty.folder / "rondo.yaml").write_text(project + "    with: { full: \"${{ params.all }}\" }\n")
+    outcomes = {step["name"]: step["outcome"] for step in empty.json("run")["steps"]}
+    assert outcomes == {"a/always": "cached", "a/more": "ran"}
+
+
 def test_a_package_comes_from_git_at_a_revision_and_then_needs_no_network(empty, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("RONDO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
     there = tmp_path_factory.mktemp("repository")

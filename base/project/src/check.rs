@@ -135,6 +135,7 @@ fn project(context: &mut Context<'_>) -> Project {
 pub(crate) fn workflow(context: &mut Context<'_>) -> Ordered<crate::project::Step> {
     let steps = steps::steps(context);
     references::cycles(context, &steps);
+    references::joins(context);
     outputs::collisions(context);
     steps.into_iter().map(|(name, located)| (name, located.step)).collect()
 }

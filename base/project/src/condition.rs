@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::substitute::{self, Scope};
+
 /// A condition that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
@@ -132,6 +134,24 @@ pub enum ConditionError {
 
 /// How deep brackets may stand in each other.
 const DEEP: usize = 50;
+
+/// The same condition with what its parameters stand for, where a package is put into a project: a value, or
+/// the project's parameter that it is given by. A text that is no condition stays as it is.
+pub fn bound(text: &str, params: &dyn Fn(&str) -> Option<Value>) -> String {
+    let Ok(words) = words(text) else { return text.to_owned() };
+    let shown = |word: &Word| {
+        let Word::Name(Name::Param(name)) = word else { return word.to_string() };
+        match params(name) {
+            Some(Value::String(value)) => match substitute::names(&value, Scope::Params).as_slice() {
+                [only] => format!("params.{only}"),
+                _ => Value::from(value).to_string(),
+            },
+            Some(value) => value.to_string(),
+            None => word.to_string(),
+        }
+    };
+    words.iter().map(shown).collect::<Vec<_>>().join(" ")
+}
 
 impl Condition {
     /// Reads a condition.
@@ -505,6 +525,27 @@ mod tests {
             "inputs.train.size" => Some(json!(1024)),
             _ => None,
         })
+    }
+
+    #[test]
+    fn a_condition_of_a_package_is_put_in_terms_of_the_project() {
+        let params = |name: &str| match name {
+            "full" => Some(json!(false)),
+            "mode" => Some(json!("it's")),
+            "depth" => Some(json!("${{ params.layers }}")),
+            _ => None,
+        };
+        let text = "params.full || ${{ params.mode }} == 'x' && params.depth > 2 || matrix.a";
+        let bound = bound(text, &params);
+        assert_eq!(bound, r#"false || ( "it's" ) == "x" && params.layers > 2 || matrix.a"#);
+        let holds = |layers: i64| {
+            Condition::parse(&bound).unwrap().holds(&|name| match name.to_string().as_str() {
+                "params.layers" => Some(json!(layers)),
+                _ => Some(json!(false)),
+            })
+        };
+        assert_eq!(holds(3), Ok(false));
+        assert_eq!(super::bound("params.", &params), "params.");
     }
 
     #[test]

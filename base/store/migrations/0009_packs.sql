@@ -4,6 +4,7 @@
 -- its pack together with its card, and is looked at by itself until it is packed again.
 ALTER TABLE run ADD COLUMN pack INTEGER;
 CREATE INDEX run_unpacked ON run (experiment) WHERE pack IS NULL;
+CREATE INDEX run_by_pack ON run (pack) WHERE pack IS NOT NULL;
 
 -- `runs` are the ids, 16 bytes each; `cells` are as `meta::packs` says.
 CREATE TABLE pack (

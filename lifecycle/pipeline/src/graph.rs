@@ -88,7 +88,10 @@ impl Graph {
                     dependents: Vec::new(),
                 };
                 for (local, reference) in step.inputs.iter() {
-                    let Some(source) = graph.source(&of_step, &node.matrix, reference) else { continue };
+                    let Some(source) = graph.source(&of_step, &node.matrix, reference) else {
+                        let what = format!("no combination of `{reference}` that fits its input `{local}`");
+                        return Err(Error::Unsupported { step: own, what });
+                    };
                     match &source {
                         Source::Data(_) => {}
                         Source::Output { node: need, .. } => node.needs.push(*need),
@@ -139,6 +142,9 @@ impl Graph {
             })
         };
         let agreeing: Vec<usize> = all.iter().filter(agrees).copied().collect();
+        if agreeing.is_empty() {
+            return None;
+        }
         let joined = all.first().and_then(node).map_or(0, |node| shared(&node.matrix));
         if joined == keys {
             return agreeing.first().map(|node| Source::Output { node: *node, output });

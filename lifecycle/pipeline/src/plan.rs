@@ -151,7 +151,10 @@ impl Planner {
         let roles = roles(&project, &graph, request)?;
         let place = |(place, role): (usize, &Role)| (*role != Role::Out).then_some(place);
         let order: Vec<usize> = roles.iter().enumerate().filter_map(place).collect();
-        let datasets = datasets(store, &graph, &order, &pins).await?;
+        // What only earlier runs have read is no input of this one.
+        let is_read = |place: &usize| roles.get(*place) != Some(&Role::Kept);
+        let read: Vec<usize> = order.iter().copied().filter(is_read).collect();
+        let datasets = datasets(store, &graph, &read, &pins).await?;
         let planner = Self {
             graph,
             order,
@@ -353,7 +356,7 @@ impl Planner {
     pub async fn key(&self, node: &Node, inputs: Vec<Link>) -> Result<Keyed, Error> {
         let (name, step) = self.definition(node)?;
         let mut parts = KeyParts::new();
-        let params = self.used_params(step);
+        let params = self.used_params(node, step);
         for (name, value) in &params {
             parts.value(format!("param.{name}"), value);
         }
@@ -363,7 +366,7 @@ impl Planner {
         for link in &inputs {
             parts.digest(format!("input.{}", link.name), link.digest);
         }
-        let mut code = code::digests(&self.root, name, &self.code(name, step)?)?;
+        let mut code = code::digests(&self.root, name, &self.code(node, name, step)?)?;
         code.extend(self.package_code(step)?);
         for (path, digest) in &code {
             parts.digest(format!("code.{path}"), *digest);
@@ -419,27 +422,27 @@ impl Planner {
     }
 
     /// The parameters that reach a step: the project's, or those of the package that it comes from.
-    pub(crate) fn used_params(&self, step: &Step) -> BTreeMap<String, Value> {
+    pub(crate) fn used_params(&self, node: &Node, step: &Step) -> BTreeMap<String, Value> {
         if let Some(packaged) = &step.packaged {
-            return packages::params::of(packaged, &self.params);
+            return packages::params::of(packaged, &self.params, &node.values());
         }
         let used = step.params.iter();
         used.filter_map(|name| Some((name.clone(), self.params.get(name)?.clone()))).collect()
     }
 
-    fn code(&self, name: &str, step: &Step) -> Result<Vec<String>, Error> {
+    fn code(&self, node: &Node, name: &str, step: &Step) -> Result<Vec<String>, Error> {
         let mut paths = step.code.clone();
         if step.packaged.is_some() {
             // The package's own files are its code; the project's are those that it is given.
-            return Ok(self.project_files(step));
+            return Ok(self.project_files(node, step));
         }
         match self.doer(name, step)? {
             Doer::Shell(_) | Doer::Sql(SqlSource::Text(_)) => {}
             Doer::Sql(SqlSource::File(path)) => paths.push(path.clone()),
             Doer::Builtin(builtin, with) => {
-                let nothing = BTreeMap::new();
-                let values =
-                    Values { params: &self.params, inputs: &nothing, outputs: &nothing, matrix: None };
+                let (nothing, matrix) = (BTreeMap::new(), node.values());
+                let matrix = Some(&matrix);
+                let values = Values { params: &self.params, inputs: &nothing, outputs: &nothing, matrix };
                 let filled = |(key, value): (String, Value)| {
                     // What names an input or output cannot be filled in yet; no code file does.
                     let value = substitute::value(&value, &values).unwrap_or(value);
@@ -454,8 +457,8 @@ impl Planner {
     }
 
     /// The files of the project that a package is given.
-    fn project_files(&self, step: &Step) -> Vec<String> {
-        let params = self.used_params(step);
+    fn project_files(&self, node: &Node, step: &Step) -> Vec<String> {
+        let params = self.used_params(node, step);
         let files = step.packaged.iter().flat_map(|packaged| &packaged.files);
         files.filter_map(|name| Some(params.get(name)?.as_str()?.to_owned())).collect()
     }
@@ -593,6 +596,10 @@ fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> Result<Vec<R
         (false, false) => {
             let before = graph.with_needs(&wanted);
             wanted = before.into_iter().filter(|place| after.binary_search(place).is_ok()).collect();
+            if wanted.is_empty() {
+                let what = format!("`--from {}`: it does not depend on that", request.from.join(" "));
+                return Err(Error::Unsupported { step: request.targets.join(", "), what });
+            }
         }
     }
     let needed = graph.with_needs(&wanted);

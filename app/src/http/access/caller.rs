@@ -337,10 +337,12 @@ impl Caller {
             return Ok(());
         }
         let meta = &self.door.inner.meta;
-        if owner.starts_with("v-")
-            && let Some(model) = meta.model_of_files(owner).await?
-        {
-            return Ok(self.may(right, &Subject::Model(model))?);
+        if owner.starts_with("v-") {
+            return match meta.model_of_files(owner).await? {
+                Some(model) => Ok(self.may(right, &Subject::Model(model))?),
+                // Of a version that is no more.
+                None => Ok(self.at_large(Right::Manage)?),
+            };
         }
         let home = if owner.starts_with("m-") {
             meta.logged_model(owner).await?.map(|model| model.experiment)

@@ -15,40 +15,45 @@ const MOST: usize = 16;
 /// The client of a request that came from an address.
 pub(super) fn behind(trusted: &[IpNet], from: IpAddr, headers: &HeaderMap) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
-    let mut client = from;
     if trusted.is_empty() {
-        return client;
+        return from;
     }
-    for said in said(headers).into_iter().rev().take(MOST) {
-        if !is_trusted(client) {
-            break;
+    let by = |said: Vec<Option<IpAddr>>| {
+        let mut client = from;
+        for said in said.into_iter().rev().take(MOST) {
+            if !is_trusted(client) {
+                break;
+            }
+            match said {
+                Some(address) => client = address,
+                // Hidden, or nonsense: then it is known to that proxy alone.
+                None => break,
+            }
         }
-        match said {
-            Some(address) => client = address,
-            // Hidden, or nonsense: then it is known to that proxy alone.
-            None => break,
-        }
+        client
+    };
+    let (plain, standard) = said(headers);
+    match (plain.is_empty(), standard.is_empty()) {
+        (_, true) => by(plain),
+        (true, false) => by(standard),
+        // A proxy that writes one passes the other on as a client has sent it: where they differ neither counts.
+        (false, false) => Some(by(plain)).filter(|client| *client == by(standard)).unwrap_or(from),
     }
-    client
 }
 
-/// The addresses that the headers say, in their order. `X-Forwarded-For` counts where both are there: a proxy
-/// that knows one passes the other on as a client has sent it.
-fn said(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+/// The addresses that `X-Forwarded-For` and `Forwarded` say, in their order.
+fn said(headers: &HeaderMap) -> (Vec<Option<IpAddr>>, Vec<Option<IpAddr>>) {
     let all = |name: &str| -> Vec<String> {
         let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
         values.flat_map(|value| value.split(',')).map(|part| part.trim().to_owned()).collect()
     };
-    let plain = all("x-forwarded-for");
-    if !plain.is_empty() {
-        return plain.iter().map(|text| address(text)).collect();
-    }
     let of = |part: &String| {
         let pairs = part.split(';').filter_map(|pair| pair.split_once('='));
         let mut whose = pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case("for"));
         whose.next().and_then(|(_, value)| address(value.trim().trim_matches('"')))
     };
-    all("forwarded").iter().map(of).collect()
+    let plain = all("x-forwarded-for").iter().map(|text| address(text)).collect();
+    (plain, all("forwarded").iter().map(of).collect())
 }
 
 /// An address with or without a port.
@@ -92,7 +97,9 @@ mod tests {
         assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", twice), "203.0.113.9");
         assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &[(X, "203.0.113.9, who?")]), "10.0.0.1");
         let both = &[("forwarded", "for=127.0.0.1"), (X, "203.0.113.9")];
-        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", both), "203.0.113.9");
+        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", both), "10.0.0.1");
+        let agreed = &[("forwarded", "for=203.0.113.9"), (X, "203.0.113.9")];
+        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", agreed), "203.0.113.9");
     }
 
     #[test]

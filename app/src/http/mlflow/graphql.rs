@@ -20,7 +20,7 @@ use crate::http::access::Caller;
 use query::Field;
 
 /// An answer of one handler, at most: what pages show of a run is far less.
-const MOST: usize = 64 << 20;
+const MOST: usize = 8 << 20;
 
 pub(super) async fn answer(
     State(state): State<MlflowState>,

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::expressions::{self, Known};
 use super::{conditions, environments, packages, ports, read, references, sweep};
 use crate::builtins::Package;
+use crate::condition::{Condition, Name};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::package::Run;
@@ -80,6 +81,7 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
         }
         ports::outputs(context, package, node, &path);
         whole_workflow(context, package, node, &path);
+        known.inputs.clone_from(&inputs.locals);
     }
     let (retries, backoff) = retries(node);
     let when = conditions::when(context, node, &path, &known);
@@ -163,6 +165,14 @@ fn whole_workflow(context: &mut Context<'_>, package: &Package, node: &Node, pat
     {
         let message = format!("`{}` has a condition of its own at its step `{name}`", package.name);
         context.fault(Fault::new(join(path, "when"), entry.place, message).expected("one condition"));
+    }
+    if let Some(entry) = node.entry("when")
+        && let Ok(condition) = Condition::parse(entry.value.raw.trim())
+        && condition.names().iter().any(|name| matches!(name, Name::Input(..)))
+    {
+        let message = "a condition on a workflow cannot ask for its inputs";
+        let fault = Fault::new(join(path, "when"), entry.place, message);
+        context.fault(fault.hint("ask for `params.NAME`, or put the condition on a step of the workflow"));
     }
 }
 

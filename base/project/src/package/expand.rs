@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{Package, Run, secret};
+use crate::condition;
 use crate::ordered::Ordered;
 use crate::project::{Environment, Packaged, Project, Reference, Resources, SqlSource, Step, Work};
 use crate::substitute::{self, Scope};
@@ -205,12 +206,15 @@ impl Expansion {
                 })
                 .collect();
             let known = |name: &str| packaged.params.get(name).cloned();
-            if let Some(when) = &inner.when {
-                let bound = substitute::bound(&Value::from(when.as_str()), &known);
-                step.when = Some(super::plain(&bound));
-            }
+            step.when = inner.when.as_ref().map(|when| condition::bound(when, &known));
             step.when = step.when.or_else(|| outer.when.clone());
-            step.retries = step.retries.max(outer.retries);
+            if outer.retries > step.retries {
+                (step.retries, step.backoff) = (outer.retries, outer.backoff);
+            }
+            if step.resources == Resources::default() {
+                step.resources = outer.resources.clone();
+            }
+            step.deterministic = step.deterministic.or(outer.deterministic);
             step.timeout = step.timeout.or(outer.timeout);
             step.cache = step.cache && outer.cache;
             step.environment = step.environment.or_else(|| outer.environment.clone());

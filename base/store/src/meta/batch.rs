@@ -1,6 +1,6 @@
 //! Batches: what one request logs on a run, all of it or nothing, in one trip to the database.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rondo_core::RunId;
 
@@ -68,10 +68,7 @@ impl Meta {
     async fn numbered<'b>(&self, batch: &'b Batch) -> Result<Vec<(&'b str, i64, Point)>, Error> {
         let mut points: Vec<_> = batch.metrics.iter().map(|(key, point)| (key.as_str(), 0, *point)).collect();
         let contexts: BTreeSet<&Context> = batch.measured.iter().map(|(context, ..)| context).collect();
-        let mut numbers = BTreeMap::new();
-        for context in contexts {
-            numbers.insert(context, self.intern(context).await?);
-        }
+        let numbers = self.numbers(contexts).await?;
         points.extend(batch.measured.iter().map(|(context, key, point)| {
             (key.as_str(), numbers.get(context).copied().unwrap_or_default(), *point)
         }));

@@ -9,7 +9,7 @@ mod pages;
 pub(super) mod points;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rondo_core::RunId;
@@ -124,17 +124,43 @@ impl Meta {
         Ok(self.metric_page(id, key, None, usize::MAX).await?.series)
     }
 
-    /// The number of a context, given where it is new.
-    pub(super) async fn intern(&self, context: &Context) -> Result<i64, Error> {
-        let mut script = Script::on(context.model.clone());
-        // Setting what stands gives its number back too.
-        script.statement("INSERT INTO metric_context (model, dataset_name, dataset_digest) VALUES ($1, ");
-        script.value(context.dataset_name.clone()).sql(", ").value(context.dataset_digest.clone()).sql(
-            ") ON CONFLICT (model, dataset_name, dataset_digest) DO UPDATE SET model = excluded.model
-             RETURNING id",
-        );
-        let rows = self.script(script).await?;
-        rows.first().ok_or(Error::Closed)?.get("id")
+    /// The numbers of contexts, given where they are new.
+    pub(super) async fn numbers<'c>(
+        &self,
+        contexts: BTreeSet<&'c Context>,
+    ) -> Result<BTreeMap<&'c Context, i64>, Error> {
+        let mut numbers = BTreeMap::new();
+        let mut new = Vec::new();
+        for context in contexts {
+            let known = sqlx::query_scalar(
+                "SELECT id FROM metric_context WHERE model = $1 AND dataset_name = $2 AND dataset_digest = $3",
+            )
+            .bind(&context.model)
+            .bind(&context.dataset_name)
+            .bind(&context.dataset_digest)
+            .fetch_optional(self.readers());
+            match known.await? {
+                Some(number) => drop(numbers.insert(context, number)),
+                None => new.push(context),
+            }
+        }
+        if new.is_empty() {
+            return Ok(numbers);
+        }
+        let mut script = Script::on(rusqlite::types::Null);
+        for context in &new {
+            script.statement("INSERT INTO metric_context (model, dataset_name, dataset_digest) VALUES (");
+            script.value(context.model.clone()).sql(", ").value(context.dataset_name.clone()).sql(", ");
+            // Setting what another has just set gives its number back too.
+            script.value(context.dataset_digest.clone()).sql(
+                ") ON CONFLICT (model, dataset_name, dataset_digest) DO UPDATE SET model = excluded.model
+                 RETURNING id",
+            );
+        }
+        for (context, row) in new.into_iter().zip(self.script(script).await?) {
+            numbers.insert(context, row.get("id")?);
+        }
+        Ok(numbers)
     }
 
     /// The contexts of these numbers; 0 is none.

@@ -28,6 +28,8 @@ use crate::Error;
 pub(super) const RUNS: usize = if cfg!(test) { 8 } else { 512 };
 /// Bytes of cards that are packed at once, at most: that keeps the writer busy for some milliseconds.
 const TEXT: usize = 1 << 20;
+/// Packs that are taken apart at once, at most.
+const DROPPED: i64 = 16;
 /// The field that is a run's name.
 pub(super) const NAME: &str = "name";
 
@@ -62,6 +64,8 @@ impl Meta {
         tokio::spawn(async move {
             let mut left = Vec::new();
             for experiment in experiments {
+                // What fails is tried again after the next filter.
+                let _ = meta.drop_packs(experiment).await;
                 while let Ok(true) = meta.make_pack(experiment, RUNS).await {}
                 if let Ok(count) = meta.unpacked(experiment).await {
                     left.push((experiment, count));
@@ -69,6 +73,32 @@ impl Meta {
             }
             meta.finder().end_packs(left);
         });
+    }
+
+    /// Takes away packs that most of their runs have left; the others of these are packed again.
+    async fn drop_packs(&self, experiment: i64) -> Result<(), Error> {
+        self.write(move |conn| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE run SET pack = NULL WHERE pack IN (SELECT p.id FROM pack p WHERE p.experiment = $1
+                     AND (SELECT COUNT(*) FROM run r WHERE r.pack = p.id) * 2 < length(p.runs) / 16 LIMIT $2)",
+                )
+                .bind(experiment)
+                .bind(DROPPED)
+                .execute(&mut *conn)
+                .await?;
+                // After that: a run that names a pack which is gone would never be looked at.
+                sqlx::query(
+                    "DELETE FROM pack WHERE experiment = $1
+                     AND NOT EXISTS (SELECT 1 FROM run r WHERE r.pack = pack.id)",
+                )
+                .bind(experiment)
+                .execute(conn)
+                .await?;
+                Ok(())
+            })
+        })
+        .await
     }
 
     async fn unpacked(&self, experiment: i64) -> Result<usize, Error> {

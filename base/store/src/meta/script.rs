@@ -104,6 +104,9 @@ impl Script {
             };
             statement.raw_bind_parameter(index, value)?;
         }
+        if statement.column_count() == 0 {
+            return statement.raw_execute().map(drop);
+        }
         let columns: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
         let mut found = statement.raw_query();
         while let Some(row) = found.next()? {

@@ -26,6 +26,8 @@ pub(crate) use finder::{Finder, numbered};
 use sql::Sql;
 pub(super) use sql::glob;
 
+/// After how many of SQLite's instructions the clock is looked at.
+pub(in crate::meta) const TICK: i32 = 1000;
 /// How long a search may take, unless it is said.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -312,7 +314,7 @@ impl Meta {
         let mut connection = self.readers().acquire().await?;
         let clock = Clock::start(query.patience);
         let ticks = clock.ticks();
-        connection.lock_handle().await?.set_progress_handler(1000, ticks);
+        connection.lock_handle().await?.set_progress_handler(TICK, ticks);
         let found = statement.fetch_all(&mut *connection).await;
         connection.lock_handle().await?.remove_progress_handler();
         let mut rows = match found {
@@ -335,22 +337,22 @@ impl Meta {
 }
 
 /// What ends a search on a connection that others use too: when this is gone, it ends nothing any more.
-struct Clock {
+pub(in crate::meta) struct Clock {
     end: Instant,
     runs: Arc<AtomicBool>,
 }
 
 impl Clock {
-    fn start(limit: Duration) -> Self {
+    pub(in crate::meta) fn start(limit: Duration) -> Self {
         Self { end: Instant::now() + limit, runs: Arc::new(AtomicBool::new(true)) }
     }
 
-    fn over(&self) -> bool {
+    pub(in crate::meta) fn over(&self) -> bool {
         Instant::now() >= self.end
     }
 
     /// What SQLite asks from time to time: whether to go on.
-    fn ticks(&self) -> impl FnMut() -> bool + Send + use<> {
+    pub(in crate::meta) fn ticks(&self) -> impl FnMut() -> bool + Send + use<> {
         let (end, runs) = (self.end, Arc::clone(&self.runs));
         move || !runs.load(Ordering::Relaxed) || Instant::now() < end
     }

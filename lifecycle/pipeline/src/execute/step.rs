@@ -150,21 +150,25 @@ fn keep_log(session: &Session, node: &Node, bench: &Bench) -> Option<(Digest, Ve
 
 /// Looks whether what the step was to read only is still there and the same; if not, the step has failed.
 fn unspoilt(session: &Session, node: &Node, bench: &Bench, ended: Through) -> Result<Through, Error> {
+    let mut spoilt = Vec::new();
     for (name, lent) in &bench.lent {
-        if session.store.objects().take_back(lent)?.is_empty() {
-            continue;
+        if !session.store.objects().take_back(lent)?.is_empty() {
+            spoilt.push(name.as_str());
         }
-        let exit = match ended {
-            Ok((_, exit)) | Err(exit) => exit,
-        };
-        let cause = format!(
-            "it changed or removed its input `{name}`, which is only to be read: copy it first; what made it \
-             runs again next time"
-        );
-        tracing::warn!("step {} spoilt its input {name}", node.name);
-        return Ok(Err(Exit { cause: Some(cause), ..exit }));
     }
-    Ok(ended)
+    if spoilt.is_empty() {
+        return Ok(ended);
+    }
+    let exit = match ended {
+        Ok((_, exit)) | Err(exit) => exit,
+    };
+    let names = spoilt.join("`, `");
+    let cause = format!(
+        "it changed or removed its input `{names}`, which is only to be read: copy it first; what made it \
+         runs again next time"
+    );
+    tracing::warn!("step {} spoilt its input {names}", node.name);
+    Ok(Err(Exit { cause: Some(cause), ..exit }))
 }
 
 async fn finish(
@@ -246,7 +250,7 @@ async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetai
 fn notebook_parameters(session: &Session, node: &Node, step: &Step) -> Value {
     let Work::Uses { with, .. } = &step.work else { return Value::Null };
     let (nothing, matrix) = (BTreeMap::new(), node.values());
-    let params = session.planner.used_params(step);
+    let params = session.planner.used_params(node, step);
     let values = Values { params: &params, inputs: &nothing, outputs: &nothing, matrix: Some(&matrix) };
     let parameters = with.get("parameters").and_then(Value::as_object).into_iter().flatten();
     // Those that name a file of this try are left out: they say nothing about the run.

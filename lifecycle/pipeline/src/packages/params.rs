@@ -7,12 +7,17 @@ use rondo_project::project::Packaged;
 use rondo_project::substitute::{self, Values};
 use serde_json::Value;
 
-/// Their values, where those of the project are these. Files are named as they are in the project.
-pub(crate) fn of(packaged: &Packaged, project: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+/// Their values, where those of the project and of the step's combination are these. Files are named as they
+/// are in the project.
+pub(crate) fn of(
+    packaged: &Packaged,
+    project: &BTreeMap<String, Value>,
+    matrix: &BTreeMap<String, Value>,
+) -> BTreeMap<String, Value> {
     let nothing = BTreeMap::new();
-    let values = Values { params: project, inputs: &nothing, outputs: &nothing, matrix: None };
+    let values = Values { params: project, inputs: &nothing, outputs: &nothing, matrix: Some(matrix) };
     let filled = |(name, value): (&str, &Value)| {
-        // The checker lets nothing but the project's parameters stand here.
+        // The checker lets nothing but these stand here.
         (name.to_owned(), substitute::value(value, &values).unwrap_or_else(|_| value.clone()))
     };
     packaged.params.iter().map(filled).collect()

@@ -222,8 +222,15 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
     else {
         return Ok(skipped(&node.name, "the run was interrupted".to_owned()));
     };
+    let before = match &known {
+        Answer::Hit { run, .. } | Answer::Gone { run, .. } => Some(*run),
+        Answer::Miss => None,
+    };
     let known = if waited { cache::look(&session.store, step, keyed.key).await? } else { known };
-    if let (Answer::Hit { run, outputs }, true) = (&known, waited) {
+    // Where it is forced, only what was made meanwhile stands for it.
+    if let (Answer::Hit { run, outputs }, true) = (&known, waited)
+        && (!forced || Some(*run) != before)
+    {
         return stands(session, node, step, *run, outputs, report).await;
     }
     make(session, node, step, &keyed, known, report).await

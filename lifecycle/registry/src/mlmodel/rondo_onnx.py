@@ -72,7 +72,7 @@ class Model:
             places = shares.argmax(axis=1)
         else:
             other = next((place for place in range(len(classes)) if place != positive), positive)
-            places = np.where(score >= self.facts["threshold"], positive, other)
+            places = np.where(score >= float(self.facts["threshold"]), positive, other)
         labels = [classes[place] for place in places]
         return {"label": [int(label) for label in labels] if self.facts["whole"] else labels, "probability": score}
 

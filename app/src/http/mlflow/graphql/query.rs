@@ -49,7 +49,7 @@ pub(super) fn read(
     if text.len() > LENGTH {
         return Err(format!("Query exceeds {LENGTH} bytes"));
     }
-    let mut reader = Reader { tokens: tokens(text)?.into_iter().peekable(), variables };
+    let mut reader = Reader { tokens: tokens(text)?.into_iter().peekable(), variables, given: 0 };
     let mut found = Vec::new();
     while reader.tokens.peek().is_some() {
         let operation = reader.operation()?;
@@ -91,9 +91,14 @@ fn check(fields: &[Field]) -> Result<(), String> {
     Ok(())
 }
 
+/// Bytes that variables may put into a query, each time they are used.
+const GIVEN: usize = 8 << 20;
+
 struct Reader<'v> {
     tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
     variables: &'v Map<String, Value>,
+    /// Bytes that variables have put into the query.
+    given: usize,
 }
 
 impl Reader<'_> {
@@ -206,7 +211,12 @@ impl Reader<'_> {
             }),
             Some(Token::Mark('$')) => {
                 let name = self.name()?;
-                Ok(self.variables.get(&name).cloned().unwrap_or(Value::Null))
+                let value = self.variables.get(&name).unwrap_or(&Value::Null);
+                self.given += value.to_string().len();
+                if self.given > GIVEN {
+                    return Err(format!("The query's variables exceed {GIVEN} bytes where they are used."));
+                }
+                Ok(value.clone())
             }
             Some(Token::Mark('{')) => Ok(Value::Object(self.pairs('}', depth + 1)?)),
             Some(Token::Mark('[')) => {

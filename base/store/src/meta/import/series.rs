@@ -85,7 +85,7 @@ async fn log(conn: &mut SqliteConnection, run: RunId, series: &[Packed]) -> Resu
         });
         insert.push(
             " ON CONFLICT (run, key) DO UPDATE SET value = excluded.value, is_nan = excluded.is_nan,
-             shown = excluded.shown, timestamp = excluded.timestamp, step = excluded.step
+             shown = excluded.shown, timestamp = excluded.timestamp, step = excluded.step, context = 0
              WHERE (excluded.step, excluded.timestamp, excluded.value)
              > (metric_latest.step, metric_latest.timestamp, metric_latest.value)",
         );

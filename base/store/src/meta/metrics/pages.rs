@@ -85,7 +85,7 @@ fn read(
                 .add(seq, bytes)
                 .ok_or_else(|| Error::Series { run: run.to_owned(), key: key.to_owned() })?;
             if seq < reading.ordered() && reading.logged.len() > size {
-                passed_over = Some(reading.ordered() + 1);
+                passed_over = Some(reading.ordered().saturating_add(1));
                 break;
             }
         }

@@ -16,6 +16,8 @@ use super::{Attribute, Comparison, Condition, Field, Query, Scalar, Test, plan};
 use crate::Error;
 use crate::meta::packs::{self, NAME, RUNS};
 
+/// Bytes of a pattern times bytes of a value, beyond which a comparison takes long.
+const LONG: usize = 1 << 18;
 /// Runs that are looked at one by one before packs are asked for.
 const LOOSE: usize = 4 * RUNS;
 /// Runs beyond which those without a pack are too many.
@@ -294,7 +296,10 @@ fn may_pass(field: &Field, test: &Test, text: &str) -> Option<bool> {
         Test::In(values) if numbers && values.iter().all(|value| real(value).is_some()) => {
             Some(values.iter().filter_map(real).any(|value| near(Comparison::Equal, text, value)))
         }
-        Test::Like { pattern, ignore_case } => Some(like(pattern, text, *ignore_case)),
+        Test::Like { pattern, ignore_case } => Some(
+            // Of long ones the database tells, which has a clock.
+            pattern.len().saturating_mul(text.len()) > LONG || like(pattern, text, *ignore_case),
+        ),
         Test::Present => Some(true),
         Test::Absent | Test::Compare(..) | Test::In(_) | Test::NotIn(_) => None,
     }

@@ -11,6 +11,7 @@ use sqlx::Row;
 
 use crate::Error;
 use crate::meta::Meta;
+use crate::meta::search::{Clock, PATIENCE, TICK};
 
 /// What the figures are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,16 +108,27 @@ impl Meta {
         for value in binds {
             statement = statement.bind(value);
         }
-        let mut rows = statement.fetch(self.readers());
-        while let Some(row) = rows.try_next().await.map_err(Error::from)? {
-            let parts = (0..measure.parts.len()).map(|index| row.try_get_unchecked(index + 2));
-            take(Measured {
-                at: row.try_get_unchecked(0).map_err(Error::from)?,
-                value: row.try_get_unchecked(1).map_err(Error::from)?,
-                parts: parts.collect::<Result<_, sqlx::Error>>().map_err(Error::from)?,
-            })?;
+        let mut connection = self.readers().acquire().await.map_err(Error::from)?;
+        let clock = Clock::start(PATIENCE);
+        connection.lock_handle().await.map_err(Error::from)?.set_progress_handler(TICK, clock.ticks());
+        let done: Result<(), E> = async {
+            let mut rows = statement.fetch(&mut *connection);
+            while let Some(row) = rows.try_next().await.map_err(Error::from)? {
+                let parts = (0..measure.parts.len()).map(|index| row.try_get_unchecked(index + 2));
+                take(Measured {
+                    at: row.try_get_unchecked(0).map_err(Error::from)?,
+                    value: row.try_get_unchecked(1).map_err(Error::from)?,
+                    parts: parts.collect::<Result<_, sqlx::Error>>().map_err(Error::from)?,
+                })?;
+            }
+            Ok(())
         }
-        Ok(())
+        .await;
+        connection.lock_handle().await.map_err(Error::from)?.remove_progress_handler();
+        match done {
+            Err(_) if clock.over() => Err(Error::TooLong { limit: PATIENCE }.into()),
+            done => done,
+        }
     }
 }
 

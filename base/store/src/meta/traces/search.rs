@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteRow;
 use super::{Trace, read};
 use crate::Error;
 use crate::meta::Meta;
-use crate::meta::search::{Page, Scalar, Test, glob};
+use crate::meta::search::{Clock, PATIENCE, Page, Scalar, TICK, Test, glob};
 
 /// What a test of a trace looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,8 +168,15 @@ impl Meta {
                 Scalar::Text(value) => statement.bind(value),
             };
         }
-        let count: i64 = statement.fetch_one(self.readers()).await?;
-        Ok(count.unsigned_abs())
+        let mut connection = self.readers().acquire().await?;
+        let clock = Clock::start(PATIENCE);
+        connection.lock_handle().await?.set_progress_handler(TICK, clock.ticks());
+        let counted: Result<i64, sqlx::Error> = statement.fetch_one(&mut *connection).await;
+        connection.lock_handle().await?.remove_progress_handler();
+        match counted {
+            Err(_) if clock.over() => Err(Error::TooLong { limit: PATIENCE }),
+            counted => Ok(counted?.unsigned_abs()),
+        }
     }
 }
 
