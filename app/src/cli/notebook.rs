@@ -18,7 +18,7 @@ use super::failure::Outcome;
 #[derive(clap::Subcommand)]
 pub enum Verb {
     /// Run a notebook with parameters and keep an executed copy; a folder as OUT makes it a sweep
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Show the parameters that a notebook takes
     Inspect(inspect::Args),
     /// Say what differs between two notebooks: parameters, metrics, sources, outputs
@@ -33,7 +33,7 @@ pub enum Verb {
 /// As the verb.
 pub async fn run(verb: Verb, session: &Session) -> Outcome {
     match verb {
-        Verb::Run(args) => run::run(args, session).await,
+        Verb::Run(args) => run::run(*args, session).await,
         Verb::Inspect(args) => inspect::run(&args, session),
         Verb::Diff(args) => diff::run(&args, session),
         Verb::Html(args) => html::run(&args, session),

@@ -266,7 +266,7 @@ impl Tracking {
 fn narrow(condition: &mut Condition, scopes: &[Scope]) -> bool {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => {
-            parts.iter_mut().fold(false, |found, part| narrow(part, scopes) || found)
+            parts.iter_mut().map(|part| narrow(part, scopes)).filter(|found| *found).count() > 0
         }
         Condition::Not(inner) => narrow(inner, scopes),
         Condition::Test(Field::Metric(_, of), _) => {

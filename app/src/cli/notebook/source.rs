@@ -57,7 +57,7 @@ pub async fn read(input: &Path, language: Option<&str>, session: &Session) -> Ou
 /// Standard input has no name that would tell: JSON is a notebook, all else a script.
 fn of_stream(bytes: &[u8], language: Option<&str>) -> Outcome<Notebook> {
     let path = Path::new("standard input");
-    let script = !bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte == b'{');
+    let script = bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte != b'{');
     match (std::str::from_utf8(bytes), script) {
         (Ok(text), true) if !text.trim().is_empty() => {
             let language = language.and_then(Language::named).unwrap_or(Language::Python);

@@ -78,7 +78,9 @@ pub(super) fn json_fits(body: &[u8]) -> bool {
 }
 
 /// A field's number, its bytes where it has a length, and what comes after it.
-fn field(bytes: &[u8]) -> Option<(u64, Option<&[u8]>, &[u8])> {
+type Field<'b> = (u64, Option<&'b [u8]>, &'b [u8]);
+
+fn field(bytes: &[u8]) -> Option<Field<'_>> {
     let (tag, rest) = varint(bytes)?;
     let (inner, rest) = match tag & 7 {
         0 => (None, varint(rest)?.1),

@@ -88,8 +88,8 @@ impl Address {
 
 /// The commit that a fetched package's folder belongs to.
 pub fn commit_of(folder: &Path) -> Option<String> {
-    let names = folder.components().map(|part| part.as_os_str().to_string_lossy());
-    names.filter(|name| folder.is_absolute() && is_commit(name)).last().map(String::from)
+    let mut names = folder.components().map(|part| part.as_os_str().to_string_lossy());
+    names.rfind(|name| folder.is_absolute() && is_commit(name)).map(String::from)
 }
 
 fn is_commit(text: &str) -> bool {
@@ -99,7 +99,7 @@ fn is_commit(text: &str) -> bool {
 impl Remote for GitPackages {
     fn folder(&self, address: &str) -> Result<PathBuf, Refusal> {
         let parsed = Address::parse(address)?;
-        let home = self.cache.join("packages").join(Digest::of(parsed.url.as_bytes()).short().to_string());
+        let home = self.cache.join("packages").join(Digest::of(parsed.url.as_bytes()).short());
         let pinned = self.locked.packages.get(address).and_then(|package| package.commit.clone());
         let commit = match pinned.filter(|commit| is_commit(commit)) {
             Some(commit) => commit,

@@ -141,9 +141,13 @@ struct Group {
     values: Vec<f64>,
 }
 
+type Names = &'static [&'static str];
+/// A figure, and three lists of names that go with it: see the table.
+type Known = (&'static str, Names, Names, Names);
+
 /// What there is to ask for: a view, its metrics, how their values may be put together, and by what they may
 /// be grouped.
-const KNOWN: &[(&str, &[&str], &[&str], &[&str])] = &[
+const KNOWN: &[Known] = &[
     ("TRACES", &["trace_count"], &["COUNT"], &["trace_name", "trace_status"]),
     ("TRACES", &["latency"], &["AVG", "PERCENTILE"], &["trace_name"]),
     (
