@@ -345,6 +345,6 @@ mod tests {
         assert!(found("", &scopes).await.is_empty());
         let by_name = format!("name = '{}'", two.row.name);
         assert!(found(&by_name, &scopes).await.is_empty());
-        assert_eq!(found(&by_name, &[]).await, [two.row.id.clone()]);
+        assert_eq!(found(&by_name, &[]).await, std::slice::from_ref(&two.row.id));
     }
 }
