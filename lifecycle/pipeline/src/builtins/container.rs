@@ -34,11 +34,15 @@ impl Builtin for Container {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
         &["image", "command", "engine", "network"]
+    }
+
+    fn commands(&self) -> &'static [&'static str] {
+        &["command"]
     }
 
     fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {

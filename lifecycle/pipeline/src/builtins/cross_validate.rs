@@ -25,11 +25,15 @@ impl Builtin for CrossValidate {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
         &["run", "rows", "folds", "method", "column", "seed"]
+    }
+
+    fn commands(&self) -> &'static [&'static str] {
+        &["run"]
     }
 
     fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
