@@ -132,6 +132,11 @@ pub trait Builtin: Send + Sync {
     /// The names allowed in its `with:` block.
     fn parameters(&self) -> &'static [&'static str];
 
+    /// Those among them that are commands for a shell: values are quoted when they are put into them.
+    fn commands(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Files named in the `with:` block that are code: part of the step's key.
     fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf>;
 

@@ -27,6 +27,7 @@ pub mod shape;
 pub mod check;
 pub mod condition;
 pub mod notebook;
+pub mod quote;
 pub mod substitute;
 
 pub mod edit;

@@ -1,8 +1,8 @@
 //! What came of earlier runs, kept by what they depended on: for notebooks that are run on their own.
 //!
-//! A key is the digest of the notebook's cells, the parameters, the contents of the declared inputs and of the
-//! modules beside the notebook that it imports, the kernel's command, and the environment: the interpreter and
-//! the packages in it by name and version. Outputs and times of the notebook itself are not in it. Only runs
+//! A key is the digest of the notebook's cells, the parameters, the texts that are masked, the folder that it
+//! runs in, the contents of the declared inputs and of the modules beside the notebook that it imports, the
+//! kernel's command, and the environment: the interpreter and the packages in it by name and version. Outputs and times of the notebook itself are not in it. Only runs
 //! that ended well are kept. In a pipeline it is the pipeline that caches; this has no part in it.
 
 use std::collections::BTreeMap;
@@ -132,13 +132,12 @@ pub fn key(
         .filter(|cell| !cell.has_tag(parameters::INJECTED))
         .map(|cell| json!([cell.kind(), cell.tags(), cell.source()]))
         .collect();
-    // Secrets change what comes out: their digest stands in the key, never their text.
-    let secrets: Vec<(String, String)> = request
-        .given
-        .secrets
-        .iter()
-        .map(|(name, value)| (name.clone(), Digest::of(value.as_bytes()).hex()))
-        .collect();
+    // Secrets and what is masked change what comes out: their digests stand in the key, never their texts.
+    let digests = |texts: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        texts.iter().map(|(name, value)| (name.clone(), Digest::of(value.as_bytes()).hex())).collect()
+    };
+    // One folder has one name.
+    let cwd = fs::canonicalize(&request.cwd).unwrap_or_else(|_| request.cwd.clone());
     let mut files = BTreeMap::new();
     for input in inputs {
         add(&mut files, input)?;
@@ -152,7 +151,9 @@ pub fn key(
         "cells": cells,
         "kernel": [request.language, environment.spec.argv, environment.spec.env],
         "environment": environment.packages,
-        "parameters": [request.given.values, request.given.also, secrets],
+        "parameters": [request.given.values, request.given.also, digests(&request.given.secrets)],
+        "masked": digests(&request.masked),
+        "cwd": cwd.to_string_lossy(),
         "hides": request.report_mode,
         "files": files,
     });
@@ -264,6 +265,22 @@ mod tests {
             assert_ne!(of(&request, &notebook, &environment), first, "{file}");
             fs::write(at(file), before).unwrap();
         }
+        request.masked = [("TOKEN".to_owned(), "s3cret".to_owned())].into();
+        let masked = of(&request, &notebook, &environment);
+        assert_ne!(masked, first);
+        request.masked.insert("TOKEN".to_owned(), "another".to_owned());
+        assert_ne!(of(&request, &notebook, &environment), masked);
+        request.masked.clear();
+        let here = request.cwd.clone();
+        request.cwd = at("elsewhere");
+        fs::create_dir(&request.cwd).unwrap();
+        // Without the modules in it, which are in the key by themselves.
+        let cells = std::mem::replace(&mut notebook.cells, vec![Cell::code("1", &[])]);
+        let elsewhere = of(&request, &notebook, &environment);
+        request.cwd = here;
+        assert_ne!(of(&request, &notebook, &environment), elsewhere);
+        notebook.cells = cells;
+        assert_eq!(of(&request, &notebook, &environment), first);
         let other = Environment { packages: "a==2".to_owned(), ..environment.clone() };
         assert_ne!(of(&request, &notebook, &other), first);
         request.given = Given { values: [("n".to_owned(), json!(1))].into(), ..Given::default() };

@@ -60,6 +60,11 @@ fn text<'a>(with: &'a BTreeMap<String, Value>, key: &str) -> Option<&'a str> {
     with.get(key).and_then(Value::as_str)
 }
 
+/// The variable by which what a step leaves running is known.
+fn mark(call: &BuiltinCall) -> Option<String> {
+    call.environment.get("RONDO_STEP_FILE").map(|file| format!("RONDO_STEP_FILE={file}"))
+}
+
 /// Runs a program to its end; each line of its output is reported. How it failed, if it did.
 async fn program(call: &BuiltinCall, command: &Command) -> Result<(), Failed> {
     let rest: Mutex<Vec<u8>> = Mutex::default();

@@ -14,6 +14,7 @@ use super::{Package, Run, secret};
 use crate::condition;
 use crate::ordered::Ordered;
 use crate::project::{Environment, Packaged, Project, Reference, Resources, SqlSource, Step, Work};
+use crate::quote::Quote;
 use crate::substitute::{self, Scope};
 
 /// Where the outputs of a workflow's steps are declared that nobody has asked for: they are kept in the
@@ -339,7 +340,10 @@ fn in_rust(step: &mut Step, builtin: &str, with: Ordered<Value>) {
             let shell = text("shell").unwrap_or("sh");
             match (text("script"), text("command")) {
                 (Some(file), _) => Some(format!("{shell} {}", script(step, file))),
-                (None, Some(command)) => Some(format!("{shell} -c {} {shell}", word(command))),
+                (None, Some(command)) => {
+                    step.work = Work::Run { command: shell_command(shell, command, with.get("args")) };
+                    return;
+                }
                 (None, None) => None,
             }
         }
@@ -357,6 +361,49 @@ fn in_rust(step: &mut Step, builtin: &str, with: Ordered<Value>) {
         Some(start) => Work::Run { command: format!("{start}{}", arguments(with.get("args"))) },
         None => Work::Uses { package: builtin.to_owned(), with },
     };
+}
+
+/// A command for a shell, and its arguments.
+fn shell_command(shell: &str, command: &str, args: Option<&Value>) -> String {
+    let arguments = arguments(args);
+    match shell {
+        "sh" => in_this_shell(command, &arguments),
+        other => in_another_shell(other, command, &arguments),
+    }
+}
+
+/// A command with arguments for the shell that runs the step. It stays as it is, so that its values are
+/// quoted as their places in it need it.
+fn in_this_shell(command: &str, arguments: &str) -> String {
+    if arguments.is_empty() { command.to_owned() } else { format!("set --{arguments}\n{command}") }
+}
+
+/// A command with arguments for a shell that the step's shell starts. Its values are read twice that way:
+/// they are given in variables, and the command names those, so that none is ever read as code.
+fn in_another_shell(shell: &str, command: &str, arguments: &str) -> String {
+    let (mut values, mut script) = (String::new(), String::new());
+    let (mut quote, mut count) = (Quote::None, 0);
+    for piece in substitute::pieces(command) {
+        match piece {
+            substitute::Piece::Text(plain) => {
+                quote = quote.after(&plain);
+                script.push_str(&plain);
+            }
+            substitute::Piece::Expression(Ok(expression)) => {
+                count += 1;
+                values.push_str(&format!("RONDO_VALUE_{count}=${{{{ {expression} }}}} "));
+                script.push_str(&match quote {
+                    Quote::None => format!("\"${{RONDO_VALUE_{count}}}\""),
+                    Quote::Single => format!("'\"${{RONDO_VALUE_{count}}}\"'"),
+                    Quote::Double => format!("${{RONDO_VALUE_{count}}}"),
+                });
+            }
+            // Refused by the checker.
+            substitute::Piece::Expression(Err(_)) => {}
+        }
+    }
+    let script = word(&script.replace("${{", "$${{"));
+    format!("{values}{shell} -c {script} {shell}{arguments}")
 }
 
 /// Arguments of a command: a list as it is, a mapping as `--name value`. `true` is an option without a
@@ -419,6 +466,49 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn shell(with: Value) -> String {
+        let shell = with.get("shell").and_then(Value::as_str).unwrap_or("sh");
+        shell_command(shell, with["command"].as_str().unwrap(), with.get("args"))
+    }
+
+    #[test]
+    fn values_in_a_command_of_the_shell_are_read_once() {
+        let command = "cat ${{ inputs.rows }} > '${{ outputs.o }}'";
+        assert_eq!(shell(json!({ "command": command })), command);
+        assert_eq!(
+            shell(json!({ "command": command, "args": ["a b", "${{ params.p }}"] })),
+            format!("set -- 'a b' ${{{{ params.p }}}}\n{command}")
+        );
+        assert_eq!(shell(json!({"command": "echo $${{ x }}"})), "echo $${{ x }}");
+    }
+
+    #[test]
+    fn values_in_a_command_of_another_shell_are_given_in_variables() {
+        let command = "a ${{ params.p }} \"b ${{ inputs.i }}\" 'c ${{ params.q }}' $${{";
+        let words = [
+            "RONDO_VALUE_1=${{ params.p }} RONDO_VALUE_2=${{ inputs.i }} RONDO_VALUE_3=${{ params.q }} bash -c",
+            "'a \"${RONDO_VALUE_1}\" \"b ${RONDO_VALUE_2}\" @c @\"${RONDO_VALUE_3}\"@@ $${{' bash 1",
+        ];
+        let wanted = words.join(" ").replace('@', r"'\''");
+        let with = json!({"shell": "bash", "command": command, "args": [1]});
+        assert_eq!(shell(with), wanted);
+    }
+
+    #[test]
+    fn another_shell_reads_values_as_they_are() {
+        let command = "printf '%s|' \"$1\" ${{ params.p }} \"b ${{ inputs.i }}\" 'c ${{ params.q }}'";
+        let filled = shell(json!({"shell": "bash", "command": command, "args": ["x y"]}))
+            .replace("${{ params.p }}", "'a; echo no'")
+            .replace("${{ inputs.i }}", "'/my rows $HOME'")
+            .replace("${{ params.q }}", "\"it's\"");
+        let said = std::process::Command::new("/bin/sh").args(["-c", &filled]).output().unwrap();
+        // 127: there is no bash here.
+        if said.status.code() != Some(127) {
+            let said = String::from_utf8(said.stdout).unwrap();
+            assert_eq!(said, "x y|a; echo no|b /my rows $HOME|c it's|");
+        }
+    }
 
     #[test]
     fn arguments_are_words_of_the_shell() {

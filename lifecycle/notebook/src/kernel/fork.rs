@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -34,10 +34,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[error("{0}")]
 pub struct NoFork(pub String);
 
+/// A kernel that was forked and that nobody has taken yet: it is killed when it is dropped, so that none is
+/// left where who asked for it has given up.
+struct Forked(Option<i32>);
+
+impl Forked {
+    fn take(mut self) -> Option<i32> {
+        self.0.take()
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.take() {
+            // SAFETY: `killpg` takes two integers and touches no memory of ours; the id is above 1.
+            unsafe { libc::killpg(pid, libc::SIGKILL) };
+        }
+    }
+}
+
 /// What waits for the server's answers.
 #[derive(Default)]
 struct Waiting {
-    forked: HashMap<u64, oneshot::Sender<i32>>,
+    forked: HashMap<u64, oneshot::Sender<Forked>>,
     ended: HashMap<i32, watch::Sender<Option<End>>>,
     /// Ends of kernels that were told before anybody asked.
     early: HashMap<i32, End>,
@@ -153,7 +172,9 @@ impl ForkServer {
         });
         write(&mut *self.requests.lock().await, &request).await?;
         let gone = || io::Error::other("the process that forks kernels is gone");
-        let pid = tokio::time::timeout(PATIENCE, forked).await.map_err(|_| gone())?.map_err(|_| gone())?;
+        let forked = tokio::time::timeout(PATIENCE, forked).await.map_err(|_| gone())?;
+        // From here to its owner nothing is waited for.
+        let pid = forked.ok().and_then(Forked::take).ok_or_else(gone)?;
         let (tell, end) = watch::channel(None);
         {
             let mut waiting = self.waiting();
@@ -182,7 +203,7 @@ impl Drop for ForkServer {
 }
 
 /// Hands on the server's answers; when it is gone, so are its kernels.
-async fn listen(mut answers: BufReader<ChildStdout>, waiting: Arc<Mutex<Waiting>>) {
+async fn listen(mut answers: impl AsyncBufRead + Unpin, waiting: Arc<Mutex<Waiting>>) {
     let mut line = String::new();
     while let Ok(1..) = answers.read_line(&mut line).await {
         let answer: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
@@ -191,9 +212,12 @@ async fn listen(mut answers: BufReader<ChildStdout>, waiting: Arc<Mutex<Waiting>
         let pid = |key: &str| number(key).and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(id), Some(pid)) = (answer.get("id").and_then(Value::as_u64), pid("pid")) {
+            // The end of an earlier kernel that had this id is not the end of this one.
+            waiting.early.remove(&pid);
+            let forked = Forked(Some(pid));
             if let Some(tell) = waiting.forked.remove(&id) {
-                // Who asked may have given up.
-                let _ = tell.send(pid);
+                // Who asked may have given up: then the kernel comes back and is killed.
+                drop(tell.send(forked));
             }
         } else if let Some(pid) = pid("ended") {
             let status = number("status").and_then(|status| i32::try_from(status).ok());
@@ -243,4 +267,48 @@ fn fifo(path: &Path) -> io::Result<tokio::net::unix::pipe::Receiver> {
     }
     // Opened to write too, so that it does not seem to have ended before the kernel has opened it.
     tokio::net::unix::pipe::OpenOptions::new().read_write(true).open_receiver(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+
+    use super::*;
+
+    fn kernel() -> std::process::Child {
+        std::process::Command::new("sleep").arg("30").process_group(0).spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_nobody_waits_for_any_more_is_killed() {
+        // Given up before the answer, and after it came but before it was read.
+        for early in [true, false] {
+            let mut child = kernel();
+            let pid = i32::try_from(child.id()).unwrap();
+            let waiting = Arc::new(Mutex::new(Waiting::default()));
+            let (tell, forked) = oneshot::channel();
+            let forked = (!early).then_some(forked);
+            waiting.lock().unwrap().forked.insert(7, tell);
+            let answer = format!("{{\"id\": 7, \"pid\": {pid}}}\n");
+            listen(answer.as_bytes(), waiting).await;
+            drop(forked);
+            assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_earlier_kernel_is_not_that_of_the_next_with_its_id() {
+        let mut child = kernel();
+        let pid = i32::try_from(child.id()).unwrap();
+        let waiting = Arc::new(Mutex::new(Waiting::default()));
+        let (tell, forked) = oneshot::channel();
+        waiting.lock().unwrap().forked.insert(7, tell);
+        let answers = format!("{{\"ended\": {pid}, \"status\": 9}}\n{{\"id\": 7, \"pid\": {pid}}}\n");
+        listen(answers.as_bytes(), waiting.clone()).await;
+        assert!(waiting.lock().unwrap().early.is_empty());
+        assert_eq!(forked.await.unwrap().take(), Some(pid));
+        assert!(child.try_wait().unwrap().is_none(), "who takes it keeps it");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use async_trait::async_trait;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use serde_json::Value;
 
-use super::{Failed, program, text};
+use super::{Failed, mark, program, text};
 use crate::environment::host::{find_program, search_path};
 use crate::execute::process::Command;
 
@@ -17,6 +19,9 @@ const ENGINES: [&str; 2] = ["podman", "docker"];
 
 /// The variables of the contract that a container gets; the host's own are not its business.
 const PASSED: [&str; 2] = ["RONDO_", "MLFLOW_"];
+
+/// Up to how many files that links of a folder lead to are mounted one by one; of more, their folders are.
+const MANY: usize = 256;
 
 /// The package.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,11 +34,15 @@ impl Builtin for Container {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
         &["image", "command", "engine", "network"]
+    }
+
+    fn commands(&self) -> &'static [&'static str] {
+        &["command"]
     }
 
     fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
@@ -50,8 +59,59 @@ impl Builtin for Container {
 }
 
 async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
-    program(call, &command(call)?).await?;
+    let command = command(call)?;
+    let running = Running { engine: command.program.clone(), call, ended: false };
+    program(call, &command).await?;
+    running.ended();
     Ok(BuiltinResult::default())
+}
+
+/// The container's name: the run's, so that it can be found and removed.
+fn container_name(call: &BuiltinCall) -> String {
+    format!("rondo-{}", call.step.run)
+}
+
+/// A container that may be running: docker's daemon keeps it although the program that started it is gone.
+struct Running<'a> {
+    engine: PathBuf,
+    call: &'a BuiltinCall,
+    ended: bool,
+}
+
+impl Running<'_> {
+    /// It has ended well, and its engine has removed it.
+    fn ended(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        use std::os::unix::process::CommandExt;
+        if self.ended {
+            return;
+        }
+        let removal = std::process::Command::new(&self.engine)
+            .args(["rm", "-f", &container_name(self.call)])
+            .env_clear()
+            .envs(&self.call.environment)
+            // By this variable what the step left running is known and killed; the removal is none of it.
+            .env_remove("RONDO_STEP_FILE")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // It goes on when Rondo itself ends.
+            .process_group(0)
+            .spawn();
+        match removal {
+            // Nobody waits here for a daemon; the thread only reaps.
+            Ok(mut removal) => drop(std::thread::spawn(move || removal.wait())),
+            Err(error) => {
+                tracing::warn!("container {} cannot be removed: {error}", container_name(self.call));
+            }
+        }
+    }
 }
 
 /// The engine's command. Files keep their paths inside of the container, so that the variables of the step
@@ -70,6 +130,7 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
     };
     let image = text(&call.with, "image").ok_or_else(|| Failed::Refused("`image` is missing".to_owned()))?;
     let mut arguments: Vec<OsString> = ["run", "--rm", "--pull=missing"].map(OsString::from).into();
+    arguments.extend(["--name".into(), container_name(call).into()]);
     if call.with.get("network") != Some(&Value::Bool(true)) {
         arguments.push("--network=none".into());
     }
@@ -82,37 +143,70 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
         let place = place.to_string_lossy();
         [OsString::from("--volume"), format!("{place}:{place}:{mode}").into()]
     };
-    for place in call.step.inputs.values() {
-        // What lies in the store is reached by a link: the file itself is mounted.
-        let real = place.canonicalize().unwrap_or_else(|_| place.clone());
-        arguments.extend([
-            OsString::from("--volume"),
-            format!("{}:{}:ro", real.display(), place.display()).into(),
-        ]);
+    // What lies in the store is reached by a link: the file itself is mounted.
+    let mount_real = |place: &Path| {
+        let real = place.canonicalize().unwrap_or_else(|_| place.to_owned());
+        [OsString::from("--volume"), format!("{}:{}:ro", real.display(), place.display()).into()]
+    };
+    call.step.inputs.values().for_each(|place| arguments.extend(mount_real(place)));
+    // The links in a folder are the same inside: what they lead to has to be there too.
+    for place in linked(call.step.inputs.values())? {
+        arguments.extend(mount_real(&place));
     }
-    let mut folders: Vec<&Path> = call.step.outputs.values().filter_map(|place| place.parent()).collect();
+    if let Some(file) = call.environment.get("RONDO_STEP_FILE") {
+        arguments.extend(mount(Path::new(file), "ro"));
+    }
+    let written = call.step.outputs.values().chain(&call.step.metrics);
+    let mut folders: Vec<&Path> = written.filter_map(|place| place.parent()).collect();
     folders.sort_unstable();
     folders.dedup();
     folders.iter().for_each(|folder| arguments.extend(mount(folder, "rw")));
     arguments.extend(mount(&call.scratch, "rw"));
     arguments.extend(["--workdir".into(), call.scratch.clone().into_os_string()]);
-    for (name, value) in &call.environment {
-        if PASSED.iter().any(|prefix| name.starts_with(prefix)) {
-            arguments.extend(["--env".into(), format!("{name}={value}").into()]);
-        }
+    // By name alone: the engine finds the values in its own environment, and everybody on this machine can
+    // read the arguments of a process.
+    let passed = |name: &&String| PASSED.iter().any(|prefix| name.starts_with(prefix));
+    for name in call.environment.keys().filter(passed) {
+        arguments.extend(["--env".into(), name.into()]);
     }
     arguments.push(image.into());
     if let Some(command) = text(&call.with, "command") {
         arguments.extend(["sh".into(), "-c".into(), command.into()]);
     }
     let (folder, variables) = (call.scratch.clone(), call.environment.clone());
-    Ok(Command { program, arguments, folder, variables, mark: None })
+    Ok(Command { program, arguments, folder, variables, mark: mark(call) })
+}
+
+/// Where the links in these folders lead to, at any depth, each place once.
+fn linked<'a>(inputs: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>, Failed> {
+    let is_folder = |place: &Path| fs::symlink_metadata(place).is_ok_and(|found| found.is_dir());
+    let mut open: Vec<PathBuf> = inputs.filter(|place| is_folder(place)).cloned().collect();
+    let mut places = Vec::new();
+    while let Some(folder) = open.pop() {
+        let failed = |error: std::io::Error| Failed::Program(format!("read `{}`: {error}", folder.display()));
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if kind.is_symlink() {
+                places.push(folder.join(fs::read_link(entry.path()).map_err(failed)?));
+            }
+        }
+    }
+    // A command line has an end.
+    if places.len() > MANY {
+        places = places.iter().filter_map(|place| place.parent()).map(Path::to_owned).collect();
+    }
+    places.sort_unstable();
+    places.dedup();
+    Ok(places)
 }
 
 /// Who a folder belongs to.
 fn owner(folder: &Path) -> (u32, u32) {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(folder).map_or((0, 0), |metadata| (metadata.uid(), metadata.gid()))
+    fs::metadata(folder).map_or((0, 0), |metadata| (metadata.uid(), metadata.gid()))
 }
 
 #[cfg(test)]
@@ -162,22 +256,109 @@ mod tests {
         assert!(error.to_string().contains("docker is on"));
     }
 
+    /// A program of that name in the folder, which stands for the engine.
+    fn engine(folder: &Path, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let place = folder.join(name);
+        fs::write(&place, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn words(call: &BuiltinCall) -> Vec<String> {
+        let command = command(call).unwrap();
+        command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn values_are_not_among_the_arguments_that_everybody_can_read() {
+        let folder = tempfile::tempdir().unwrap();
+        engine(folder.path(), "podman", "");
+        let mut call = call(folder.path(), json!({"image": "img:1"}));
+        call.environment.insert("RONDO_PARAM_TOKEN".to_owned(), "s3cret".to_owned());
+        call.environment.insert("MLFLOW_TRACKING_TOKEN".to_owned(), "s3cret".to_owned());
+        let words = words(&call);
+        for name in ["RONDO_PARAM_TOKEN", "MLFLOW_TRACKING_TOKEN"] {
+            assert!(words.windows(2).any(|pair| pair == ["--env", name]), "{words:?}");
+        }
+        assert!(!words.iter().any(|word| word.contains("s3cret")), "{words:?}");
+        assert_eq!(command(&call).unwrap().variables["RONDO_PARAM_TOKEN"], "s3cret");
+    }
+
+    #[test]
+    fn what_links_lead_to_the_metrics_and_the_step_file_are_there_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        engine(folder.path(), "podman", "");
+        for path in ["store/aa", "store/bb", "in/images/deep"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        for (file, link) in [("store/aa/1", "in/images/a.png"), ("store/bb/2", "in/images/deep/b.png")] {
+            fs::write(at(file), "x").unwrap();
+            std::os::unix::fs::symlink(at(file), at(link)).unwrap();
+        }
+        let mut call = call(folder.path(), json!({"image": "img:1"}));
+        call.step.inputs.insert("images".to_owned(), at("in/images"));
+        call.step.metrics = Some(at("metrics/m.json"));
+        let file = at("step.json").to_string_lossy().into_owned();
+        call.environment.insert("RONDO_STEP_FILE".to_owned(), file.clone());
+        let all = words(&call);
+        let mounted = |path: &str, mode: &str| {
+            let place = at(path).display().to_string();
+            all.windows(2).any(|pair| pair[0] == "--volume" && pair[1] == format!("{place}:{place}:{mode}"))
+        };
+        for path in ["in/images", "store/aa/1", "store/bb/2", "step.json"] {
+            assert!(mounted(path, "ro"), "{path}: {all:?}");
+        }
+        assert!(mounted("metrics", "rw") && mounted("out", "rw"), "{all:?}");
+        assert_eq!(command(&call).unwrap().mark, Some(format!("RONDO_STEP_FILE={file}")));
+
+        for number in 0..MANY {
+            std::os::unix::fs::symlink(at("store/aa/1"), at(&format!("in/images/{number}"))).unwrap();
+        }
+        let all = words(&call);
+        assert!(all.iter().any(|word| word.ends_with("/store/aa:ro")) && all.len() < 60, "{all:?}");
+    }
+
+    #[tokio::test]
+    async fn a_container_whose_step_is_stopped_is_removed_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!(
+            "case $1 in run) echo $$ > {0}/up; exec /bin/sleep 1000 ;; esac\n\
+             echo \"$* ${{RONDO_STEP_FILE-none}}\" > {0}/new; /bin/mv {0}/new {0}/removed",
+            folder.path().display()
+        );
+        engine(folder.path(), "docker", &script);
+        let mut call = call(folder.path(), json!({"image": "img:1"}));
+        let file = folder.path().join("step.json").to_string_lossy().into_owned();
+        call.environment.insert("RONDO_STEP_FILE".to_owned(), file);
+        let name = format!("rondo-{}", call.step.run);
+        assert!(words(&call).windows(2).any(|pair| pair == ["--name", &name]));
+        let task = tokio::spawn(async move { work(&call).await.map(drop) });
+        let there = async |file: &str| {
+            for _ in 0..500 {
+                if folder.path().join(file).exists() {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            panic!("`{file}` is not there");
+        };
+        there("up").await;
+        task.abort();
+        there("removed").await;
+        let said = fs::read_to_string(folder.path().join("removed")).unwrap();
+        assert_eq!(said, format!("rm -f {name} none\n"));
+    }
+
     #[test]
     fn the_contract_is_the_same_inside() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let podman = folder.path().join("podman");
-        std::fs::write(&podman, "#!/bin/sh\n").unwrap();
-        std::fs::set_permissions(&podman, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let command = command(&call(folder.path(), json!({"image": "img:1", "command": "cat x"}))).unwrap();
-        let words: Vec<String> =
-            command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        engine(folder.path(), "podman", "");
+        let words = words(&call(folder.path(), json!({"image": "img:1", "command": "cat x"})));
         let at = folder.path().display();
-        assert!(
-            words.contains(&"--network=none".to_owned()) && words.contains(&"RONDO_PARAM_A=1".to_owned())
-        );
+        assert!(words.contains(&"--network=none".to_owned()) && words.contains(&"RONDO_PARAM_A".to_owned()));
         assert!(words.contains(&format!("{at}/out:{at}/out:rw")), "{words:?}");
-        assert!(!words.iter().any(|word| word.starts_with("HOME=")));
+        assert!(!words.iter().any(|word| word.starts_with("HOME")));
         assert_eq!(words[words.len() - 4..], ["img:1", "sh", "-c", "cat x"]);
     }
 }

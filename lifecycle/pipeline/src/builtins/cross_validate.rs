@@ -9,7 +9,7 @@ use rondo_table::select;
 use rondo_table::split::{self, Method};
 use serde_json::Value;
 
-use super::{Failed, program, text};
+use super::{Failed, mark, program, text};
 use crate::environment::host::{find_program, search_path};
 use crate::execute::outputs;
 use crate::execute::process::Command;
@@ -25,11 +25,15 @@ impl Builtin for CrossValidate {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
         &["run", "rows", "folds", "method", "column", "seed"]
+    }
+
+    fn commands(&self) -> &'static [&'static str] {
+        &["run"]
     }
 
     fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
@@ -121,9 +125,10 @@ async fn fold(
     ]);
     let shell = find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into());
     let arguments = vec!["-c".into(), command.into()];
-    // Folds may run at once: what one leaves running carries no mark of its own.
     let root = call.root.clone();
-    program(call, &Command { program: shell, arguments, folder: root, variables, mark: None }).await?;
+    // Folds run one after the other: what carries the step's mark when one ends is what it left running.
+    let mark = mark(call);
+    program(call, &Command { program: shell, arguments, folder: root, variables, mark }).await?;
     let found = outputs::metrics(&metrics, "$RONDO_METRICS").map_err(Failed::Program)?;
     let _ = std::fs::remove_dir_all(&folder);
     Ok(Fold { train: rows(0), test: rows(1), metrics: found })
@@ -172,4 +177,60 @@ fn summary(folds: &[Fold]) -> BTreeMap<String, f64> {
         }
     }
     metrics
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rondo_core::handoff::StepInputs;
+    use rondo_core::ports::Unwatched;
+    use rondo_core::{Digest, RunId};
+    use serde_json::json;
+
+    use super::*;
+    use crate::execute::leftovers;
+
+    #[tokio::test]
+    async fn what_a_fold_leaves_running_is_ended_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows.csv");
+        let table: String = (0..20).map(|row| format!("{row},{}\n", row * 2)).collect();
+        std::fs::write(&rows, format!("id,x\n{table}")).unwrap();
+        let file = folder.path().join("step.json").to_string_lossy().into_owned();
+        let run = "setsid sleep 1000 & echo '{\"a\": 1}' > \"$RONDO_METRICS\"; sleep 0.2";
+        let call = BuiltinCall {
+            step: StepInputs {
+                project: "p".into(),
+                step: "s".into(),
+                run: RunId::random(),
+                key: Digest::of(b"k"),
+                params: BTreeMap::new(),
+                inputs: [("rows".to_owned(), rows)].into(),
+                outputs: BTreeMap::new(),
+                metrics: None,
+            },
+            with: [("run".to_owned(), json!(run)), ("folds".to_owned(), json!(2))].into(),
+            root: folder.path().to_owned(),
+            scratch: folder.path().to_owned(),
+            environment: [
+                ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+                ("RONDO_STEP_FILE".to_owned(), file.clone()),
+            ]
+            .into(),
+            python: None,
+            progress: Arc::new(Unwatched),
+        };
+        work(&call).await.unwrap();
+        let mark = format!("RONDO_STEP_FILE={file}");
+        for _ in 0..50 {
+            if !leftovers::all().into_iter().any(|pid| leftovers::carries(pid, &mark)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left = leftovers::end(&mark, 0);
+        panic!("still running: {left:?}");
+    }
 }

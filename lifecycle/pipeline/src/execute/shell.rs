@@ -1,15 +1,10 @@
 //! Values in commands and in SQL, so that a blank or a quote in one breaks nothing.
 
+use std::collections::BTreeMap;
+
+use rondo_project::quote::Quote;
 use rondo_project::substitute::{self, Piece, SubstituteError, Values};
 use serde_json::Value;
-
-/// Where in a shell command a value stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Quote {
-    None,
-    Single,
-    Double,
-}
 
 /// Puts values into a command for the shell. A value is always part of one word: it is quoted as its place
 /// needs it, between quotes of the command's own or outside of them. Values of plain characters stay as
@@ -23,7 +18,7 @@ pub fn command(text: &str, values: &Values<'_>) -> Result<String, SubstituteErro
     for piece in substitute::pieces(text) {
         match piece {
             Piece::Text(text) => {
-                quote = after(quote, &text);
+                quote = quote.after(&text);
                 result.push_str(&text);
             }
             Piece::Expression(expression) => {
@@ -39,22 +34,23 @@ pub fn command(text: &str, values: &Values<'_>) -> Result<String, SubstituteErro
     Ok(result)
 }
 
-/// The quotes that are open after a piece of a command.
-fn after(mut quote: Quote, text: &str) -> Quote {
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        quote = match (quote, character) {
-            (Quote::None | Quote::Double, '\\') => {
-                characters.next();
-                quote
-            }
-            (Quote::None, '\'') => Quote::Single,
-            (Quote::None, '"') => Quote::Double,
-            (Quote::Single, '\'') | (Quote::Double, '"') => Quote::None,
-            (same, _) => same,
+/// Puts values into a `with:` block. Those of its keys that are commands are filled as such.
+///
+/// # Errors
+/// When an expression is malformed or has no value.
+pub fn with(
+    with: &BTreeMap<String, Value>,
+    commands: &[&str],
+    values: &Values<'_>,
+) -> Result<BTreeMap<String, Value>, SubstituteError> {
+    let filled = |(key, value): (&String, &Value)| {
+        let value = match value {
+            Value::String(text) if commands.contains(&key.as_str()) => Value::from(command(text, values)?),
+            value => substitute::value(value, values)?,
         };
-    }
-    quote
+        Ok((key.clone(), value))
+    };
+    with.iter().map(filled).collect()
 }
 
 fn quoted(value: &str, quote: Quote) -> String {
@@ -99,15 +95,15 @@ fn literal(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::path::PathBuf;
 
     use proptest::prelude::*;
+    use rondo_core::ports::Builtin;
     use serde_json::json;
 
     use super::*;
 
-    fn with<T>(value: Value, path: &str, then: impl FnOnce(&Values<'_>) -> T) -> T {
+    fn given<T>(value: Value, path: &str, then: impl FnOnce(&Values<'_>) -> T) -> T {
         let params = BTreeMap::from([("p".to_owned(), value)]);
         let inputs = BTreeMap::from([("i".to_owned(), PathBuf::from(path))]);
         then(&Values { params: &params, inputs: &inputs, outputs: &BTreeMap::new(), matrix: None })
@@ -116,24 +112,38 @@ mod tests {
     #[test]
     fn commands_stay_as_they_are_where_values_are_plain() {
         let text = "run --p ${{ params.p }} < ${{ inputs.i }}";
-        assert_eq!(with(json!(7), "/a/b.csv", |v| command(text, v)).unwrap(), "run --p 7 < /a/b.csv");
+        assert_eq!(given(json!(7), "/a/b.csv", |v| command(text, v)).unwrap(), "run --p 7 < /a/b.csv");
         let text = "run '${{ params.p }}' \"${{ inputs.i }}\" \\' ${{ params.p }}";
-        let made = with(json!("a 'b'"), "/$x y", |v| command(text, v)).unwrap();
+        let made = given(json!("a 'b'"), "/$x y", |v| command(text, v)).unwrap();
         assert_eq!(made, r#"run 'a '\''b'\''' "/\$x y" \' 'a '\''b'\'''"#);
         assert_eq!(
-            with(json!([1, "x"]), "/", |v| command("f ${{ params.p }}", v)).unwrap(),
+            given(json!([1, "x"]), "/", |v| command("f ${{ params.p }}", v)).unwrap(),
             r#"f '[1,"x"]'"#
         );
-        assert_eq!(with(json!(""), "/", |v| command("f ${{ params.p }}", v)).unwrap(), "f ''");
-        assert!(with(json!(1), "/", |v| command("${{ params.q }}", v)).is_err());
+        assert_eq!(given(json!(""), "/", |v| command("f ${{ params.p }}", v)).unwrap(), "f ''");
+        assert!(given(json!(1), "/", |v| command("${{ params.q }}", v)).is_err());
+    }
+
+    #[test]
+    fn commands_of_a_package_are_filled_as_commands() {
+        let block: BTreeMap<String, Value> = [
+            ("run".to_owned(), json!("cat ${{ inputs.i }} ${{ params.p }}")),
+            ("title".to_owned(), json!("of ${{ params.p }}")),
+        ]
+        .into();
+        let filled = given(json!("a; rm -r x"), "/my rows.csv", |v| with(&block, &["run"], v)).unwrap();
+        assert_eq!(filled["run"], json!("cat '/my rows.csv' 'a; rm -r x'"));
+        assert_eq!(filled["title"], json!("of a; rm -r x"));
+        assert_eq!(crate::builtins::CrossValidate.commands(), ["run"]);
+        assert_eq!(crate::builtins::Container.commands(), ["command"]);
     }
 
     #[test]
     fn sql_gets_literals() {
         let text = "SELECT '${{ params.p }}' FROM '${{ inputs.i }}'";
-        assert_eq!(with(json!("it's"), "/o'b", |v| sql(text, v)).unwrap(), "SELECT 'it''s' FROM '/o''b'");
+        assert_eq!(given(json!("it's"), "/o'b", |v| sql(text, v)).unwrap(), "SELECT 'it''s' FROM '/o''b'");
         let text = "x IN ${{ params.p }}";
-        assert_eq!(with(json!([1, "a'b", null]), "/", |v| sql(text, v)).unwrap(), "x IN [1, 'a''b', NULL]");
+        assert_eq!(given(json!([1, "a'b", null]), "/", |v| sql(text, v)).unwrap(), "x IN [1, 'a''b', NULL]");
     }
 
     proptest! {
@@ -141,7 +151,7 @@ mod tests {
         #[test]
         fn the_shell_reads_back_exactly_the_value(value in "[ -~é]{0,20}", place in 0..3_usize) {
             let text = ["printf %s ${{ params.p }}", "printf %s '${{ params.p }}'", "printf %s \"${{ params.p }}\""][place];
-            let made = with(json!(value), "/", |v| command(text, v)).unwrap();
+            let made = given(json!(value), "/", |v| command(text, v)).unwrap();
             let said = std::process::Command::new("/bin/sh").args(["-c", &made]).output().unwrap();
             prop_assert_eq!(String::from_utf8(said.stdout).unwrap(), value);
         }

@@ -426,10 +426,7 @@ async fn work(
             Command { mark, ..command.map_err(|error| failed(chain(&error)))? }
         }
         Doer::Builtin(builtin, with) => {
-            let filled: Result<BTreeMap<String, Value>, _> = with
-                .iter()
-                .map(|(key, value)| Ok((key.clone(), substitute::value(value, &values)?)))
-                .collect();
+            let filled = shell::with(&with, builtin.commands(), &values);
             let call = BuiltinCall {
                 step: bench.contract.clone(),
                 with: filled.map_err(expression)?,
