@@ -143,7 +143,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let printer = Printer::new(cli.global.json, cli.global.quiet);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // Half of the cores: what takes long (writes, searches, hashing, inference) has threads of its own, and
+    // a worker more is one to be woken and found idle with each small request (measured on two cores: an
+    // eighth of its time).
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
             let session = Session::new(cli.global, printer.clone());
