@@ -159,9 +159,7 @@ fn path(source: &str) -> Option<String> {
     };
     let path = path.trim_matches('/');
     let odd = path.split('/').any(|part| part == "." || part == "..");
-    // The proxy's whole tree has a name; nothing else has one without a path.
-    let named = !path.is_empty() || scheme(source).as_deref() == Some("mlflow-artifacts");
-    (!odd && named).then(|| format!("/{path}"))
+    (!odd && !path.is_empty()).then(|| format!("/{path}"))
 }
 
 fn short(source: &str) -> String {
@@ -214,7 +212,7 @@ mod tests {
             ("mlflow-artifacts:/a?b", None),
             ("mlflow-artifacts:/a#b", None),
             ("mlflow-artifacts:/a\\..\\b", None),
-            ("mlflow-artifacts:", Some("/")),
+            ("mlflow-artifacts:", None),
             ("runs:", None),
         ] {
             assert_eq!(path(source).as_deref(), found, "{source}");
