@@ -238,6 +238,11 @@ impl DatabaseError {
         self.extended() == ffi::SQLITE_CONSTRAINT_NOTNULL
     }
 
+    /// Whether another connection was in the way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.code() == Code::Busy
+    }
+
     /// Whether the clock ended it.
     pub(crate) fn interrupted(&self) -> bool {
         self.extended() == ffi::SQLITE_INTERRUPT

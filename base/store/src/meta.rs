@@ -41,7 +41,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -105,8 +105,7 @@ impl Meta {
             .statement_cache_capacity(256)
             .pragma("wal_autocheckpoint", CHECKPOINT)
             .disable_statement_logging();
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        migrate(&mut connection, root).await?;
+        let connection = opened(&options, root).await?;
         let readers = SqlitePoolOptions::new()
             .min_connections(0)
             .max_connections(4)
@@ -170,6 +169,25 @@ impl Meta {
         self.readers.close().await;
         self.scribe.close().await;
         self.writer.close().await;
+    }
+}
+
+/// The first connection, to a database that has all migrations. Where several processes make the same new
+/// database at once, SQLite refuses all but one without asking how long they would wait: they try again.
+async fn opened(options: &SqliteConnectOptions, root: &Path) -> Result<SqliteConnection, Error> {
+    let end = Instant::now() + WAIT;
+    loop {
+        let made = async {
+            let mut connection = SqliteConnection::connect_with(options).await?;
+            migrate(&mut connection, root).await?;
+            Ok(connection)
+        };
+        match made.await {
+            Err(Error::Database(error)) if error.is_busy() && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            made => return made,
+        }
     }
 }
 

@@ -208,6 +208,20 @@ async fn a_store_that_cannot_be_written_says_so_with_its_own_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_store_may_be_opened_by_many_at_once() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = (0..8).map(|_| {
+            let root = folder.path().to_owned();
+            tokio::spawn(async move { Store::open(&root).await.map(drop) })
+        });
+        for opened in futures::future::join_all(opened).await {
+            opened.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn scripts_and_other_work_take_turns_and_all_of_it_stands() {
     let (_folder, store) = store().await;
     let meta = store.meta();
