@@ -144,8 +144,8 @@ pub fn main() -> ExitCode {
     };
     let printer = Printer::new(cli.global.json, cli.global.quiet);
     // Half of the cores: what takes long (writes, searches, hashing, inference) has threads of its own, and
-    // a worker more is one to be woken and found idle with each small request (measured on two cores: an
-    // eighth of its time).
+    // a worker more is one to be woken and found idle with each small request (measured on two cores: a
+    // tenth of its time).
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads((cores / 2).max(1)).enable_all().build();

@@ -266,6 +266,7 @@ impl Tracking {
 fn narrow(condition: &mut Condition, scopes: &[Scope]) -> bool {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => {
+            // Each of them is narrowed, also after one was found.
             parts.iter_mut().map(|part| narrow(part, scopes)).filter(|found| *found).count() > 0
         }
         Condition::Not(inner) => narrow(inner, scopes),

@@ -1,8 +1,8 @@
 //! The thread that sends scripts: what clients send most, in as few steps as there can be.
 //!
 //! It has a connection of its own, and waits for nobody between two statements (measured for a metric of
-//! one point: through the driver that the rest of the store uses, two thirds of the server's time went
-//! into handing statements and rows from thread to thread). Scripts that have gathered are done in one
+//! one point: through the driver that the rest of the store uses, the server took nearly twice as long,
+//! handing statements and rows from thread to thread). Scripts that have gathered are done in one
 //! transaction, each in a savepoint, and answered after its one sync of the disk; one that fails is
 //! undone alone.
 
