@@ -3,6 +3,7 @@
 use super::*;
 use crate::Store;
 use crate::meta::journal::Expect;
+use crate::meta::search::{Attribute, Field, Order};
 
 async fn house() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -95,4 +96,24 @@ async fn tags_are_searched_and_only_what_exists_has_them() {
     assert_eq!(found.items[0].tags["k"], "v");
     meta.tag_registered(Tagged::Version("m".into(), 1), "k", None, Timestamp(4)).await.unwrap();
     assert!(meta.version("m", 1).await.unwrap().tags.is_empty());
+}
+
+#[tokio::test]
+async fn versions_of_one_number_are_sorted_by_name_and_without_a_wish_by_their_last_change() {
+    let (_folder, store) = house().await;
+    let meta = store.meta();
+    meta.create_model("a", "", vec![], Timestamp(1)).await.unwrap();
+    for (at, model) in [(2, "m"), (3, "a"), (4, "m")] {
+        meta.create_client_version(model, said("x"), "", vec![], Timestamp(at)).await.unwrap();
+    }
+    let listed = async |order| {
+        let query = Query { order, ..Query::all(Room::Versions, 10) };
+        let page = meta.search_versions(&query).await.unwrap().unwrap();
+        page.items.into_iter().map(|version| format!("{} {}", version.model, version.number)).collect()
+    };
+    let newest: Vec<String> = listed(vec![]).await;
+    assert_eq!(newest, ["m 2", "a 1", "m 1"]);
+    let by_number: Vec<String> =
+        listed(vec![Order { field: Field::Attribute(Attribute::Number), descending: false }]).await;
+    assert_eq!(by_number, ["a 1", "m 1", "m 2"]);
 }

@@ -242,7 +242,7 @@ fn piece(
 
 /// Ends the keys with the room's own order, each expression once.
 fn end(keys: &mut Vec<Key>) {
-    for key in Room::Runs.own_order() {
+    for key in Room::Runs.own_order(true) {
         if keys.iter().all(|known| known.sql != key.sql) {
             keys.push(key);
         }

@@ -170,20 +170,24 @@ impl Room {
         }
     }
 
-    /// The order that ends every order: total, so that pages neither overlap nor leave gaps.
-    pub(super) fn own_order(self) -> Vec<Key> {
+    /// The order that ends every order: total, so that pages neither overlap nor leave gaps. What a room is
+    /// sorted by when nobody asks is for some not what breaks the ties of an order that was `asked` for.
+    pub(super) fn own_order(self, asked: bool) -> Vec<Key> {
         let key =
             |sql: &str, kind, descending| Key { sql: sql.to_owned(), kind, descending, constant: false };
         match self {
             Self::Runs => vec![key("r.started", Kind::Int, true), key("r.id", Kind::Text, false)],
-            Self::Experiments => vec![key("r.created", Kind::Int, true), key("r.id", Kind::Int, true)],
+            Self::Experiments if asked => vec![key("r.id", Kind::Int, true)],
+            Self::Experiments => vec![key("r.created", Kind::Int, true), key("r.id", Kind::Int, false)],
             Self::LoggedModels => vec![key("r.created", Kind::Int, true), key("r.id", Kind::Text, false)],
             Self::Models => vec![key("r.name", Kind::Text, false)],
-            Self::Versions => vec![
-                key("r.updated", Kind::Int, true),
-                key("r.model", Kind::Text, false),
-                key("r.version", Kind::Int, true),
-            ],
+            Self::Versions => {
+                let mut keys = vec![key("r.model", Kind::Text, false), key("r.version", Kind::Int, true)];
+                if !asked {
+                    keys.insert(0, key("r.updated", Kind::Int, true));
+                }
+                keys
+            }
         }
     }
 }

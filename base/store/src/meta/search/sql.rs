@@ -282,7 +282,7 @@ impl Sql {
         for order in &query.order {
             keys.extend(sql.order(order));
         }
-        keys.extend(room.own_order());
+        keys.extend(room.own_order(!query.order.is_empty()));
         let mut conditions = Vec::new();
         if let (Some(column), Some(experiments)) = (room.experiment(), &query.experiments) {
             conditions.push(format!("{column} IN {}", sql.experiments(experiments)));
