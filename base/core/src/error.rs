@@ -132,6 +132,12 @@ codes! {
     ChecksFailed = "checks-failed", Verdict;
     /// No such object.
     ObjectNotFound = "object-not-found", NotFound;
+    /// A remote's address cannot be understood, or what lies there.
+    RemoteInvalid = "remote-invalid", Invalid;
+    /// A remote cannot be reached.
+    RemoteUnavailable = "remote-unavailable", Unavailable;
+    /// A remote does not let us.
+    RemoteDenied = "remote-denied", Denied;
     /// No such ref.
     RefNotFound = "ref-not-found", NotFound;
     /// A ref was moved by somebody else.

@@ -1,0 +1,47 @@
+//! Notes: small named files of a remote that say what its objects mean.
+
+use bytes::Bytes;
+
+use crate::{Error, Remote};
+
+impl Remote {
+    /// Writes a note, in place of one of the same name. A name is a path such as `dataset/flights/<id>`.
+    ///
+    /// # Errors
+    /// When the remote cannot be reached or refuses.
+    pub async fn keep(&self, name: &str, text: impl Into<Bytes>) -> Result<(), Error> {
+        self.found().await?;
+        self.put(&place(name), text.into()).await
+    }
+
+    /// Writes a note where there is none of that name; whether it did.
+    ///
+    /// # Errors
+    /// As [`Remote::keep`].
+    pub async fn keep_new(&self, name: &str, text: impl Into<Bytes>) -> Result<bool, Error> {
+        self.found().await?;
+        self.create(&place(name), text.into()).await
+    }
+
+    /// A note; nothing where there is none of that name.
+    ///
+    /// # Errors
+    /// As [`Remote::keep`].
+    pub async fn note(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        self.get(&place(name)).await
+    }
+
+    /// The names of the notes below a folder, in order.
+    ///
+    /// # Errors
+    /// As [`Remote::keep`].
+    pub async fn notes(&self, folder: &str) -> Result<Vec<String>, Error> {
+        let mut names = self.list(&place(folder)).await?;
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn place(name: &str) -> String {
+    format!("notes/{name}")
+}

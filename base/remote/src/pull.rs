@@ -1,0 +1,302 @@
+//! From a remote: what the store lacks, each compared with its digest before it is an object here.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use rondo_core::Digest;
+use rondo_core::ports::{Event, Progress};
+use rondo_core::tree::Mode;
+use rondo_store::objects::{Objects, Take};
+
+use crate::chunk::Recipe;
+use crate::index::Index;
+use crate::pack::{Entry, Kind, unpack};
+use crate::push::{blocking, pack_name};
+use crate::{Error, Need, Remote};
+
+/// How many bytes of a pack are asked for at once, and how many that nobody wants may lie between.
+const SPAN: u32 = 8 << 20;
+const GAP: u32 = 64 << 10;
+
+/// How many requests are under way at once.
+const AT_ONCE: usize = 4;
+
+/// What has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// Files and folder listings that the store lacked.
+    pub objects: u64,
+    /// Bytes that came over the line.
+    pub received: u64,
+}
+
+/// Blobs of a pack that are near each other, asked for at once.
+#[derive(Debug, Clone)]
+struct Span {
+    pack: Digest,
+    entries: Vec<Entry>,
+}
+
+impl Span {
+    fn range(&self) -> (u32, u32) {
+        let start = self.entries.iter().map(|entry| entry.offset).min().unwrap_or(0);
+        let end = self.entries.iter().map(|entry| entry.offset.saturating_add(entry.stored)).max();
+        (start, end.unwrap_or(start))
+    }
+
+    fn takes(&self, pack: Digest, entry: &Entry) -> bool {
+        let (start, end) = self.range();
+        pack == self.pack
+            && entry.offset >= end
+            && entry.offset - end <= GAP
+            && entry.offset.saturating_add(entry.stored) - start <= SPAN
+    }
+}
+
+/// Puts what follows each other in a pack into one request.
+fn spans(found: impl IntoIterator<Item = (Digest, Entry)>) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for (pack, entry) in found {
+        match spans.last_mut() {
+            Some(span) if span.takes(pack, &entry) => span.entries.push(entry),
+            _ => spans.push(Span { pack, entries: vec![entry] }),
+        }
+    }
+    spans
+}
+
+/// Counts what comes.
+struct Meter<'a> {
+    pulled: Pulled,
+    progress: &'a dyn Progress,
+    total: u64,
+}
+
+impl Meter<'_> {
+    fn came(&mut self, objects: u64, bytes: u64) {
+        self.pulled.objects += objects;
+        self.pulled.received += bytes;
+        self.progress.report(Event::Advanced {
+            subject: "pull".to_owned(),
+            done: self.pulled.received,
+            total: Some(self.total.max(self.pulled.received)),
+            message: "received".to_owned(),
+        });
+    }
+}
+
+impl Remote {
+    /// Fetches what the store lacks of some objects.
+    ///
+    /// # Errors
+    /// When the remote lacks one too, cannot be reached, or gives what is not what its digest says. What has
+    /// come by then need not come again.
+    pub async fn pull(
+        &self,
+        objects: &Objects,
+        wanted: &[Need],
+        progress: &dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let mut meter = Meter { pulled: Pulled::default(), progress, total: 0 };
+        let mut seen = HashSet::new();
+        let mut level = wanted.to_vec();
+        let mut files = BTreeSet::new();
+        let mut index = None;
+        while !level.is_empty() {
+            level.retain(|need| seen.insert(*need));
+            files.extend(level.iter().filter(|need| !need.folder).map(|need| need.digest));
+            let folders: Vec<Digest> =
+                level.iter().filter(|need| need.folder).map(|need| need.digest).collect();
+            let lacking: Vec<Digest> =
+                folders.iter().copied().filter(|folder| objects.path(*folder).is_none()).collect();
+            self.fetch(objects, &mut index, &lacking, &mut meter).await?;
+            let store = objects.clone();
+            level = blocking(move || {
+                let mut next = Vec::new();
+                for folder in folders {
+                    next.extend(
+                        store
+                            .tree(folder)?
+                            .entries()
+                            .iter()
+                            .map(|entry| Need { digest: entry.digest, folder: entry.mode == Mode::Folder }),
+                    );
+                }
+                Ok(next)
+            })
+            .await?;
+        }
+        let store = objects.clone();
+        let lacking = blocking(move || {
+            Ok(files.into_iter().filter(|file| store.path(*file).is_none()).collect::<Vec<_>>())
+        })
+        .await?;
+        self.fetch(objects, &mut index, &lacking, &mut meter).await?;
+        Ok(meter.pulled)
+    }
+
+    /// Fetches blobs and files that are cut, reading the index when there is the first of them.
+    async fn fetch(
+        &self,
+        objects: &Objects,
+        index: &mut Option<Index>,
+        lacking: &[Digest],
+        meter: &mut Meter<'_>,
+    ) -> Result<(), Error> {
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let index = match index {
+            Some(index) => index,
+            None => index.insert(self.index().await?),
+        };
+        let mut found = Vec::new();
+        for digest in lacking {
+            found.push(index.find(*digest).ok_or_else(|| self.missing(*digest))?);
+        }
+        let (recipes, mut blobs): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(_, entry)| entry.kind == Kind::Recipe);
+        meter.total += blobs.iter().map(|(_, entry)| u64::from(entry.stored)).sum::<u64>();
+        blobs.sort_by_key(|(pack, entry)| (*pack, entry.offset));
+        let come = spans(blobs).into_iter().map(|span| async move {
+            let blobs = self.read_span(&span).await?;
+            let store = objects.clone();
+            blocking(move || {
+                for blob in &blobs {
+                    store.put_bytes(blob)?;
+                }
+                Ok(())
+            })
+            .await?;
+            let (start, end) = span.range();
+            Ok::<_, Error>((span.entries.len() as u64, u64::from(end - start)))
+        });
+        let mut come = std::pin::pin!(futures::stream::iter(come).buffer_unordered(AT_ONCE));
+        while let Some((count, bytes)) = come.try_next().await? {
+            meter.came(count, bytes);
+        }
+        for (pack, entry) in recipes {
+            self.fetch_cut(objects, index, pack, entry, meter).await?;
+        }
+        Ok(())
+    }
+
+    /// The blobs of a span, each what its entry says.
+    async fn read_span(&self, span: &Span) -> Result<Vec<Bytes>, Error> {
+        let name = pack_name(span.pack);
+        let (start, end) = span.range();
+        let bytes = self.get_range(&name, u64::from(start)..u64::from(end)).await?;
+        let (remote, entries) = (self.clone(), span.entries.clone());
+        blocking(move || {
+            let blob = |entry: &Entry| {
+                let from = (entry.offset - start) as usize;
+                let to = from + entry.stored as usize;
+                if to > bytes.len() {
+                    return Err(remote.corrupt(&name, "it ends too early"));
+                }
+                unpack(entry, &bytes.slice(from..to))
+                    .map_err(|why| remote.corrupt(format!("{} in {name}", entry.digest), why))
+            };
+            entries.iter().map(blob).collect()
+        })
+        .await
+    }
+
+    /// Fetches a file that is cut, into a file that grows: what is there of an earlier try is kept.
+    async fn fetch_cut(
+        &self,
+        objects: &Objects,
+        index: &Index,
+        pack: Digest,
+        entry: Entry,
+        meter: &mut Meter<'_>,
+    ) -> Result<(), Error> {
+        let digest = entry.digest;
+        let blobs = self.read_span(&Span { pack, entries: vec![entry] }).await?;
+        let wrong = |why: &str| self.corrupt(format!("the recipe of {digest}"), why);
+        let recipe = blobs.first().and_then(|blob| Recipe::decode(blob)).ok_or_else(|| wrong("no recipe"))?;
+        let folder = self.cache("partial")?;
+        let chunks = recipe.0.clone();
+        let (mut partial, whole) = blocking(move || Partial::open(folder, digest, &chunks)).await?;
+        let rest = recipe.0.get(whole..).unwrap_or_default();
+        let mut found = Vec::with_capacity(rest.len());
+        for (chunk, _) in rest {
+            found.push(index.find(*chunk).ok_or_else(|| self.missing(*chunk))?);
+        }
+        meter.total += found.iter().map(|(_, entry)| u64::from(entry.stored)).sum::<u64>();
+        let come = spans(found).into_iter().map(|span| async move {
+            let blobs = self.read_span(&span).await?;
+            let (start, end) = span.range();
+            Ok::<_, Error>((blobs, u64::from(end - start)))
+        });
+        let mut come = std::pin::pin!(futures::stream::iter(come).buffered(AT_ONCE));
+        while let Some((blobs, bytes)) = come.try_next().await? {
+            partial = blocking(move || {
+                for blob in &blobs {
+                    partial.file.write_all(blob).map_err(Error::io("write", &partial.path))?;
+                }
+                Ok(partial)
+            })
+            .await?;
+            meter.came(0, bytes);
+        }
+        let store = objects.clone();
+        let found = blocking(move || {
+            let stored = store.put_path(&partial.path, Take::Move);
+            // Moved, or of no use any more.
+            let _ = std::fs::remove_file(&partial.path);
+            Ok(stored?.digest)
+        })
+        .await?;
+        if found != digest {
+            return Err(wrong("its chunks do not make the file"));
+        }
+        meter.came(1, 0);
+        Ok(())
+    }
+
+    fn missing(&self, digest: Digest) -> Error {
+        Error::Missing { remote: self.address(), digest }
+    }
+}
+
+/// A file that is half here. It is locked while it grows, so that two processes do not write one.
+struct Partial {
+    path: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    /// Opens it at the end of its last whole chunk; how many there are.
+    fn open(folder: PathBuf, digest: Digest, chunks: &[(Digest, u32)]) -> Result<(Self, usize), Error> {
+        let open = |path: &PathBuf| {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+            file.map_err(Error::io("write", path))
+        };
+        let mut path = folder.join(digest.hex());
+        let mut file = open(&path)?;
+        if file.try_lock().is_err() {
+            path = folder.join(format!("{}.{}", digest.hex(), std::process::id()));
+            file = open(&path)?;
+        }
+        let (mut whole, mut end) = (0, 0);
+        let mut buffer = Vec::new();
+        for (chunk, length) in chunks {
+            buffer.clear();
+            let read = (&mut file).take(u64::from(*length)).read_to_end(&mut buffer);
+            read.map_err(Error::io("read", &path))?;
+            if Digest::of(&buffer) != *chunk {
+                break;
+            }
+            whole += 1;
+            end += u64::from(*length);
+        }
+        file.set_len(end).map_err(Error::io("write", &path))?;
+        file.seek(SeekFrom::Start(end)).map_err(Error::io("write", &path))?;
+        Ok((Self { path, file }, whole))
+    }
+}

@@ -1,0 +1,245 @@
+//! What a remote promises, on a folder; `e2e/test_remote.py` has the same on S3.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use rondo_core::Digest;
+use rondo_core::ports::{Event, Progress};
+use rondo_store::objects::{Objects, Stored, Take};
+
+use crate::chunk::{Recipe, cut};
+use crate::{Error, Need, Remote};
+
+struct Quiet;
+
+impl Progress for Quiet {
+    fn report(&self, _: Event) {}
+}
+
+/// Bytes that no compression makes smaller, the same for the same seed.
+fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    let mut bytes = vec![0; size];
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+struct House {
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn objects(&self, name: &str) -> Objects {
+        Objects::open(&self.folder.path().join(name)).unwrap()
+    }
+
+    fn remote(&self, machine: &str) -> Remote {
+        let place = self.folder.path().join("remote").to_string_lossy().into_owned();
+        Remote::open(&place, &[], &self.folder.path().join(machine)).unwrap()
+    }
+
+    fn store(&self, objects: &Objects, files: &[(&str, Vec<u8>)]) -> Stored {
+        let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
+        for (name, bytes) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        objects.put_path(folder.path(), Take::Keep).unwrap()
+    }
+}
+
+fn need(stored: Stored) -> Need {
+    Need { digest: stored.digest, folder: stored.folder }
+}
+
+fn packs(house: &House) -> Vec<std::path::PathBuf> {
+    files(&house.folder.path().join("remote/packs"))
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() { found.extend(files(&entry)) } else { found.push(entry) }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_was_pushed_is_pulled_elsewhere_and_nothing_goes_twice() {
+    let house = House::new();
+    let here = house.objects("here");
+    let files: Vec<(String, Vec<u8>)> = (0..300)
+        .map(|i| (format!("many/{}/{i}.txt", i % 7), format!("file {i}").repeat(i).into_bytes()))
+        .chain([("large.bin".to_owned(), noise(1, 9 << 20)), ("nothing".to_owned(), Vec::new())])
+        .collect();
+    let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (&**name, bytes.clone())).collect();
+    let stored = house.store(&here, &files);
+
+    let pushed = house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    assert!(pushed.objects > 300 && pushed.sent > 9 << 20, "{pushed:?}");
+    assert!(packs(&house).len() < 4, "small files travel together");
+    let again = house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    assert_eq!((again.objects, again.sent), (0, 0));
+
+    let there = house.objects("there");
+    let pulled = house.remote("b").pull(&there, &[need(stored)], &Quiet).await.unwrap();
+    assert_eq!(pulled.objects, pushed.objects);
+    assert!(there.holds(stored.digest, true));
+    let place = house.folder.path().join("out");
+    there.check_out(stored.digest, true, &place).unwrap();
+    assert_eq!(Objects::digest_path(&place).unwrap().digest, stored.digest);
+    let again = house.remote("b").pull(&there, &[need(stored)], &Quiet).await.unwrap();
+    assert_eq!((again.objects, again.received), (0, 0));
+}
+
+#[tokio::test]
+async fn a_byte_in_a_large_file_sends_a_chunk() {
+    let house = House::new();
+    let here = house.objects("here");
+    let mut bytes = noise(2, 24 << 20);
+    let before = house.store(&here, &[("large", bytes.clone())]);
+    let whole = house.remote("a").push(&here, &[need(before)], &Quiet).await.unwrap();
+    bytes.insert(11 << 20, 7);
+    let after = house.store(&here, &[("large", bytes)]);
+    let part = house.remote("a").push(&here, &[need(after)], &Quiet).await.unwrap();
+    assert!(whole.sent > 24 << 20 && part.sent < 5 << 20, "{whole:?} {part:?}");
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &[need(after)], &Quiet).await.unwrap();
+    assert!(there.holds(after.digest, true));
+}
+
+#[tokio::test]
+async fn a_file_that_is_half_here_goes_on_and_spoilt_bytes_of_it_come_again() {
+    let house = House::new();
+    let here = house.objects("here");
+    let bytes = noise(3, 12 << 20);
+    let stored = here.put_bytes(&bytes).unwrap();
+    house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    let remote = house.remote("b");
+    let mut half = bytes[..8 << 20].to_vec();
+    *half.last_mut().unwrap() ^= 1;
+    fs::write(remote.cache("partial").unwrap().join(stored.digest.hex()), half).unwrap();
+    let there = house.objects("there");
+    let pulled = remote.pull(&there, &[need(stored)], &Quiet).await.unwrap();
+    assert!(there.holds(stored.digest, false));
+    assert!(pulled.received < 7 << 20, "{pulled:?}");
+    assert!(files(&remote.cache("partial").unwrap()).is_empty());
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_they_are_called_never_become_objects() {
+    let house = House::new();
+    let here = house.objects("here");
+    let stored = house.store(&here, &[("a", noise(4, 3000)), ("b", noise(5, 3000))]);
+    house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    for pack in packs(&house) {
+        let mut bytes = fs::read(&pack).unwrap();
+        bytes[100] ^= 1;
+        fs::write(&pack, bytes).unwrap();
+    }
+    let there = house.objects("there");
+    let failed = house.remote("b").pull(&there, &[need(stored)], &Quiet).await;
+    assert!(matches!(failed, Err(Error::Corrupt { .. })), "{failed:?}");
+    for pack in packs(&house) {
+        let bytes = fs::read(&pack).unwrap();
+        fs::write(&pack, &bytes[..bytes.len() - 2000]).unwrap();
+    }
+    let failed = house.remote("b").pull(&there, &[need(stored)], &Quiet).await;
+    assert!(matches!(failed, Err(Error::Corrupt { .. } | Error::Unavailable { .. })), "{failed:?}");
+    assert!(!there.holds(stored.digest, true));
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_on_both_sides() {
+    let house = House::new();
+    let here = house.objects("here");
+    let nowhere = Digest::of(b"nowhere");
+    let pushed = house.remote("a").push(&here, &[Need::file(nowhere)], &Quiet).await;
+    assert!(matches!(pushed, Err(Error::Store(rondo_store::Error::ObjectNotFound(d))) if d == nowhere));
+    let pulled = house.remote("a").pull(&here, &[Need::folder(nowhere)], &Quiet).await;
+    assert!(matches!(pulled, Err(Error::Missing { digest, .. }) if digest == nowhere));
+}
+
+#[tokio::test]
+async fn many_segments_become_one_and_readers_of_the_old_ones_find_it() {
+    let house = House::new();
+    let here = house.objects("here");
+    let mut stored = Vec::new();
+    for i in 0..40 {
+        let one = need(here.put_bytes(format!("file {i}").as_bytes()).unwrap());
+        house.remote("a").push(&here, &[one], &Quiet).await.unwrap();
+        if i == 5 {
+            assert_eq!(house.remote("b").index().await.unwrap().len(), 6);
+        }
+        stored.push(one);
+    }
+    assert!(files(&house.folder.path().join("remote/index")).len() < 32);
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &stored, &Quiet).await.unwrap();
+    assert!(stored.iter().all(|need| there.holds(need.digest, false)));
+}
+
+#[tokio::test]
+async fn a_listing_that_was_sent_as_a_file_is_no_folder_yet() {
+    let house = House::new();
+    let here = house.objects("here");
+    let folder = house.store(&here, &[("a", b"a".to_vec())]);
+    house.remote("a").push(&here, &[Need::file(folder.digest)], &Quiet).await.unwrap();
+    let pushed = house.remote("a").push(&here, &[need(folder)], &Quiet).await.unwrap();
+    assert_eq!(pushed.objects, 2);
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &[need(folder)], &Quiet).await.unwrap();
+    assert!(there.holds(folder.digest, true));
+}
+
+#[tokio::test]
+async fn a_newer_format_and_what_is_no_address_are_refused() {
+    let house = House::new();
+    let remote = house.remote("a");
+    assert!(remote.index().await.unwrap().is_empty());
+    fs::write(house.folder.path().join("remote/format"), "7\n").unwrap();
+    assert!(matches!(remote.index().await, Err(Error::Newer { found, .. }) if found == "7"));
+    for address in ["ftp://x/y", "s3://", "nonsense://x"] {
+        let opened = Remote::open(address, &[], house.folder.path());
+        assert!(matches!(opened, Err(Error::Address { .. })), "{address}: {opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn notes_are_listed_by_folder() {
+    let house = House::new();
+    let remote = house.remote("a");
+    assert_eq!(remote.notes("dataset").await.unwrap(), Vec::<String>::new());
+    remote.keep("dataset/x/2", "two").await.unwrap();
+    remote.keep("dataset/x/1", "one").await.unwrap();
+    assert!(!remote.keep_new("dataset/x/1", "other").await.unwrap());
+    assert_eq!(remote.notes("dataset").await.unwrap(), ["x/1", "x/2"]);
+    assert_eq!(remote.note("dataset/x/1").await.unwrap().unwrap(), "one");
+    assert_eq!(remote.note("dataset/x/3").await.unwrap(), None);
+}
+
+proptest! {
+    #[test]
+    fn a_recipe_is_read_as_it_was_written(chunks in prop::collection::vec((any::<[u8; 32]>(), 0..2_000_000u32), 0..9)) {
+        let recipe = Recipe(chunks.into_iter().map(|(digest, length)| (Digest::from_bytes(digest), length)).collect());
+        prop_assert_eq!(Recipe::decode(&recipe.encode()), Some(recipe));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn chunks_make_the_file_again(seed in any::<u64>(), size in 0..6_000_000usize) {
+        let bytes = noise(seed, size);
+        let chunks: Vec<u8> = cut(&*bytes).flat_map(|chunk| chunk.unwrap().data).collect();
+        prop_assert!(chunks == bytes);
+    }
+}
