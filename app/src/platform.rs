@@ -12,6 +12,7 @@ pub mod models;
 pub mod monitor;
 pub mod packages;
 pub mod pipeline;
+pub mod remotes;
 pub mod retrain;
 pub mod serving;
 pub mod trace;

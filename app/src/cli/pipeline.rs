@@ -1,5 +1,6 @@
 //! `rondo pipeline`: its steps and their state; stopping a run.
 
+pub mod cache_key;
 pub mod cancel;
 pub mod show;
 
@@ -13,6 +14,8 @@ pub enum Verb {
     Show(show::Args),
     /// Stop a run that is under way, whichever process it is in
     Cancel(cancel::Args),
+    /// Make a pair of keys for a shared cache
+    CacheKey(cache_key::Args),
 }
 
 /// Does it.
@@ -23,5 +26,6 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
     match verb {
         Verb::Show(args) => show::run(&args, session).await,
         Verb::Cancel(args) => cancel::run(&args, session).await,
+        Verb::CacheKey(args) => cache_key::run(&args, session),
     }
 }

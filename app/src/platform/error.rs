@@ -103,6 +103,7 @@ from_stage!(
     rondo_table::TableError,
     rondo_data::Error,
     rondo_pipeline::Error,
+    rondo_remote::Error,
     rondo_notebook::Error,
     rondo_tracking::Error,
     rondo_registry::Error,

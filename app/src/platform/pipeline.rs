@@ -29,7 +29,8 @@ impl Platform {
         let begin = move || bound.serve(mlflow::router(MlflowState::new(store, clock, door)));
         let tracking =
             Arc::new(OnDemand { access, begin: Mutex::new(Some(Box::new(begin))), server: Mutex::default() });
-        let report = Box::pin(self.runner(tracking.clone()).run(request, cancel)).await;
+        let runner = Runner { shared: self.shared().await?, ..self.runner(tracking.clone()) };
+        let report = Box::pin(runner.run(request, cancel)).await;
         let server = tracking.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.stop().await;
@@ -87,6 +88,7 @@ impl Platform {
             progress: self.progress().clone(),
             clock: self.clock().clone(),
             host_env: self.config().environment.clone(),
+            shared: None,
         }
     }
 }

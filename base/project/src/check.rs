@@ -23,6 +23,7 @@ mod references;
 mod steps;
 mod structure;
 mod sweep;
+mod team;
 mod values;
 
 use crate::builtins::Builtins;
@@ -113,6 +114,7 @@ fn project(context: &mut Context<'_>) -> Project {
     let monitor = live::monitors(context, &serve, &canvas);
     let triggers = live::triggers(context);
     let apps = live::apps(context);
+    let (remotes, cache) = (team::remotes(context), team::cache(context));
     let steps = steps.into_iter().map(|(name, located)| (name, located.step)).collect::<Ordered<_>>();
     let packages = Ordered::new();
     Project {
@@ -128,6 +130,8 @@ fn project(context: &mut Context<'_>) -> Project {
         monitor,
         triggers,
         apps,
+        remotes,
+        cache,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod live;
 pub(crate) mod pipeline;
+mod team;
 
 /// A mapping with fixed keys.
 #[derive(Debug)]
@@ -216,6 +217,8 @@ pub static ROOT: Shape = Shape {
             .elsewhere(&["on", "schedules", "trigger"]),
         key("apps", Form::Map(&Form::Object(&live::APP)), "Apps that run until they are stopped.")
             .elsewhere(&["services"]),
+        team::REMOTES,
+        team::CACHE_KEY,
     ],
     rules: &[],
 };

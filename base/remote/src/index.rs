@@ -137,7 +137,7 @@ impl Remote {
             forget(&kept, &names);
             let read = names.iter().map(|name| self.segment(&kept, name));
             let read: Vec<Option<(String, Segment)>> =
-                futures::stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+                futures::stream::iter(read).buffered(AT_ONCE).boxed().try_collect().await?;
             if let Some(segments) = read.into_iter().collect() {
                 return Ok(segments);
             }

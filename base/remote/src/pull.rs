@@ -175,7 +175,7 @@ impl Remote {
             let (start, end) = span.range();
             Ok::<_, Error>((span.entries.len() as u64, u64::from(end - start)))
         });
-        let mut come = std::pin::pin!(futures::stream::iter(come).buffer_unordered(AT_ONCE));
+        let mut come = futures::stream::iter(come).buffer_unordered(AT_ONCE).boxed();
         while let Some((count, bytes)) = come.try_next().await? {
             meter.came(count, bytes);
         }
@@ -189,7 +189,11 @@ impl Remote {
     async fn read_span(&self, span: &Span) -> Result<Vec<Bytes>, Error> {
         let name = pack_name(span.pack);
         let (start, end) = span.range();
-        let bytes = self.get_range(&name, u64::from(start)..u64::from(end)).await?;
+        // Of nothing, nothing can be asked for.
+        let bytes = match end - start {
+            0 => Bytes::new(),
+            _ => self.get_range(&name, u64::from(start)..u64::from(end)).await?,
+        };
         let (remote, entries) = (self.clone(), span.entries.clone());
         blocking(move || {
             let blob = |entry: &Entry| {
@@ -233,7 +237,7 @@ impl Remote {
             let (start, end) = span.range();
             Ok::<_, Error>((blobs, u64::from(end - start)))
         });
-        let mut come = std::pin::pin!(futures::stream::iter(come).buffered(AT_ONCE));
+        let mut come = futures::stream::iter(come).buffered(AT_ONCE).boxed();
         while let Some((blobs, bytes)) = come.try_next().await? {
             partial = blocking(move || {
                 for blob in &blobs {

@@ -94,7 +94,7 @@ impl Remote {
             let length = bytes.len() as u64;
             self.put(&pack_name(pack.digest), bytes).await.map(|()| (pack, length, hex))
         });
-        let mut put = std::pin::pin!(put.buffered(AT_ONCE));
+        let mut put = put.buffered(AT_ONCE).boxed();
         let mut unlisted = Vec::new();
         while let Some(sent) = put.next().await {
             let (pack, length, _) = sent?;

@@ -157,6 +157,17 @@ async fn bytes_that_are_not_what_they_are_called_never_become_objects() {
 }
 
 #[tokio::test]
+async fn an_empty_file_travels_too() {
+    let house = House::new();
+    let here = house.objects("here");
+    let empty = need(here.put_bytes(b"").unwrap());
+    house.remote("a").push(&here, &[empty], &Quiet).await.unwrap();
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &[empty], &Quiet).await.unwrap();
+    assert_eq!(there.read(empty.digest).unwrap(), b"");
+}
+
+#[tokio::test]
 async fn what_is_missing_is_named_on_both_sides() {
     let house = House::new();
     let here = house.objects("here");

@@ -23,6 +23,7 @@ pub mod platform;
 pub mod environment;
 
 pub mod cache;
+pub mod shared;
 pub mod worktree;
 
 pub mod execute;

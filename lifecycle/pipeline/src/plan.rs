@@ -695,6 +695,8 @@ mod tests {
             monitor: Default::default(),
             triggers: Vec::new(),
             apps: Default::default(),
+            remotes: Default::default(),
+            cache: None,
         }
     }
 }

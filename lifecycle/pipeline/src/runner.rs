@@ -20,6 +20,7 @@ use crate::request::{Outcome, Place, Plan, RunReport, RunRequest, StepReport, Wh
 use crate::run::machine::{Amounts, Machine};
 use crate::run::session::{self, Session};
 use crate::run::{control, schedule};
+use crate::shared::Shared;
 use crate::worktree::WorkTree;
 use crate::{Error, lock, why};
 
@@ -44,6 +45,8 @@ pub struct Runner {
     pub clock: Arc<dyn Clock>,
     /// The variables that Rondo was started with.
     pub host_env: BTreeMap<String, String>,
+    /// The cache that the team shares, where there is one.
+    pub shared: Option<Arc<Shared>>,
 }
 
 impl Runner {
@@ -78,6 +81,11 @@ impl Runner {
             Err(Error::Interrupted) => (RunState::Killed, Some("it was interrupted".to_owned())),
             Err(error) => (RunState::Failed, Some(error.to_string())),
         };
+        if let (Some(shared), Ok(steps)) = (&self.shared, &result) {
+            let made = steps.iter().filter(|step| step.outcome == Outcome::Ran);
+            let made: Vec<_> = made.filter_map(|step| step.key.zip(step.run)).collect();
+            shared.give(&self.store, &made).await?;
+        }
         let datasets = session.detail().inputs;
         match Arc::try_unwrap(session) {
             Ok(session) => session.end(state, cause).await?,

@@ -29,6 +29,7 @@ use crate::graph::Node;
 use crate::plan::{Inputs, Planner, dataset_link};
 use crate::request::{Outcome, RunRequest, StepReport};
 use crate::runner::Runner;
+use crate::shared::Shared;
 use crate::worktree::{WorkTree, lock};
 
 /// How long what became of steps may wait to be written: their own rows say it too, and one row that grows
@@ -66,6 +67,8 @@ pub struct Session {
     pub worktree: Option<Arc<WorkTree>>,
     /// No step is started any more: one has failed.
     pub halted: AtomicBool,
+    /// The cache that the team shares.
+    pub shared: Option<Arc<Shared>>,
     /// What the cache was known to hold when the run began.
     pub known: HashMap<Digest, Cached>,
     /// What became of each node of the graph, by its place.
@@ -125,6 +128,7 @@ impl Session {
             worktree,
             halted: AtomicBool::new(false),
             known,
+            shared: runner.shared.clone(),
             _listener: listener,
             _guard: Hold::on(folder.path()),
             folder,

@@ -12,6 +12,7 @@ use rondo_core::ports::{Builtin, Clock, Event, Progress, TrackingAccess};
 use rondo_core::{Digest, RunId, Timestamp};
 use rondo_pipeline::packages::git::GitPackages;
 use rondo_pipeline::request::Outcome;
+use rondo_pipeline::shared::Shared;
 use rondo_pipeline::{Error, RunReport, RunRequest, Runner};
 use rondo_project::builtins::{Builtins, Field, FieldKind, Package, Remote};
 use rondo_project::check;
@@ -27,6 +28,7 @@ pub struct Lab {
     pub events: Arc<Events>,
     pub tracking: Arc<Tracking>,
     pub builtins: Vec<Arc<dyn Builtin>>,
+    pub shared: Option<Arc<Shared>>,
     clock: Arc<Ticking>,
 }
 
@@ -45,6 +47,18 @@ pub struct Events(pub Mutex<Vec<Event>>);
 impl Progress for Events {
     fn report(&self, event: Event) {
         self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Events {
+    /// What was told beside the steps' beginnings and ends.
+    pub fn notes(&self) -> Vec<String> {
+        let events = self.0.lock().unwrap();
+        let note = |event: &Event| match event {
+            Event::Note { message, .. } => Some(message.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(note).collect()
     }
 }
 
@@ -81,6 +95,7 @@ impl Lab {
             events: Arc::default(),
             tracking: Arc::default(),
             builtins: Vec::new(),
+            shared: None,
             clock: Arc::new(Ticking(AtomicI64::new(1_700_000_000_000))),
         }
     }
@@ -146,6 +161,7 @@ impl Lab {
             progress: self.events.clone(),
             clock: self.clock.clone(),
             host_env: std::env::vars().collect(),
+            shared: self.shared.clone(),
         }
     }
 

@@ -1,0 +1,65 @@
+//! The project's remotes, with the credentials that the environment holds, and the cache in one of them.
+
+use std::sync::Arc;
+
+use rondo_core::Code;
+use rondo_pipeline::shared::{self, KeyPair, Shared};
+use rondo_remote::Remote;
+
+use super::{Error, Platform};
+
+/// Variables of the environment that are settings of object stores.
+const SETTINGS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+
+/// The variable with the secret key of this machine.
+const KEY: &str = "RONDO_CACHE_KEY";
+
+/// Variables that name the branch where a service checks out a commit without one.
+const BRANCHES: [&str; 3] = ["RONDO_BRANCH", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"];
+
+impl Platform {
+    /// A remote: by its name in `remotes:`, by an address, or the first one that is declared.
+    ///
+    /// # Errors
+    /// When there is none, or its address is none.
+    pub fn remote(&self, called: Option<&str>) -> Result<Remote, Error> {
+        let remotes = &self.project().remotes;
+        let address = match called {
+            Some(called) if called.contains("://") || called.contains('/') => called.to_owned(),
+            Some(called) => remotes
+                .get(called)
+                .cloned()
+                .ok_or_else(|| Error::not_found("remote", called, Code::RemoteInvalid))?,
+            None => remotes.iter().next().map(|(_, address)| address.clone()).ok_or_else(|| Error::Invalid {
+                code: Code::RemoteInvalid,
+                message: "the project has no remote: declare one, such as `remotes: { team: s3://bucket/prefix }`"
+                    .to_owned(),
+            })?,
+        };
+        let address =
+            if address.contains("://") { address } else { self.root().join(address).display().to_string() };
+        let settings = self.config().environment.iter();
+        let settings = settings.filter(|(name, _)| SETTINGS.iter().any(|lead| name.starts_with(lead)));
+        let settings: Vec<_> = settings.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok(Remote::open(&address, &settings, &self.config().cache.join("remotes"))?)
+    }
+
+    /// The cache that the project shares, where it does.
+    ///
+    /// # Errors
+    /// When its remote has no address, or the key of this machine is none.
+    pub(super) async fn shared(&self) -> Result<Option<Arc<Shared>>, Error> {
+        let Some(settings) = &self.project().cache else { return Ok(None) };
+        let set = |name: &str| self.config().environment.get(name).filter(|value| !value.is_empty());
+        let key = set(KEY).map(|text| KeyPair::read(text)).transpose().map_err(|error| Error::Invalid {
+            code: Code::ValueInvalid,
+            message: format!("`{KEY}`: {error}"),
+        })?;
+        let remote = self.remote(Some(&settings.remote))?;
+        let branch = match BRANCHES.iter().find_map(|name| set(name)) {
+            Some(branch) => Some(branch.clone()),
+            None => shared::branch(self.root(), &self.config().environment).await,
+        };
+        Ok(Some(Arc::new(Shared::new(remote, settings.clone(), branch, key, self.progress().clone()))))
+    }
+}
