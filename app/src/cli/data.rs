@@ -5,6 +5,8 @@ pub mod check;
 pub mod diff;
 pub mod log;
 pub mod profile;
+pub mod pull;
+pub mod push;
 pub mod status;
 
 use super::Session;
@@ -25,6 +27,10 @@ pub enum Verb {
     Diff(diff::Args),
     /// List a dataset's versions with who, when and why
     Log(log::Args),
+    /// Send versions to a remote
+    Push(push::Args),
+    /// Fetch versions from a remote
+    Pull(pull::Args),
 }
 
 /// Does it.
@@ -39,5 +45,7 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Profile(args) => profile::run(&args, session).await,
         Verb::Diff(args) => diff::run(&args, session).await,
         Verb::Log(args) => log::run(&args, session).await,
+        Verb::Push(args) => push::run(&args, session).await,
+        Verb::Pull(args) => pull::run(&args, session).await,
     }
 }

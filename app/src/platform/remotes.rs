@@ -1,5 +1,6 @@
 //! The project's remotes, with the credentials that the environment holds, and the cache in one of them.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use rondo_core::Code;
@@ -42,6 +43,51 @@ impl Platform {
         let settings = settings.filter(|(name, _)| SETTINGS.iter().any(|lead| name.starts_with(lead)));
         let settings: Vec<_> = settings.map(|(name, value)| (name.clone(), value.clone())).collect();
         Ok(Remote::open(&address, &settings, &self.config().cache.join("remotes"))?)
+    }
+
+    /// Sends versions of datasets: `NAME` for the latest or all of them, `NAME@VERSION` for one; of no
+    /// names, of every dataset of the project that has one.
+    ///
+    /// # Errors
+    /// When there is no such dataset, version or remote, or the remote refuses.
+    pub async fn push(
+        &self,
+        names: &[String],
+        all: bool,
+        remote: Option<&str>,
+    ) -> Result<rondo_data::remote::PushReport, Error> {
+        let (datasets, remote) = (self.datasets(), self.remote(remote)?);
+        let mut versions = Vec::new();
+        let named = if names.is_empty() { self.store().meta().datasets().await? } else { names.to_vec() };
+        for name in &named {
+            let (name, called) = name.split_once('@').unwrap_or((name, ""));
+            versions.push(datasets.version(name, called).await?);
+            if all && called.is_empty() {
+                versions.extend(self.store().meta().dataset_versions(name).await?);
+            }
+        }
+        let mut seen = HashSet::new();
+        versions.retain(|version| seen.insert((version.dataset.clone(), version.digest)));
+        Ok(datasets.push(&remote, &versions).await?)
+    }
+
+    /// Fetches versions of datasets: those that `rondo.lock` pins, else, or if wanted, the newest.
+    ///
+    /// # Errors
+    /// When a dataset is not declared, or the remote lacks it or cannot be reached.
+    pub async fn pull(
+        &self,
+        names: &[String],
+        newest: bool,
+        remote: Option<&str>,
+    ) -> Result<rondo_data::remote::PullReport, Error> {
+        let (datasets, remote) = (self.datasets(), self.remote(remote)?);
+        let lock = rondo_pipeline::lock::read(self.root())?;
+        let declared = || self.project().data.names().map(str::to_owned).collect();
+        let named: Vec<String> = if names.is_empty() { declared() } else { names.to_vec() };
+        let pin = |name: &str| lock.datasets.get(name).map(|locked| locked.digest).filter(|_| !newest);
+        let wanted: BTreeMap<_, _> = named.into_iter().map(|name| (name.clone(), pin(&name))).collect();
+        Ok(datasets.pull(&remote, &wanted, &self.config().user).await?)
     }
 
     /// The cache that the project shares, where it does.

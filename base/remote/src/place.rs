@@ -163,7 +163,8 @@ impl Remote {
         }
     }
 
-    pub(crate) fn corrupt(&self, name: impl Into<String>, why: impl Into<String>) -> Error {
+    /// The error that something in it is not what it should be.
+    pub fn corrupt(&self, name: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Corrupt { remote: self.address(), name: name.into(), why: why.into() }
     }
 }

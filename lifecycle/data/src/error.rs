@@ -164,6 +164,9 @@ pub enum Error {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] rondo_store::Error),
+    /// A remote refused, cannot be reached, or holds what it should not.
+    #[error(transparent)]
+    Remote(#[from] rondo_remote::Error),
     /// The work was given up because the program is ending.
     #[error("stopped before the end")]
     Stopped,
@@ -205,6 +208,7 @@ impl Explain for Error {
             },
             Self::Table(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Remote(error) => error.code(),
             Self::Stopped => Code::Interrupted,
         }
     }
@@ -225,6 +229,7 @@ impl Explain for Error {
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Table(error) => error.hints(),
             Self::Store(error) => error.hints(),
+            Self::Remote(error) => error.hints(),
             Self::Checksum { .. }
             | Self::Archive { .. }
             | Self::Split { .. }

@@ -32,6 +32,8 @@ pub mod packages;
 
 pub mod status;
 
+pub mod remote;
+
 pub mod listing;
 pub mod table;
 

@@ -1,0 +1,50 @@
+//! `rondo data push`.
+
+use serde_json::json;
+
+use crate::cli::Session;
+use crate::cli::failure::Outcome;
+use crate::cli::output::table;
+
+use super::status::size as bytes;
+
+/// Send dataset versions to a remote: what it lacks, and no more
+#[derive(clap::Args)]
+pub struct Args {
+    /// The datasets, each also as NAME@VERSION; all of the project where none is named
+    datasets: Vec<String>,
+    /// The remote, by its name in `remotes:` or by its address; the first one where it is not said
+    #[arg(long, value_name = "REMOTE")]
+    remote: Option<String>,
+    /// Every version, not the latest alone
+    #[arg(long)]
+    all_versions: bool,
+}
+
+/// Sends them.
+///
+/// # Errors
+/// When there is no such dataset or remote, or the remote refuses.
+pub async fn run(args: &Args, session: &Session) -> Outcome {
+    let platform = session.platform().await?;
+    let report = platform.push(&args.datasets, args.all_versions, args.remote.as_deref()).await?;
+    let mut rows = vec![["dataset", "version", "files", "size"].map(String::from).to_vec()];
+    for version in &report.versions {
+        rows.push(vec![
+            version.dataset.clone(),
+            version.digest.short(),
+            version.files.to_string(),
+            bytes(version.size),
+        ]);
+    }
+    let text = format!(
+        "{}{}: {} objects of {} were lacking, {} sent\n",
+        table(&rows),
+        report.remote,
+        report.objects,
+        bytes(report.size),
+        bytes(report.sent)
+    );
+    session.printer().result(&json!({ "schema": 1, "push": report }), &text);
+    Ok(())
+}
