@@ -291,3 +291,9 @@ pub(super) fn swept(context: &Context<'_>, node: &Node) -> Vec<String> {
         declared.into_iter().flat_map(|declared| declared.parameters).map(|parameter| parameter.name);
     given.iter().map(|entry| entry.key.clone()).chain(declared).collect()
 }
+
+/// The parameters of a package of files, which are the step's own.
+pub(super) fn fields(used: Option<&Package>) -> Vec<String> {
+    let used = used.filter(|package| !matches!(package.run, Run::Builtin { .. }));
+    used.into_iter().flat_map(|package| &package.with).map(|field| field.name.clone()).collect()
+}

@@ -11,3 +11,4 @@ mod lock;
 mod records;
 mod recovery;
 mod shapes;
+mod sweeps;
