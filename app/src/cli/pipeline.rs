@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub mod show;
+pub mod sweep;
 
 use super::Session;
 use super::failure::Outcome;
@@ -13,6 +14,8 @@ pub enum Verb {
     Show(show::Args),
     /// Stop a run that is under way, whichever process it is in
     Cancel(cancel::Args),
+    /// Show the trials of a step's last sweep, the best first
+    Sweep(sweep::Args),
 }
 
 /// Does it.
@@ -23,5 +26,6 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
     match verb {
         Verb::Show(args) => show::run(&args, session).await,
         Verb::Cancel(args) => cancel::run(&args, session).await,
+        Verb::Sweep(args) => sweep::run(&args, session).await,
     }
 }

@@ -1,7 +1,6 @@
 //! A sweep from its first row to its last: trials start as the machine has room for them, each with what the
 //! ones before have taught, and the best of them becomes what the step has made.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -35,8 +34,14 @@ use crate::worktree::lock;
 /// How long what came of trials may wait to be written on the sweep's row: their own rows say it too.
 const WRITTEN: Duration = Duration::from_millis(500);
 
-/// What a sweep's trials made, by their numbers.
-type Made = BTreeMap<u32, Vec<Link>>;
+/// What a sweep's trials came to.
+#[derive(Default)]
+struct Made {
+    /// The best so far, and its outputs; those of all others are in the cache.
+    best: Option<(u32, Vec<Link>)>,
+    /// The last lines of the one that failed last.
+    tail: Vec<String>,
+}
 
 /// Runs a step's sweep.
 ///
@@ -108,7 +113,7 @@ type Share<'a> = Pin<Box<dyn Future<Output = Permit<'a>> + Send + 'a>>;
 async fn trials(around: &Around<'_>, detail: &mut RunDetail) -> Result<Made, Error> {
     let session = around.session;
     let mut cancel = session.cancel.clone();
-    let mut made = Made::new();
+    let mut made = Made::default();
     let mut running = FuturesUnordered::new();
     let mut share: Option<Share<'_>> = None;
     let mut written = Instant::now();
@@ -141,9 +146,7 @@ async fn trials(around: &Around<'_>, detail: &mut RunDetail) -> Result<Made, Err
             Some(ended) = running.next(), if !running.is_empty() => {
                 if let Some(ended) = ended? {
                     told(around, &ended).await?;
-                    if ended.trial.state.is_good() {
-                        keep(around, &mut made, &ended);
-                    }
+                    keep(around, &mut made, ended);
                     if written.elapsed() > WRITTEN {
                         written = Instant::now();
                         detail.sweep = Some(Box::new(lock(&around.study).record.clone()));
@@ -167,18 +170,18 @@ async fn run(around: &Around<'_>, trial: Trial, permit: Permit<'_>) -> Result<Op
         ) => {
             let cause = Some(crate::execute::outputs::chain(&error));
             let trial = Trial { state: TrialState::Failed, cause, ..begun };
-            Ok(Some(Ended { trial, outputs: Vec::new() }))
+            Ok(Some(Ended { trial, outputs: Vec::new(), tail: Vec::new() }))
         }
         Err(error) => Err(error),
     }
 }
 
-/// Keeps what the best made; all others are in the cache.
-fn keep(around: &Around<'_>, made: &mut Made, ended: &Ended) {
+fn keep(around: &Around<'_>, made: &mut Made, ended: Ended) {
     let best = lock(&around.study).record.best;
     if best == Some(ended.trial.number) {
-        made.clear();
-        made.insert(ended.trial.number, ended.outputs.clone());
+        made.best = Some((ended.trial.number, ended.outputs));
+    } else if ended.trial.state == TrialState::Failed {
+        made.tail = ended.tail;
     }
 }
 
@@ -249,7 +252,8 @@ async fn finish(
         let study = lock(&around.study);
         (study.has_failed(), study.max_failed(), study.record.clone())
     };
-    let made = ended.as_ref().ok().and_then(|made| made.get(&record.best?));
+    let made = ended.as_ref().ok().and_then(|made| made.best.as_ref());
+    let made = made.filter(|(number, _)| record.best == Some(*number)).map(|(_, links)| links);
     let cause = match (&ended, made) {
         (Err(error), _) => Some(crate::execute::outputs::chain(error)),
         (Ok(_), _) if session.is_cancelled() => Some("it was interrupted".to_owned()),
@@ -283,14 +287,14 @@ async fn finish(
     } else {
         ending.await?;
     }
-    ended?;
+    let tail = ended?.tail;
     if let Some(early) = &record.early {
         let message = format!("the sweep ended early: {early}");
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     }
     let (report, sweep) = (StepReport { run: Some(run), ..report }, Some(Box::new(record)));
     if cause.is_some() {
-        return Ok(StepReport { outcome: Outcome::Failed, cause, sweep, ..report });
+        return Ok(StepReport { outcome: Outcome::Failed, cause, sweep, tail, ..report });
     }
     step::check_out(session, node, step, &outputs).await?;
     Ok(StepReport { outcome: Outcome::Ran, outputs, sweep, ..report })

@@ -75,6 +75,8 @@ pub struct Ended {
     pub trial: Trial,
     /// What it made.
     pub outputs: Vec<Link>,
+    /// The last lines of its log, where it failed.
+    pub tail: Vec<String>,
 }
 
 impl Around<'_> {
@@ -146,7 +148,7 @@ impl Around<'_> {
         self.measure(trial.number, run).await?;
         let (value, at, run) = (Some(value), Some(at), Some(run));
         let trial = Trial { state: TrialState::Cached, value, step: at, run, ..trial.clone() };
-        Ok(Some(Ended { trial, outputs }))
+        Ok(Some(Ended { trial, outputs, tail: Vec::new() }))
     }
 
     /// Lets others be judged by what a run reported that is over.
@@ -194,11 +196,11 @@ impl Around<'_> {
                 let (state, cause) = (TrialState::Pruned, Some(cause.clone()));
                 let (step, value) = reported.unzip();
                 let trial = Trial { state, cause, value, step, ..trial };
-                return Ok(Some(Ended { trial, outputs: Vec::new() }));
+                return Ok(Some(Ended { trial, outputs: Vec::new(), tail: Vec::new() }));
             }
             if number > step.retries {
                 let trial = Trial { state: TrialState::Failed, cause: attempt.cause, ..trial };
-                return Ok(Some(Ended { trial, outputs: Vec::new() }));
+                return Ok(Some(Ended { trial, outputs: Vec::new(), tail: attempt.tail }));
             }
             let mut cancel = session.cancel.clone();
             tokio::select! {
@@ -226,7 +228,7 @@ impl Around<'_> {
                 Trial { state: TrialState::Failed, cause, ..trial }
             }
         };
-        Ok(Ended { trial, outputs })
+        Ok(Ended { trial, outputs, tail: Vec::new() })
     }
 
     /// Waits for a try; stops it when everything stops, or when it has fallen behind.
