@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -39,10 +40,23 @@ steps:
 """
 
 
-def project(folder, sweep):
-    rondo = made(folder, STEPS.replace("SWEEP", sweep))
-    script = rondo.folder / "train.py"
-    script.write_text(TRAIN)
+# The same without a client: quick to start.
+PLAIN = f"""#!{sys.executable}
+import json, os, time
+
+rate, depth = float(os.environ["RONDO_PARAM_RATE"]), int(os.environ["RONDO_PARAM_DEPTH"])
+open("../ran", "a").write(f"{{depth}}\\n")
+time.sleep(float(os.environ.get("E2E_SLEEP", "0")))
+json.dump({{"auc": 1.0 - (depth - 4) ** 2 / 50 - rate / 10}}, open(os.environ["RONDO_METRICS"], "w"))
+open(os.environ["RONDO_OUTPUT_MODEL"], "w").write(f"depth {{depth}}")
+"""
+
+
+def project(folder, sweep, script=TRAIN):
+    steps = STEPS if script is TRAIN else STEPS.replace("    sweep:", "    metrics: m.json\n    sweep:")
+    rondo = made(folder, steps.replace("SWEEP", sweep))
+    text, script = script, rondo.folder / "train.py"
+    script.write_text(text)
     script.chmod(0o755)
     return rondo
 
@@ -97,9 +111,9 @@ def test_trials_that_fall_behind_are_stopped_and_the_best_flows_on(tmp_path, mon
 
 def test_a_killed_sweep_goes_on_and_equal_trials_stand(tmp_path, monkeypatch):
     rondo = project(tmp_path / "p", """
-      { strategy: tpe, trials: 8, seed: 5, over: { depth: { int: [1, 30] }, rate: { float: [0.01, 1], log: true } }, maximize: auc }""")
+      { strategy: tpe, trials: 8, seed: 5, over: { depth: { int: [1, 30] }, rate: { float: [0.01, 1], log: true } }, maximize: auc }""", PLAIN)
     assert "sweep (tpe) of up to 8 trials over `depth`, `rate` to maximize `auc`" in rondo("run", "-n").stdout
-    monkeypatch.setenv("E2E_SLEEP", "0.1")
+    monkeypatch.setenv("E2E_SLEEP", "0.4")
     process = start(rondo, "run", "--jobs", "2")
     until(lambda: (tmp_path / "ran").exists() and len(ran(rondo)) >= 5, 60)
     process.send_signal(signal.SIGKILL)
@@ -122,7 +136,7 @@ def test_a_killed_sweep_goes_on_and_equal_trials_stand(tmp_path, monkeypatch):
     assert (states(sweep).count("cached"), states(sweep).count("finished")) == (8, 2)
     # A plain step with the values of a trial is that trial.
     first = sweep["trials"][0]["values"]
-    plain = STEPS.replace("    sweep: SWEEP\n", "")
+    plain = STEPS.replace("sweep: SWEEP", "metrics: m.json")
     (rondo.folder / "rondo.yaml").write_text("project: p\n" + plain)
     report = rondo.json("run", "-p", f"rate={first['rate']}", "-p", f"depth={first['depth']}")
     assert outcomes(report)["train"] == "cached"
@@ -212,3 +226,16 @@ steps:
     finally:
         server.terminate()
         server.wait(20)
+
+
+def test_the_example_of_the_docs_runs(tmp_path):
+    text = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text()
+    steps, script = (re.search(f"```{kind}\n(.*?)```", text, re.S)[1] for kind in ("yaml", "python"))
+    (tmp_path / "train.py").write_text(script)
+    steps = steps.replace("trials: 20", "trials: 2").replace("python train.py", f"{sys.executable} train.py")
+    (tmp_path / "rondo.yaml").write_text(steps)
+    rondo = Rondo(tmp_path)
+    sweep = sweep_of(rondo.json("run", "--jobs", "2"))
+    assert states(sweep) == ["finished", "finished"] and sweep["trials"][0]["step"] == 27
+    assert (tmp_path / "report.txt").read_text().startswith("depth ")
+    assert "best accuracy" in rondo("pipeline", "sweep", "train").stdout

@@ -362,16 +362,44 @@ pub fn shown(sweep: &Sweep, trial: &Trial) -> String {
 pub fn brief(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_f64() => {
-            let number = number.as_f64().unwrap_or(f64::NAN);
-            let short = format!("{number:.4}");
-            let exact = short.parse::<f64>().is_ok_and(|read| (read - number).abs() <= number.abs() * 1e-3);
-            if exact {
-                short.trim_end_matches('0').trim_end_matches('.').to_owned()
-            } else {
-                format!("{number:.3e}")
-            }
-        }
+        Value::Number(number) if number.is_f64() => short(number.as_f64().unwrap_or(f64::NAN)),
         other => other.to_string(),
+    }
+}
+
+/// A number with four digits that count.
+fn short(number: f64) -> String {
+    let size = number.abs();
+    if size != 0.0 && !(1e-4..1e9).contains(&size) {
+        return format!("{number:.3e}");
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 0 and 7
+    let digits = if size == 0.0 { 0 } else { (3.0 - size.log10().floor()).clamp(0.0, 7.0) as usize };
+    let text = format!("{number:.digits$}");
+    if digits == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_shown_in_a_few_letters() {
+        for (value, expected) in [
+            (json!(0.043_151_23), "0.04315"),
+            (json!(0.1), "0.1"),
+            (json!(0.0), "0"),
+            (json!(-12.0), "-12"),
+            (json!(1234.56), "1235"),
+            (json!(123_400.0), "123400"),
+            (json!(1.234_567e-5), "1.235e-5"),
+            (json!(7), "7"),
+            (json!("a b"), "a b"),
+            (json!(true), "true"),
+        ] {
+            assert_eq!(brief(&value), expected);
+        }
     }
 }
