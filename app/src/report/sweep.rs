@@ -15,6 +15,10 @@ use serde_json::Value;
 
 use crate::cli::output::table;
 
+/// In the order in which they are told.
+const STATES: [TrialState; 5] =
+    [TrialState::Finished, TrialState::Cached, TrialState::Pruned, TrialState::Failed, TrialState::Running];
+
 /// Where a sweep is.
 #[derive(Debug, Clone, Serialize)]
 pub struct View {
@@ -110,14 +114,7 @@ impl View {
             }
             trials.push(line(trial, &dimensions, best));
         }
-        let states = [
-            TrialState::Finished,
-            TrialState::Cached,
-            TrialState::Pruned,
-            TrialState::Failed,
-            TrialState::Running,
-        ];
-        let counts = states.map(|state| (state.text(), sweep.count(state)));
+        let counts = STATES.map(|state| (state.text(), sweep.count(state)));
         Self {
             run,
             step: step.to_owned(),
@@ -138,9 +135,8 @@ impl View {
 
     /// What came of the trials, as `12 finished, 3 pruned`.
     pub fn counted(&self) -> String {
-        let counts: Vec<String> =
-            self.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        counts.join(", ")
+        let of = |state: TrialState| Some(format!("{} {}", self.counts.get(state.text())?, state.text()));
+        STATES.into_iter().filter_map(of).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -232,14 +228,7 @@ pub fn text(step: &str, sweep: &Sweep, most: usize) -> String {
 
 /// What a sweep comes to, in one line.
 pub fn summary(step: &str, sweep: &Sweep) -> String {
-    let states = [
-        TrialState::Finished,
-        TrialState::Cached,
-        TrialState::Pruned,
-        TrialState::Failed,
-        TrialState::Running,
-    ];
-    let counts = states.map(|state| (sweep.count(state), state.text()));
+    let counts = STATES.map(|state| (sweep.count(state), state.text()));
     let counts: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -304,7 +293,7 @@ pub(super) mod tests {
         assert_eq!(view.trials[2].positions[3], None);
         let best: Vec<Option<f64>> = view.trials.iter().map(|line| line.best).collect();
         assert_eq!(best, [Some(0.7), Some(0.7), Some(0.7), Some(0.9), Some(0.9)]);
-        assert_eq!(view.counted(), "1 cached, 1 failed, 1 finished, 1 pruned, 1 running");
+        assert_eq!(view.counted(), "1 finished, 1 cached, 1 pruned, 1 failed, 1 running");
         let one = Axis { range: Some([3.0, 3.0]), ..view.dimensions[1].clone() };
         assert_eq!(one.place(&json!(3)), Some(0.5));
     }

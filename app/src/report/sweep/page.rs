@@ -39,8 +39,8 @@ pub fn render(view: &View) -> String {
     let _ = write!(
         body,
         "<section><h2>Parallel coordinates</h2><p class=\"note\">A line is a trial: where it crosses an axis \
-         is what it tried, and the last axis is what came of it. The darker the better; dashed lines were \
-         stopped. Point at a line to read it.</p><figure class=\"sweep\">{}</figure></section>",
+         is what it tried, and the last axis is what came of it. The warmer its \
+         colour the better, and the best is green; dashed lines were stopped or failed. Point at a line to read it.</p><figure class=\"sweep\">{}</figure></section>",
         parallel(view)
     );
     let _ = write!(
@@ -127,11 +127,13 @@ fn marks(axis: &Axis) -> Vec<(f64, String)> {
         return values.iter().step_by(every).filter_map(mark).collect();
     }
     let Some([low, high]) = axis.range else { return Vec::new() };
-    let middle =
-        if axis.scale == "log" { (low.ln() + high.ln()).mul_add(0.5, 0.0).exp() } else { 0.5 * (low + high) };
-    let all: &[(f64, f64)] = &[(0.0, low), (0.5, middle), (1.0, high)];
-    let shown = |(part, number): &(f64, f64)| (*part, brief(&Value::from(*number)));
-    if low == high { vec![(0.5, brief(&Value::from(low)))] } else { all.iter().map(shown).collect() }
+    if low == high {
+        return vec![(0.5, brief(&Value::from(low)))];
+    }
+    let middle = if axis.scale == "log" { (0.5 * (low.ln() + high.ln())).exp() } else { 0.5 * (low + high) };
+    let middle = if axis.kind == "int" { middle.round() } else { middle };
+    let mark = |number: f64| Some((axis.place(&Value::from(number))?, brief(&Value::from(number))));
+    [low, middle, high].into_iter().filter_map(mark).collect()
 }
 
 /// From 0 for the worst to the last shade for the best; nothing without a value.

@@ -41,7 +41,7 @@ pub(super) fn sweep(
     }
     let mut own = packages::swept(context, step);
     own.extend(packages::fields(used));
-    let over = over(context, node, &path, strategy, &own);
+    let over = over(context, step, node, &path, strategy, &own);
     reached(context, step, node, &path, params, &own);
     let own = over.names().filter(|name| own.iter().any(|known| known == name)).map(str::to_owned).collect();
     let (metric, maximize) = match (read::text(node, "maximize"), read::text(node, "minimize")) {
@@ -99,6 +99,7 @@ fn reached(
 
 fn over(
     context: &mut Context<'_>,
+    step: &Node,
     node: &Node,
     path: &str,
     strategy: Strategy,
@@ -125,8 +126,13 @@ fn over(
                 context.fault(fault.expected(expected).hint("or use the strategy `random` or `tpe`"));
             }
             Ok(Some(range)) => {
+                let examples = examples(&range);
                 if !own.contains(&entry.key) {
-                    same_kind(context, entry, &path, &range);
+                    same_kind(context, entry, &path, &examples);
+                } else if let Some((message, expected)) =
+                    packages::refused(context, step, &entry.key, &examples)
+                {
+                    context.fault(Fault::new(&path, entry.value.place, message).expected(expected));
                 }
                 combinations = combinations.and_then(|count| count.checked_mul(size(&range)));
                 over.insert(entry.key.clone(), range);
@@ -167,15 +173,22 @@ fn size(range: &Range) -> u128 {
     }
 }
 
+/// Values of a range, of each kind that it has.
+fn examples(range: &Range) -> Vec<Value> {
+    match range {
+        Range::Int { low, .. } => vec![Value::from(*low)],
+        // Between two whole numbers.
+        Range::Float { low, high, step, .. } => {
+            vec![Value::from(low + step.unwrap_or((high - low) * 0.382_7))]
+        }
+        Range::Choice(values) => values.clone(),
+    }
+}
+
 /// The values must be of the kind that the parameter has in the project, as those of the command line.
-fn same_kind(context: &mut Context<'_>, entry: &Entry, path: &str, range: &Range) {
+fn same_kind(context: &mut Context<'_>, entry: &Entry, path: &str, values: &[Value]) {
     let declared = context.section("params").iter().find(|param| param.key == entry.key);
     let Some(declared) = declared.map(|param| param.value.json()) else { return };
-    let number = Value::from(1);
-    let values = match range {
-        Range::Int { .. } | Range::Float { .. } => std::slice::from_ref(&number),
-        Range::Choice(values) => values.as_slice(),
-    };
     let Some(odd) = values.iter().find(|value| noun(value) != noun(&declared)) else { return };
     let message = format!("the parameter `{}` is {}, not {}", entry.key, noun(&declared), noun(odd));
     context.fault(Fault::new(path, entry.value.place, message).expected(noun(&declared)));
