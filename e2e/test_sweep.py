@@ -74,7 +74,7 @@ def ran(rondo):
 
 
 def test_trials_that_fall_behind_are_stopped_and_the_best_flows_on(tmp_path, monkeypatch):
-    monkeypatch.setenv("E2E_SLEEP", "0.6")
+    monkeypatch.setenv("E2E_SLEEP", "0.35")
     rondo = project(tmp_path / "p", """
       { over: { depth: [4, 9, 3, 12] }, maximize: auc, prune: { min_steps: 2, factor: 4 } }""")
     report = rondo.json("run", "--jobs", "2")

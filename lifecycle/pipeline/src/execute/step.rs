@@ -107,7 +107,10 @@ pub async fn attempt(
     session.watch_memory();
     let id = node.trial.as_ref().map_or_else(RunId::random, |trial| trial.run);
     let mut detail = first_detail(session, keyed, number).await;
-    detail.trial = node.trial.as_ref().map(|trial| Box::new(trial.trial.clone()));
+    if let Some(trial) = &node.trial {
+        detail.params.extend(trial.trial.values.clone());
+        detail.trial = Some(Box::new(trial.trial.clone()));
+    }
     let given = notebook_parameters(session, node, step);
     record::begin_step(session, id, node, &detail, &given, keyed.environment.is_some()).await?;
     let _admitted = Admitted { tracking: session.tracking.as_ref(), id };

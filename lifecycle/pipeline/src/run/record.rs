@@ -101,8 +101,6 @@ pub async fn begin_step(
     params.extend(node.matrix.iter().map(|(name, value)| (name.clone(), text(value))));
     let given = with.as_object().into_iter().flatten();
     params.extend(given.map(|(name, value)| (name.clone(), text(value))));
-    let tried = node.trial.iter().flat_map(|trial| &trial.trial.values);
-    params.extend(tried.map(|(name, value)| (name.clone(), text(value))));
     create(session, &row, &tags, params.into_iter().collect()).await
 }
 

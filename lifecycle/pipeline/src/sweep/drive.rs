@@ -274,6 +274,7 @@ async fn finish(
     };
     let now = session.clock.now();
     if let (None, Some(best)) = (&cause, record.best()) {
+        detail.params.extend(best.values.clone());
         let batch = of_best(session, best).await?;
         session.store.meta().log_batch(run, batch).await?;
     }

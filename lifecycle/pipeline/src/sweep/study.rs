@@ -26,7 +26,8 @@ pub struct Study {
     strategy: Strategy,
     max_failed: u32,
     axes: Vec<Axis>,
-    grid: Vec<u64>,
+    /// The combinations of a grid that are left, by their places.
+    grid: VecDeque<u64>,
     /// The trials of an earlier sweep that are gone through first.
     again: VecDeque<(u32, BTreeMap<String, Value>)>,
     tried: HashSet<Vec<u64>>,
@@ -45,9 +46,9 @@ impl Study {
             Strategy::Grid => {
                 let order = grid::order(&axes, most, seed);
                 let count = u32::try_from(order.len()).unwrap_or(u32::MAX);
-                (order, count)
+                (order.into(), count)
             }
-            Strategy::Random | Strategy::Tpe => (Vec::new(), most),
+            Strategy::Random | Strategy::Tpe => (VecDeque::new(), most),
         };
         let record = Sweep {
             strategy: strategy(wanted.strategy).to_owned(),
@@ -134,15 +135,23 @@ impl Study {
     }
 
     /// A point that was not tried before.
-    fn propose(&self, number: u32) -> Option<Point> {
+    fn propose(&mut self, number: u32) -> Option<Point> {
         let all = space::count(&self.axes).filter(|count| *count <= COUNTED);
         if all.is_some_and(|all| self.tried.len() as u64 >= all) {
             return None;
         }
         let mut stream = Stream::of(self.record.seed, number);
         match self.strategy {
-            // A trial of an earlier sweep may have taken it: then its number is not given again either.
-            Strategy::Grid => return grid::propose(&self.axes, &self.grid, number),
+            Strategy::Grid => {
+                // What a trial of an earlier sweep has taken is passed over.
+                while let Some(place) = self.grid.pop_front() {
+                    let point = space::at(&self.axes, place);
+                    if self.is_new(&point) {
+                        return Some(point);
+                    }
+                }
+                return None;
+            }
             Strategy::Random => {
                 if let Some(point) = self.unseen(|stream| random::propose(&self.axes, stream), &mut stream) {
                     return Some(point);
@@ -334,6 +343,18 @@ mod tests {
         assert!(rest.iter().all(|values| *values != stopped.values));
         assert_eq!(old.record.count(TrialState::Pruned), 1);
         assert_eq!(old.record.trials.iter().map(|trial| trial.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_grid_of_which_a_part_was_tried_is_completed() {
+        let over = [("x", int(1, 9))];
+        let mut part = Study::new(&wanted(Strategy::Grid, Some(4), &over));
+        through(&mut part, usize::MAX);
+        let mut whole = Study::new(&wanted(Strategy::Grid, None, &over));
+        whole.adopt(&part.record.trials);
+        let all = through(&mut whole, usize::MAX);
+        let distinct: HashSet<String> = all.iter().map(|values| json!(values).to_string()).collect();
+        assert_eq!((all.len(), distinct.len(), whole.record.early), (9, 9, None));
     }
 
     #[test]

@@ -65,6 +65,7 @@ async fn the_best_trial_flows_on_and_all_of_it_is_recorded() {
         (RunState::Finished, Some(report.run), Some("train"))
     );
     assert_eq!(row.detail.outputs, step.outputs);
+    assert_eq!(row.detail.params["x"], json!(7));
     assert_eq!(step.outputs[0].reference, "train.m");
     let meta = lab.store.meta();
     assert_eq!(meta.run_params(row.id).await.unwrap()["x"], "7");
@@ -238,4 +239,19 @@ async fn an_interrupted_sweep_goes_on_where_it_was() {
     let tried = lab.read("../ran");
     let tried: Vec<&str> = tried.lines().collect();
     assert_eq!(tried[3], tried[4]);
+}
+
+#[tokio::test]
+async fn the_parameters_of_a_package_are_swept_like_any() {
+    let lab = Lab::new().await;
+    let package = "name: fit\nversion: 1.0.0\nsummary: Fits\noutputs: { m: { type: any } }\nparams:\n  depth: { type: int, default: 1 }\n  scale: { type: int, default: 1 }\nrun:\n  command: 'echo fit $RONDO_PARAM_DEPTH $RONDO_PARAM_SCALE > $RONDO_OUTPUT_M; echo \"{\\\"score\\\": $RONDO_PARAM_DEPTH}\" > $RONDO_METRICS'\n";
+    lab.write("packages/fit/package.yaml", package);
+    lab.write(
+        "rondo.yaml",
+        "project: p\nparams: { factor: 2 }\nsteps:\n  train:\n    uses: ./packages/fit\n    with: { scale: '${{ params.factor }}' }\n    outputs: { m: m.txt }\n    metrics: m.json\n    sweep: { over: { depth: { int: [1, 3] }, factor: [5] }, maximize: score }\n",
+    );
+    let report = lab.run().await;
+    assert_eq!(outcomes(&report), "train:ran");
+    assert_eq!((lab.read("m.txt").as_str(), sweep(&report).trials.len()), ("fit 3 5\n", 3));
+    assert_eq!(row(&lab, sweep(&report).trials[0].run).await.detail.params["scale"], json!(5));
 }
