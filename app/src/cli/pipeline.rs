@@ -3,6 +3,7 @@
 pub mod cache_key;
 pub mod cancel;
 pub mod show;
+pub mod sweep;
 
 use super::Session;
 use super::failure::Outcome;
@@ -16,6 +17,8 @@ pub enum Verb {
     Cancel(cancel::Args),
     /// Make a pair of keys for a shared cache
     CacheKey(cache_key::Args),
+    /// Show the trials of a step's last sweep, the best first
+    Sweep(sweep::Args),
 }
 
 /// Does it.
@@ -27,5 +30,6 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Show(args) => show::run(&args, session).await,
         Verb::Cancel(args) => cancel::run(&args, session).await,
         Verb::CacheKey(args) => cache_key::run(&args, session),
+        Verb::Sweep(args) => sweep::run(&args, session).await,
     }
 }

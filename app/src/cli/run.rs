@@ -12,6 +12,7 @@ use super::Session;
 use super::failure::{Failure, Outcome};
 use crate::platform::Platform;
 use crate::platform::models::{PromotionRule, Registered};
+use crate::report::sweep;
 
 /// Run the pipeline: the steps that are not up to date, or the ones named
 #[derive(clap::Args)]
@@ -223,8 +224,12 @@ fn text(report: &RunReport, registered: &[Registered]) -> String {
         0 => String::new(),
         skipped => format!(", {skipped} skipped"),
     };
-    let mut text =
-        format!("run {}: {ran} ran, {cached} cached{skipped}, {:.1} s\n", report.run.short(), report.seconds);
+    let mut text = sweeps(report);
+    text += &format!(
+        "run {}: {ran} ran, {cached} cached{skipped}, {:.1} s\n",
+        report.run.short(),
+        report.seconds
+    );
     for one in registered {
         text.push_str(&format!("{}: {}\n", one.model, one.outcome));
         if !one.promoted && one.outcome.contains("waits") {
@@ -234,8 +239,20 @@ fn text(report: &RunReport, registered: &[Registered]) -> String {
     text
 }
 
+/// The sweeps of a run: their trials, or where nothing was to be done what they came to.
+fn sweeps(report: &RunReport) -> String {
+    let swept = report.steps.iter().filter_map(|step| Some((step, step.sweep.as_deref()?)));
+    let shown = swept.map(|(step, sweep)| match step.outcome {
+        StepOutcome::Cached => sweep::summary(&step.name, sweep),
+        StepOutcome::Ran | StepOutcome::Failed | StepOutcome::Skipped => {
+            sweep::text(&step.name, sweep, super::pipeline::sweep::SHOWN) + "\n"
+        }
+    });
+    shown.collect()
+}
+
 fn failed(report: &RunReport) -> String {
-    let mut text = String::new();
+    let mut text = sweeps(report);
     for step in report.steps.iter().filter(|step| step.outcome == StepOutcome::Failed) {
         let cause = step.cause.as_deref().unwrap_or("no cause is known");
         text.push_str(&format!("error: step `{}` failed: {cause}\n", step.name));

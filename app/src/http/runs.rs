@@ -3,6 +3,7 @@
 mod compare;
 mod events;
 mod series;
+mod sweep;
 mod table;
 
 use rondo_tracking::Tracking;
@@ -19,6 +20,8 @@ pub fn routes() -> Routes<Tracking> {
         .route("/api/v1/runs/compare", get(Read(Experiment), compare::compare))
         .route("/api/v1/runs/{id}/series", get(Read(Experiment), series::series))
         .route("/api/v1/runs/{id}/events", get(Read(Experiment), events::events))
+        .route("/api/v1/runs/{id}/sweep", get(Read(Experiment), sweep::sweep))
+        .route("/api/v1/runs/{id}/sweep.html", get(Read(Experiment), sweep::page))
 }
 
 /// The values of a query's key, which may stand there many times.

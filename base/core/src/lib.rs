@@ -22,6 +22,7 @@ pub mod reference;
 pub mod run;
 pub mod signature;
 pub mod suggest;
+pub mod sweep;
 pub mod time;
 pub mod tree;
 

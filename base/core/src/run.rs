@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::sweep::{Sweep, Trial};
 use crate::{Digest, RunId, Timestamp};
 
 /// What a run is a run of.
@@ -162,6 +163,12 @@ pub struct RunDetail {
     /// Why the run was started: `user`, or the id of the retraining request.
     #[serde(default)]
     pub started_by: String,
+    /// Of a sweep's run: what was searched, and what came of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sweep: Option<Box<Sweep>>,
+    /// Of a trial's run: which trial it is of the sweep above it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trial: Option<Box<Trial>>,
 }
 
 /// What became of one step in a pipeline run.

@@ -409,6 +409,29 @@ pub struct Sweep {
     /// The seed of the choices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// When a trial that falls behind is stopped; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<Prune>,
+    /// How many trials may fail before the step does.
+    pub max_failed: u32,
+    /// The parameters among `over` that are the step's own: its notebook's or its package's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<String>,
+}
+
+/// When a trial is stopped: at steps that grow by a factor it must be among the best that came so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Prune {
+    /// The step at which it is looked first.
+    pub min_steps: u32,
+    /// Of how many one goes on; also how much later it is looked again.
+    pub factor: u32,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Self { min_steps: 1, factor: 4 }
+    }
 }
 
 /// How a sweep chooses its next trial.
@@ -433,6 +456,8 @@ pub enum Range {
         low: i64,
         /// The greatest.
         high: i64,
+        /// From one to the next.
+        step: i64,
         /// Whether to search on a logarithmic scale.
         log: bool,
     },
@@ -442,6 +467,9 @@ pub enum Range {
         low: f64,
         /// The greatest.
         high: f64,
+        /// From one to the next; absent: all between.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        step: Option<f64>,
         /// Whether to search on a logarithmic scale.
         log: bool,
     },

@@ -6,6 +6,7 @@
 //! keys are its own too), that is the output itself; else it is a folder with an entry for each.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use rondo_core::Digest;
 use rondo_core::suggest;
@@ -14,6 +15,7 @@ use rondo_project::project::{Project, Reference, Step, is_target};
 use serde_json::Value;
 
 use crate::Error;
+use crate::sweep::trial::AsTrial;
 
 /// The most combinations of one step.
 const MOST: usize = 100_000;
@@ -40,6 +42,10 @@ pub struct Node {
     pub needs: Vec<usize>,
     /// The nodes that wait for it.
     pub dependents: Vec<usize>,
+    /// Parameters of the project that differ for it alone: what a trial tries.
+    pub params: BTreeMap<String, Value>,
+    /// Of a trial, which is made while the run goes on and stands in no graph: what it is.
+    pub trial: Option<Arc<AsTrial>>,
 }
 
 /// Where an input comes from.
@@ -86,6 +92,8 @@ impl Graph {
                     matrix,
                     needs: Vec::new(),
                     dependents: Vec::new(),
+                    params: BTreeMap::new(),
+                    trial: None,
                 };
                 for (local, reference) in step.inputs.iter() {
                     let Some(source) = graph.source(&of_step, &node.matrix, reference) else {
@@ -241,10 +249,17 @@ impl Node {
     /// A name for a folder that is its own: `train`, `train@depth=3,seed=1`. Nothing in it means anything to
     /// a shell: commands write `$RONDO_INPUT_X/*` without quotes.
     pub fn folder(&self) -> String {
-        match self.name.split_once('[') {
+        let trial = self.trial.as_ref().map(|trial| format!("@{}", trial.trial.number)).unwrap_or_default();
+        let own = match self.owner().split_once('[') {
             Some((step, _)) => format!("{step}@{}", slug(&label(&self.matrix))),
-            None => slug(&self.name),
-        }
+            None => slug(self.owner()),
+        };
+        own + &trial
+    }
+
+    /// The name under which what it makes is known: of a trial, that of the node which is swept.
+    pub fn owner(&self) -> &str {
+        self.trial.as_ref().map_or(&self.name, |trial| &trial.of)
     }
 
     /// The values of its combination by name.

@@ -4,7 +4,7 @@
 //! Read in this order: [`request`] is what is asked and answered; [`runner`] is the door; [`graph`] and
 //! [`plan`] say which steps there are and [`key`] what a step's result depends on; [`environment`] gives a step its
 //! interpreter; [`cache`] and [`worktree`] say when nothing has to be done; [`execute`] runs one step, and
-//! [`run`] runs them all, as many at once as the machine allows; [`why`] explains.
+//! [`run`] runs them all, as many at once as the machine allows; [`sweep`] searches parameters; [`why`] explains.
 //!
 //! Nothing here parses `rondo.yaml` (that is `rondo-project`), knows a dataset's meaning (the data
 //! stage), or speaks to a notebook's kernel (a package passed in as a [`rondo_core::ports::Builtin`]).
@@ -29,6 +29,7 @@ pub mod worktree;
 pub mod execute;
 pub mod git;
 pub mod run;
+pub mod sweep;
 
 pub mod lock;
 pub mod why;

@@ -4,6 +4,7 @@
 //! Nothing is executed here. Environments are locked where the plan is for a run, because a key needs the
 //! lock; for a forecast they are only looked up.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::key::KeyParts;
 use crate::packages::{self, SQL};
 use crate::platform::platform;
 use crate::request::{Place, RunRequest};
+use crate::sweep::forecast;
 use crate::{Error, code, lock};
 
 /// A run's steps and what they are given from outside.
@@ -355,8 +357,27 @@ impl Planner {
     /// When its code cannot be read or its environment cannot be locked.
     pub async fn key(&self, node: &Node, inputs: Vec<Link>) -> Result<Keyed, Error> {
         let (name, step) = self.definition(node)?;
+        self.key_of(node, name, step, inputs).await
+    }
+
+    /// The key of a node whose step is another than the project's: of a trial.
+    ///
+    /// # Errors
+    /// As [`Planner::key`].
+    pub async fn key_of(
+        &self,
+        node: &Node,
+        name: &str,
+        step: &Step,
+        inputs: Vec<Link>,
+    ) -> Result<Keyed, Error> {
         let mut parts = KeyParts::new();
-        let params = self.used_params(node, step);
+        let mut params = self.used_params(node, step);
+        if let Some(sweep) = &step.sweep {
+            // What it tries is no part of what it is.
+            params.retain(|name, _| !sweep.over.contains(name));
+            forecast::parts(sweep, &mut parts);
+        }
         for (name, value) in &params {
             parts.value(format!("param.{name}"), value);
         }
@@ -424,10 +445,24 @@ impl Planner {
     /// The parameters that reach a step: the project's, or those of the package that it comes from.
     pub(crate) fn used_params(&self, node: &Node, step: &Step) -> BTreeMap<String, Value> {
         if let Some(packaged) = &step.packaged {
-            return packages::params::of(packaged, &self.params, &node.values());
+            return packages::params::of(packaged, &self.params_of(node), &node.values());
         }
-        let used = step.params.iter();
-        used.filter_map(|name| Some((name.clone(), self.params.get(name)?.clone()))).collect()
+        let own = |name: &String| node.params.get(name).or_else(|| self.params.get(name)).cloned();
+        step.params.iter().filter_map(|name| Some((name.clone(), own(name)?))).collect()
+    }
+
+    /// The project's parameters as a node has them.
+    fn params_of(&self, node: &Node) -> Cow<'_, BTreeMap<String, Value>> {
+        if node.params.is_empty() {
+            return Cow::Borrowed(&self.params);
+        }
+        let mut params = self.params.clone();
+        for (name, value) in &node.params {
+            if let Some(own) = params.get_mut(name) {
+                own.clone_from(value);
+            }
+        }
+        Cow::Owned(params)
     }
 
     fn code(&self, node: &Node, name: &str, step: &Step) -> Result<Vec<String>, Error> {
@@ -441,8 +476,8 @@ impl Planner {
             Doer::Sql(SqlSource::File(path)) => paths.push(path.clone()),
             Doer::Builtin(builtin, with) => {
                 let (nothing, matrix) = (BTreeMap::new(), node.values());
-                let matrix = Some(&matrix);
-                let values = Values { params: &self.params, inputs: &nothing, outputs: &nothing, matrix };
+                let (matrix, params) = (Some(&matrix), self.params_of(node));
+                let values = Values { params: &params, inputs: &nothing, outputs: &nothing, matrix };
                 let filled = |(key, value): (String, Value)| {
                     // What names an input or output cannot be filled in yet; no code file does.
                     let value = substitute::value(&value, &values).unwrap_or(value);
@@ -494,9 +529,6 @@ impl Planner {
 
     fn check(&self, node: &Node) -> Result<(), Error> {
         let (name, step) = self.definition(node)?;
-        if step.sweep.is_some() {
-            return Err(Error::Unsupported { step: name.to_owned(), what: "`sweep:`".to_owned() });
-        }
         let unknown = node.inputs.iter().map(|(local, source)| (local.clone(), self.reference(source)));
         self.holds(node, &Inputs { unknown: unknown.collect(), ..Inputs::default() })?;
         if let Doer::Builtin(builtin, with) = self.doer(name, step)? {

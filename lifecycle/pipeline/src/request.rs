@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rondo_core::run::Link;
+use rondo_core::sweep::Sweep;
 use rondo_core::{Digest, RunId};
 use serde::Serialize;
 use serde_json::Value;
@@ -110,6 +111,9 @@ pub struct StepReport {
     /// Outputs that the same key gave with other content before, here or by `rondo.lock`: the step is not
     /// deterministic.
     pub unequal: Vec<String>,
+    /// Of a sweep: what was searched, and what came of each trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Box<Sweep>>,
 }
 
 impl StepReport {

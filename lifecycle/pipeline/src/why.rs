@@ -12,6 +12,7 @@ use crate::cache::{self, Answer};
 use crate::graph::Node;
 use crate::plan::{Holds, Keyed, Planner, Role};
 use crate::request::{Change, Forecast, Plan, PlannedStep, RunRequest, Why};
+use crate::sweep::forecast;
 
 /// How many earlier runs are looked through for the last one of a step.
 const LOOK_BACK: i64 = 200;
@@ -212,6 +213,13 @@ impl<'a> Foresight<'a> {
             }
             Answer::Miss => (Forecast::Runs, "no earlier run has this key".to_owned()),
         };
+        if foreseen.step.forecast == Forecast::Runs
+            && let Some(keyed) = &foreseen.keyed
+            && let Some(sweep) =
+                forecast::reason(self.store, self.experiment, &node.name, step, keyed).await?
+        {
+            foreseen.step.reason.push_str(&format!("; {sweep}"));
+        }
         Ok(())
     }
 }
@@ -327,6 +335,7 @@ fn described(part: &str) -> String {
         Some(("param", name)) => format!("parameter `{name}`"),
         Some(("matrix", name)) => format!("`{name}` of its matrix"),
         Some(("input", name)) => format!("input `{name}`"),
+        Some(("sweep", what)) => format!("`{what}` of its sweep"),
         Some(("code", path)) => format!("code `{path}`"),
         Some(("definition", what)) => match what.split_once('.') {
             Some(("output", name)) => format!("the file name of output `{name}`"),

@@ -281,13 +281,35 @@ fn notebook(
 
 /// The parameters that a sweep may vary in a step's notebook.
 pub(super) fn swept(context: &Context<'_>, node: &Node) -> Vec<String> {
-    let with = node.get("with");
-    let given = with.and_then(|with| with.get("parameters")?.map()).unwrap_or_default();
-    let file = with.and_then(|with| with.get("notebook")?.text());
-    let declared = file
-        .and_then(|file| context.files.text(&super::files::normal(file).ok()?))
-        .and_then(|text| notebook::declared(&text).ok());
-    let declared =
-        declared.into_iter().flat_map(|declared| declared.parameters).map(|parameter| parameter.name);
+    let given = node.get("with").and_then(|with| with.get("parameters")?.map()).unwrap_or_default();
+    let declared = declared_of(context, node).into_iter().flat_map(|declared| declared.parameters);
+    let declared = declared.map(|parameter| parameter.name);
     given.iter().map(|entry| entry.key.clone()).chain(declared).collect()
+}
+
+/// What a step's notebook declares.
+fn declared_of(context: &Context<'_>, node: &Node) -> Option<Declared> {
+    let file = node.get("with")?.get("notebook")?.text()?;
+    let text = context.files.text(&super::files::normal(file).ok()?)?;
+    notebook::declared(&text).ok()
+}
+
+/// Why a step's notebook does not take one of these values for a parameter, and what it takes.
+pub(super) fn refused(
+    context: &Context<'_>,
+    node: &Node,
+    name: &str,
+    values: &[Value],
+) -> Option<(String, String)> {
+    let declared = declared_of(context, node).filter(|declared| declared.known_language)?;
+    let parameter = declared.parameters.iter().find(|parameter| parameter.name == name)?;
+    let odd = values.iter().find(|value| !parameter.kind.takes(value))?;
+    let message = format!("the notebook does not take {} for `{name}`", shown(odd));
+    Some((message, format!("{}: its default is `{}`", parameter.kind.noun(), parameter.default)))
+}
+
+/// The parameters of a package of files, which are the step's own.
+pub(super) fn fields(used: Option<&Package>) -> Vec<String> {
+    let used = used.filter(|package| !matches!(package.run, Run::Builtin { .. }));
+    used.into_iter().flat_map(|package| &package.with).map(|field| field.name.clone()).collect()
 }

@@ -87,6 +87,7 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
     let when = conditions::when(context, node, &path, &known);
     let matrix = matrix(context, node, &path);
     let mut params: Vec<String> = known.used.into_iter().chain(declared).collect();
+    let sweep = sweep::sweep(context, node, &path, &mut params, used.as_deref());
     params.sort();
     params.dedup();
     let step = Step {
@@ -96,7 +97,7 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
         params,
         environment: environments::named(context, node, &path),
         metrics: context.path_at(node, "metrics"),
-        sweep: sweep::sweep(context, node, &path),
+        sweep,
         retries,
         backoff,
         timeout: read::span(node, "timeout"),

@@ -193,3 +193,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_sweep_over_a_notebooks_parameters_holds_its_values_against_them() {
+    let folder = folder();
+    let faults = |over: &str| {
+        let text = format!(
+            "project: p\nsteps:\n  t:\n    uses: papermill\n    with: {{ notebook: train.ipynb }}\n    sweep: {{ strategy: tpe, trials: 3, over: {{ {over} }}, maximize: auc }}\n"
+        );
+        let checked = check(&text, "rondo.yaml", &Folder::new(folder.path()), &builtins());
+        checked
+            .map_or_else(|faults| faults.iter().map(|fault| fault.message.clone()).collect(), |_| Vec::new())
+    };
+    assert!(faults("max_depth: { int: [1, 9] }, learning_rate: { float: [0, 1] }, name: [a, b]").is_empty());
+    assert_eq!(
+        faults("max_depth: [1, deep]"),
+        ["the notebook does not take the text `deep` for `max_depth`"]
+    );
+    assert_eq!(faults("depth: [1, 2]"), ["no parameter is called `depth`"]);
+}

@@ -108,12 +108,43 @@ static SWEEP: Shape = Shape {
             .elsewhere(&["space", "parameters"]),
         key("maximize", Form::Text, "The metric to make great."),
         key("minimize", Form::Text, "The metric to make small."),
-        key("seed", COUNT, "The seed of the choices."),
+        key("seed", COUNT, "The seed of the choices; 0 where absent."),
+        key(
+            "prune",
+            Form::Either(&[Form::Bool, Form::Object(&PRUNE)]),
+            "Whether a trial that falls behind is stopped, by the metric that it reports with its steps.",
+        )
+        .elsewhere(&["pruner", "early_stopping", "scheduler"]),
+        key(
+            "max_failed",
+            Form::Int(0, 1_000_000),
+            "How many trials may fail before the step does; 3 where absent.",
+        )
+        .elsewhere(&["max_failures", "max_failed_trials"]),
     ],
     rules: &[Rule::One(&["maximize", "minimize"])],
 };
 
-pub(crate) const STRATEGIES: &[&str] = &["grid", "random", "tpe"];
+static PRUNE: Shape = Shape {
+    noun: "a mapping of pruning",
+    keys: &[
+        key(
+            "min_steps",
+            Form::Int(1, 1_000_000_000),
+            "The step at which it is looked first; 1 where absent.",
+        )
+        .elsewhere(&["min_resource", "grace_period", "warmup"]),
+        key(
+            "factor",
+            Form::Int(2, 1000),
+            "Of how many trials one goes on, and how much later it is looked again; 4 where absent.",
+        )
+        .elsewhere(&["reduction_factor", "eta"]),
+    ],
+    rules: &[],
+};
+
+pub(crate) const STRATEGIES: &[&str] = &["grid", "random", "tpe", "asha"];
 
 const RANGE: Form = Form::Either(&[Form::List(&Form::Scalar), Form::Object(&RANGES)]);
 
@@ -123,7 +154,12 @@ static RANGES: Shape = Shape {
         key("int", Form::List(&Form::Int(i64::MIN, i64::MAX)), "Whole numbers: `[least, greatest]`."),
         key("float", Form::List(&NUMBER), "Numbers: `[least, greatest]`."),
         key("choice", Form::List(&Form::Scalar), "One of these."),
+        key("step", NUMBER, "From one number to the next.").elsewhere(&["q"]),
         key("log", Form::Bool, "Whether to search on a logarithmic scale."),
     ],
-    rules: &[Rule::One(&["int", "float", "choice"]), Rule::Beside("log", &["int", "float"])],
+    rules: &[
+        Rule::One(&["int", "float", "choice"]),
+        Rule::Beside("log", &["int", "float"]),
+        Rule::Beside("step", &["int", "float"]),
+    ],
 };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rondo_core::handoff::StepInputs;
 use rondo_core::ports::{Builtin, BuiltinCall, Event, TrackingAccess};
 use rondo_core::run::{Code, Exit, Link, RunDetail, RunState};
+use rondo_core::sweep::TrialState;
 use rondo_core::{Digest, RunId};
 use rondo_project::package::expand::INNER;
 use rondo_project::project::{Reference, SqlSource, Step, Work};
@@ -16,6 +17,7 @@ use rondo_project::substitute::{self, Values};
 use rondo_store::objects::{Lent, Take};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::log::{Log, Logged};
@@ -103,8 +105,12 @@ pub async fn attempt(
     cards: &[u32],
 ) -> Result<Attempt, Error> {
     session.watch_memory();
-    let id = RunId::random();
-    let detail = first_detail(session, keyed, number).await;
+    let id = node.trial.as_ref().map_or_else(RunId::random, |trial| trial.run);
+    let mut detail = first_detail(session, keyed, number).await;
+    if let Some(trial) = &node.trial {
+        detail.params.extend(trial.trial.values.clone());
+        detail.trial = Some(Box::new(trial.trial.clone()));
+    }
     let given = notebook_parameters(session, node, step);
     record::begin_step(session, id, node, &detail, &given, keyed.environment.is_some()).await?;
     let _admitted = Admitted { tracking: session.tracking.as_ref(), id };
@@ -186,12 +192,17 @@ async fn finish(
         Ok((outputs, exit)) => (true, outputs, exit),
         Err(exit) => (false, Vec::new(), exit),
     };
-    let state = match (ok, session.is_cancelled()) {
+    let behind = node.trial.as_ref().and_then(|trial| trial.behind.get()).filter(|_| !ok);
+    let state = match (ok, session.is_cancelled() || behind.is_some()) {
         (true, _) => RunState::Finished,
         (false, true) => RunState::Killed,
         (false, false) => RunState::Failed,
     };
-    let cause = exit.cause.clone();
+    let cause = behind.cloned().or_else(|| exit.cause.clone());
+    let exit = Exit { cause: cause.clone(), ..exit };
+    if let Some(trial) = detail.trial.as_mut().filter(|_| behind.is_some()) {
+        trial.state = TrialState::Pruned;
+    }
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
     let now = session.clock.now();
@@ -226,7 +237,7 @@ fn failed(cause: impl Into<String>) -> Exit {
     Exit { cause: Some(cause.into()), ..Exit::default() }
 }
 
-async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetail {
+pub(crate) async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetail {
     let commit = session.commit().await;
     let environment = match &keyed.environment {
         Some(lock) => Some((lock.name.clone(), lock.digest)),
@@ -390,7 +401,7 @@ async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, benc
     keep_metrics(session, step, bench, worked.metrics).await.map_err(with_cause)?;
     keep_artifacts(session, bench, worked.artifacts).await.map_err(|error| with_cause(chain(&error)))?;
     let objects = session.store.objects().clone();
-    let owner = node.name.clone();
+    let owner = node.owner().to_owned();
     let (declared, places) = (step.outputs.clone(), bench.contract.outputs.clone());
     let collected =
         tokio::task::spawn_blocking(move || outputs::collect(&objects, &owner, &declared, &places));
@@ -436,11 +447,11 @@ async fn work(
                 environment: variables,
                 progress: Arc::new(Logged { log: bench.log.clone(), progress: session.progress.clone() }),
             };
-            return in_process(session, builtin, call, limit).await;
+            return in_process(stop(session, node), builtin, call, limit).await;
         }
     };
     let mut take = |bytes: &[u8]| bench.log.take(bytes);
-    let ended = process::run(&command, limit, &mut session.cancel.clone(), &mut take).await;
+    let ended = process::run(&command, limit, &mut stop(session, node), &mut take).await;
     let ended = ended
         .map_err(|error| failed(format!("`{}` cannot be started: {error}", command.program.display())))?;
     if !ended.left.is_empty() {
@@ -530,10 +541,15 @@ fn variables(
     variables
 }
 
+/// What becomes true when a node's work is to stop: everything, or this trial alone.
+fn stop(session: &Session, node: &Node) -> watch::Receiver<bool> {
+    node.trial.as_ref().map_or_else(|| session.cancel.clone(), |trial| trial.stop.clone())
+}
+
 /// Runs a package in Rust. It is dropped where it takes too long or everything should stop; a package whose
 /// future is dropped ends what it has started.
 async fn in_process(
-    session: &Session,
+    mut cancel: watch::Receiver<bool>,
     builtin: Arc<dyn Builtin>,
     call: BuiltinCall,
     limit: Option<Duration>,
@@ -541,7 +557,6 @@ async fn in_process(
     // In a task of its own: one that panics fails its step and nothing else.
     let mut task = JoinSet::new();
     task.spawn(async move { builtin.run(call).await });
-    let mut cancel = session.cancel.clone();
     let ended = tokio::select! {
         ended = task.join_next() => ended,
         () = cancelled(&mut cancel) => return stopped(task, failed("it was interrupted")).await,

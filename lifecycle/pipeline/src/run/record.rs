@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::session::Session;
 use crate::Error;
 use crate::graph::Node;
+use crate::sweep::trial;
 
 /// MLflow's kind of source for what a project runs.
 const SOURCE_TYPE: &str = "PROJECT";
@@ -74,12 +75,13 @@ pub async fn begin_step(
     environment: bool,
 ) -> Result<(), Error> {
     let (step, _) = session.planner.definition(node)?;
+    let parent = node.trial.as_ref().map_or(session.run, |trial| trial.parent);
     let state = if environment { RunState::Scheduled } else { RunState::Running };
     let row = RunRow {
         id,
         experiment: session.experiment,
         kind: RunKind::Step,
-        parent: Some(session.run),
+        parent: Some(parent),
         name: node.name.clone(),
         step: Some(node.name.clone()),
         state,
@@ -91,7 +93,8 @@ pub async fn begin_step(
     };
     let commit = detail.code.commit.as_deref();
     let mut tags = source_tags(session, &node.name, &format!("rondo.yaml#steps.{step}"), commit);
-    tags.push(("mlflow.parentRunId".to_owned(), session.run.hex()));
+    tags.push(("mlflow.parentRunId".to_owned(), parent.hex()));
+    tags.extend(node.trial.iter().flat_map(|trial| trial::tags(trial)));
     let mut params: BTreeMap<String, String> =
         detail.params.iter().map(|(name, value)| (name.clone(), text(value))).collect();
     // What its combination and a notebook's parameters are is what its runs are compared by.

@@ -22,7 +22,7 @@ use crate::execute::step::{self, Attempt};
 use crate::graph::Node;
 use crate::plan::{Holds, Inputs, Keyed, Role};
 use crate::request::{Outcome, StepReport};
-use crate::{Error, why};
+use crate::{Error, sweep, why};
 
 /// Lets all steps of a run come to their end. The reports stand in the order of the plan.
 ///
@@ -118,6 +118,7 @@ fn skipped(name: &str, cause: String) -> StepReport {
         cause: Some(cause),
         tail: Vec::new(),
         unequal: Vec::new(),
+        sweep: None,
     }
 }
 
@@ -255,7 +256,8 @@ async fn stands(
     if session.request.replay {
         replay(session, node, run).await?;
     }
-    Ok(StepReport { run: Some(run), outputs: outputs.to_vec(), ..report })
+    let sweep = if step.sweep.is_some() { sweep::drive::of_run(session, run).await? } else { None };
+    Ok(StepReport { run: Some(run), outputs: outputs.to_vec(), sweep, ..report })
 }
 
 /// Shows again what a run said.
@@ -279,6 +281,9 @@ async fn make(
     known: Answer,
     report: StepReport,
 ) -> Result<StepReport, Error> {
+    if let Some(wanted) = &step.sweep {
+        return Box::pin(sweep::drive::make(session, node, step, wanted, keyed, report)).await;
+    }
     let Some(attempt) = tried(session, node, step, keyed).await? else {
         return Ok(skipped(&node.name, obstacle(session).unwrap_or_default()));
     };
@@ -351,7 +356,7 @@ async fn tried(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> Re
 }
 
 /// How long it is rested after the try of that number, where `chance` is between 0 and 1.
-fn rest(backoff: &Backoff, number: u32, chance: f64) -> Duration {
+pub(crate) fn rest(backoff: &Backoff, number: u32, chance: f64) -> Duration {
     let seconds = |span: rondo_core::Span| span.millis() as f64 / 1000.0;
     let exponent = i32::try_from(number.saturating_sub(1)).unwrap_or(i32::MAX);
     let grown = seconds(backoff.delay) * backoff.factor.powi(exponent);

@@ -12,3 +12,4 @@ mod records;
 mod recovery;
 mod shapes;
 mod shared;
+mod sweeps;
