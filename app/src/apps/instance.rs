@@ -90,6 +90,7 @@ impl Instance {
                 Some(command) => {
                     let mut take = |bytes: &[u8]| log.take(bytes);
                     match process::run(command, None, &mut stopped, &mut take).await {
+                        Ok(ended) if ended.stopped.is_some() => "it was stopped".to_owned(),
                         Ok(ended) => {
                             let exit = cause::exit(&ended, None, || None);
                             exit.cause.unwrap_or_else(|| "it exited by itself with code 0".to_owned())
@@ -119,6 +120,18 @@ impl Instance {
         let (open, _) = watch::channel(0);
         let (identity, inputs) = (given.identity(), given.told());
         Arc::new(Self { target, authorization, identity, inputs, since: now, open, stop, ended })
+    }
+
+    /// Something that listens there already; it ends when it is told to.
+    #[cfg(test)]
+    pub(crate) fn at(target: Target) -> (Arc<Self>, watch::Sender<Option<Ending>>) {
+        let (stop, _) = watch::channel(false);
+        let (open, _) = watch::channel(0);
+        let (end, ended) = watch::channel(None);
+        let (authorization, inputs) = (Some(HeaderValue::from_static("token t")), BTreeMap::new());
+        let (identity, since) = (Digest::of(b""), Timestamp(0));
+        let instance = Self { target, authorization, identity, inputs, since, open, stop, ended };
+        (Arc::new(instance), end)
     }
 
     /// Counts a request or socket as open.

@@ -43,15 +43,15 @@ pub(super) async fn supervise(app: Arc<App>, bench: Bench, mut stopped: watch::R
         bench,
         number: 0,
         deaths: 0,
-        since: Instant::now(),
+        since: None,
         refused: None,
         draining: JoinSet::new(),
         missed: 0,
         pulse: Instant::now(),
     };
-    let ended = std::pin::pin!(keeper.run(stopped.clone()));
+    // What it is about to start, and what finishes, is dropped with it, and so told to stop.
     tokio::select! {
-        () = ended => {}
+        () = Box::pin(keeper.run(stopped.clone())) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     if let Some(instance) = app.put(None) {
@@ -68,7 +68,8 @@ struct Keeper {
     number: u64,
     /// How often in a row it died.
     deaths: u32,
-    since: Instant,
+    /// Since when the last process was ready, until its end was seen.
+    since: Option<Instant>,
     /// What went in when a replacement did not get ready: it is not tried again with the same.
     refused: Option<Digest>,
     /// Old processes that finish what is open.
@@ -232,7 +233,7 @@ impl Keeper {
         let app = &self.app;
         let inputs = instance.inputs.clone();
         app.put(Some(instance));
-        (self.since, self.refused) = (Instant::now(), None);
+        (self.since, self.refused) = (Some(Instant::now()), None);
         (self.missed, self.pulse) = (0, Instant::now());
         let now = self.bench.platform.clock().now();
         app.change(|status| {
@@ -285,7 +286,7 @@ impl Keeper {
             // It was meant to end.
             return;
         }
-        if self.since.elapsed() >= WELL {
+        if self.since.take().is_some_and(|since| since.elapsed() >= WELL) {
             self.deaths = 0;
         }
         self.deaths += 1;
@@ -319,7 +320,6 @@ impl Keeper {
             () = sleep(pause) => {}
             _ = told.changed() => {}
         }
-        self.since = Instant::now();
     }
 
     /// Asks a running process now and then whether it is well; stops it when it has not answered for long.

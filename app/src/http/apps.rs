@@ -31,6 +31,9 @@ use crate::report::html;
 /// are.
 const KEY: &str = "rondo_key";
 
+/// How many requests and sockets of an app may be open at a time.
+const MOST: usize = 4096;
+
 /// The routes of apps.
 pub fn routes() -> Routes<AppState> {
     use On::Server;
@@ -80,6 +83,10 @@ pub async fn proxy(State(state): State<AppState>, caller: Caller, request: Reque
     let Some(instance) = app.current().filter(|instance| instance.ending().is_none()) else {
         return Ok(away(&app, request.headers()));
     };
+    if instance.open() >= MOST {
+        let message = format!("app `{}` has {MOST} requests and sockets open", app.spec.name);
+        return Err(Problem::new(Code::Overloaded, message));
+    }
     if let Target::Files { root, artifact } = &instance.target {
         let (root, artifact, below) = (root.clone(), *artifact, below.to_owned());
         return files::answer(&root, artifact, &below, request.method()).await;

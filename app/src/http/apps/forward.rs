@@ -165,3 +165,6 @@ async fn tunnel(
     }
     drop((connection, held));
 }
+
+#[cfg(test)]
+mod tests;
