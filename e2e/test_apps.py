@@ -444,6 +444,7 @@ def test_jupyterlab_in_a_browser(chromium, tmp_path):
             page.get_by_role("main").or_(page.locator("#main")).first.wait_for()
             page.goto(f"{up.url}/apps/lab/lab/tree/book.ipynb")
             page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
             page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
             page.keyboard.press("Shift+Enter")
             page.get_by_text("the answer is 42 in lab").wait_for()
