@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rondo_core::run::Link;
 use rondo_core::{Digest, reference};
+use rondo_project::lock::Lock;
 use rondo_project::project::{App, Reference};
 
 use crate::platform::{Error, Platform};
@@ -55,7 +56,8 @@ impl Given {
 pub async fn gather(platform: &Platform, app: &App) -> Result<Result<Given, Missing>, Error> {
     let (meta, project) = (platform.store().meta(), platform.project());
     let mut given = Given::default();
-    let lock = rondo_pipeline::lock::read(platform.root())?;
+    let made = app.inputs.values().any(|wanted| matches!(wanted, Reference::Output { .. }));
+    let lock = if made { rondo_pipeline::lock::read(platform.root())? } else { Lock::default() };
     for (local, wanted) in app.inputs.iter() {
         let (name, digest, folder) = match wanted {
             Reference::Output { step, output } => {
