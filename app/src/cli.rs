@@ -1,6 +1,7 @@
 //! The command line: nouns are the stages, verbs are ordinary English, one verb one file.
 
 pub mod admin;
+pub mod app;
 pub mod completions;
 pub mod data;
 pub mod doctor;
@@ -110,6 +111,9 @@ enum Command {
     Serve(serve::Args),
     /// Bring the project up: server, endpoints, monitors, triggers, until Ctrl-C
     Up(up::Args),
+    /// Apps of the project that is up: how they stand, what they say; start, stop, restart
+    #[command(subcommand)]
+    App(app::Verb),
     /// Send recorded events through an endpoint in the order of their time, with the truth as it came
     Replay(replay::Args),
 
@@ -197,6 +201,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Models(verb) => models::run(verb, session).await,
         Command::Serve(args) => serve::run(args, session).await,
         Command::Up(args) => up::run(args, session).await,
+        Command::App(verb) => app::run(verb, session).await,
         Command::Replay(args) => replay::run(args, session).await,
         Command::Monitor(verb) => monitor::run(verb, session).await,
         Command::Report(args) => report::run(args, session).await,

@@ -1,6 +1,7 @@
 //! HTTP: the router reads as an index, each handler is one small file.
 
 pub mod access;
+pub mod apps;
 pub mod endpoints;
 pub mod experiments;
 pub mod mlflow;
@@ -17,6 +18,7 @@ use axum::Router;
 use rondo_registry::webhooks::Webhooks;
 use rondo_serving::deployment::Deployments;
 
+use crate::apps::Apps;
 use crate::platform::Platform;
 use access::routes::{get, post};
 use access::{Admission, Door, On, Routes, Rule, routes};
@@ -31,6 +33,8 @@ pub struct AppState {
     pub deployments: Arc<Deployments>,
     /// Who is told of changes in the registry.
     pub webhooks: Webhooks,
+    /// The apps of this process.
+    pub apps: Arc<Apps>,
 }
 
 /// How long the rows of one request may be.
@@ -70,6 +74,7 @@ fn own() -> Routes<AppState> {
         .route("/api/v1/endpoints/{name}/truth", post(Edit(Model), endpoints::truth).body(ROWS))
         .route("/api/v1/endpoints/{name}/advance", post(Edit(Model), endpoints::advance))
         .route("/api/v1/requests", get(Read(Server), requests::list))
+        .merge(apps::routes())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod platform;
 
+pub mod apps;
 pub mod cli;
 pub mod http;
 pub mod upkeep;

@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 
 use super::Session;
 use super::failure::{Failure, Outcome};
+use crate::apps::Apps;
 use crate::http::access::{Admission, Mode};
 use crate::http::server::Server;
 use crate::http::{AppState, router};
@@ -81,7 +82,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     drop(live);
     let plan = Plan::new(&platform, &endpoint, &args, &mut fields).await?;
     let webhooks = Webhooks::new(platform.store().clone(), Allow::default());
-    let state = AppState { platform: platform.clone(), deployments: deployments.clone(), webhooks };
+    let apps = Arc::new(Apps::none());
+    let state = AppState { platform: platform.clone(), deployments: deployments.clone(), webhooks, apps };
     let server = Server::start("127.0.0.1:0", router(state, Admission::new(Mode::Open))).await?;
     let worker = Worker::start(platform.clone(), deployments.clone());
     let client = Client::new(&server.url(), &endpoint)?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::failure::Outcome;
+use crate::apps::{folder, status};
 use crate::platform::{Error, Platform};
 
 /// Show the loop: each stage's state at a glance
@@ -26,6 +27,7 @@ pub async fn run(_: &Args, session: &Session) -> Outcome {
         ("serving", serving(&platform).await?),
         ("monitoring", monitoring(&platform).await?),
         ("retraining", retraining(&platform).await?),
+        ("apps", apps(&platform)?),
     ];
     let mut text = format!("{}\n", platform.project().name);
     let mut value = json!({ "schema": 1, "project": platform.project().name });
@@ -135,6 +137,28 @@ async fn serving(platform: &Platform) -> Result<Vec<Line>, Error> {
         lines.push(line(text, json!({ "endpoint": name, "live": live })));
     }
     Ok(lines)
+}
+
+fn apps(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let told = status::read(&folder(platform))?;
+    let one = |name: &str| {
+        let known =
+            told.as_ref().and_then(|told| Some((told, told.apps.iter().find(|app| app.name == name)?)));
+        let Some((told, app)) = known else {
+            return line(format!("{name}: not up (rondo up)"), json!({ "app": name, "state": "down" }));
+        };
+        let trouble = app.error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
+        let again = if app.restarts == 0 { String::new() } else { format!(", {} restarts", app.restarts) };
+        let url = format!("{}{}", told.url, app.path);
+        line(
+            format!("{name}: {} since {} at {url}{again}{trouble}", app.state.text(), app.since),
+            json!({
+                "app": name, "state": app.state, "since": app.since, "url": url, "restarts": app.restarts,
+                "inputs": app.inputs, "error": app.error,
+            }),
+        )
+    };
+    Ok(platform.project().apps.names().map(one).collect())
 }
 
 async fn monitoring(platform: &Platform) -> Result<Vec<Line>, Error> {

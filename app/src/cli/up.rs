@@ -1,5 +1,7 @@
 //! `rondo up`: the project in production on this machine, until Ctrl-C.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rondo_core::ports::Event;
@@ -13,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Session;
 use super::doorway::Doorway;
 use super::failure::Outcome;
+use crate::apps::Apps;
 use crate::http::server::Server;
 use crate::http::{AppState, router};
 use crate::worker::Worker;
@@ -45,9 +48,15 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     platform.protect_declared().await?;
     let live = platform.deploy(&deployments).await?;
     let webhooks = Webhooks::new(platform.store().clone(), Allow::new(args.webhook_allow));
-    let state =
-        AppState { platform: platform.clone(), deployments: deployments.clone(), webhooks: webhooks.clone() };
-    let server = Server::start(&args.listen, router(state, plan)).await?;
+    let bound = Server::bind(&args.listen).await?;
+    let apps = Arc::new(Apps::start(&platform, &bound.url()).await?);
+    let state = AppState {
+        platform: platform.clone(),
+        deployments: deployments.clone(),
+        webhooks: webhooks.clone(),
+        apps: apps.clone(),
+    };
+    let server = bound.serve(router(state, plan));
     let worker = Worker::start(platform.clone(), deployments.clone());
     let courier = Courier::start(webhooks, platform.clock().clone(), platform.progress().clone());
     let url = server.url();
@@ -59,7 +68,14 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         ));
     }
     text.push_str(&format!("  the loop's report: {url}/report\n"));
-    session.printer().result(&json!({ "schema": 1, "listen": url, "deployments": live }), &text);
+    let opens: Vec<(String, String)> =
+        apps.all().iter().map(|app| (app.spec.name.clone(), app.opens(&url))).collect();
+    for (name, opens) in &opens {
+        text.push_str(&format!("  app {name}: {opens}\n"));
+    }
+    let opens: BTreeMap<String, String> = opens.into_iter().collect();
+    let value = json!({ "schema": 1, "listen": url, "deployments": live, "apps": opens });
+    session.printer().result(&value, &text);
     if platform.project().triggers.iter().any(|trigger| matches!(trigger.cause, Cause::Schedule(_))) {
         session.printer().note("schedules are not run yet: only alerts start a retraining");
     }
@@ -94,6 +110,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         said = trouble;
     }
     worker.stop().await;
+    // What streams from an app ends with it.
+    apps.stop().await;
     server.stop().await;
     courier.stop().await;
     deployments.log().sync()?;

@@ -9,6 +9,7 @@ use rondo_serving::deployment::Status;
 
 use super::AppState;
 use super::problem::Answer;
+use crate::apps::status;
 use crate::report::chart::escape;
 use crate::report::tables::{code_spans, count};
 use crate::report::{gather, html};
@@ -30,6 +31,7 @@ pub async fn home(State(state): State<AppState>, headers: HeaderMap) -> Html<Str
     for status in &statuses {
         body.push_str(&how_to_ask(status, &url));
     }
+    body.push_str(&apps(&state));
     let _ = write!(
         body,
         "</section><section><h2>Tracking</h2><p class=\"note\">Runs, metrics and models of this project, for \
@@ -73,6 +75,40 @@ fn endpoints(statuses: &[Status]) -> String {
         );
     }
     html.push_str("</tbody></table></div><p class=\"note\">Counted since this server started.</p>");
+    html
+}
+
+/// The section of the apps, where there are any, left open for what follows.
+fn apps(state: &AppState) -> String {
+    let all = state.apps.all();
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from(
+        "</section><section><h2>Apps</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"apps\"><table><thead><tr><th>app</th><th>state</th><th>since</th><th>given</th>\
+         <th class=\"n\">restarts</th><th>last trouble</th></tr></thead><tbody>",
+    );
+    for stands in all.iter().map(|app| app.status()) {
+        let since: String = stands.since.rfc3339().chars().take(19).collect();
+        let given: Vec<String> = stands.inputs.values().map(|given| escape(given)).collect();
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\"><a href=\"{}\">{}</a> <span class=\"quiet\">{}</span></th>\
+             <td><span class=\"state {}\">{}</span></td><td class=\"day\">{} UTC</td><td>{}</td>\
+             <td class=\"n\">{}</td><td>{}</td></tr>",
+            escape(&stands.path),
+            escape(&stands.name),
+            escape(&stands.uses),
+            if stands.state == status::State::Running { "champion" } else { "" },
+            stands.state.text(),
+            escape(&since.replace('T', " ")),
+            given.join("<br>"),
+            count(u64::from(stands.restarts)),
+            escape(stands.error.as_deref().unwrap_or_default()),
+        );
+    }
+    html.push_str("</tbody></table></div>");
     html
 }
 

@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use rondo_core::{Code, Explain};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -24,7 +23,7 @@ use tower::Service as _;
 /// How long a client may take to send the headers of its next request.
 const HEADERS: Duration = Duration::from_secs(60);
 /// How many connections there may be at a time; more wait to be accepted.
-const CONNECTIONS: usize = 8192;
+const CONNECTIONS: u32 = 8192;
 
 /// How long requests under way may take once the server is to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -135,7 +134,7 @@ impl Stopping {
 async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS)));
+    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
     loop {
         let accepted = tokio::select! {
             // An error means that the sender is gone: then there is nothing left to serve for.
@@ -163,15 +162,25 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
                 router.clone().call(request)
             })
         });
-        let connection = graceful.watch(connection);
+        let mut stopped = stopped.clone();
         tokio::spawn(async move {
-            // A connection that breaks off is the client's to notice.
-            let _ = connection.await;
+            // An app's socket goes on by itself when both sides have agreed to it.
+            let mut connection = std::pin::pin!(connection.with_upgrades());
+            let over = tokio::select! {
+                // A connection that breaks off is the client's to notice.
+                _ = connection.as_mut() => true,
+                _ = stopped.wait_for(|stopped| *stopped) => false,
+            };
+            if !over {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
             drop(place);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    // Each connection has a place; it is never closed.
+    let _ = places.acquire_many(CONNECTIONS).await;
 }
 
 /// Small answers must not wait for more to come.

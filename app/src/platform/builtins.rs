@@ -23,7 +23,7 @@ macro_rules! texts {
     };
 }
 
-const TEXTS: [&str; 12] = texts![
+const TEXTS: [&str; 19] = texts![
     "shell",
     "python",
     "r",
@@ -36,6 +36,13 @@ const TEXTS: [&str; 12] = texts![
     "profile",
     "cross-validate",
     "evaluate",
+    "streamlit",
+    "jupyterlab",
+    "gradio",
+    "dash",
+    "panel",
+    "shiny",
+    "marimo",
 ];
 
 static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rondo_core::RunId;
 use rondo_core::ports::{Scorer, TrackingAccess};
+use rondo_pipeline::environment::provision::Provisioned;
 use rondo_pipeline::{Plan, RunReport, RunRequest, Runner, Why};
 use rondo_serving::scorer::FileScorer;
 use tokio::sync::watch;
@@ -36,6 +37,15 @@ impl Platform {
             server.stop().await;
         }
         Ok(report?)
+    }
+
+    /// Makes the environment of that name: locked, provisioned, ready to be used.
+    ///
+    /// # Errors
+    /// As [`Runner::environment`].
+    pub async fn environment(&self, name: &str) -> Result<Provisioned, Error> {
+        let (_never, cancel) = watch::channel(false);
+        Ok(self.runner(Arc::new(Closed)).environment(name, cancel).await?)
     }
 
     /// What a run would do, without doing it.

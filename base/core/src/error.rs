@@ -230,6 +230,10 @@ codes! {
     TokenNotFound = "token-not-found", NotFound;
     /// No such permission was given.
     PermissionNotFound = "permission-not-found", NotFound;
+    /// No such app.
+    AppNotFound = "app-not-found", NotFound;
+    /// An app does not answer just now, or no process has it.
+    AppUnavailable = "app-unavailable", Unavailable;
     /// Stopped by the user.
     Interrupted = "interrupted", Interrupted;
     /// A port or address cannot be listened on.

@@ -41,6 +41,7 @@ pub(crate) use context::{Context, View};
 pub(crate) use environments::environment;
 pub(crate) use expressions::below as expressions_below;
 pub(crate) use files::normal;
+pub(crate) use live::care;
 pub(crate) use ports::kind_of;
 pub(crate) use steps::{resources, sql, variables};
 pub(crate) use structure::check as structure;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::ordered::Ordered;
-use crate::project::{Environment, Resources, SqlSource, Step};
+use crate::project::{Care, Environment, Resources, SqlSource, Step};
 
 pub use kinds::Kind;
 
@@ -119,8 +119,8 @@ pub enum Run {
     Service {
         /// The text.
         service: String,
-        /// The path that answers with 200 once it is ready.
-        health: Option<String>,
+        /// How it is reached and looked after.
+        care: Care,
     },
     /// A package in Rust.
     Builtin {

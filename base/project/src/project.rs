@@ -673,11 +673,77 @@ pub struct App {
     /// A command, where it uses no package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// A file or folder that is shown as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
     /// What goes in, by local name.
     pub inputs: Ordered<Reference>,
+    /// The models behind an alias that go in, by local name.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub models: Ordered<ModelAlias>,
     /// Its environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// How it is reached and looked after.
+    pub care: Care,
+    /// How long an old process may finish what is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Span>,
+    /// How often in a row it is started again after it died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
+    /// The package it uses, while the file is being checked; afterwards the package's command is in `run`.
+    #[serde(skip)]
+    pub used: Option<Arc<Package>>,
+    /// The package that its command is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packaged: Option<Packaged>,
+}
+
+/// How an app is reached and looked after: what a package says, and the project otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Care {
+    /// The path, below its own, that answers with success once it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// Whether the path that it is reached under is taken away from what it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strip_path: Option<bool>,
+    /// The `Authorization` that requests are passed on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<String>,
+    /// Who may use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<Audience>,
+    /// How long it may take until it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_timeout: Option<Span>,
+}
+
+impl Care {
+    /// This, and where it is silent the other.
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            health: self.health.or_else(|| other.health.clone()),
+            strip_path: self.strip_path.or(other.strip_path),
+            authorization: self.authorization.or_else(|| other.authorization.clone()),
+            access: self.access.or(other.access),
+            start_timeout: self.start_timeout.or(other.start_timeout),
+        }
+    }
+}
+
+/// Who may use an app, where there are users.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Whoever may see the server.
+    #[default]
+    Viewer,
+    /// Whoever may add to everything.
+    Editor,
+    /// Administrators: for what can do everything that the server's own user can.
+    Admin,
 }
 
 /// Whether a target means a step: its name, or that of the workflow it is part of.

@@ -4,7 +4,7 @@
 //! ([`crate::schema`]); so neither can know a key that the other does not. What the table cannot say
 //! (does the step exist, is the objective possible) is said by the checker alone.
 
-mod live;
+pub(crate) mod live;
 pub(crate) mod pipeline;
 mod team;
 

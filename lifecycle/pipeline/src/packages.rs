@@ -6,7 +6,7 @@
 
 pub mod folder;
 pub mod git;
-pub(crate) mod params;
+pub mod params;
 
 use rondo_core::Digest;
 

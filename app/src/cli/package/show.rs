@@ -116,9 +116,10 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// A step that uses it.
+/// A step or app that uses it.
 fn example(package: &Package, uses: &str) -> String {
-    let mut text = format!("step:\n  uses: {uses}\n");
+    let what = if package.app { "app" } else { "step" };
+    let mut text = format!("{what}:\n  uses: {uses}\n");
     let needed: Vec<String> = package
         .with
         .iter()

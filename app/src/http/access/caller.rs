@@ -123,7 +123,7 @@ impl Caller {
     }
 
     /// Whether it may do everything, since nobody is asked who they are.
-    pub(super) const fn is_anyone(&self) -> bool {
+    pub const fn is_anyone(&self) -> bool {
         matches!(self.who, Who::Anyone)
     }
 
@@ -359,6 +359,23 @@ impl Caller {
             // What an owner that is no more has left is nobody's alone.
             None => Ok(self.at_large(right)?),
         }
+    }
+
+    /// It is about to use what can do more than the route says, and needs this right on the whole server
+    /// for it; a step's code has it for nothing but looking.
+    ///
+    /// # Errors
+    /// When it lacks it.
+    pub fn at_desk(&self, right: Right) -> Result<(), Denied> {
+        match &self.who {
+            Who::Step(_) if right != Right::Read => Err(Denied),
+            Who::Anyone | Who::Step(_) | Who::User(_) => self.at_large(right),
+        }
+    }
+
+    /// The address that a request of it comes from, and whether the last proxy that is trusted got it by TLS.
+    pub fn address<B>(&self, request: &axum::http::Request<B>) -> (std::net::IpAddr, bool) {
+        super::guard::way(&self.door, request.extensions(), request.headers())
     }
 
     /// It is about to touch what belongs to no one thing.

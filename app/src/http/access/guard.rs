@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -53,7 +53,8 @@ pub(super) async fn guard(State(lock): State<Lock>, request: Request<Body>, next
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
-    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    // What an app answers may depend on more.
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
     response
 }
 
@@ -149,9 +150,15 @@ async fn who(door: &Door, parts: &Parts) -> Result<Who, Refused> {
 /// The address that a request comes from: as the accept loop has put it there, or as a proxy says that the
 /// operator trusts.
 fn client(door: &Door, parts: &Parts) -> IpAddr {
-    let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    way(door, &parts.extensions, &parts.headers).0
+}
+
+/// The same, and whether a proxy whose word counts has got it by TLS.
+pub(super) fn way(door: &Door, extensions: &Extensions, headers: &HeaderMap) -> (IpAddr, bool) {
+    let from = extensions.get::<ConnectInfo<SocketAddr>>();
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip().to_canonical());
-    proxies::behind(&door.inner.proxies, from, &parts.headers)
+    let trusted = &door.inner.proxies;
+    (proxies::behind(trusted, from, headers), proxies::by_tls(trusted, from, headers))
 }
 
 fn is_bearer(header: &str) -> bool {

@@ -41,6 +41,13 @@ pub(super) fn behind(trusted: &[IpNet], from: IpAddr, headers: &HeaderMap) -> Ip
     }
 }
 
+/// Whether the proxy that a request came from says that it got it by TLS, and its word counts.
+pub(super) fn by_tls(trusted: &[IpNet], from: IpAddr, headers: &HeaderMap) -> bool {
+    let said = headers.get_all("x-forwarded-proto").iter().next_back();
+    let said = said.and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next());
+    trusted.iter().any(|net| net.contains(&from)) && said.is_some_and(|word| word.trim() == "https")
+}
+
 /// The addresses that `X-Forwarded-For` and `Forwarded` say, in their order.
 fn said(headers: &HeaderMap) -> (Vec<Option<IpAddr>>, Vec<Option<IpAddr>>) {
     let all = |name: &str| -> Vec<String> {

@@ -9,7 +9,7 @@ use super::{canvas, environments, packages, read, references};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::project::{
-    App, Canvas, Cause, Drift, Endpoint, ModelAlias, Monitor, PredictionLog, Then, Trigger,
+    App, Audience, Canvas, Care, Cause, Drift, Endpoint, ModelAlias, Monitor, PredictionLog, Then, Trigger,
 };
 use crate::yaml::{Entry, Node, join};
 
@@ -33,10 +33,12 @@ fn endpoint(context: &mut Context<'_>, entry: &Entry) -> Option<Endpoint> {
 
 /// `delay@champion`; without an alias the champion is meant.
 fn alias(context: &mut Context<'_>, node: &Node, key: &str, path: &str) -> Option<ModelAlias> {
-    let value = node.get(key)?;
+    alias_at(context, node.get(key)?, &join(path, key))
+}
+
+pub(super) fn alias_at(context: &mut Context<'_>, value: &Node, path: &str) -> Option<ModelAlias> {
     let text = value.text()?;
     let (model, alias) = text.split_once('@').unwrap_or((text, "champion"));
-    let path = join(path, key);
     let models = context.names("models");
     if !rondo_core::id::is_name(model) || !rondo_core::id::is_name(alias) {
         let fault = Fault::new(path, value.place, format!("`{text}` names no model behind an alias"));
@@ -44,7 +46,7 @@ fn alias(context: &mut Context<'_>, node: &Node, key: &str, path: &str) -> Optio
         return None;
     }
     if !models.contains(&model) {
-        context.unknown(&path, value.place, "model", model, &models);
+        context.unknown(path, value.place, "model", model, &models);
         return None;
     }
     Some(ModelAlias { model: model.to_owned(), alias: alias.to_owned() })
@@ -265,21 +267,56 @@ pub(super) fn apps(context: &mut Context<'_>) -> Ordered<App> {
 fn app(context: &mut Context<'_>, entry: &Entry) -> App {
     let node = &entry.value;
     let path = join("apps", &entry.key);
-    let inputs = references::inputs(context, node, &path);
+    let inputs = references::inputs_of_app(context, node, &path);
     let mut known = Known::plain(context.names("params"), inputs.locals);
-    let (uses, with) = match packages::uses(context, node, &path, true, &mut known) {
-        Some(used) => (Some(used.name), used.with),
-        None => (None, Ordered::new()),
-    };
-    if let Some(run) = node.get("run") {
-        expressions::below(context, run, &join(&path, "run"), &mut known);
+    let used = packages::uses(context, node, &path, true, &mut known).unwrap_or_default();
+    for key in ["run", "files"] {
+        if let Some(value) = node.get(key) {
+            expressions::below(context, value, &join(&path, key), &mut known);
+        }
     }
+    shown(context, node, &join(&path, "files"));
     App {
-        uses,
-        with,
+        uses: read::text(node, "uses"),
+        with: used.with,
         run: read::text(node, "run"),
+        files: read::text(node, "files"),
         inputs: inputs.resolved,
+        models: inputs.models.unwrap_or_default(),
         environment: environments::named(context, node, &path),
+        care: care(node),
+        drain: read::span(node, "drain"),
+        restarts: read::count(node, "restarts").and_then(|count| u32::try_from(count).ok()),
+        used: used.package,
+        packaged: None,
+    }
+}
+
+/// What is shown as it is: an expression, or a path that stays in the project.
+fn shown(context: &mut Context<'_>, node: &Node, path: &str) {
+    let Some(value) = node.get("files") else { return };
+    let Some(text) = value.text().filter(|text| !text.contains("${{")) else { return };
+    if let Err(why) = super::files::normal(text.trim_end_matches('/')) {
+        let fault = Fault::new(path, value.place, format!("`{text}` {why}"));
+        context.fault(fault.expected("a path relative to the project, or `${{ inputs.NAME }}`"));
+    }
+}
+
+/// How an app, or the service of a package, is reached and looked after.
+pub(crate) fn care(node: &Node) -> Care {
+    let access = read::text(node, "access").and_then(|word| match word.as_str() {
+        "viewer" => Some(Audience::Viewer),
+        "editor" => Some(Audience::Editor),
+        "admin" => Some(Audience::Admin),
+        // The table of keys has said so.
+        _ => None,
+    });
+    Care {
+        health: read::text(node, "health"),
+        strip_path: read::bool(node, "strip_path"),
+        authorization: read::text(node, "authorization"),
+        access,
+        start_timeout: read::span(node, "start_timeout"),
     }
 }
 

@@ -8,13 +8,15 @@ use super::context::{Context, one_of};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::place::Place;
-use crate::project::Reference;
+use crate::project::{ModelAlias, Reference};
 use crate::yaml::{Node, Value, join};
 
 /// The inputs of a step or app.
 pub(super) struct Inputs {
     /// Those that lead somewhere, by local name.
     pub resolved: Ordered<Reference>,
+    /// Models behind an alias, by local name, where those are taken.
+    pub models: Option<Ordered<ModelAlias>>,
     /// All local names, also of those that lead nowhere: using them is no second fault.
     pub locals: Vec<String>,
     /// The steps that are waited for, and where that is said.
@@ -23,9 +25,19 @@ pub(super) struct Inputs {
     pub places: Vec<(Place, String)>,
 }
 
+/// Those of a step.
 pub(super) fn inputs(context: &mut Context<'_>, node: &Node, path: &str) -> Inputs {
-    let mut inputs =
-        Inputs { resolved: Ordered::new(), locals: Vec::new(), needs: Vec::new(), places: Vec::new() };
+    found(context, node, path, None)
+}
+
+/// Those of an app, which may be models behind an alias too.
+pub(super) fn inputs_of_app(context: &mut Context<'_>, node: &Node, path: &str) -> Inputs {
+    found(context, node, path, Some(Ordered::new()))
+}
+
+fn found(context: &mut Context<'_>, node: &Node, path: &str, models: Option<Ordered<ModelAlias>>) -> Inputs {
+    let (resolved, locals, needs, places) = (Ordered::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut inputs = Inputs { resolved, models, locals, needs, places };
     let Some(value) = node.get("inputs") else { return inputs };
     let path = join(path, "inputs");
     let mut seen: Vec<(String, Place)> = Vec::new();
@@ -33,7 +45,10 @@ pub(super) fn inputs(context: &mut Context<'_>, node: &Node, path: &str) -> Inpu
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 let Some(text) = item.text() else { continue };
-                let local = text.rsplit('.').next().unwrap_or(text).to_owned();
+                let local = match text.split_once('@') {
+                    Some((model, _)) if inputs.models.is_some() => model.to_owned(),
+                    _ => text.rsplit('.').next().unwrap_or(text).to_owned(),
+                };
                 let path = format!("{path}[{index}]");
                 if let Some((_, first)) = seen.iter().find(|(name, _)| *name == local) {
                     let message = format!("two inputs have the local name `{local}`");
@@ -60,7 +75,16 @@ pub(super) fn inputs(context: &mut Context<'_>, node: &Node, path: &str) -> Inpu
 }
 
 fn input(context: &mut Context<'_>, inputs: &mut Inputs, local: String, node: &Node, path: &str) {
-    if let Some(reference) = resolve(context, node, path) {
+    if let Some(models) = inputs.models.as_mut()
+        && node.text().is_some_and(|text| text.contains('@'))
+    {
+        if let Some(alias) = super::live::alias_at(context, node, path) {
+            models.insert(local.clone(), alias);
+        }
+    } else if let Some(reference) = resolve(context, node, path) {
+        if inputs.models.is_some() {
+            one_of_many(context, node, path, &reference);
+        }
         if let Some(step) = reference.step() {
             inputs.needs.push((step.to_owned(), node.place));
         }

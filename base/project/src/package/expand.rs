@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{Package, Run, secret};
 use crate::condition;
 use crate::ordered::Ordered;
-use crate::project::{Environment, Packaged, Project, Reference, Resources, SqlSource, Step, Work};
+use crate::project::{App, Environment, Packaged, Project, Reference, Resources, SqlSource, Step, Work};
 use crate::quote::Quote;
 use crate::substitute::{self, Scope};
 
@@ -23,12 +23,17 @@ pub const INNER: &str = ".rondo/steps";
 
 /// The project in which no step uses a package of files or a workflow any more.
 pub fn project(project: Project) -> Project {
-    if project.steps.values().all(|step| step.used.is_none()) {
+    let plain = project.steps.values().all(|step| step.used.is_none());
+    if plain && project.apps.values().all(|app| app.used.is_none()) {
         return project;
     }
     let mut expansion = Expansion { environments: project.environments, ..Expansion::default() };
     for (name, step) in project.steps {
         expansion.lower(name, step);
+    }
+    let mut apps = Ordered::new();
+    for (name, app) in project.apps {
+        apps.insert(name, expansion.app(app));
     }
     let Expansion { steps, environments, packages, made } = expansion;
     let resolve = |reference: Reference| resolved(&made, reference);
@@ -48,11 +53,13 @@ pub fn project(project: Project) -> Project {
         let from = resolve(model.from);
         models.insert(name, crate::project::Model { from, evaluation, ..model });
     }
-    let mut apps = Ordered::new();
-    for (name, app) in project.apps {
-        let inputs = inputs(app.inputs);
-        apps.insert(name, crate::project::App { inputs, ..app });
-    }
+    let apps = apps
+        .into_iter()
+        .map(|(name, app): (String, App)| {
+            let inputs = inputs(app.inputs);
+            (name, App { inputs, ..app })
+        })
+        .collect();
     let mut monitor = Ordered::new();
     for (name, watch) in project.monitor {
         let reference = watch.reference.map(resolve);
@@ -148,6 +155,23 @@ impl Expansion {
                 self.insert(name, step, packaged);
             }
         }
+    }
+
+    /// An app with its package's command; what it finds around it is the package's where it says nothing.
+    fn app(&mut self, mut app: App) -> App {
+        let Some(package) = app.used.take() else { return app };
+        let Run::Service { service, care } = &package.run else { return app };
+        if let Some(folder) = &package.folder {
+            self.packages.insert(&package.origin, folder.clone());
+        }
+        if app.environment.is_none() {
+            app.environment =
+                package.environment.as_ref().map(|own| self.environment(&package.name, own.clone()));
+        }
+        app.run = Some(service.clone());
+        app.care = app.care.or(care);
+        app.packaged = Some(packaged(&package, std::mem::take(&mut app.with), None));
+        app
     }
 
     fn insert(&mut self, name: String, mut step: Step, packaged: Packaged) {

@@ -248,7 +248,7 @@ fn run(context: &mut Context<'_>, root: &Node, with: &[Field], outputs: &Ports) 
     if let Some(at) = node.get("service") {
         texts(context, at, "run.service", root);
         no_secrets(context, at, with);
-        return Some(Run::Service { service: at.raw.clone(), health: read::text(node, "health") });
+        return Some(Run::Service { service: at.raw.clone(), care: check::care(node) });
     }
     if let Some(at) = node.get("builtin") {
         let builtin = read::text(node, "builtin")?;

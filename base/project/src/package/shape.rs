@@ -1,5 +1,6 @@
 //! Which keys may be written where in `package.yaml`: the table beside that of the project file.
 
+use crate::shape::live::{ACCESS, AUTHORIZATION, HEALTH, START_TIMEOUT, STRIP_PATH};
 use crate::shape::pipeline::{ENVIRONMENT, RESOURCES, STEP};
 use crate::shape::{COUNT, DESCRIPTION, Form, NUMBER, OPEN, Rule, Shape, TEXTS, key};
 
@@ -111,7 +112,11 @@ static RUN: Shape = Shape {
         key("notebook", Form::Path, "A notebook of the package; its parameters are the package's."),
         key("sql", Form::Text, "A file ending in `.sql`, or the SQL itself."),
         key("service", Form::Text, "A command that runs until it is stopped: an app.").elsewhere(&["app"]),
-        key("health", Form::Text, "The path of a service that answers once it is ready."),
+        HEALTH,
+        STRIP_PATH,
+        AUTHORIZATION,
+        ACCESS,
+        START_TIMEOUT,
         key("builtin", Form::Name, "A package that is built in."),
         key("steps", Form::Map(&Form::Object(&STEP)), "A workflow: steps of its own.")
             .elsewhere(&["workflow"]),
@@ -119,6 +124,10 @@ static RUN: Shape = Shape {
     rules: &[
         Rule::One(&["command", "notebook", "sql", "service", "builtin", "steps"]),
         Rule::Beside("health", &["service"]),
+        Rule::Beside("strip_path", &["service"]),
+        Rule::Beside("authorization", &["service"]),
+        Rule::Beside("access", &["service"]),
+        Rule::Beside("start_timeout", &["service"]),
     ],
 };
 

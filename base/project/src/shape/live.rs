@@ -1,7 +1,7 @@
 //! The shapes of what lives after training: models, endpoints, monitors, triggers, apps.
 
-use super::pipeline::{RUN, USES, WITH};
-use super::{COUNT, DESCRIPTION, Form, INPUTS, NUMBER, OBJECTIVES, Rule, SHARE, Shape, TEXTS, key};
+use super::pipeline::{USES, WITH};
+use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OBJECTIVES, Rule, SHARE, Shape, TEXTS, key};
 
 pub(super) static MODEL: Shape = Shape {
     noun: "a model",
@@ -124,15 +124,51 @@ pub(super) static TRIGGER: Shape = Shape {
     rules: &[Rule::One(&["schedule", "alert"])],
 };
 
+pub(crate) const HEALTH: Key =
+    key("health", Form::Text, "The path, below its own, that answers with success once it is ready.");
+pub(crate) const STRIP_PATH: Key = key(
+    "strip_path",
+    Form::Bool,
+    "Whether `/apps/NAME` is taken away from what it is asked, for one that knows of no path before its own.",
+);
+pub(crate) const AUTHORIZATION: Key = key(
+    "authorization",
+    Form::Text,
+    "The `Authorization` that requests are passed on with; `{token}` is what it finds in `RONDO_APP_TOKEN`, `{basic}` the same as a password.",
+);
+pub(crate) const ACCESS: Key =
+    key("access", Form::Choice(AUDIENCE), "Who may use it, where there are users; `viewer` where absent.");
+pub(crate) const START_TIMEOUT: Key =
+    key("start_timeout", Form::Span, "How long it may take until it is ready; `60s` where absent.");
+
+pub(crate) const AUDIENCE: &[&str] = &["viewer", "editor", "admin"];
+
 pub(super) static APP: Shape = Shape {
     noun: "an app",
     keys: &[
-        RUN,
+        key(
+            "run",
+            Form::Text,
+            "A command that goes on until it is stopped; `{port}` or `{socket}` and `{path}` say where to listen.",
+        )
+        .elsewhere(&["cmd", "command"]),
         USES,
         WITH,
+        key("files", Form::Text, "A file or folder that is shown as it is: a path, or `${{ inputs.NAME }}`."),
         key("environment", Form::Name, "Its environment."),
-        key("inputs", INPUTS, "References: a list, or local names to them."),
+        key("inputs", INPUTS, "References, also `MODEL@ALIAS`: a list, or local names to them."),
+        HEALTH,
+        STRIP_PATH,
+        AUTHORIZATION,
+        ACCESS,
+        START_TIMEOUT,
+        key("drain", Form::Span, "How long an old process may finish what is open; `30s` where absent."),
+        key(
+            "restarts",
+            Form::Int(0, 1000),
+            "How often in a row it is started again after it died; 5 where absent.",
+        ),
         DESCRIPTION,
     ],
-    rules: &[Rule::One(&["run", "uses"]), Rule::Beside("with", &["uses"])],
+    rules: &[Rule::One(&["run", "uses", "files"]), Rule::Beside("with", &["uses"])],
 };

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// Their values, where those of the project and of the step's combination are these. Files are named as they
 /// are in the project.
-pub(crate) fn of(
+pub fn of(
     packaged: &Packaged,
     project: &BTreeMap<String, Value>,
     matrix: &BTreeMap<String, Value>,
@@ -24,7 +24,7 @@ pub(crate) fn of(
 }
 
 /// The same for a process that runs elsewhere: files of the project by their whole path.
-pub(crate) fn placed(
+pub fn placed(
     packaged: Option<&Packaged>,
     params: &BTreeMap<String, Value>,
     root: &Path,
@@ -44,7 +44,7 @@ pub(crate) fn placed(
 ///
 /// # Errors
 /// Why one is missing, in words.
-pub(crate) fn secrets(
+pub fn secrets(
     packaged: Option<&Packaged>,
     host: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, String> {

@@ -1,0 +1,239 @@
+//! What one process of an app gets: a folder with its artifacts, its variables by the step contract, and a
+//! place to listen.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondo_core::Code;
+use rondo_pipeline::environment::host::{base_variables, find_program, search_path};
+use rondo_pipeline::environment::provision::Provisioned;
+use rondo_pipeline::execute::outputs::variable;
+use rondo_pipeline::execute::process::Command;
+use rondo_pipeline::execute::shell;
+use rondo_pipeline::packages::{folder, params};
+use rondo_project::project::App as Declared;
+use rondo_project::substitute::{self, Scope, Values};
+use rondo_store::objects::Lent;
+use serde_json::{Value, json};
+
+use super::health::Target;
+use super::inputs::Given;
+use super::log::AppLog;
+use super::spec::{Spec, What, placed};
+use crate::platform::{Error, Platform};
+
+/// How long the path of a socket may be (`sun_path` has 108 bytes).
+const SOCKET: usize = 100;
+
+/// Variables that make a step's result the same everywhere; what answers the network is better off without
+/// them.
+const OF_STEPS: [&str; 2] = ["PYTHONHASHSEED", "SOURCE_DATE_EPOCH"];
+
+/// What all processes of an app are made with.
+pub(super) struct Bench {
+    pub platform: Arc<Platform>,
+    /// The folder of all that runs: its path in a process's environment marks it as ours.
+    pub work: PathBuf,
+    pub sockets: Arc<Sockets>,
+    /// Where this server is reached.
+    pub url: String,
+    pub log: AppLog,
+}
+
+/// A process that can be started.
+pub(super) struct Prepared {
+    /// What is started; nothing where files are shown as they are.
+    pub command: Option<Command>,
+    pub target: Target,
+    pub token: String,
+    /// What goes with the process.
+    pub folder: PathBuf,
+    pub lent: Vec<Lent>,
+}
+
+/// The folder of sockets: nobody else may look into it.
+pub(super) struct Sockets {
+    folder: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Sockets {
+    /// In the work folder, or elsewhere where its path is too long for a socket or has characters that a
+    /// shell does not take as they are.
+    pub fn new(work: &Path) -> Result<Self, Error> {
+        let plain = |path: &Path| {
+            let text = path.to_string_lossy();
+            text.len() < SOCKET - 40 && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+        };
+        let folder = work.join("s");
+        let (folder, temporary) = if plain(&folder) {
+            fs::create_dir(&folder).map_err(Error::io("make", &folder))?;
+            (folder, None)
+        } else {
+            let within = std::env::temp_dir();
+            let within = if plain(&within) { within } else { PathBuf::from("/tmp") };
+            let made = tempfile::Builder::new().prefix("rondo-apps-").tempdir_in(&within);
+            let made = made.map_err(Error::io("make a folder in", &within))?;
+            (made.path().to_owned(), Some(made))
+        };
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(Error::io("protect", &folder))?;
+        Ok(Self { folder, _temporary: temporary })
+    }
+}
+
+impl Bench {
+    /// Makes what the next process gets.
+    pub fn prepare(
+        &self,
+        spec: &Spec,
+        declared: &Declared,
+        given: &Given,
+        environment: Option<&Provisioned>,
+        number: u64,
+    ) -> Result<Prepared, Error> {
+        let folder = self.work.join(format!("{}-{number}", spec.name));
+        let into = folder.join("in");
+        fs::create_dir_all(&into).map_err(Error::io("make", &into))?;
+        let (mut inputs, mut lent) = (BTreeMap::new(), Vec::new());
+        for (link, ending) in &given.links {
+            let place = into.join(format!("{}{ending}", link.name));
+            lent.push(self.platform.store().objects().lend(link.digest, link.folder, &place)?);
+            inputs.insert(link.name.clone(), place);
+        }
+        let values = self.params(declared);
+        let nothing = BTreeMap::new();
+        let values = Values { params: &values, inputs: &inputs, outputs: &nothing, matrix: None };
+        let wrong = |error: substitute::SubstituteError| Error::Invalid {
+            code: Code::ProjectInvalid,
+            message: format!("app `{}`: {error}", spec.name),
+        };
+        let token = hex::encode(rand::random::<[u8; 32]>());
+        let command = match &spec.what {
+            What::Files(text) => {
+                let text = substitute::text(text, &values).map_err(wrong)?;
+                let target = Target::files(self.platform.root(), &folder, Path::new(&text))?;
+                return Ok(Prepared { command: None, target, token, folder, lent });
+            }
+            What::Command(command) => command,
+        };
+        let target = if spec.socket {
+            Target::Unix(self.sockets.folder.join(format!("{}-{number}", short(&spec.name))))
+        } else {
+            Target::Tcp(free_port()?)
+        };
+        let (port, socket) = match &target {
+            Target::Tcp(address) => (Some(address.port()), None),
+            Target::Unix(path) => (None, Some(path.to_string_lossy().into_owned())),
+            Target::Files { .. } => (None, None),
+        };
+        let command = placed(command, port, socket.as_deref(), &spec.base);
+        let text = shell::command(&command, &values).map_err(wrong)?;
+        let file = folder.join("step.json");
+        let step = json!({
+            "project": self.platform.project().name,
+            "app": spec.name,
+            "path": spec.base,
+            "params": values.params,
+            "inputs": inputs,
+            "versions": given.versions,
+        });
+        let bytes = serde_json::to_vec_pretty(&step).unwrap_or_default();
+        fs::write(&file, bytes).map_err(Error::io("write", &file))?;
+        let mut variables = self.variables(&values, given, environment);
+        let secrets = params::secrets(declared.packaged.as_ref(), &self.platform.config().environment);
+        let missing =
+            |why| Error::Invalid { code: Code::ValueInvalid, message: format!("app `{}`: {why}", spec.name) };
+        variables.extend(secrets.map_err(missing)?);
+        let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
+        set("RONDO_STEP_FILE", file.to_string_lossy().into_owned());
+        set("RONDO_APP", spec.name.clone());
+        set("RONDO_APP_TOKEN", token.clone());
+        set("RONDO_BASE_PATH", spec.base.clone());
+        if let Some(port) = port {
+            set("PORT", port.to_string());
+        }
+        if let Some(socket) = socket {
+            set("RONDO_APP_SOCKET", socket);
+        }
+        let command = Command {
+            program: find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into()),
+            arguments: vec!["-c".into(), text.into()],
+            folder: self.place(declared, &folder)?,
+            mark: Some(format!("RONDO_STEP_FILE={}", file.display())),
+            variables,
+        };
+        Ok(Prepared { command: Some(command), target, token, folder, lent })
+    }
+
+    /// Where the command runs: the project, or a copy of the package that it is from.
+    fn place(&self, declared: &Declared, folder: &Path) -> Result<PathBuf, Error> {
+        let packaged = declared.packaged.as_ref().filter(|packaged| !packaged.folder.as_os_str().is_empty());
+        let Some(packaged) = packaged else { return Ok(self.platform.root().to_owned()) };
+        let copy = folder.join("package");
+        folder::lay_out(&self.platform.root().join(&packaged.folder), &copy)?;
+        Ok(copy)
+    }
+
+    /// The parameters that reach it: its package's, or those of the project that it names.
+    fn params(&self, declared: &Declared) -> BTreeMap<String, Value> {
+        let project = self.platform.project().params.iter();
+        let project: BTreeMap<String, Value> =
+            project.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        if let Some(packaged) = &declared.packaged {
+            let values = params::of(packaged, &project, &BTreeMap::new());
+            return params::placed(Some(packaged), &values, self.platform.root());
+        }
+        let texts = declared.run.iter().chain(&declared.files);
+        let named: Vec<String> = texts.flat_map(|text| substitute::names(text, Scope::Params)).collect();
+        project.into_iter().filter(|(name, _)| named.contains(name)).collect()
+    }
+
+    fn variables(
+        &self,
+        values: &Values<'_>,
+        given: &Given,
+        environment: Option<&Provisioned>,
+    ) -> BTreeMap<String, String> {
+        let mut variables = base_variables(&self.platform.config().environment);
+        OF_STEPS.iter().for_each(|name| drop(variables.remove(*name)));
+        if let Some(environment) = environment {
+            let path = format!("{}:{}", environment.bin.display(), search_path(&variables));
+            variables.insert("PATH".to_owned(), path);
+            let folder = environment.folder.to_string_lossy().into_owned();
+            variables.insert("VIRTUAL_ENV".to_owned(), folder);
+        }
+        variables.insert("MLFLOW_TRACKING_URI".to_owned(), self.url.clone());
+        let project = self.platform.project().name.clone();
+        variables.insert("MLFLOW_EXPERIMENT_NAME".to_owned(), project);
+        for (name, value) in values.params {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            variables.insert(format!("RONDO_PARAM_{}", variable(name)), text);
+        }
+        for (name, path) in values.inputs {
+            let path = path.to_string_lossy().into_owned();
+            variables.insert(format!("RONDO_INPUT_{}", variable(name)), path);
+        }
+        for (name, version) in &given.versions {
+            variables.insert(format!("RONDO_INPUT_{}_VERSION", variable(name)), version.to_string());
+        }
+        variables
+    }
+}
+
+/// The beginning of a name, for a path that has to be short.
+fn short(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(16).collect()
+}
+
+/// A port that nobody listens on. Somebody may before the process does: then it does not become ready, or
+/// what answers is not ours, which is looked at.
+fn free_port() -> Result<SocketAddr, Error> {
+    let place = Path::new("127.0.0.1:0");
+    let listener =
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("listen on", place))?;
+    listener.local_addr().map_err(Error::io("listen on", place))
+}

@@ -1,0 +1,214 @@
+//! One process of an app, from its start to its end, and what is open to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rondo_core::{Digest, Timestamp};
+use rondo_pipeline::execute::{cause, process};
+use rondo_store::Objects;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::bench::Prepared;
+use super::health::Target;
+use super::log::AppLog;
+use super::spec::Spec;
+
+/// How often it is looked whether a process is ready.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Why, in words.
+    pub cause: String,
+    /// The last lines that it said.
+    pub tail: Vec<String>,
+}
+
+/// A process of an app; files that are shown as they are have none, and never end.
+pub struct Instance {
+    /// Where it listens.
+    pub target: Target,
+    /// What requests are passed on with.
+    pub authorization: Option<HeaderValue>,
+    /// What it was given, in one word.
+    pub identity: Digest,
+    /// What it was given, for people.
+    pub inputs: BTreeMap<String, String>,
+    /// Since when it runs.
+    pub since: Timestamp,
+    open: watch::Sender<usize>,
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<Option<Ending>>,
+}
+
+/// A request or socket that is open; counted as long as it is held.
+pub struct Held(Arc<Instance>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open = open.saturating_sub(1));
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // Nobody can reach it any more.
+        let _ = self.stop.send(true);
+    }
+}
+
+impl Instance {
+    /// Starts it.
+    pub(super) fn start(
+        spec: &Spec,
+        prepared: Prepared,
+        given: &super::inputs::Given,
+        log: &AppLog,
+        objects: &Objects,
+        now: Timestamp,
+    ) -> Arc<Self> {
+        let (stop, mut stopped) = watch::channel(false);
+        let (end, ended) = watch::channel(None);
+        let authorization = spec.authorization.as_ref().and_then(|text| {
+            let basic = STANDARD.encode(format!("rondo:{}", prepared.token));
+            let text = text.replace("{token}", &prepared.token).replace("{basic}", &basic);
+            let mut value = HeaderValue::from_str(&text).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        let Prepared { command, target, folder, lent, .. } = prepared;
+        let (log, objects, socket) = (log.clone(), objects.clone(), target.clone());
+        tokio::spawn(async move {
+            let cause = match &command {
+                Some(command) => {
+                    let mut take = |bytes: &[u8]| log.take(bytes);
+                    match process::run(command, None, &mut stopped, &mut take).await {
+                        Ok(ended) if ended.stopped.is_some() => "it was stopped".to_owned(),
+                        Ok(ended) => {
+                            let exit = cause::exit(&ended, None, || None);
+                            exit.cause.unwrap_or_else(|| "it exited by itself with code 0".to_owned())
+                        }
+                        Err(error) => format!("it cannot be started: {error}"),
+                    }
+                }
+                None => {
+                    // An error means that nobody can stop it any more.
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                    "it was stopped".to_owned()
+                }
+            };
+            log.say(&cause);
+            for lent in &lent {
+                // What the app changed of the store's is thrown out there; who needs it makes it again.
+                let _ = objects.take_back(lent);
+            }
+            // What stays behind goes with the work folder.
+            let _ = fs::remove_dir_all(&folder);
+            if let Target::Unix(path) = socket {
+                let _ = fs::remove_file(path);
+            }
+            let tail = log.take_tail();
+            end.send_replace(Some(Ending { cause, tail }));
+        });
+        let (open, _) = watch::channel(0);
+        let (identity, inputs) = (given.identity(), given.told());
+        Arc::new(Self { target, authorization, identity, inputs, since: now, open, stop, ended })
+    }
+
+    /// Something that listens there already; it ends when it is told to.
+    #[cfg(test)]
+    pub(crate) fn at(target: Target) -> (Arc<Self>, watch::Sender<Option<Ending>>) {
+        let (stop, _) = watch::channel(false);
+        let (open, _) = watch::channel(0);
+        let (end, ended) = watch::channel(None);
+        let (authorization, inputs) = (Some(HeaderValue::from_static("token t")), BTreeMap::new());
+        let (identity, since) = (Digest::of(b""), Timestamp(0));
+        let instance = Self { target, authorization, identity, inputs, since, open, stop, ended };
+        (Arc::new(instance), end)
+    }
+
+    /// Counts a request or socket as open.
+    pub fn hold(self: &Arc<Self>) -> Held {
+        self.open.send_modify(|open| *open += 1);
+        Held(self.clone())
+    }
+
+    /// How many requests and sockets are open.
+    pub fn open(&self) -> usize {
+        *self.open.borrow()
+    }
+
+    /// What tells of its end.
+    pub(super) fn ends(&self) -> watch::Receiver<Option<Ending>> {
+        self.ended.clone()
+    }
+
+    /// How it ended, where it has.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ended.borrow().clone()
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) -> Ending {
+        let mut ended = self.ended.clone();
+        let ending = ended.wait_for(Option::is_some).await.ok().and_then(|ending| ending.clone());
+        ending.unwrap_or_else(|| Ending { cause: "it was dropped".to_owned(), tail: Vec::new() })
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// How it ended, or that it took too long; then it is stopped.
+    pub async fn ready(&self, spec: &Spec) -> Result<(), Ending> {
+        if matches!(self.target, Target::Files { .. }) {
+            return Ok(());
+        }
+        let (path, until) = (spec.health_path(), Instant::now() + spec.start);
+        let mut last = "nobody listens there".to_owned();
+        loop {
+            if let Some(ending) = self.ending() {
+                return Err(ending);
+            }
+            match self.target.ask(&path, self.authorization.as_ref()).await {
+                Ok(status) if (200..400).contains(&status) && self.target.is_ours() => return Ok(()),
+                Ok(status) if (200..400).contains(&status) => {
+                    last = "its port was taken by another user's program".to_owned();
+                }
+                Ok(status) => last = format!("it answers {status}"),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
+                Err(error) => last = error.to_string(),
+            }
+            if Instant::now() >= until {
+                let cause = format!("it was not ready at `{path}` within {:?}: {last}", spec.start);
+                let tail = self.stop().await.tail;
+                return Err(Ending { cause, tail });
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Stops it and waits until it has ended: it is asked, and after a while killed.
+    pub async fn stop(&self) -> Ending {
+        // No receiver means that it has ended.
+        let _ = self.stop.send(true);
+        self.ended().await
+    }
+
+    /// Lets it finish what is open, as long as that may take, and stops it.
+    pub async fn drain(self: Arc<Self>, limit: Duration) {
+        let mut open = self.open.subscribe();
+        let idle = async { drop(open.wait_for(|open| *open == 0).await) };
+        tokio::select! {
+            _ = tokio::time::timeout(limit, idle) => {}
+            _ = self.ended() => {}
+        }
+        self.stop().await;
+    }
+}
