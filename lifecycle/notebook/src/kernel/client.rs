@@ -38,6 +38,13 @@ const WAITING: usize = 1024;
 const TELL_CRASHES: &str = "(lambda fd, handler: handler.enable(fd) if isinstance(fd, int) else None)(\
     getattr(__import__('sys').stderr, '_original_stdstream_copy', None), __import__('faulthandler'));";
 
+/// Lets IPython's kernel end itself; asked to exit alone, it waits a tenth of a second first.
+const LEAVE: &str = "(lambda shell: (shell.ask_exit(), \
+    shell.kernel.io_loop.add_callback(shell.kernel.io_loop.stop)))(get_ipython())";
+
+/// How often it is looked whether a kernel that was started listens.
+const LOOK: Duration = Duration::from_millis(3);
+
 /// What a kernel is started with.
 pub struct Launch<'a> {
     /// What starts it.
@@ -277,7 +284,7 @@ impl Kernel {
     /// child processes that have ended and that nobody has waited for, as joblib leaves them.
     pub async fn shut_down(mut self, grace: Duration) {
         if self.is_ipython() {
-            self.whisper("get_ipython().ask_exit()").await;
+            self.whisper(LEAVE).await;
         } else {
             self.control("shutdown_request", json!({ "restart": false })).await;
         }
@@ -332,7 +339,7 @@ fn environment(launch: &Launch<'_>, place: &Connection) -> BTreeMap<String, Stri
 async fn opened(place: &Connection) {
     for channel in [Channel::Shell, Channel::Control, Channel::Iopub] {
         while !place.is_open(channel) {
-            sleep(Duration::from_millis(10)).await;
+            sleep(LOOK).await;
         }
     }
 }

@@ -1,5 +1,11 @@
 # Forks kernels from one process that has done their imports. Requests and answers are lines of JSON.
-import ast, json, os, select, signal, sys, threading
+import ast, gc, json, os, select, signal, sys, threading
+
+# What IPython's kernel imports when it is made.
+LATER = [
+    "IPython.core.debugger", "IPython.core.history", "IPython.extensions.storemagic", "ipykernel.debugger", "pdb",
+    "pydoc", "sqlite3", "tornado.gen", "tornado.locks", "tornado.platform.asyncio", "tornado.queues",
+]
 
 
 def main():
@@ -9,7 +15,7 @@ def main():
     before = dict(os.environ)
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     first = json.loads(read_line(0))
-    import ipykernel.ipkernel, ipykernel.kernelapp, ipykernel.zmqshell  # noqa: F401
+    preload()
     from IPython.core.inputtransformer2 import TransformerManager
 
     # What lies in the folder that this was started in is no part of what is preloaded.
@@ -25,8 +31,26 @@ def main():
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         busy.append("CUDA")
+    gc.collect()
+    gc.freeze()  # what is here now is shared: no kernel's collections need look at it, or copy its pages
     answers.write(json.dumps({"ready": True, "busy": busy, "failed": failed}) + "\n")
     serve(answers)
+
+
+def preload():
+    """All that a kernel imports until it is ready."""
+    import importlib
+
+    import ipykernel.ipkernel, ipykernel.kernelapp, ipykernel.zmqshell  # noqa: F401
+
+    sys.modules.setdefault("debugpy", None)  # see `start`
+    for name in LATER:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass  # of another version
+    if sys.modules["debugpy"] is None:
+        del sys.modules["debugpy"]
 
 
 def imports(source, transformer):
@@ -139,14 +163,9 @@ def kernel(request):
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()  # as a process that was started would begin
-    sys.argv = ["ipykernel_launcher", "-f", request["file"]]
-    from ipykernel.kernelapp import IPKernelApp
-
-    app = IPKernelApp.instance()
-    app.initialize(
-        ["-f", request["file"], "--HistoryManager.hist_file=:memory:", f"--IPKernelApp.parent_handle={parent}"]
-    )
-    app.start()
+    arguments = ["-f", request["file"], "--HistoryManager.hist_file=:memory:"]
+    sys.argv = [launcher(), *arguments]
+    start([*arguments, f"--IPKernelApp.parent_handle={parent}"])
 
 
 main()

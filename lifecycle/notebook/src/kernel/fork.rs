@@ -25,7 +25,7 @@ use crate::document::Notebook;
 use crate::kernel::process::{End, LineSink, Process};
 
 /// The program of the server.
-const PROGRAM: &str = include_str!("fork.py");
+const PROGRAM: &str = concat!(include_str!("start.py"), include_str!("fork.py"));
 /// How long imports and forks may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 

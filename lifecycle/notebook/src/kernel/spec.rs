@@ -15,6 +15,9 @@ use crate::document::Notebook;
 use crate::error::Error;
 use rondo_project::notebook::language::Language;
 
+/// The program that IPython's kernel is started with in place of its own launcher.
+const PROGRAM: &str = concat!(include_str!("start.py"), include_str!("alone.py"));
+
 /// Which kernel to use, and where to look for it.
 #[derive(Debug, Clone, Default)]
 pub struct KernelChoice {
@@ -88,10 +91,16 @@ impl KernelSpec {
         *self == Self::python(interpreter)
     }
 
-    /// The command with the connection file in its place.
+    /// The command with the connection file in its place. What is said to be `-m ipykernel_launcher` is that,
+    /// but for a program that gets sooner to the same.
     pub fn command(&self, connection_file: &Path) -> Vec<String> {
         let file = connection_file.to_string_lossy();
-        self.argv.iter().map(|word| word.replace("{connection_file}", &file)).collect()
+        let mut command: Vec<String> =
+            self.argv.iter().map(|word| word.replace("{connection_file}", &file)).collect();
+        if let (true, [_, module, launcher, ..]) = (self.surely_ipc, command.as_mut_slice()) {
+            (*module, *launcher) = ("-c".to_owned(), PROGRAM.to_owned());
+        }
+        command
     }
 }
 
