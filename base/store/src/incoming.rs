@@ -7,6 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::Error;
@@ -20,6 +21,8 @@ const FILE: u32 = 0o640;
 /// The folder of this process. It goes with its last owner.
 pub(crate) struct Incoming {
     path: PathBuf,
+    /// How many files have been moved here.
+    moved: AtomicU64,
     _lock: File,
 }
 
@@ -39,7 +42,7 @@ impl Incoming {
                 Err(TryLockError::WouldBlock) => {}
                 // A file system without locks: then nobody can sweep either.
                 Ok(()) | Err(TryLockError::Error(_)) if is_at(&lock, made.path()) => {
-                    return Ok(Self { path: made.keep(), _lock: lock });
+                    return Ok(Self { path: made.keep(), moved: AtomicU64::new(0), _lock: lock });
                 }
                 Ok(()) | Err(TryLockError::Error(_)) => {}
             }
@@ -48,6 +51,11 @@ impl Incoming {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A name for a file that is moved here, which nothing has.
+    pub(crate) fn name(&self) -> PathBuf {
+        self.path.join(format!("moved-{}", self.moved.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A new file of a name that nobody can guess.

@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rondo_core::Digest;
 use rondo_core::tree::{Entry, Mode, Tree};
@@ -32,6 +33,8 @@ const READ_ONLY: u32 = 0o440;
 pub struct Objects {
     root: Arc<PathBuf>,
     incoming: Arc<Incoming>,
+    /// Whether the file system has refused to share blocks: then it is not asked for each file again.
+    unshared: Arc<AtomicBool>,
 }
 
 /// What was stored.
@@ -86,8 +89,11 @@ impl Objects {
     pub fn open(root: &Path) -> Result<Self, Error> {
         let incoming = root.join("incoming");
         make_folder(&incoming)?;
-        let objects =
-            Self { root: Arc::new(root.to_owned()), incoming: Arc::new(Incoming::open(&incoming)?) };
+        let objects = Self {
+            root: Arc::new(root.to_owned()),
+            incoming: Arc::new(Incoming::open(&incoming)?),
+            unshared: Arc::default(),
+        };
         objects.restore_swept()?;
         Ok(objects)
     }
@@ -133,7 +139,7 @@ impl Objects {
         }
         let mut incoming = self.incoming()?;
         incoming.write_all(bytes).map_err(Error::io("write", incoming.path()))?;
-        self.keep(incoming, digest)?;
+        self.keep(incoming.into_temp_path(), digest)?;
         Ok(stored)
     }
 
@@ -158,7 +164,7 @@ impl Objects {
         }
         let digest = Digest::from(hasher.finalize());
         if !self.renew(digest) {
-            self.keep(incoming, digest)?;
+            self.keep(incoming.into_temp_path(), digest)?;
         }
         Ok(Stored { digest, size, files: 1, folder: false })
     }
@@ -189,19 +195,52 @@ impl Objects {
         if self.renew(digest) {
             return Ok(stored);
         }
-        let incoming = self.incoming()?;
-        match take {
-            Take::Move if before.permissions().mode() & 0o111 == 0 => {
-                fs::rename(path, incoming.path()).or_else(|_| copy(path, incoming.path()))?;
-            }
-            Take::Move | Take::Keep => copy(path, incoming.path())?,
-        }
-        let after = hash_file(incoming.path())?;
+        let incoming = match take {
+            Take::Move if before.permissions().mode() & 0o111 == 0 => self.moved(path)?,
+            Take::Move | Take::Keep => self.copied(path)?,
+        };
+        let after = hash_file(&incoming)?;
         if after != digest {
             return Err(Error::Changed { path: path.to_owned() });
         }
         self.keep(incoming, digest)?;
         Ok(stored)
+    }
+
+    /// A file, moved to where nothing has its name yet; a copy, where it lies on another disk.
+    fn moved(&self, path: &Path) -> Result<tempfile::TempPath, Error> {
+        let fresh = self.incoming.name();
+        match fs::rename(path, &fresh) {
+            Ok(()) => tempfile::TempPath::try_from_path(&fresh).map_err(Error::io("write", &fresh)),
+            Err(_) => self.copied(path),
+        }
+    }
+
+    fn copied(&self, path: &Path) -> Result<tempfile::TempPath, Error> {
+        let incoming = self.incoming()?.into_temp_path();
+        remove(&incoming)?;
+        if !self.share(path, &incoming) {
+            fs::copy(path, &incoming).map_err(Error::io("copy", path))?;
+        }
+        Ok(incoming)
+    }
+
+    /// Gives a file another name's blocks, where the file system can. Whether it has.
+    fn share(&self, from: &Path, to: &Path) -> bool {
+        if self.unshared.load(Ordering::Relaxed) {
+            return false;
+        }
+        match reflink_copy::reflink(from, to) {
+            Ok(()) => true,
+            Err(error) => {
+                let never = matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOTTY));
+                // What lies elsewhere says nothing of here.
+                if never && from.starts_with(&**self.root) {
+                    self.unshared.store(true, Ordering::Relaxed);
+                }
+                false
+            }
+        }
     }
 
     /// The digest that a file or folder would have, without storing it.
@@ -269,7 +308,7 @@ impl Objects {
         let object = self.require(digest)?;
         let fresh = sibling(place, "new");
         remove(&fresh)?;
-        let linked = if reflink_copy::reflink(&object, &fresh).is_ok() {
+        let linked = if self.share(&object, &fresh) {
             Linked::Reflink
         } else if mode == Mode::File && !is_root() && fs::hard_link(&object, &fresh).is_ok() {
             Linked::HardLink
@@ -322,21 +361,27 @@ impl Objects {
         self.incoming.file()
     }
 
-    fn keep(&self, incoming: tempfile::NamedTempFile, digest: Digest) -> Result<(), Error> {
+    fn keep(&self, path: tempfile::TempPath, digest: Digest) -> Result<(), Error> {
         let place = self.place(digest);
         let folder = place.parent().unwrap_or(&self.root).to_owned();
-        let new_folder = !folder.exists();
-        make_folder(&folder)?;
-        let path = incoming.into_temp_path();
         // Opened anew: a file that was moved here is not the one that the temporary file's handle holds.
         let file = File::open(&path).map_err(Error::io("open", &path))?;
         let mode = file.metadata().map_err(Error::io("read", &path))?.permissions().mode();
         let protected = fs::Permissions::from_mode(mode & READ_ONLY);
-        fs::set_permissions(&path, protected).map_err(Error::io("protect", &path))?;
+        file.set_permissions(protected).map_err(Error::io("protect", &path))?;
         file.sync_all().map_err(Error::io("sync", &path))?;
-        path.persist(&place).map_err(|error| Error::io("write", &place)(error.error))?;
+        let mut made = false;
+        let named = match path.persist(&place) {
+            Err(missed) if missed.error.kind() == std::io::ErrorKind::NotFound => {
+                made = true;
+                make_folder(&folder)?;
+                missed.path.persist(&place)
+            }
+            named => named,
+        };
+        named.map_err(|error| Error::io("write", &place)(error.error))?;
         sync_folder(&folder)?;
-        if new_folder { sync_folder(&self.root) } else { Ok(()) }
+        if made { sync_folder(&self.root) } else { Ok(()) }
     }
 }
 
@@ -371,7 +416,7 @@ impl Upload {
     pub fn finish(self) -> Result<Stored, Error> {
         let digest = self.digest();
         if !self.objects.renew(digest) {
-            self.objects.keep(self.file, digest)?;
+            self.objects.keep(self.file.into_temp_path(), digest)?;
         }
         Ok(Stored { digest, size: self.size, files: 1, folder: false })
     }
@@ -417,14 +462,6 @@ fn hash_file(path: &Path) -> Result<Digest, Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     hasher.update_reader(file).map_err(Error::io("read", path))?;
     Ok(hasher.finalize().into())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    remove(to)?;
-    if reflink_copy::reflink(from, to).is_ok() {
-        return Ok(());
-    }
-    fs::copy(from, to).map_err(Error::io("copy", from)).map(drop)
 }
 
 fn file_mode(path: &Path) -> Mode {

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use rondo_core::run::Link;
 use rondo_core::{Code, Digest, RunId, Timestamp};
+use rusqlite::OptionalExtension;
 use sqlx::Row;
 
+use super::runs::{RunChange, alteration, missing};
 use super::{Meta, decode, encode};
 use crate::Error;
 
@@ -26,17 +28,17 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn cached(&self, key: Digest) -> Result<Option<Cached>, Error> {
-        let row = sqlx::query("SELECT run, outputs, created FROM step_cache WHERE key = $1")
-            .bind(key.hex())
-            .fetch_optional(self.readers())
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let run: String = row.try_get("run")?;
-        Ok(Some(Cached {
-            run: parse_run(&run)?,
-            outputs: decode("cache entry", &key.hex(), row.try_get("outputs")?)?,
-            created: Timestamp(row.try_get("created")?),
-        }))
+        let hex = key.hex();
+        let found = self.finder().glance(|connection| {
+            connection
+                .prepare_cached("SELECT run, outputs, created FROM step_cache WHERE key = ?1")?
+                .query_row([&hex], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()
+        })?;
+        let Some((run, outputs, created)) = found else { return Ok(None) };
+        let (run, outputs): (String, String) = (run, outputs);
+        let outputs = decode("cache entry", &hex, &outputs)?;
+        Ok(Some(Cached { run: parse_run(&run)?, outputs, created: Timestamp(created) }))
     }
 
     /// What the runs of these keys made, of those that are known: one look for many.
@@ -62,38 +64,40 @@ impl Meta {
         Ok(found)
     }
 
-    /// Keeps what a key's run made; a later run of the same key takes its place.
+    /// Ends a run and keeps what it made for its key, in one commit; a later run of the same key takes its
+    /// place.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn keep_cached(
+    /// When there is no such run or the database refuses; then neither is done.
+    pub async fn end_run_with(
         &self,
+        id: RunId,
+        change: RunChange,
         key: Digest,
         step: &str,
-        run: RunId,
         outputs: &[Link],
         at: Timestamp,
     ) -> Result<(), Error> {
-        let outputs = encode("cache entry", step, &outputs)?;
-        let step = step.to_owned();
-        self.write(move |conn| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO step_cache (key, step, run, outputs, created) VALUES ($1, $2, $3, $4, $5)
-                     ON CONFLICT (key) DO UPDATE SET run = excluded.run, outputs = excluded.outputs,
-                     created = excluded.created",
-                )
-                .bind(key.hex())
-                .bind(&step)
-                .bind(run.hex())
-                .bind(&outputs)
-                .bind(at.millis())
-                .execute(conn)
-                .await?;
-                Ok(())
-            })
-        })
-        .await
+        let mut script = alteration(id, &change)?;
+        // Where the run is not there, the column refuses to be nothing.
+        script
+            .statement("INSERT INTO step_cache (run, key, step, outputs, created) VALUES (")
+            .sql("(SELECT id FROM run WHERE id = $1), ")
+            .value(key.hex())
+            .sql(", ")
+            .value(step.to_owned())
+            .sql(", ")
+            .value(encode("cache entry", step, &outputs)?)
+            .sql(", ")
+            .value(at.millis())
+            .sql(
+                ") ON CONFLICT (key) DO UPDATE SET run = excluded.run, outputs = excluded.outputs,
+                 created = excluded.created",
+            );
+        match self.script(script).await {
+            Err(Error::Database(error)) if error.misses_a_value() => Err(missing(id)),
+            done => done.map(drop),
+        }
     }
 }
 

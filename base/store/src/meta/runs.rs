@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
 use rondo_core::{Code, RunId, Timestamp};
+use rusqlite::types::Value as Column;
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -63,7 +64,8 @@ impl Meta {
     /// # Errors
     /// When there is no such run or the database refuses.
     pub async fn update_run(&self, id: RunId, change: RunChange) -> Result<(), Error> {
-        self.changed_run(id, change).await.map(|_| ())
+        let rows = self.script(alteration(id, &change)?).await?;
+        rows.first().map(drop).ok_or_else(|| missing(id))
     }
 
     /// Changes a run's row; the row as it is then, and where the artifacts of its experiment go.
@@ -280,19 +282,35 @@ fn creation(run: &RunRow, tags: &[(String, String)]) -> Result<Script, Error> {
     Ok(script)
 }
 
-fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error> {
+/// The change of a run's row. Only what changes is named: a column that is set to what it was costs its
+/// indexes and triggers all the same.
+pub(super) fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error> {
     let detail = change.detail.as_ref().map(|detail| encode("run", &id.hex(), detail)).transpose()?;
-    let state = change.state.map(|state| state.status().to_owned());
+    let columns: [(&str, Option<Column>); 5] = [
+        ("name", change.name.clone().map(Column::from)),
+        ("experiment", change.experiment.map(Column::from)),
+        ("state", change.state.map(|state| state.status().to_owned().into())),
+        ("ended", change.ended.map(|at| at.millis().into())),
+        ("detail", detail.map(Column::from)),
+    ];
     let mut script = Script::on(id.hex());
-    script.statement("UPDATE run SET name = COALESCE(").value(change.name.clone());
-    script.sql(", name), experiment = COALESCE(").value(change.experiment);
-    script.sql(", experiment), state = COALESCE(").value(state);
-    script.sql(", state), ended = COALESCE(").value(change.ended.map(Timestamp::millis));
-    script.sql(", ended), detail = COALESCE(").value(detail);
-    script.sql(
-        ", detail) WHERE id = $1 RETURNING *,
-         (SELECT e.artifact_location FROM experiment e WHERE e.id = run.experiment) AS artifact_location",
-    );
+    let mut begins = "UPDATE run SET ";
+    for (column, value) in columns.into_iter().filter_map(|(column, value)| Some((column, value?))) {
+        if begins == ", " {
+            script.sql(begins);
+        } else {
+            script.statement(begins);
+        }
+        begins = ", ";
+        script.sql(column).sql(" = ").value(value);
+    }
+    const PLACE: &str = "(SELECT e.artifact_location FROM experiment e WHERE e.id = run.experiment)
+                         AS artifact_location";
+    if begins == ", " {
+        script.sql(" WHERE id = $1 RETURNING *, ").sql(PLACE);
+    } else {
+        script.statement("SELECT *, ").sql(PLACE).sql(" FROM run WHERE id = $1");
+    }
     if change.state.is_some_and(RunState::ended) {
         script.statement(cards::OF_RUN);
     }

@@ -60,8 +60,8 @@ impl Objects {
         let object = self.require(digest)?;
         let state = State::of(&object).ok_or(Error::ObjectNotFound(digest))?;
         if is_root() {
-            let copied = reflink_copy::reflink(&object, place).is_ok()
-                || (state.size <= COPIED && fs::copy(&object, place).is_ok());
+            let copied =
+                self.share(&object, place) || (state.size <= COPIED && fs::copy(&object, place).is_ok());
             if copied {
                 return fs::set_permissions(place, Permissions::from_mode(0o444))
                     .map_err(Error::io("protect", place));

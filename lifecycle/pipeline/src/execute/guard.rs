@@ -1,11 +1,14 @@
 //! What outlives Rondo when Rondo dies: a shell of a few lines that ends what was running.
 //!
-//! While a run is under way and something runs in it, the guard waits at the end of a pipe. It is told the
-//! process groups that come and go. When the pipe closes with some still there, Rondo has died (`kill -9`,
-//! out of memory), and the guard kills them, and whatever carries the mark of a run's work folder in its
-//! environment. After an ordinary end there is nothing left to kill, and it is gone with the run.
+//! While a run is under way and something runs in it, the guard waits at the end of a pipe. The process groups
+//! that come and go stand in a file without a name that it holds open too: so it sleeps while steps begin and
+//! end. When the pipe closes with groups still there, Rondo has died (`kill -9`, out of memory), and the guard
+//! kills them, and whatever carries the mark of a run's work folder in its environment. After an ordinary end
+//! there is nothing left to kill, and it is gone with the run.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,15 +16,11 @@ use std::sync::Mutex;
 
 use crate::worktree::lock;
 
-const SCRIPT: &str = r#"trap '' HUP INT QUIT TERM
-groups=' '
-while read -r sign what; do
-  case $sign in
-    +) groups="$groups$what " ;;
-    -) groups="${groups%% $what *} ${groups#* $what }" ;;
-    @) set -- "$@" "$what" ;;
-  esac
-done
+/// Its standard error is the file of groups.
+const SCRIPT: &str = r#"exec 3<&2 2>/dev/null
+trap '' HUP INT QUIT TERM
+while read -r mark; do set -- "$@" "$mark"; done
+groups=$(cat <&3)
 case $groups in *[0-9]*) ;; *) exit 0 ;; esac
 for group in $groups; do kill -9 -- "-$group" 2>/dev/null; done
 for mark; do
@@ -32,16 +31,24 @@ for mark; do
 done
 "#;
 
-#[derive(Default)]
+/// How much of the file of groups one takes, in bytes: a number, filled up with blanks, and a line's end.
+const LINE: usize = 12;
+
 struct State {
     /// How many runs of this process are under way.
     holds: usize,
     guard: Option<Child>,
     /// What was said before there was a guard.
     marks: Vec<String>,
+    /// What runs: a line for each group, blank where nothing does any more.
+    groups: Option<File>,
+    /// Which lines are blank.
+    blank: Vec<usize>,
+    lines: usize,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { holds: 0, guard: None, marks: Vec::new() });
+static STATE: Mutex<State> =
+    Mutex::new(State { holds: 0, guard: None, marks: Vec::new(), groups: None, blank: Vec::new(), lines: 0 });
 
 /// A run under way: while one is held, what runs is guarded.
 pub struct Hold(());
@@ -51,7 +58,7 @@ impl Hold {
     pub fn on(work: &Path) -> Self {
         let mut state = lock(&STATE);
         state.holds += 1;
-        let mark = format!("@ RONDO_STEP_FILE={}/", work.display());
+        let mark = format!("RONDO_STEP_FILE={}/", work.display());
         if !mark.contains('\n') {
             state.say(&mark);
             state.marks.push(mark);
@@ -68,6 +75,7 @@ impl Drop for Hold {
             return;
         }
         state.marks.clear();
+        state.groups = None;
         if let Some(mut guard) = state.guard.take() {
             drop(guard.stdin.take());
             // It has nothing to do and ends at once.
@@ -76,8 +84,8 @@ impl Drop for Hold {
     }
 }
 
-/// A process group that is guarded.
-pub struct Guarded(Option<libc::pid_t>);
+/// A process group that is guarded, by its line in the file of groups.
+pub struct Guarded(Option<usize>);
 
 /// Guards a process group, where a run is under way.
 pub fn guard(group: libc::pid_t) -> Guarded {
@@ -88,20 +96,31 @@ pub fn guard(group: libc::pid_t) -> Guarded {
     if state.guard.is_none() {
         state.start();
     }
-    state.say(&format!("+ {group}"));
-    Guarded(Some(group))
+    let line = state.blank.pop().unwrap_or_else(|| {
+        state.lines += 1;
+        state.lines - 1
+    });
+    state.write(line, &group.to_string());
+    Guarded(Some(line))
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            lock(&STATE).say(&format!("- {group}"));
+        if let Some(line) = self.0 {
+            let mut state = lock(&STATE);
+            state.write(line, "");
+            state.blank.push(line);
         }
     }
 }
 
 impl State {
     fn start(&mut self) {
+        let Ok(groups) = tempfile::tempfile() else { return };
+        let Ok(shared) = groups.try_clone() else { return };
+        self.groups = Some(groups);
+        // A process of an earlier run may still have its line.
+        (0..self.lines).for_each(|line| self.write(line, ""));
         let guard = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "rondo-guard"])
             .env_clear()
@@ -109,13 +128,22 @@ impl State {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(shared)
             .process_group(0)
             .spawn();
         // Without a shell nothing is guarded; the next run still ends what this one left.
         self.guard = guard.ok();
         for mark in self.marks.clone() {
             self.say(&mark);
+        }
+    }
+
+    /// Writes a group, or nothing, where it has its line.
+    fn write(&self, line: usize, group: &str) {
+        let (text, place) = (format!("{group:<width$}\n", width = LINE - 1), line.saturating_mul(LINE));
+        if let Some(groups) = &self.groups {
+            // A group that is not written is only not guarded.
+            let _ = groups.write_all_at(text.as_bytes(), place as u64);
         }
     }
 

@@ -11,6 +11,17 @@ const FEW: i32 = 2048;
 /// How often it is looked again for children of what was just killed.
 const ROUNDS: usize = 5;
 
+/// So few are looked at at once; more are looked at by a thread that may block.
+const AT_ONCE: i32 = 64;
+
+/// As [`end`], for who must not block.
+pub async fn ended(mark: String, since: libc::pid_t) -> Vec<String> {
+    if newest().is_some_and(|newest| newest >= since && newest - since <= AT_ONCE) {
+        return end(&mark, since);
+    }
+    tokio::task::spawn_blocking(move || end(&mark, since)).await.unwrap_or_default()
+}
+
 /// Kills every process that has this variable (`NAME=value`) in its environment and was started since the
 /// process of that number; their names.
 pub fn end(mark: &str, since: libc::pid_t) -> Vec<String> {

@@ -11,6 +11,19 @@ use rondo_store::Objects;
 use rondo_store::objects::Take;
 use serde_json::Value;
 
+/// So large a file, and so many of them, are hashed and copied sooner than another thread is woken for it.
+pub const SMALL: u64 = 256 * 1024;
+/// See [`SMALL`].
+pub const FEW: usize = 8;
+
+/// Whether outputs, as they lie there, are a few small files.
+pub fn are_small(places: &BTreeMap<String, PathBuf>) -> bool {
+    let small = |place: &PathBuf| {
+        fs::metadata(place).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= SMALL)
+    };
+    places.len() <= FEW && places.values().all(small)
+}
+
 /// Where each output has to appear: in `folder`, under the last segment of its declared path. Where two
 /// outputs have one file name, each gets a folder of its own.
 pub fn places(folder: &Path, outputs: &Ordered<String>) -> BTreeMap<String, PathBuf> {

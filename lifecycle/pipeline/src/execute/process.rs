@@ -8,20 +8,21 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
+#[cfg(target_os = "linux")]
+use tokio::io::{Interest, unix::AsyncFd};
 use tokio::net::unix::pipe;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::guard::Guarded;
 use super::{guard, leftovers};
-use crate::worktree::lock;
 
 /// How long a process that was asked to stop may take before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -84,7 +85,9 @@ pub async fn run(
     output: &mut (dyn FnMut(&[u8]) + Send),
 ) -> io::Result<Ended> {
     let (reader, writer) = io::pipe()?;
-    let (group, mut ended) = start(command, writer).await?;
+    let mut group = start(command, writer)?;
+    let ended = exited(group.leader);
+    tokio::pin!(ended);
     let mut pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let mut buffer = vec![0; 1 << 16];
     let mut open = true;
@@ -96,7 +99,10 @@ pub async fn run(
                 Ok(count) if count > 0 => output(buffer.get(..count).unwrap_or_default()),
                 Ok(_) | Err(_) => open = false,
             },
-            end = &mut ended => break end.map_err(|_| io::Error::other("the process's thread ended"))??,
+            ended = &mut ended => {
+                ended?;
+                break group.reap()?;
+            }
             () = at(deadline) => {
                 let signal = if stopped.is_none() { libc::SIGTERM } else { libc::SIGKILL };
                 deadline = stopped.is_none().then(|| Instant::now() + GRACE);
@@ -110,6 +116,10 @@ pub async fn run(
             },
         }
     };
+    let left = match &command.mark {
+        Some(mark) => leftovers::ended(mark.clone(), group.leader).await,
+        None => Vec::new(),
+    };
     let last = Instant::now() + DRAIN;
     while open {
         match tokio::time::timeout_at(last, pipe.read(&mut buffer)).await {
@@ -117,7 +127,7 @@ pub async fn run(
             Ok(_) | Err(_) => open = false,
         }
     }
-    Ok(Ended { stopped, ..end })
+    Ok(Ended { stopped, left, ..end })
 }
 
 async fn at(moment: Option<Instant>) {
@@ -134,31 +144,56 @@ pub(crate) async fn cancelled(cancel: &mut watch::Receiver<bool>) {
     }
 }
 
-/// The process group of a running command; kills it when dropped.
-struct Group(Arc<Mutex<Option<libc::pid_t>>>);
+/// The process group of a running command; ends it when dropped.
+struct Group {
+    leader: libc::pid_t,
+    /// Whether the leader has been reaped: then its number may be another's.
+    reaped: bool,
+    guarded: Option<Guarded>,
+    mark: Option<String>,
+}
 
 impl Group {
-    /// Sends a signal to all of the group, unless its leader has been reaped: then its number may be
-    /// another's.
+    /// Sends a signal to all of the group.
     fn signal(&self, signal: libc::c_int) {
-        if let Some(leader) = *lock(&self.0) {
+        if !self.reaped {
             // SAFETY: `kill` has no memory effects; the number is our own child's, not yet reaped.
-            unsafe { libc::kill(-leader, signal) };
+            unsafe { libc::kill(-self.leader, signal) };
         }
+    }
+
+    /// Kills what an ended leader has left in its group, and reaps it.
+    fn reap(&mut self) -> io::Result<Ended> {
+        self.reaped = true;
+        let ended = reap(self.leader);
+        self.guarded = None;
+        ended
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
+        if self.reaped {
+            return;
+        }
         self.signal(libc::SIGKILL);
+        let (leader, guarded, mark) = (self.leader, self.guarded.take(), self.mark.take());
+        // Nobody waits for it any more, and a process that was killed may take its time to go.
+        let thread = std::thread::Builder::new().name("step-end".to_owned());
+        let spawned = thread.spawn(move || {
+            // It is gone, or nothing can be done about it.
+            let _ = reap(leader);
+            drop(guarded);
+            if let Some(mark) = mark {
+                leftovers::end(&mark, leader);
+            }
+        });
+        drop(spawned);
     }
 }
 
-/// Starts the command; a thread waits for it.
-async fn start(
-    command: &Command,
-    writer: io::PipeWriter,
-) -> io::Result<(Group, oneshot::Receiver<io::Result<Ended>>)> {
+/// Starts the command.
+fn start(command: &Command, writer: io::PipeWriter) -> io::Result<Group> {
     let mut child = std::process::Command::new(&command.program);
     child
         .args(&command.arguments)
@@ -169,69 +204,65 @@ async fn start(
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .process_group(0);
-    let mark = command.mark.clone();
-    let leader = Arc::new(Mutex::new(None));
-    let (started, start) = oneshot::channel();
-    let (ended, end) = oneshot::channel();
-    let shared = leader.clone();
-    tokio::task::spawn_blocking(move || {
-        let spawned =
-            child.spawn().and_then(|child| libc::pid_t::try_from(child.id()).map_err(io::Error::other));
-        // Our copies of the pipe's far end are closed, or its end would never be seen.
-        drop(child);
-        match spawned {
-            Err(error) => drop(started.send(Err(error))),
-            Ok(pid) => {
-                *lock(&shared) = Some(pid);
-                let guarded = guard::guard(pid);
-                // Whoever asked may have gone; the process is waited for all the same.
-                let gone = started.send(Ok(())).is_err();
-                if gone {
-                    Group(shared.clone()).signal(libc::SIGKILL);
-                }
-                let mut result = wait(pid, &shared);
-                drop(guarded);
-                if let (Ok(ended), Some(mark)) = (&mut result, mark) {
-                    ended.left = leftovers::end(&mark, pid);
-                }
-                drop(ended.send(result));
-            }
-        }
-    });
-    start.await.map_err(|_| io::Error::other("the process's thread ended"))??;
-    Ok((Group(leader), end))
+    let spawned = child.spawn()?;
+    let leader = libc::pid_t::try_from(spawned.id()).map_err(io::Error::other)?;
+    Ok(Group { leader, reaped: false, guarded: Some(guard::guard(leader)), mark: command.mark.clone() })
 }
 
-/// Waits for a process, kills what it left in its group, reaps it.
-fn wait(pid: libc::pid_t, leader: &Mutex<Option<libc::pid_t>>) -> io::Result<Ended> {
-    // First without reaping: while the leader is a zombie, the group's number cannot be given away.
+/// Waits until a child has ended, without reaping it: while it is a zombie, its group's number cannot be
+/// given away. Where the system has handles for processes, no thread is needed for that.
+async fn exited(child: libc::pid_t) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let Some(handle) = handle(child) {
+        // SAFETY: the handle is open, and the `AsyncFd` owns it until it is dropped.
+        let ended = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
+        return ended.map_err(io::Error::other)?.readable().await.map(drop);
+    }
+    tokio::task::spawn_blocking(move || {
+        loop {
+            // SAFETY: a zeroed `siginfo_t` is a valid value, and the pointer is to our own variable.
+            let result = unsafe {
+                let mut info: libc::siginfo_t = std::mem::zeroed();
+                libc::waitid(libc::P_PID, child.cast_unsigned(), &raw mut info, libc::WEXITED | libc::WNOWAIT)
+            };
+            let error = io::Error::last_os_error();
+            if result == 0 {
+                return Ok(());
+            }
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    })
+    .await?
+}
+
+/// A handle of a child that has not been reaped, which can be read when it has ended.
+#[cfg(target_os = "linux")]
+fn handle(child: libc::pid_t) -> Option<OwnedFd> {
+    // SAFETY: it takes two integers and touches no memory of ours.
+    let handle = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+    let handle = libc::c_int::try_from(handle).ok().filter(|handle| *handle >= 0)?;
+    // SAFETY: the number was given to us just now and is nobody else's.
+    Some(unsafe { OwnedFd::from_raw_fd(handle) })
+}
+
+/// Kills a child's group and takes what became of the child; waits where it has not ended yet.
+fn reap(child: libc::pid_t) -> io::Result<Ended> {
+    let mut status = 0;
+    // SAFETY: a zeroed `rusage` is a valid value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: it has no memory effects; the number is our child's, which only this function reaps.
+    unsafe { libc::kill(-child, libc::SIGKILL) };
     loop {
-        // SAFETY: a zeroed `siginfo_t` is a valid value, and the pointer is to our own variable.
-        let result = unsafe {
-            let mut info: libc::siginfo_t = std::mem::zeroed();
-            libc::waitid(libc::P_PID, pid.cast_unsigned(), &raw mut info, libc::WEXITED | libc::WNOWAIT)
-        };
-        if result == 0 {
+        // SAFETY: the pointers are to our own variables.
+        if unsafe { libc::wait4(child, &raw mut status, 0, &raw mut usage) } == child {
             break;
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
-            *lock(leader) = None;
             return Err(error);
         }
-    }
-    let mut guarded = lock(leader);
-    let mut status = 0;
-    // SAFETY: a zeroed `rusage` is a valid value; the pointers are to our own variables; the pid is our
-    // child's, which only this function reaps.
-    let (reaped, usage) = unsafe {
-        libc::kill(-pid, libc::SIGKILL);
-        let mut usage: libc::rusage = std::mem::zeroed();
-        (libc::wait4(pid, &raw mut status, 0, &raw mut usage), usage)
-    };
-    *guarded = None;
-    if reaped != pid {
-        return Err(io::Error::last_os_error());
     }
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };

@@ -25,7 +25,7 @@ use super::outputs::{self, chain, variable};
 use super::process::{self, Command, cancelled};
 use super::{cause, shell};
 use crate::Error;
-use crate::environment::host::{base_variables, find_program, search_path};
+use crate::environment::host::{base_variables, search_path};
 use crate::environment::provision::Provisioned;
 use crate::graph::{Node, Source};
 use crate::packages::{self, SQL, params};
@@ -143,7 +143,7 @@ fn keep_log(session: &Session, node: &Node, bench: &Bench) -> Option<(Digest, Ve
     let objects = session.store.objects();
     let stored = match &written.path {
         Some(path) => objects.put_path(path, Take::Move),
-        None => objects.put_bytes(b""),
+        None => session.nothing(),
     };
     match stored {
         Ok(stored) => Some((stored.digest, written.tail)),
@@ -206,16 +206,10 @@ async fn finish(
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
     let now = session.clock.now();
-    let ended = record::end(&session.store, id, state, detail, now);
     if ok && step.cache {
-        // In one commit: they stand in the writer's queue in this order.
-        let kept = async {
-            let meta = session.store.meta();
-            Ok::<_, Error>(meta.keep_cached(keyed.key, &node.name, id, &outputs, now).await?)
-        };
-        tokio::try_join!(ended, kept)?;
+        record::end_kept(&session.store, id, detail, keyed.key, &node.name, now).await?;
     } else {
-        ended.await?;
+        record::end(&session.store, id, state, detail, now).await?;
     }
     let tail = if ok { Vec::new() } else { tail.unwrap_or_default() };
     Ok(Attempt { run: id, ok, outputs, cause, tail })
@@ -403,9 +397,10 @@ async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, benc
     let objects = session.store.objects().clone();
     let owner = node.owner().to_owned();
     let (declared, places) = (step.outputs.clone(), bench.contract.outputs.clone());
-    let collected =
-        tokio::task::spawn_blocking(move || outputs::collect(&objects, &owner, &declared, &places));
-    let links = collected.await.map_err(|error| with_cause(error.to_string()))?.map_err(with_cause)?;
+    let small = outputs::are_small(&places);
+    let collect = move || outputs::collect(&objects, &owner, &declared, &places);
+    let collected = if small { Ok(collect()) } else { tokio::task::spawn_blocking(collect).await };
+    let links = collected.map_err(|error| with_cause(error.to_string()))?.map_err(with_cause)?;
     Ok((links, worked.exit))
 }
 
@@ -426,7 +421,7 @@ async fn work(
     let command = match session.planner.doer(name, step).map_err(|error| failed(chain(&error)))? {
         Doer::Shell(command) => {
             let text = shell::command(command, &values).map_err(expression)?;
-            let program = find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into());
+            let program = session.shell(search_path(&variables));
             let arguments = vec!["-c".into(), text.into()];
             Command { program, arguments, folder: bench.root.clone(), variables, mark }
         }
@@ -639,6 +634,8 @@ pub async fn check_out(session: &Session, node: &Node, step: &Step, links: &[Lin
     let asked = |path: &&String| !path.starts_with(INNER);
     let placed = |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name).filter(asked)?)));
     let places: Vec<(Link, String)> = links.iter().filter_map(placed).collect();
+    let small = places.len() <= outputs::FEW
+        && places.iter().all(|(link, _)| !link.folder && link.size <= outputs::SMALL);
     let all = move || places.iter().try_for_each(|(link, path)| worktree.place(link, path).map(drop));
-    tokio::task::spawn_blocking(all).await?
+    if small { all() } else { tokio::task::spawn_blocking(all).await? }
 }

@@ -1,12 +1,14 @@
 //! Who makes the outputs of a key. Two runs that need the same step at once make it once: the second waits
 //! for the first and takes what it made.
 //!
-//! A claim is a file that its owner holds locked; the kernel lets go of it when the process dies, however
-//! it dies. It is gone when the claim is.
+//! A claim is a lock on one byte of a file that stays empty: the byte that the key's first bits number. The
+//! kernel lets go of it when the process dies, however it dies, and nothing is made or removed for it. Two
+//! keys that fall on one byte only wait for each other.
 
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use rondo_core::Digest;
@@ -19,19 +21,8 @@ use crate::execute::process::cancelled;
 /// How long it is waited at first, and at most, before it is looked again.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
-/// The right to make the outputs of a key.
-pub struct Claim {
-    place: PathBuf,
-    /// Its lock ends with it.
-    _file: File,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        // While it is still held: nobody's else file has the name. What stays is in nobody's way.
-        let _ = fs::remove_file(&self.place);
-    }
-}
+/// The right to make the outputs of a key. The lock belongs to the open file and ends with it.
+pub struct Claim(#[allow(dead_code, reason = "held, not read")] File);
 
 /// Waits for the right to make the outputs of a key. The second value says whether it was waited for;
 /// nothing where somebody wants everything to stop.
@@ -44,13 +35,12 @@ pub async fn claim(
     cancel: &mut watch::Receiver<bool>,
     waits: impl FnOnce(),
 ) -> Result<Option<(Claim, bool)>, Error> {
-    let folder = store.root().join("claims");
-    let place = folder.join(key.hex());
+    let place = store.root().join("claims.lock");
     let mut waits = Some(waits);
     let mut rest = LOOKS.0;
     loop {
-        if let Some(file) = try_claim(&folder, &place)? {
-            return Ok(Some((Claim { place, _file: file }, waits.is_none())));
+        if let Some(claim) = try_claim(&place, key)? {
+            return Ok(Some((claim, waits.is_none())));
         }
         if let Some(waits) = waits.take() {
             waits();
@@ -62,25 +52,24 @@ pub async fn claim(
     }
 }
 
-fn try_claim(folder: &PathBuf, place: &PathBuf) -> Result<Option<File>, Error> {
-    let open = || File::options().create(true).truncate(false).write(true).open(place);
-    let opened = match open() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
-            open()
-        }
-        opened => opened,
-    };
+fn try_claim(place: &Path, key: Digest) -> Result<Option<Claim>, Error> {
+    let opened = File::options().create(true).truncate(false).write(true).open(place);
     let file = opened.map_err(Error::io("make", place))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(error)) => return Err(Error::io("lock", place)(error)),
+    let first = key.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+    // SAFETY: all-zero bytes are a valid `flock`, a struct of integers.
+    let mut wanted: libc::flock = unsafe { std::mem::zeroed() };
+    (wanted.l_type, wanted.l_whence) = (libc::F_WRLCK as _, libc::SEEK_SET as _);
+    // Without its highest bits, it and the place after it are places of a file.
+    (wanted.l_start, wanted.l_len) = ((u64::from_be_bytes(first) >> 2).cast_signed(), 1);
+    // SAFETY: the pointer is to a local that lives through the call; the file is open.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const wanted) } == 0 {
+        return Ok(Some(Claim(file)));
     }
-    // Between the opening and the locking its last owner may have removed it: then it is nobody's claim.
-    let own = file.metadata().map_err(Error::io("read", place))?.ino();
-    let named = fs::metadata(place).ok().map(|metadata| metadata.ino());
-    Ok((named == Some(own)).then_some(file))
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES | libc::EINTR) => Ok(None),
+        Some(_) | None => Err(Error::io("lock", place)(error)),
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +100,6 @@ mod tests {
         while let Some(ended) = all.join_next().await {
             ended.unwrap();
         }
-        assert_eq!(fs::read_dir(root.path().join("claims")).unwrap().count(), 0);
+        assert_eq!(std::fs::metadata(root.path().join("claims.lock")).unwrap().len(), 0);
     }
 }

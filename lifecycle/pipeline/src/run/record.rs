@@ -159,9 +159,28 @@ pub async fn end(
     detail: RunDetail,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let change =
-        RunChange { state: Some(state), ended: Some(at), detail: Some(detail), ..RunChange::default() };
-    Ok(store.meta().update_run(id, change).await?)
+    Ok(store.meta().update_run(id, ended(state, detail, at)).await?)
+}
+
+/// Freezes the row of a step's try that went well, and keeps for its key what it made.
+///
+/// # Errors
+/// When the store refuses.
+pub async fn end_kept(
+    store: &Store,
+    id: RunId,
+    detail: RunDetail,
+    key: Digest,
+    step: &str,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let outputs = detail.outputs.clone();
+    let change = ended(RunState::Finished, detail, at);
+    Ok(store.meta().end_run_with(id, change, key, step, &outputs, at).await?)
+}
+
+fn ended(state: RunState, detail: RunDetail, at: Timestamp) -> RunChange {
+    RunChange { state: Some(state), ended: Some(at), detail: Some(detail), ..RunChange::default() }
 }
 
 /// Puts metrics on a run.

@@ -29,6 +29,14 @@ use crate::{Error, sweep, why};
 /// # Errors
 /// When the store refuses to note what became of a step.
 pub async fn all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
+    // A task beside those of the steps: one that waits elsewhere is woken across threads for each of them.
+    let session = session.clone();
+    let mut task = JoinSet::new();
+    task.spawn(async move { through_all(&session).await });
+    task.join_next().await.ok_or_else(|| Error::Task { reason: "it was not begun".to_owned() })??
+}
+
+async fn through_all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
     let planner = &session.planner;
     let in_run = |place: &&usize| planner.role(**place) != Role::Out;
     // How many of the nodes that each one needs have not ended.

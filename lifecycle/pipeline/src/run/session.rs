@@ -12,6 +12,7 @@ use rondo_core::{Digest, RunId};
 use rondo_store::Store;
 use rondo_store::meta::cache::Cached;
 use rondo_store::meta::runs::RunChange;
+use rondo_store::objects::Stored;
 use tokio::sync::{OnceCell, watch};
 
 use super::control::{self, Listener};
@@ -76,9 +77,13 @@ pub struct Session {
     _listener: Listener,
     _guard: Hold,
     folder: WorkFolder,
+    /// What a step that says nothing has said.
+    nothing: OnceLock<Stored>,
     heartbeat: tokio::task::JoinHandle<()>,
     commit: OnceCell<Commit>,
     host_tools: OnceCell<Option<Digest>>,
+    /// The shell of the search path that steps have mostly.
+    shell: OnceLock<(String, PathBuf)>,
     /// How often the kernel had ended a process for lack of memory when the first step began.
     out_of_memory: OnceLock<Option<u64>>,
     outcomes: Mutex<Outcomes>,
@@ -131,10 +136,12 @@ impl Session {
             shared: runner.shared.clone(),
             _listener: listener,
             _guard: Hold::on(folder.path()),
+            nothing: OnceLock::new(),
             folder,
             heartbeat,
             commit: OnceCell::new(),
             host_tools: OnceCell::new(),
+            shell: OnceLock::new(),
             out_of_memory: OnceLock::new(),
             outcomes: Mutex::default(),
             store,
@@ -171,6 +178,27 @@ impl Session {
     /// What the host's tools are, as an object: recorded for steps that declare no environment.
     pub async fn host_tools(&self) -> Option<Digest> {
         *self.host_tools.get_or_init(|| self.look_at_host()).await
+    }
+
+    /// An empty log, stored once.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub fn nothing(&self) -> Result<Stored, rondo_store::Error> {
+        match self.nothing.get() {
+            Some(stored) => Ok(*stored),
+            None => {
+                let stored = self.store.objects().put_bytes(b"")?;
+                Ok(*self.nothing.get_or_init(|| stored))
+            }
+        }
+    }
+
+    /// The shell in a search path, looked up once for those that have the same.
+    pub fn shell(&self, path: &str) -> PathBuf {
+        let look = || find_program("sh", path).unwrap_or_else(|| "/bin/sh".into());
+        let (known, shell) = self.shell.get_or_init(|| (path.to_owned(), look()));
+        if known == path { shell.clone() } else { look() }
     }
 
     async fn look_at_host(&self) -> Option<Digest> {

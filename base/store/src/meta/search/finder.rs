@@ -73,6 +73,23 @@ impl Finder {
         done
     }
 
+    /// Reads a row or two by their key, on this thread: that takes less than to wake another.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(crate) fn glance<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let connection = match self.idle().pop() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let found = work(&connection)?;
+        self.keep(connection);
+        Ok(found)
+    }
+
     fn on_connection<T>(
         &self,
         limit: Duration,
@@ -88,13 +105,17 @@ impl Finder {
             .progress_handler(TICK, Some(move || alone.load(Ordering::Relaxed) || Instant::now() >= end))?;
         let done = work(&connection);
         connection.progress_handler(0, None::<fn() -> bool>)?;
-        let mut idle = self.idle();
-        if idle.len() < IDLE {
-            idle.push(connection);
-        }
+        self.keep(connection);
         match done {
             Err(Error::Database(error)) if error.interrupted() => Err(Error::TooLong { limit }),
             done => done,
+        }
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle();
+        if idle.len() < IDLE {
+            idle.push(connection);
         }
     }
 
