@@ -35,6 +35,26 @@ async fn forked_kernels_are_processes_of_their_own_with_nothing_left_of_each_oth
 }
 
 #[tokio::test]
+async fn a_kernel_is_to_its_cells_what_its_own_launcher_makes_of_it() {
+    let Some(work) = Work::new() else { return };
+    let cells: &[(&str, &[&str])] = &[
+        (
+            "import gc, os, sys\nprint(os.path.basename(sys.argv[0]), sys.argv[1], sys.path[0] in ('', os.getcwd()), \
+          gc.isenabled(), __name__, 'launcher' in globals())",
+            &[],
+        ),
+        ("import debugpy\nprint(callable(debugpy.breakpoint))", &[]),
+    ];
+    let fork = server(&work, cells).await;
+    for fork in [None, Some(fork)] {
+        execute(ExecuteRequest { fork, ..work.request(cells) }).await.unwrap();
+        let notebook = work.executed();
+        assert_eq!(text(&notebook.cells[1]), "ipykernel_launcher.py -f False True __main__ False\n");
+        assert_eq!(text(&notebook.cells[2]), "True\n");
+    }
+}
+
+#[tokio::test]
 async fn a_forked_kernel_that_dies_says_how_and_its_server_forks_the_next() {
     let Some(work) = Work::new() else { return };
     let cells: &[(&str, &[&str])] = &[("import os\nos.write(2, b'last words\\n')\nos._exit(3)", &[])];

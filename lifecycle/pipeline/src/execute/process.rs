@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -213,10 +215,8 @@ fn start(command: &Command, writer: io::PipeWriter) -> io::Result<Group> {
 /// given away. Where the system has handles for processes, no thread is needed for that.
 async fn exited(child: libc::pid_t) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    if let Some(handle) = handle(child) {
-        // SAFETY: the handle is open, and the `AsyncFd` owns it until it is dropped.
-        let ended = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
-        return ended.map_err(io::Error::other)?.readable().await.map(drop);
+    if let Some(ended) = handle(child) {
+        return ended.readable().await.map(drop);
     }
     tokio::task::spawn_blocking(move || {
         loop {
@@ -239,12 +239,14 @@ async fn exited(child: libc::pid_t) -> io::Result<()> {
 
 /// A handle of a child that has not been reaped, which can be read when it has ended.
 #[cfg(target_os = "linux")]
-fn handle(child: libc::pid_t) -> Option<OwnedFd> {
+fn handle(child: libc::pid_t) -> Option<AsyncFd<OwnedFd>> {
     // SAFETY: it takes two integers and touches no memory of ours.
     let handle = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
     let handle = libc::c_int::try_from(handle).ok().filter(|handle| *handle >= 0)?;
     // SAFETY: the number was given to us just now and is nobody else's.
-    Some(unsafe { OwnedFd::from_raw_fd(handle) })
+    let handle = unsafe { OwnedFd::from_raw_fd(handle) };
+    // SAFETY: it is open, and the `AsyncFd` owns it until it is dropped.
+    unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) }.ok()
 }
 
 /// Kills a child's group and takes what became of the child; waits where it has not ended yet.
