@@ -643,6 +643,7 @@ fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> Result<Vec<R
         let direct: HashSet<usize> = wanted
             .iter()
             .filter_map(|place| graph.node(*place))
+            .filter(|node| !is_given(request, node))
             .flat_map(|node| node.needs.iter().copied())
             .collect();
         let far: Vec<usize> = needed
@@ -652,6 +653,11 @@ fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> Result<Vec<R
         set(&far, Role::Out);
     }
     Ok(roles)
+}
+
+/// Whether what goes into a node is given with the request.
+fn is_given(request: &RunRequest, node: &Node) -> bool {
+    request.again.as_ref().is_some_and(|again| again.inputs.contains_key(&node.name))
 }
 
 /// The ending of a file's name with its point; empty where it has none.

@@ -167,7 +167,11 @@ impl Runner {
         Ok(planner)
     }
 
-    async fn planner(&self, request: &RunRequest, cancel: watch::Receiver<bool>) -> Result<Planner, Error> {
+    pub(crate) async fn planner(
+        &self,
+        request: &RunRequest,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Planner, Error> {
         let locked = lock::read(&self.root)?;
         let environments = self.environments(&locked, cancel);
         let (project, builtins) = (self.project.clone(), self.builtins.clone());

@@ -207,7 +207,7 @@ async fn finish(
     detail.exit = Some(exit);
     let now = session.clock.now();
     let ended = record::end(&session.store, id, state, detail, now);
-    if ok && step.cache {
+    if ok && step.cache && session.request.again.is_none() {
         // In one commit: they stand in the writer's queue in this order.
         let kept = async {
             let meta = session.store.meta();
@@ -239,6 +239,7 @@ fn failed(cause: impl Into<String>) -> Exit {
 
 pub(crate) async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetail {
     let commit = session.commit().await;
+    session.keep_code(&keyed.code).await;
     let environment = match &keyed.environment {
         Some(lock) => Some((lock.name.clone(), lock.digest)),
         None => session.host_tools().await.map(|digest| ("host".to_owned(), digest)),
@@ -528,6 +529,7 @@ fn variables(
     });
     variables.extend(matrix);
     variables.insert("RONDO_STEP_FILE".to_owned(), path(&bench.file));
+    variables.extend(session.request.again.iter().flat_map(|again| again.variables.clone()));
     if !bench.cards.is_empty() {
         // Where only some of the machine's cards are ours, those are what the numbers count.
         let ours: Vec<String> = variables
