@@ -1,7 +1,6 @@
 """Runs made again: the same, not the same and why, in other surroundings, and what cannot be repeated."""
 
 import json
-import random
 
 import pytest
 
