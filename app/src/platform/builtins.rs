@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use rondo_core::ports::{Builtin, Scorer};
 use rondo_data::packages::{Balance, Check, ProfilePackage, Split};
 use rondo_notebook::builtin::Papermill;
-use rondo_pipeline::builtins::{Container, CrossValidate};
+use rondo_pipeline::builtins::{Container, CrossValidate, Images};
 use rondo_pipeline::packages::git::GitPackages;
 use rondo_project::builtins::{Builtins, Package};
 use rondo_project::package::read;
@@ -23,7 +23,7 @@ macro_rules! texts {
     };
 }
 
-const TEXTS: [&str; 19] = texts![
+const TEXTS: [&str; 20] = texts![
     "shell",
     "python",
     "r",
@@ -43,6 +43,7 @@ const TEXTS: [&str; 19] = texts![
     "panel",
     "shiny",
     "marimo",
+    "images",
 ];
 
 static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
@@ -79,6 +80,7 @@ pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>
         Arc::new(ProfilePackage),
         Arc::new(CrossValidate),
         Arc::new(Container),
+        Arc::new(Images),
     ]
 }
 

@@ -505,7 +505,7 @@ impl Planner {
     }
 
     async fn environment(&self, step: &Step) -> Result<Wants, Error> {
-        let brings = matches!(step.work, Work::Sql { .. }).then_some(&SQL);
+        let brings = packages::brought_by(&step.work);
         let lock = match (&step.environment, brings) {
             (Some(name), _) if self.locks => Some(self.environments.lock(&self.project, name).await?),
             (Some(name), _) => self.environments.known_lock(&self.project, name)?,
