@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rondo_core::RunId;
 use rondo_core::ports::{Scorer, TrackingAccess};
-use rondo_pipeline::environment::provision::Provisioned;
 use rondo_core::run::RunRow;
+use rondo_pipeline::environment::provision::Provisioned;
 use rondo_pipeline::request::Change;
 use rondo_pipeline::{Plan, RunReport, RunRequest, Runner, Why};
 use rondo_serving::scorer::FileScorer;
