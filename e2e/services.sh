@@ -6,14 +6,17 @@ here=$(cd "$(dirname "$0")" && pwd)
 rondo=$(realpath "$1")
 shift
 
-# What the pages' tests need beside the rest goes into the same environment, which run.sh makes.
+# What the tests of pages and of provenance need beside the rest goes into the same environment, which run.sh
+# makes.
 "$here/run.sh" "$rondo" --version >/dev/null 2>&1 || "$here/run.sh" "$rondo" --version
 venv="$(dirname "$here")/target/e2e-venv-$(cksum "$here/requirements.txt" | cut -d' ' -f1)"
-ready="$venv/ready-web-$(cksum "$here/web/requirements.txt" | cut -d' ' -f1)"
-if [ ! -e "$ready" ]; then
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/web/requirements.txt"
-  touch "$ready"
-fi
+for extra in web provenance; do
+  ready="$venv/ready-$extra-$(cksum "$here/$extra/requirements.txt" | cut -d' ' -f1)"
+  if [ ! -e "$ready" ]; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/$extra/requirements.txt"
+    touch "$ready"
+  fi
+done
 
 # A system package, so only on a machine that is thrown away afterwards, and not without saying so.
 if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null; then

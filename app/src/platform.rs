@@ -13,6 +13,7 @@ pub mod monitor;
 pub mod packages;
 pub mod pipeline;
 pub mod remotes;
+pub mod repro;
 pub mod retrain;
 pub mod serving;
 pub mod trace;

@@ -1,4 +1,6 @@
-//! `rondo export`: the store in the form of another program.
+//! `rondo export`: the store, or where a run's outputs come from, in the form of another program.
+
+mod provenance;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,18 +20,34 @@ use crate::platform::WallClock;
 enum Form {
     /// MLflow's folder of files; `mlflow migrate-filestore` makes a database of it
     Mlruns,
+    /// Of a run: OpenLineage events, one a line
+    Openlineage,
+    /// Of a run: a Workflow Run RO-Crate, a folder with its files
+    RoCrate,
+    /// Of a run: an in-toto statement with SLSA provenance
+    Slsa,
 }
 
-/// Write the store in the form of another program: experiments, runs, models, registry and artifacts
+/// Write the store, or a run's provenance, in the form of another program
 #[derive(clap::Args)]
 pub struct Args {
     /// The form
     #[arg(long, value_name = "FORM")]
     to: Form,
 
-    /// The folder to write: not there yet, or empty
-    #[arg(value_name = "DIR")]
-    path: PathBuf,
+    /// Of which run: its id or the first characters of it, or the version of a model that it made, such as
+    /// `MODEL@champion`
+    #[arg(long, value_name = "RUN")]
+    of: Option<String>,
+
+    /// What to write: of `mlruns` and `ro-crate` a folder that is not there yet, or empty; of the others a
+    /// file, or standard output where it is left out
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
+
+    /// Under which licence a crate may be used, as a URL
+    #[arg(long, value_name = "URL")]
+    license: Option<String>,
 
     /// The folder of the store; of a project its `.rondo`
     #[arg(long, value_name = "DIR", default_value = ".rondo")]
@@ -45,18 +63,35 @@ pub struct Args {
 /// # Errors
 /// When there is no store, the folder cannot be written, or not everything could be.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    let Form::Mlruns = args.to;
     let data = session.existing("a store", &args.data)?;
     session.existing("a store", &args.data.join("metadata.db"))?;
     let store = Store::open(&data).await?;
+    let form = match args.to {
+        Form::Mlruns => return mlruns(args, store, session).await,
+        Form::Openlineage => provenance::Form::OpenLineage,
+        Form::RoCrate => provenance::Form::RoCrate,
+        Form::Slsa => provenance::Form::Slsa,
+    };
+    let (of, path, licence, dry_run) = (args.of, args.path, args.license, args.dry_run);
+    let written =
+        provenance::run(provenance::Asked { form, of, path, licence, dry_run }, &store, session).await;
+    store.close().await;
+    written
+}
+
+async fn mlruns(args: Args, store: Store, session: &Session) -> Outcome {
+    let Some(path) = args.path.filter(|_| args.of.is_none()) else {
+        let hint = "rondo export --to mlruns my-mlruns";
+        return Err(Failure::hinted(Code::Usage, "say into which folder, and of the whole store", hint));
+    };
     let tracking = Tracking::new(store.clone(), Arc::new(WallClock));
-    let target = session.path(&args.path);
+    let target = session.path(&path);
     let written = export::mlruns(&tracking, &target, args.dry_run, session.printer().progress()).await;
     store.close().await;
     let report = written?;
     let (counts, text) = counted(&report, ["found", "written"]);
     let value = json!({
-        "schema": 1, "data": args.data, "target": args.path, "dry_run": args.dry_run,
+        "schema": 1, "data": args.data, "target": path, "dry_run": args.dry_run,
         "complete": report.complete(), "counts": counts, "not_exported": report.skipped(),
     });
     let printer = session.printer();

@@ -8,11 +8,12 @@ use std::sync::{Arc, LazyLock};
 use rondo_core::ports::{Builtin, Scorer};
 use rondo_data::packages::{Balance, Check, ProfilePackage, Split};
 use rondo_notebook::builtin::Papermill;
-use rondo_pipeline::builtins::{Container, CrossValidate};
+use rondo_pipeline::builtins::{Container, CrossValidate, Images};
 use rondo_pipeline::packages::git::GitPackages;
 use rondo_project::builtins::{Builtins, Package};
 use rondo_project::package::read;
 use rondo_registry::evaluate::EvaluatePackage;
+use rondo_registry::package_model::PackageModel;
 
 use super::Error;
 use crate::config::Config;
@@ -23,7 +24,7 @@ macro_rules! texts {
     };
 }
 
-const TEXTS: [&str; 19] = texts![
+const TEXTS: [&str; 21] = texts![
     "shell",
     "python",
     "r",
@@ -43,6 +44,8 @@ const TEXTS: [&str; 19] = texts![
     "panel",
     "shiny",
     "marimo",
+    "images",
+    "package-model",
 ];
 
 static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
@@ -79,6 +82,8 @@ pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>
         Arc::new(ProfilePackage),
         Arc::new(CrossValidate),
         Arc::new(Container),
+        Arc::new(Images),
+        Arc::new(PackageModel),
     ]
 }
 

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rondo_core::RunId;
 use rondo_core::ports::{Scorer, TrackingAccess};
+use rondo_core::run::RunRow;
 use rondo_pipeline::environment::provision::Provisioned;
+use rondo_pipeline::request::Change;
 use rondo_pipeline::{Plan, RunReport, RunRequest, Runner, Why};
 use rondo_serving::scorer::FileScorer;
 use tokio::sync::watch;
@@ -62,6 +64,19 @@ impl Platform {
     /// As [`Runner::why`].
     pub async fn why(&self, step: &str) -> Result<Vec<Why>, Error> {
         Ok(Box::pin(self.runner(Arc::new(Closed)).why(step)).await?)
+    }
+
+    /// What the keys of a run that is made again would differ in from those recorded, by step.
+    ///
+    /// # Errors
+    /// As [`Runner::differences`].
+    pub async fn keys_again(
+        &self,
+        request: &RunRequest,
+        recorded: &[RunRow],
+        cancel: watch::Receiver<bool>,
+    ) -> Result<BTreeMap<String, Vec<Change>>, Error> {
+        Ok(Box::pin(self.runner(Arc::new(Closed)).differences(request, recorded, cancel)).await?)
     }
 
     /// Tells a run that is under way to stop; whether a process of this machine was told.

@@ -193,6 +193,9 @@ impl Platform {
 
     async fn trace_run(&self, chain: &mut Chain, depth: usize, run: &RunRow) -> Result<(), Error> {
         chain.push(depth, "run", &run.name, run.id.hex());
+        if let Some(line) = super::repro::told(&self.store().meta().run_tags(run.id).await?) {
+            chain.push(depth + 1, "reproduced", line, "");
+        }
         for (path, digest) in &run.detail.code.files {
             let kind = if path.ends_with(".ipynb") { "notebook" } else { "code" };
             chain.push(depth + 1, kind, path, digest.hex());

@@ -210,6 +210,8 @@ codes! {
     DriftFound = "drift-found", Verdict;
     /// A run made again gave other digests.
     NotReproduced = "not-reproduced", Verdict;
+    /// A run cannot be made again: something that it was made from is not to be had.
+    NotRepeatable = "not-repeatable", Verdict;
     /// Another process holds what is needed.
     Busy = "busy", Unavailable;
     /// No backup is in that folder.

@@ -248,6 +248,9 @@ pub struct Step {
     /// Whether equal keys give equal outputs, where that is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deterministic: Option<bool>,
+    /// How near outputs have to come when a run is made again, where that is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reproducible: Option<Reproducible>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -372,6 +375,23 @@ pub struct Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self { delay: Span(1_000), factor: 2.0, max_delay: Span(60_000), jitter: 0.5 }
+    }
+}
+
+/// How near the outputs of a step have to come to earlier ones of the same key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Reproducible {
+    /// The greatest relative difference of numbers; nought allows differences of form alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
+    /// The same for single outputs.
+    pub outputs: Ordered<f64>,
+}
+
+impl Reproducible {
+    /// What holds for an output; nothing where it has to be the same byte by byte.
+    pub fn of(&self, output: &str) -> Option<f64> {
+        self.outputs.get(output).copied().or(self.tolerance)
     }
 }
 

@@ -22,6 +22,7 @@ pub mod write;
 
 pub mod profile;
 
+pub mod difference;
 pub mod drift;
 
 pub mod checks;

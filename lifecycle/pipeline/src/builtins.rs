@@ -1,10 +1,11 @@
-//! The built-in packages that run another's program: `cross-validate` and `container`.
+//! The built-in packages that run another's program: `cross-validate`, `container` and `images`.
 //!
 //! Those that only start one (`python`, `r`, `shell`, `sql`) need no code here: the checker turns them into
 //! the command that they are.
 
 mod container;
 mod cross_validate;
+mod images;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::worktree::lock;
 
 pub use container::Container;
 pub use cross_validate::CrossValidate;
+pub use images::Images;
 
 /// Why a package's step has failed.
 #[derive(Debug, thiserror::Error)]

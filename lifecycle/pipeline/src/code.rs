@@ -10,7 +10,7 @@ use rondo_store::Objects;
 use crate::Error;
 
 /// Names that appear beside code and are not code.
-const NOT_CODE: [&str; 7] =
+pub(crate) const NOT_CODE: [&str; 7] =
     [".git", ".rondo", "__pycache__", ".ipynb_checkpoints", "node_modules", ".venv", ".pytest_cache"];
 
 /// A path relative to the project that stays inside it, or nothing.

@@ -9,6 +9,7 @@ pub mod git;
 pub mod params;
 
 use rondo_core::Digest;
+use rondo_project::project::Work;
 
 /// A package of plain files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,5 +42,23 @@ pub const SQL: FilePackage = FilePackage {
     requirements: include_str!("../../../packages/sql/requirements.txt"),
 };
 
+/// Pictures made alike, by Pillow.
+pub const IMAGES: FilePackage = FilePackage {
+    name: "images",
+    interface: include_str!("../../../packages/images/package.yaml"),
+    program: include_str!("../../../packages/images/run.py"),
+    python: ">=3.10",
+    requirements: include_str!("../../../packages/images/requirements.txt"),
+};
+
 /// All of them.
-pub const ALL: [&FilePackage; 1] = [&SQL];
+pub const ALL: [&FilePackage; 2] = [&SQL, &IMAGES];
+
+/// The package whose environment a step has where it declares none of its own.
+pub fn brought_by(work: &Work) -> Option<&'static FilePackage> {
+    match work {
+        Work::Sql { .. } => Some(&SQL),
+        Work::Uses { package, .. } if package == IMAGES.name => Some(&IMAGES),
+        Work::Run { .. } | Work::Uses { .. } => None,
+    }
+}

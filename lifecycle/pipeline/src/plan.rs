@@ -505,7 +505,7 @@ impl Planner {
     }
 
     async fn environment(&self, step: &Step) -> Result<Wants, Error> {
-        let brings = matches!(step.work, Work::Sql { .. }).then_some(&SQL);
+        let brings = packages::brought_by(&step.work);
         let lock = match (&step.environment, brings) {
             (Some(name), _) if self.locks => Some(self.environments.lock(&self.project, name).await?),
             (Some(name), _) => self.environments.known_lock(&self.project, name)?,
@@ -643,6 +643,7 @@ fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> Result<Vec<R
         let direct: HashSet<usize> = wanted
             .iter()
             .filter_map(|place| graph.node(*place))
+            .filter(|node| !is_given(request, node))
             .flat_map(|node| node.needs.iter().copied())
             .collect();
         let far: Vec<usize> = needed
@@ -652,6 +653,11 @@ fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> Result<Vec<R
         set(&far, Role::Out);
     }
     Ok(roles)
+}
+
+/// Whether what goes into a node is given with the request.
+fn is_given(request: &RunRequest, node: &Node) -> bool {
+    request.again.as_ref().is_some_and(|again| again.inputs.contains_key(&node.name))
 }
 
 /// The ending of a file's name with its point; empty where it has none.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::Error;
+use crate::again::Again;
 
 /// Where a run's outputs appear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -51,6 +52,8 @@ pub struct RunRequest {
     pub resources: BTreeMap<String, u32>,
     /// Shows the log of the run that stands for a step, where one does.
     pub replay: bool,
+    /// Where it makes an earlier run again: what that one was made from.
+    pub again: Option<Again>,
     /// Who starts it.
     pub user: String,
 }

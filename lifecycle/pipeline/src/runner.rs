@@ -81,7 +81,9 @@ impl Runner {
             Err(Error::Interrupted) => (RunState::Killed, Some("it was interrupted".to_owned())),
             Err(error) => (RunState::Failed, Some(error.to_string())),
         };
-        if let (Some(shared), Ok(steps)) = (&self.shared, &result) {
+        // What only makes an earlier run again is given to nobody.
+        let shared = self.shared.as_ref().filter(|_| session.request.again.is_none());
+        if let (Some(shared), Ok(steps)) = (shared, &result) {
             let made = steps.iter().filter(|step| step.outcome == Outcome::Ran);
             let made: Vec<_> = made.filter_map(|step| step.key.zip(step.run)).collect();
             shared.give(&self.store, &made).await?;
@@ -167,7 +169,11 @@ impl Runner {
         Ok(planner)
     }
 
-    async fn planner(&self, request: &RunRequest, cancel: watch::Receiver<bool>) -> Result<Planner, Error> {
+    pub(crate) async fn planner(
+        &self,
+        request: &RunRequest,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Planner, Error> {
         let locked = lock::read(&self.root)?;
         let environments = self.environments(&locked, cancel);
         let (project, builtins) = (self.project.clone(), self.builtins.clone());

@@ -7,12 +7,12 @@ use rondo_core::run::{Link, RunKind, RunRow, RunState};
 use rondo_store::Store;
 use rondo_store::meta::cache::Cached;
 
-use crate::Error;
 use crate::cache::{self, Answer};
 use crate::graph::Node;
 use crate::plan::{Holds, Keyed, Planner, Role};
 use crate::request::{Change, Forecast, Plan, PlannedStep, RunRequest, Why};
 use crate::sweep::forecast;
+use crate::{Error, again};
 
 /// How many earlier runs are looked through for the last one of a step.
 const LOOK_BACK: i64 = 200;
@@ -269,7 +269,7 @@ pub async fn why(
 /// When the store cannot be read.
 pub async fn last_used(store: &Store, experiment: i64, step: &str) -> Result<Option<RunRow>, Error> {
     for row in store.meta().runs_of_kind(RunKind::Pipeline, None, LOOK_BACK).await? {
-        if row.experiment != experiment {
+        if row.experiment != experiment || again::is_again(&row.detail) {
             continue;
         }
         let used =
@@ -279,7 +279,8 @@ pub async fn last_used(store: &Store, experiment: i64, step: &str) -> Result<Opt
         }
     }
     let rows = store.meta().runs_of_kind(RunKind::Step, Some(step), LOOK_BACK).await?;
-    Ok(rows.into_iter().find(|row| row.experiment == experiment && row.state == RunState::Finished))
+    let counts = |row: &RunRow| row.state == RunState::Finished && !again::is_again(&row.detail);
+    Ok(rows.into_iter().find(|row| row.experiment == experiment && counts(row)))
 }
 
 /// The parts that differ.
@@ -329,8 +330,8 @@ fn lines(foreseen: &Foreseen, last: Option<&RunRow>, changes: &[Change]) -> Vec<
     lines
 }
 
-/// A part's name for people.
-fn described(part: &str) -> String {
+/// A key's part, as it is named to people.
+pub fn described(part: &str) -> String {
     match part.split_once('.') {
         Some(("param", name)) => format!("parameter `{name}`"),
         Some(("matrix", name)) => format!("`{name}` of its matrix"),

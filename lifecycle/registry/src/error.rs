@@ -26,6 +26,9 @@ pub enum Error {
     /// A `with:` block of the `evaluate` package that cannot be used.
     #[error("evaluate: {0}")]
     With(String),
+    /// What the `package-model` package cannot do.
+    #[error("package-model: {0}")]
+    Package(String),
     /// A result file cannot be read or written.
     #[error("{action} `{}`", path.display())]
     Io {
@@ -126,7 +129,7 @@ impl Explain for Error {
             Self::Table(error) => error.code(),
             Self::Score(error) => error.code(),
             Self::Column { .. } => Code::ColumnNotFound,
-            Self::With(_) => Code::ValueInvalid,
+            Self::With(_) | Self::Package(_) => Code::ValueInvalid,
             Self::Io { .. } => Code::Io,
             Self::NoVersion { .. } => Code::VersionNotFound,
             Self::Refused { .. } | Self::Unworthy { .. } => Code::GateRefused,
@@ -170,6 +173,7 @@ impl Explain for Error {
             Self::WebhookSecret => vec!["set the webhook's secret again".to_owned()],
             Self::Column { .. }
             | Self::With(_)
+            | Self::Package(_)
             | Self::Io { .. }
             | Self::WebhookName { .. }
             | Self::WebhookEvent { .. }

@@ -10,6 +10,7 @@
 pub mod evaluate;
 pub mod gate;
 pub mod mlmodel;
+pub mod package_model;
 pub mod register;
 
 pub mod approval;

@@ -240,6 +240,14 @@ pub enum Error {
         /// What is the matter with it.
         reason: String,
     },
+    /// Of a run there is nothing to be said in a form.
+    #[error("run `{id}` has no provenance to export: {reason}")]
+    NoProvenance {
+        /// Its id.
+        id: String,
+        /// Why not.
+        reason: String,
+    },
     /// A file or folder of another store cannot be read or written.
     #[error("{action} `{path}`")]
     Io {
@@ -323,6 +331,7 @@ impl Explain for Error {
             Self::LoggedModelNotFound { .. } => Code::ModelNotFound,
             Self::Filter { .. } => Code::FilterInvalid,
             Self::NotAStore { .. } => Code::SourceInvalid,
+            Self::NoProvenance { .. } => Code::ValueInvalid,
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => Code::SourceNotFound,
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
@@ -375,6 +384,7 @@ impl Explain for Error {
             | Self::Registered { .. }
             | Self::Elsewhere { .. }
             | Self::NotAStore { .. }
+            | Self::NoProvenance { .. }
             | Self::Io { .. }
             | Self::ArtifactNotFound { .. } => Vec::new(),
             Self::OutsideRoots { .. } => {

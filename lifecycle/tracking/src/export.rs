@@ -61,7 +61,7 @@ pub async fn mlruns(
 }
 
 /// The whole path of a folder that is not there yet or empty.
-fn vacant(target: &Path, dry_run: bool) -> Result<PathBuf, Error> {
+pub(crate) fn vacant(target: &Path, dry_run: bool) -> Result<PathBuf, Error> {
     let refuse =
         |reason: &str| Error::NotAStore { path: target.display().to_string(), reason: reason.to_owned() };
     let name = target.file_name().ok_or_else(|| refuse("is no name of a folder to be made"))?;

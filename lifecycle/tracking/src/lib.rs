@@ -31,6 +31,7 @@ pub mod page;
 
 pub mod export;
 pub mod import;
+pub mod provenance;
 
 pub mod limits;
 pub mod naming;

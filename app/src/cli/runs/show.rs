@@ -47,6 +47,9 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         "schema": 1, "run": run, "params": params, "metrics": values, "tags": tags, "children": children,
     });
     let mut text = head(&run);
+    if let Some(line) = crate::platform::repro::told(&tags) {
+        let _ = writeln!(text, "  repro    {line}");
+    }
     let mut section = |title: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             let _ = writeln!(text, "\n{title}");

@@ -216,6 +216,7 @@ impl From<Error> for Refusal {
             | Error::Elsewhere { .. }
             | Error::Registered { .. }
             | Error::NotAStore { .. }
+            | Error::NoProvenance { .. }
             | Error::Io { .. } => Self::invalid(capitalised(&error.to_string())),
         }
     }

@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::package::Run;
 use crate::place::Place;
-use crate::project::{Backoff, Resources, SqlSource, Step, Work};
+use crate::project::{Backoff, Reproducible, Resources, SqlSource, Step, Work};
 use crate::substitute;
 use crate::yaml::{Entry, Node, join};
 
@@ -107,6 +107,7 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
         cache: read::bool(node, "cache").unwrap_or(true),
         code,
         deterministic: read::bool(node, "deterministic"),
+        reproducible: reproducible(context, node, &path),
         description: read::text(node, "description"),
         used,
         packaged: None,
@@ -258,6 +259,23 @@ fn outputs(context: &Context<'_>, node: &Node) -> Ordered<String> {
         .iter()
         .filter_map(|entry| Some((entry.key.clone(), context.path_at(outputs, &entry.key)?)))
         .collect()
+}
+
+fn reproducible(context: &mut Context<'_>, node: &Node, path: &str) -> Option<Reproducible> {
+    let declared = node.get("reproducible").filter(|declared| declared.map().is_some())?;
+    let known: Vec<&str> =
+        node.get("outputs").and_then(Node::map).unwrap_or_default().iter().map(|e| e.key.as_str()).collect();
+    let mut outputs = Ordered::new();
+    for entry in declared.get("outputs").and_then(Node::map).unwrap_or_default() {
+        if !known.contains(&entry.key.as_str()) {
+            let path = format!("{path}.reproducible.outputs.{}", entry.key);
+            context.unknown(&path, entry.place, "output", &entry.key, &known);
+        }
+        if let Some(tolerance) = entry.value.number() {
+            outputs.insert(entry.key.clone(), tolerance);
+        }
+    }
+    Some(Reproducible { tolerance: read::float(declared, "tolerance"), outputs })
 }
 
 fn retries(node: &Node) -> (u32, Backoff) {

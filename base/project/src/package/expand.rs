@@ -240,6 +240,7 @@ impl Expansion {
                 step.resources = outer.resources.clone();
             }
             step.deterministic = step.deterministic.or(outer.deterministic);
+            step.reproducible = step.reproducible.or_else(|| outer.reproducible.clone());
             step.timeout = step.timeout.or(outer.timeout);
             step.cache = step.cache && outer.cache;
             step.environment = step.environment.or_else(|| outer.environment.clone());

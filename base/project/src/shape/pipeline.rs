@@ -63,10 +63,31 @@ pub(crate) static STEP: Shape = Shape {
         key("resources", Form::Object(&RESOURCES), "What it needs of the machine."),
         key("cache", Form::Bool, "Whether an earlier run with the same key may stand for it."),
         key("deterministic", Form::Bool, "Whether equal keys give equal outputs."),
+        key(
+            "reproducible",
+            Form::Object(&REPRODUCIBLE),
+            "How near outputs have to come when a run is made again.",
+        ),
         DESCRIPTION,
     ],
     rules: &[Rule::One(&["run", "sql", "uses"]), Rule::Beside("with", &["uses"])],
 };
+
+static REPRODUCIBLE: Shape = Shape {
+    noun: "a mapping of tolerances",
+    keys: &[
+        key(
+            "tolerance",
+            NEARNESS,
+            "The greatest relative difference of numbers; 0: only the form may differ, such as times in an archive.",
+        )
+        .elsewhere(&["rtol", "epsilon"]),
+        key("outputs", Form::Map(&NEARNESS), "The same for single outputs."),
+    ],
+    rules: &[Rule::Some(&["tolerance", "outputs"])],
+};
+
+const NEARNESS: Form = Form::Float(0.0, 1.0);
 
 static RETRIES: Shape = Shape {
     noun: "a mapping of retries",

@@ -16,6 +16,8 @@ mod infer;
 mod json;
 mod parquet;
 
+pub(crate) use parquet::guarded;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read;

@@ -79,7 +79,10 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
 }
 
 /// Runs the decoder; one that panics on damaged bytes is an error like any other.
-fn guarded<T, E: std::fmt::Display>(path: &Path, decode: impl FnOnce() -> Result<T, E>) -> Result<T> {
+pub(crate) fn guarded<T, E: std::fmt::Display>(
+    path: &Path,
+    decode: impl FnOnce() -> Result<T, E>,
+) -> Result<T> {
     // The reader is dropped after a panic, so that no half-changed state is looked at again.
     match catch_unwind(AssertUnwindSafe(decode)) {
         Ok(Ok(value)) => Ok(value),

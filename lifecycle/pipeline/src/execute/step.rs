@@ -206,7 +206,7 @@ async fn finish(
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
     let now = session.clock.now();
-    if ok && step.cache {
+    if ok && step.cache && session.request.again.is_none() {
         record::end_kept(&session.store, id, detail, keyed.key, &node.name, now).await?;
     } else {
         record::end(&session.store, id, state, detail, now).await?;
@@ -233,6 +233,7 @@ fn failed(cause: impl Into<String>) -> Exit {
 
 pub(crate) async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetail {
     let commit = session.commit().await;
+    session.keep_code(&keyed.code).await;
     let environment = match &keyed.environment {
         Some(lock) => Some((lock.name.clone(), lock.digest)),
         None => session.host_tools().await.map(|digest| ("host".to_owned(), digest)),
@@ -523,6 +524,7 @@ fn variables(
     });
     variables.extend(matrix);
     variables.insert("RONDO_STEP_FILE".to_owned(), path(&bench.file));
+    variables.extend(session.request.again.iter().flat_map(|again| again.variables.clone()));
     if !bench.cards.is_empty() {
         // Where only some of the machine's cards are ours, those are what the numbers count.
         let ours: Vec<String> = variables

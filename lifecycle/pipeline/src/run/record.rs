@@ -10,9 +10,9 @@ use rondo_store::meta::runs::RunChange;
 use serde_json::Value;
 
 use super::session::Session;
-use crate::Error;
 use crate::graph::Node;
 use crate::sweep::trial;
+use crate::{Error, again};
 
 /// MLflow's kind of source for what a project runs.
 const SOURCE_TYPE: &str = "PROJECT";
@@ -38,7 +38,9 @@ pub async fn begin_pipeline(session: &Session, at: Timestamp) -> Result<(), Erro
         deleted: false,
         detail: session.detail(),
     };
-    let tags = source_tags(session, &name, "rondo.yaml", None);
+    let mut tags = source_tags(session, &name, "rondo.yaml", None);
+    let again = session.request.again.as_ref();
+    tags.extend(again.map(|again| (again::OF.to_owned(), again.of.hex())));
     let params = planner.params.iter().map(|(name, value)| (name.clone(), text(value))).collect();
     create(session, &row, &tags, params).await
 }

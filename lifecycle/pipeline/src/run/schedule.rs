@@ -199,7 +199,10 @@ fn explained(error: &Error) -> String {
 async fn through(session: &Session, place: usize, node: &Node) -> Result<StepReport, Error> {
     let planner = &session.planner;
     let step = planner.step(node)?;
-    let inputs = session.inputs(node);
+    let inputs = match session.request.again.as_ref().and_then(|again| again.given(&node.name)) {
+        Some(links) => Inputs { links, ..Inputs::default() },
+        None => session.inputs(node),
+    };
     if planner.holds(node, &inputs)? != Holds::Yes {
         return Ok(skipped(&node.name, "its condition does not hold".to_owned()));
     }
@@ -216,7 +219,7 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
         ..skipped(&node.name, String::new())
     };
     let forced = session.request.force && planner.role(place) == Role::Wanted;
-    if !step.cache {
+    if !step.cache || session.request.again.is_some() {
         return make(session, node, step, &keyed, Answer::Miss, report).await;
     }
     let known = cache::ask(&session.store, &session.known, step, keyed.key).await?;

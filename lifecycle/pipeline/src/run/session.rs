@@ -19,7 +19,6 @@ use super::control::{self, Listener};
 use super::machine::Machine;
 use super::recover::{LEASE, WorkFolder, lease_name};
 use super::{record, recover};
-use crate::Error;
 use crate::cache;
 use crate::environment::host::{find_program, search_path};
 use crate::execute::guard::Hold;
@@ -32,6 +31,7 @@ use crate::request::{Outcome, RunRequest, StepReport};
 use crate::runner::Runner;
 use crate::shared::Shared;
 use crate::worktree::{WorkTree, lock};
+use crate::{Error, again};
 
 /// How long what became of steps may wait to be written: their own rows say it too, and one row that grows
 /// with every step would cost the square of their number.
@@ -81,6 +81,8 @@ pub struct Session {
     nothing: OnceLock<Stored>,
     heartbeat: tokio::task::JoinHandle<()>,
     commit: OnceCell<Commit>,
+    /// The project file in the store.
+    source: OnceLock<Digest>,
     host_tools: OnceCell<Option<Digest>>,
     /// The shell of the search path that steps have mostly.
     shell: OnceLock<(String, PathBuf)>,
@@ -140,6 +142,7 @@ impl Session {
             folder,
             heartbeat,
             commit: OnceCell::new(),
+            source: OnceLock::new(),
             host_tools: OnceCell::new(),
             shell: OnceLock::new(),
             out_of_memory: OnceLock::new(),
@@ -161,7 +164,7 @@ impl Session {
         RunDetail {
             attempt: 1,
             inputs: self.planner.datasets.values().map(dataset_link).collect(),
-            code: Code { commit: commit.id, dirty: commit.dirty, files: BTreeMap::new() },
+            code: Code { commit: commit.id, dirty: commit.dirty, files: self.project_file() },
             platform: crate::platform::platform(),
             params: self.planner.params.clone(),
             steps: lock(&self.outcomes).steps.clone(),
@@ -172,7 +175,33 @@ impl Session {
 
     /// The commit of the project, asked for once and only when a step runs.
     pub async fn commit(&self) -> &Commit {
-        self.commit.get_or_init(|| git::commit(&self.planner.root, &self.host)).await
+        self.commit
+            .get_or_init(|| async {
+                match &self.request.again {
+                    Some(again) => again.commit.clone(),
+                    None => git::commit(&self.planner.root, &self.host).await,
+                }
+            })
+            .await
+    }
+
+    /// Puts a step's code and the project file into the store, so that a run can be made again when they
+    /// have changed and were not committed. What is there already costs a look.
+    pub async fn keep_code(&self, code: &BTreeMap<String, Digest>) {
+        let kept = again::source::keep(self.store.objects(), &self.planner.root, code, &self.source);
+        // What cannot be kept fails no step: the run may then not be made again, which is said then.
+        if let Err(error) = kept {
+            tracing::warn!("keep the code of run {}: {}", self.run, chain(&error));
+        }
+    }
+
+    /// The project file as an object, once a step has run.
+    fn project_file(&self) -> BTreeMap<String, Digest> {
+        self.source
+            .get()
+            .map(|digest| (again::source::PROJECT_FILE.to_owned(), *digest))
+            .into_iter()
+            .collect()
     }
 
     /// What the host's tools are, as an object: recorded for steps that declare no environment.

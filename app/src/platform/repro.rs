@@ -1,0 +1,436 @@
+//! A run is made again, and what comes out is compared with what was recorded.
+//!
+//! Each step gets the inputs that were recorded for it, not what this time its predecessors made: so a
+//! difference is told where it arises, and by induction the whole is reproducible where each step is.
+//! [`plan`] finds what the run was made from; this compares, looks a second time at what differs, varies the
+//! surroundings where that is asked for, and writes the verdict on the run.
+
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use rondo_core::error::causes;
+use rondo_core::run::{Link, RunRow};
+use rondo_core::{Digest, RunId, Timestamp};
+use rondo_pipeline::again::vary::{self, Variation};
+use rondo_pipeline::compare::verdict::{Verdict, judge, name_randomness};
+use rondo_pipeline::compare::{Finding, Kind, Marks, links};
+use rondo_pipeline::{Outcome, RunReport, RunRequest};
+use rondo_project::ordered::Ordered;
+use rondo_project::project::Reproducible;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{Error, Platform};
+use plan::{Made, Ready};
+
+/// The tag on a run: what came of making it again last.
+const VERDICT: &str = "rondo.repro.verdict";
+/// When that was.
+const AT: &str = "rondo.repro.at";
+/// The digest of the whole record, which is also the run's artifact.
+const RECORD: &str = "rondo.repro.record";
+/// The artifact.
+const ARTIFACT: &str = "rondo/repro.json";
+
+/// What came of making a run again.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reproduction {
+    /// The form of this record.
+    pub schema: u32,
+    /// The run.
+    pub run: RunId,
+    /// Its name.
+    pub name: String,
+    /// When it was made again.
+    pub at: Timestamp,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Why it cannot be repeated.
+    pub reasons: Vec<String>,
+    /// What else there is to know.
+    pub notes: Vec<String>,
+    /// Where its code comes from: `commit` and the store, or the `work tree` of today and the store.
+    pub source: &'static str,
+    /// Every time that it was made.
+    pub tries: Vec<Try>,
+    /// Its steps.
+    pub steps: Vec<StepVerdict>,
+    /// What was varied, and what that changed.
+    pub variations: Vec<Varied>,
+}
+
+/// One time that a run was made again.
+#[derive(Debug, Clone, Serialize)]
+pub struct Try {
+    /// The run that it was.
+    pub run: RunId,
+    /// What was varied.
+    pub varied: Vec<Variation>,
+}
+
+/// What came of one step.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepVerdict {
+    /// The step.
+    pub step: String,
+    /// The run whose outputs were recorded.
+    pub run: RunId,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Why it could not be repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Its outputs.
+    pub outputs: Vec<OutputVerdict>,
+}
+
+/// What came of one output.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputVerdict {
+    /// The output.
+    pub output: String,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// What was recorded.
+    pub recorded: Digest,
+    /// What came out.
+    pub again: Digest,
+    /// The tolerance that is declared for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<f64>,
+    /// How they differ.
+    pub differences: Vec<Finding>,
+}
+
+/// What a variation changed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Varied {
+    /// What was varied.
+    pub variation: Variation,
+    /// Whether it could be varied here.
+    pub tried: bool,
+    /// What came out otherwise.
+    pub changed: Vec<Changed>,
+}
+
+/// An output that a variation changed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Changed {
+    /// `step.output`, or the step where it failed.
+    pub output: String,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// How it differs.
+    pub differences: Vec<Finding>,
+}
+
+impl Platform {
+    /// Makes a run again and compares what comes out. What came of it is kept on the run.
+    ///
+    /// # Errors
+    /// When the store refuses, or it is interrupted. That it cannot be repeated is a verdict, and no error.
+    pub async fn reproduce(
+        &self,
+        run: &RunRow,
+        vary: &[Variation],
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Reproduction, Error> {
+        let mut found = Reproduction {
+            schema: 1,
+            run: run.id,
+            name: run.name.clone(),
+            at: self.clock().now(),
+            verdict: Verdict::NotRepeatable,
+            reasons: Vec::new(),
+            notes: Vec::new(),
+            source: "work tree",
+            tries: Vec::new(),
+            steps: Vec::new(),
+            variations: Vec::new(),
+        };
+        match Box::pin(self.ready(run, &mut found, cancel.clone())).await? {
+            Some(ready) => Box::pin(self.judge_again(&ready, vary, &mut found, cancel)).await?,
+            None => found.verdict = Verdict::NotRepeatable,
+        }
+        self.keep_verdict(&found).await?;
+        Ok(found)
+    }
+
+    async fn judge_again(
+        &self,
+        ready: &Ready,
+        vary: &[Variation],
+        found: &mut Reproduction,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let first = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
+        let tolerances = |step: &str| self.tolerances(step);
+        found.steps = self.compared(ready, &first, &tolerances)?;
+        let doubtful = |step: &StepVerdict| {
+            step.outputs.iter().flat_map(|output| &output.differences).any(|finding| !finding.kind.is_form())
+        };
+        let mut lots: BTreeSet<(String, String)> = BTreeSet::new();
+        if found.steps.iter().any(doubtful) {
+            // What differs from try to try depends on no change of code or machine.
+            let second = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
+            for step in &mut found.steps {
+                let tolerance = tolerances(&step.step);
+                for output in &mut step.outputs {
+                    let Some((a, b)) = pair(&first, &second, &step.step, &output.output) else { continue };
+                    if a.digest == b.digest {
+                        continue;
+                    }
+                    lots.insert((step.step.clone(), output.output.clone()));
+                    let marks = Marks { old: self.marks_of(&first), new: self.marks_of(&second) };
+                    let between = links(self.store().objects(), a, b, &marks)?;
+                    name_randomness(&mut output.differences, &between);
+                    output.verdict =
+                        judge(&output.differences, tolerance.as_ref().and_then(|t| t.of(&output.output)));
+                }
+                step.verdict = worst(step.outputs.iter().map(|output| output.verdict));
+            }
+        }
+        Box::pin(self.varied(ready, &first, &lots, vary, found, cancel)).await?;
+        let steps = worst(found.steps.iter().map(|step| step.verdict));
+        let changed =
+            found.variations.iter().flat_map(|varied| &varied.changed).map(|changed| changed.verdict);
+        found.verdict = steps.max(worst(changed));
+        for step in found.steps.iter().filter(|step| step.verdict == Verdict::NotRepeatable) {
+            let cause = step.cause.as_deref().unwrap_or("no cause is known");
+            found.reasons.push(format!("step `{}` failed this time: {cause}", step.step));
+        }
+        Ok(())
+    }
+
+    /// Each recorded step beside what came out.
+    fn compared(
+        &self,
+        ready: &Ready,
+        made: &Made,
+        tolerances: &dyn Fn(&str) -> Option<Reproducible>,
+    ) -> Result<Vec<StepVerdict>, Error> {
+        let mut steps = Vec::new();
+        for row in &ready.recorded {
+            let name = row.step.clone().unwrap_or_default();
+            let report = made.report.step(&name).filter(|report| report.outcome.is_good());
+            let Some(report) = report else {
+                let cause = made.report.step(&name).and_then(|report| report.cause.clone());
+                let verdict = Verdict::NotRepeatable;
+                steps.push(StepVerdict { step: name, run: row.id, verdict, cause, outputs: Vec::new() });
+                continue;
+            };
+            let declared = tolerances(&name);
+            let marks = Marks { old: self.marks_of_recorded(row), new: self.marks_of(made) };
+            let mut outputs = Vec::new();
+            for link in &row.detail.outputs {
+                let Some(again) = report.output(&link.name) else { continue };
+                let tolerance = declared.as_ref().and_then(|declared| declared.of(&link.name));
+                let (mut differences, mut verdict) = (Vec::new(), Verdict::Identical);
+                if again.digest != link.digest {
+                    differences = match self.store().objects().holds(link.digest, link.folder) {
+                        true => links(self.store().objects(), link, again, &marks)?,
+                        false => vec![gone()],
+                    };
+                    verdict = judge(&differences, tolerance);
+                }
+                let (output, recorded, again) = (link.name.clone(), link.digest, again.digest);
+                outputs.push(OutputVerdict { output, verdict, recorded, again, tolerance, differences });
+            }
+            let verdict = worst(outputs.iter().map(|output| output.verdict));
+            steps.push(StepVerdict { step: name, run: row.id, verdict, cause: None, outputs });
+        }
+        Ok(steps)
+    }
+
+    /// Varies the surroundings: all at once first, and each by itself where that changed something.
+    async fn varied(
+        &self,
+        ready: &Ready,
+        first: &Made,
+        lots: &BTreeSet<(String, String)>,
+        vary: &[Variation],
+        found: &mut Reproduction,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let (here, elsewhere): (Vec<Variation>, Vec<Variation>) =
+            vary.iter().copied().partition(|variation| vary::varies_here(*variation));
+        for variation in elsewhere {
+            found.notes.push(format!("{} cannot be varied on this machine", variation.subject()));
+            found.variations.push(Varied { variation, tried: false, changed: Vec::new() });
+        }
+        if !lots.is_empty() && !here.is_empty() {
+            let names: Vec<String> = lots.iter().map(|(step, output)| format!("{step}.{output}")).collect();
+            let names = names.join("`, `");
+            found.notes.push(format!(
+                "what varying changes in `{names}` cannot be told: it differs from try to try"
+            ));
+        }
+        let mut suspects = here.clone();
+        if here.len() > 1 {
+            let all = Box::pin(attempt(ready, &here, found, cancel.clone())).await?;
+            if self.changed(first, &all, lots)?.is_empty() {
+                suspects.clear();
+            }
+        }
+        for variation in here {
+            let mut changed = Vec::new();
+            if suspects.contains(&variation) {
+                let made = Box::pin(attempt(ready, &[variation], found, cancel.clone())).await?;
+                changed = self.changed(first, &made, lots)?;
+            }
+            found.variations.push(Varied { variation, tried: true, changed });
+        }
+        Ok(())
+    }
+
+    /// What one try gave otherwise than another, but for what differs from try to try.
+    fn changed(
+        &self,
+        first: &Made,
+        other: &Made,
+        lots: &BTreeSet<(String, String)>,
+    ) -> Result<Vec<Changed>, Error> {
+        let marks = Marks { old: self.marks_of(first), new: self.marks_of(other) };
+        let mut changed = Vec::new();
+        for step in first.report.steps.iter().filter(|step| step.outcome == Outcome::Ran) {
+            let again = other.report.step(&step.name);
+            let Some(again) = again.filter(|again| again.outcome.is_good()) else {
+                let cause = again.and_then(|again| again.cause.clone()).unwrap_or_default();
+                let failed = plan::failed(&cause);
+                let (output, verdict) = (step.name.clone(), Verdict::Different);
+                changed.push(Changed { output, verdict, differences: vec![failed] });
+                continue;
+            };
+            let declared = self.tolerances(&step.name);
+            for link in &step.outputs {
+                let Some(now) = again.output(&link.name).filter(|now| now.digest != link.digest) else {
+                    continue;
+                };
+                if lots.contains(&(step.name.clone(), link.name.clone())) {
+                    continue;
+                }
+                let differences = links(self.store().objects(), link, now, &marks)?;
+                let tolerance = declared.as_ref().and_then(|declared| declared.of(&link.name));
+                let verdict = judge(&differences, tolerance);
+                changed.push(Changed {
+                    output: format!("{}.{}", step.name, link.name),
+                    verdict,
+                    differences,
+                });
+            }
+        }
+        Ok(changed)
+    }
+
+    /// What the project declares today of a step's outputs.
+    fn tolerances(&self, step: &str) -> Option<Reproducible> {
+        let name = step.split('[').next().unwrap_or(step);
+        let declared = self.project().steps.get(name)?;
+        let usual = Reproducible { tolerance: None, outputs: Ordered::new() };
+        Some(declared.reproducible.clone().unwrap_or(usual))
+    }
+
+    /// By what an output of a recorded run may name its place.
+    fn marks_of_recorded(&self, row: &RunRow) -> Vec<String> {
+        let parent = row.parent.unwrap_or(row.id);
+        self.marks(parent, row.id, self.root())
+    }
+
+    fn marks_of(&self, made: &Made) -> Vec<String> {
+        self.marks(made.report.run, made.report.run, &made.root)
+    }
+
+    fn marks(&self, pipeline: RunId, run: RunId, root: &Path) -> Vec<String> {
+        let work = self.store().root().join("work").join(pipeline.hex());
+        let place = |path: &Path| path.to_string_lossy().into_owned();
+        vec![place(&work), place(root), pipeline.hex(), run.hex()]
+    }
+
+    async fn keep_verdict(&self, found: &Reproduction) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(found).unwrap_or_default();
+        let stored = self.store().objects().put_bytes(&text)?;
+        let meta = self.store().meta();
+        meta.put_artifact(&found.run.hex(), ARTIFACT, stored.digest, stored.size, found.at).await?;
+        let tags = [
+            (VERDICT, found.verdict.text().to_owned()),
+            (AT, found.at.rfc3339()),
+            (RECORD, stored.digest.hex()),
+        ];
+        let tags = tags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        meta.set_run_tags(found.run, tags).await?;
+        Ok(())
+    }
+}
+
+/// What a run's tags say of its having been made again.
+pub fn told(tags: &BTreeMap<String, String>) -> Option<String> {
+    let verdict = tags.get(VERDICT)?.replace('-', " ");
+    Some(format!("{verdict} ({})", tags.get(AT).map_or("", String::as_str)))
+}
+
+fn gone() -> Finding {
+    let text = "what was recorded is not in the store any more: only the digests can be compared";
+    Finding { kind: Kind::Bytes, place: String::new(), text: text.to_owned(), spread: None }
+}
+
+fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    verdicts.max().unwrap_or(Verdict::Identical)
+}
+
+fn pair<'a>(a: &'a Made, b: &'a Made, step: &str, output: &str) -> Option<(&'a Link, &'a Link)> {
+    Some((a.report.step(step)?.output(output)?, b.report.step(step)?.output(output)?))
+}
+
+/// Makes the run once, in surroundings that differ as they are asked to.
+async fn attempt(
+    ready: &Ready,
+    varied: &[Variation],
+    found: &mut Reproduction,
+    cancel: watch::Receiver<bool>,
+) -> Result<Made, Error> {
+    let platform =
+        if varied.contains(&Variation::Path) { ready.elsewhere().await? } else { ready.platform.clone() };
+    let mut request = ready.request.clone();
+    if let Some(again) = &mut request.again {
+        again.variables = varied.iter().flat_map(|variation| variation.variables()).collect();
+    }
+    let root = platform.root().to_owned();
+    let report = if varied.contains(&Variation::Cores) {
+        on_one_core(platform, request, cancel).await?
+    } else {
+        Box::pin(platform.run(request, cancel)).await?
+    };
+    found.tries.push(Try { run: report.run, varied: varied.to_vec() });
+    Ok(Made { report, root })
+}
+
+/// Runs on threads of their own that may use one core: what they start may use no other.
+async fn on_one_core(
+    platform: Arc<Platform>,
+    request: RunRequest,
+    cancel: watch::Receiver<bool>,
+) -> Result<RunReport, Error> {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let work = move || -> Result<RunReport, Error> {
+        let fault = |error| Error::io("keep to one core in", platform.root())(error);
+        vary::keep_to_one_core().map_err(fault)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|error| Error::io("start threads in", platform.root())(error))?;
+        runtime.block_on(async { Box::pin(platform.run(request, cancel)).await })
+    };
+    // Whoever asked may have gone.
+    let thread = std::thread::Builder::new().spawn(move || drop(answer.send(work())));
+    thread.map_err(|error| Error::io("start a thread in", Path::new("."))(error))?;
+    answered.await.map_err(|_| Error::Invalid {
+        code: rondo_core::Code::Internal,
+        message: "the thread of a varied run ended".to_owned(),
+    })?
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
+}

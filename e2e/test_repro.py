@@ -1,0 +1,156 @@
+"""Runs made again: the same, not the same and why, in other surroundings, and what cannot be repeated."""
+
+import json
+
+import pytest
+
+from conftest import Rondo, git
+
+SET = "import os, pathlib; pathlib.Path(os.environ['RONDO_OUTPUT_WORDS']).write_text(repr({f'word{i}' for i in range(40)}))"
+
+PROJECT = f"""
+project: again
+data: {{ rows: {{ source: rows.csv }} }}
+steps:
+  keep:
+    run: cut -d, -f1 "$RONDO_INPUT_ROWS" > "$RONDO_OUTPUT_FIRST"
+    inputs: [data.rows]
+    outputs: {{ first: first.csv }}
+  work:
+    run: python3 work.py
+    inputs: [keep.first]
+    outputs: {{ sums: sums.json, packed: packed.gz }}
+  draw:
+    run: python3 draw.py
+    outputs: {{ lot: lot.txt }}
+  words:
+    run: python3 -c "{SET}"
+    outputs: {{ words: words.txt }}
+"""
+
+WORK = """
+import gzip, json, os
+rows = open(os.environ["RONDO_INPUT_FIRST"]).read().split()
+json.dump({"rows": len(rows)}, open(os.environ["RONDO_OUTPUT_SUMS"], "w"))
+with open(os.environ["RONDO_OUTPUT_PACKED"], "wb") as out:
+    out.write(gzip.compress(b"the same", mtime=0))
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    (folder / "rondo.yaml").write_text(PROJECT)
+    (folder / "rows.csv").write_text("a,b\n1,2\n3,4\n")
+    (folder / "work.py").write_text(WORK)
+    (folder / "draw.py").write_text(
+        "import os, random\nopen(os.environ['RONDO_OUTPUT_LOT'], 'w').write(f'drew {random.random()}\\n')\n"
+    )
+    (folder / ".gitignore").write_text(".rondo/\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "begin")
+    return Rondo(folder)
+
+
+def step_run(rondo, ran, name):
+    return next(step["run"] for step in ran["steps"] if step["name"] == name)
+
+
+def verdicts(found):
+    return {
+        f"{step['step']}.{output['output']}": output["verdict"]
+        for step in found["steps"]
+        for output in step["outputs"]
+    }
+
+
+def test_a_reproducible_step_comes_out_identical_and_says_so_on_its_run(project):
+    ran = project.json("run")
+    run = step_run(project, ran, "work")
+    # Neither the work tree of today nor the cache has a say.
+    (project.folder / "work.py").write_text("raise SystemExit('not this one')\n")
+    (project.folder / "rows.csv").write_text("a,b\n9,9\n")
+    lock = (project.folder / "rondo.lock").read_text()
+    (project.folder / "sums.json").write_text("touched")
+    found = project.json("repro", run[:10], "--vary", "all")
+    assert found["verdict"] == "identical" and found["source"] == "commit", json.dumps(found, indent=1)
+    assert verdicts(found) == {"work.sums": "identical", "work.packed": "identical"}
+    assert [varied["changed"] for varied in found["variations"]] == [[]] * 5
+    assert (project.folder / "rondo.lock").read_text() == lock
+    assert (project.folder / "sums.json").read_text() == "touched"
+    shown = project.json("runs", "show", run)
+    assert shown["tags"]["rondo.repro.verdict"] == "identical"
+    assert "repro    identical (" in project("runs", "show", run).stdout
+    assert "reproduced       identical" in project("trace", run).stdout
+    again = project.json("runs", "show", found["tries"][0]["run"])
+    assert again["tags"]["rondo.repro.of"] == run
+    # What made a run again stands for no step.
+    assert "would not run" not in project("why", "work").stdout
+
+
+def test_what_is_drawn_without_a_seed_is_named_so(project):
+    ran = project.json("run")
+    out = project("repro", ran["run"], code=6)
+    assert "draw.lot: unseeded randomness" in out.stdout and "hint: seed every generator" in out.stderr
+    found = project.json("repro", ran["run"], code=6)["error"]["data"]
+    assert found["verdict"] == "different"
+    said = verdicts(found)
+    assert said.pop("draw.lot") == "different"
+    assert set(said.values()) == {"identical"}
+    draw = next(step for step in found["steps"] if step["step"] == "draw")
+    assert [d["kind"] for d in draw["outputs"][0]["differences"]] == ["unseeded"]
+    assert len(found["tries"]) == 2
+    # The cache still has what was made first.
+    assert {step["outcome"] for step in project.json("run")["steps"]} == {"cached"}
+
+
+def test_an_order_that_hangs_on_the_hash_seed_is_found_by_varying_it(project):
+    ran = project.json("run", "words")
+    run = step_run(project, ran, "words")
+    assert project.json("repro", run)["verdict"] == "identical"
+    found = project.json("repro", run, "--vary", "timezone,hashseed,cores", code=6)["error"]["data"]
+    changed = {v["variation"]: [c["output"] for c in v["changed"]] for v in found["variations"]}
+    assert changed == {"timezone": [], "hashseed": ["words.words"], "cores": []}, changed
+    assert "`words.words` depends on the seed of Python's hashes" in project(
+        "repro", run, "--vary", "hashseed", code=6
+    ).stdout
+
+
+def test_a_declared_tolerance_is_kept_to(project):
+    (project.folder / "near.py").write_text(
+        "import os, random\nopen(os.environ['RONDO_OUTPUT_NEAR'], 'w').write(f'x {1 + random.random() * 1e-9}\\n')\n"
+    )
+    yaml = "project: near\nsteps:\n  near:\n    run: python3 near.py\n    outputs: { near: near.txt }\n"
+    (project.folder / "rondo.yaml").write_text(yaml)
+    run = project.json("run")["run"]
+    assert project.json("repro", run, code=6)["error"]["code"] == "not-reproduced"
+    (project.folder / "rondo.yaml").write_text(yaml + "    reproducible: { tolerance: 1e-6 }\n")
+    assert project.json("repro", run)["verdict"] == "within-tolerance"
+    (project.folder / "rondo.yaml").write_text(yaml + "    reproducible: { outputs: { far: 1 } }\n")
+    assert "far" in project("repro", run, code=2).stderr
+
+
+def test_code_that_was_not_committed_is_kept_and_what_is_gone_is_named(project):
+    ran = project.json("run")
+    (project.folder / "work.py").write_text(WORK.replace("len(rows)", "len(rows) + 1"))
+    changed = project.json("run", "work")
+    run = step_run(project, changed, "work")
+    (project.folder / "work.py").write_text("raise SystemExit('not this one')\n")
+    assert project.json("repro", run)["verdict"] == "identical"
+    digest = project.json("runs", "show", run)["run"]["detail"]["code"]["files"]["work.py"]
+    objects = [path for path in (project.folder / ".rondo/objects").rglob("*") if path.name in (digest, digest[2:])]
+    assert objects
+    for path in objects:
+        path.unlink()
+    said = project.json("repro", run, code=6)["error"]
+    assert said["code"] == "not-repeatable" and "code `work.py`" in said["message"], said
+    assert project.json("runs", "show", run)["tags"]["rondo.repro.verdict"] == "not-repeatable"
+    assert project.json("repro", step_run(project, ran, "keep"))["verdict"] == "identical"
+    failed = "project: again\nsteps: { bad: { run: exit 3 } }\n"
+    (project.folder / "rondo.yaml").write_text(failed)
+    bad = project.json("run", code=7)["error"]["data"]["run"]
+    assert "did not end well" in project("repro", bad, code=6).stderr
+    project("repro", "ffffffffff", code=3)
+    project("repro", run, "--vary", "moon", code=2)
