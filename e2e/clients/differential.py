@@ -637,6 +637,67 @@ def logged_models(ask):
 
 
 @part
+def first_and_every(ask):
+    """Of a dataset the first one stands, of a model's metrics every point, of an absent value the empty text."""
+    ask("POST", "experiments/create", {"name": "first-$suffix"}, keep={"fexp": "experiment_id"}, drop=("experiment_id",))
+    for name in ("f1", "f2"):
+        ask("POST", "runs/create", {"experiment_id": "$fexp", "run_name": name, "start_time": 0}, keep={name: "run.info.run_id"})
+    ask("POST", "runs/create", {"experiment_id": "$fexp", "run_name": "when"}, keep={"f3": "run.info.run_id"})
+
+    def dataset(source, tag):
+        return {"dataset": {"name": "n", "digest": "d", "source_type": "t", "source": source}, "tags": [{"key": tag, "value": "v"}]}
+
+    for run, inputs in (("$f1", [dataset("one", "a"), dataset("two", "b")]), ("$f1", [dataset("three", "c")]), ("$f2", [dataset("four", "d")])):
+        ask("POST", "runs/log-inputs", {"run_id": run, "datasets": inputs})
+        ask("GET", "runs/get", query={"run_id": run}, only="run.inputs")
+    for path, body in (("runs/delete-tag", {}), ("runs/update", {"run_name": "other"}), ("runs/delete-tag", {}), ("runs/set-tag", {"value": "third"})):
+        ask("POST", path, {"run_id": "$f1", "key": "mlflow.runName", **body}, drop=("run_info",))
+        ask("GET", "runs/get", query={"run_id": "$f1"}, only="run.data")
+    ask("POST", "runs/search", {"experiment_ids": ["$fexp"], "order_by": ["run_name"]})
+    for name, more in (("A", {}), ("B", {"model_type": "t", "source_run_id": "$f1"})):
+        ask("POST", "logged-models", {"experiment_id": "$fexp", "name": name, **more}, keep={f"fm{name}": "model.info.model_id"})
+    points = [("A", "loss", 3, 1, 3.0, "1"), ("A", "loss", 1, 9, 1.0, "2"), ("A", "loss", 2, 2, 2.0, "1"), ("A", "loss", 2, 2, 2.0, "1"), ("B", "loss", 1, 1, 2.5, "1")]
+    for model, key, timestamp, step, value, digest in points[:3] + points[4:]:
+        ask("POST", "runs/log-metric", {"run_id": "$f1", "key": key, "value": value, "timestamp": timestamp, "step": step, "model_id": f"$fm{model}", "dataset_name": "n", "dataset_digest": digest})
+    ask("GET", "logged-models/$fmA")
+    search = {"experiment_ids": ["$fexp"]}
+    for text in ("metrics.loss < 2", "metrics.loss = 3", "metrics.loss > 3", "model_type != 't'", "model_type = ''", "source_run_id != '$f1'", "name IN ('A',)", "name NOT IN ('A',)", "creation_timestamp_ms > 0", "last_updated_timestamp_ms < 0"):
+        ask("POST", "logged-models/search", {**search, "filter": text, "max_results": 1001}, unordered=("models",))
+    for key in ({"field_name": "metrics.loss"}, {"field_name": "metrics.loss", "dataset_digest": "1"}, {"field_name": "metrics.loss", "dataset_digest": "2"}, {"field_name": "model_type"}, {"field_name": "source_run_id"}, {"field_name": "creation_timestamp_ms"}):
+        for ascending in (True, False):
+            ask("POST", "logged-models/search", {**search, "order_by": [{**key, "ascending": ascending}]})
+    ask("POST", "logged-models/search", {**search, "filter": "name != 'x'", "max_results": 1}, keep={"ftoken": "next_page_token"}, drop=("next_page_token",))
+    for more in ({}, {"filter": "name = 'x'"}, {"filter": "name != 'x'", "experiment_ids": ["77"]}, {"filter": "name != 'x'", "order_by": [{"field_name": "name"}]}):
+        ask("POST", "logged-models/search", {**search, "page_token": "$ftoken", **more})
+    ask("POST", "logged-models/$fmA/params", {"model_id": "$fmA", "params": [{"key": "p", "value": "1"}]})
+    ask("POST", "logged-models/$fmA/params", {"model_id": "$fmA", "params": [{"key": "p", "value": "2"}]}, label="model parameter changed")
+    ask("GET", "logged-models/$fmA", label="model with its first parameter")
+    ask("DELETE", "logged-models/$fmA")
+    ask("PATCH", "logged-models/$fmA", {"model_id": "$fmA", "status": "LOGGED_MODEL_READY"}, label="finalize a deleted model")
+    for name in ("fa-$suffix", "fb-$suffix"):
+        ask("POST", "registered-models/create", {"name": name})
+    for run in ({"run_id": "r"}, {}, {}):
+        ask("POST", "model-versions/create", {"name": "fa-$suffix", "source": "mlflow-artifacts:/x", **run})
+    for text in ("run_id != 'r'", "run_id = 'r'", "run_id IN ('r',)", "version_number = '2'", "version_number > '1'"):
+        ask("GET", "model-versions/search", query={"filter": f"name = 'fa-$suffix' AND {text}"})
+    for version, stage in (("1", "Staging"), ("2", "Production"), ("3", "Staging")):
+        ask("POST", "model-versions/transition-stage", {"name": "fa-$suffix", "version": version, "stage": stage})
+    ask("POST", "registered-models/get-latest-versions", {"name": "fa-$suffix"})
+    ask("GET", "registered-models/search", query={"filter": "name = 'fa-$suffix'"})
+    ask("POST", "registered-models/rename", {"name": "fa-$suffix", "new_name": "fa-$suffix"})
+    prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    ask("POST", "registered-models/create", {"name": "fp-$suffix", "tags": prompt})
+    ask("POST", "model-versions/create", {"name": "fp-$suffix", "source": "x", "tags": prompt})
+    for test in ("= 'false'", "!= 'true'", "= 'true'", "!= 'false'"):
+        query = {"filter": f"name LIKE '%-$suffix' AND name ILIKE 'f%' AND tags.`mlflow.prompt.is_prompt` {test}"}
+        ask("GET", "registered-models/search", query=query, drop=("latest_versions",))
+        ask("GET", "model-versions/search", query=query)
+    for name, tags in (("fp-$suffix", prompt), ("fp-$suffix", []), ("fa-$suffix", prompt)):
+        ask("POST", "registered-models/create", {"name": name, "tags": tags})
+    ask("POST", "model-versions/create", {"name": "fp-$suffix", "source": "x", "tags": [*prompt, {"key": "mlflow.prompt.text", "value": "x" * 100_001}]}, label="a long prompt")
+
+
+@part
 def artifacts(ask):
     ask("POST", "experiments/create", {"name": "art-$suffix"}, keep={"aexp": "experiment_id"}, drop=("experiment_id",))
     ask("POST", "runs/create", {"experiment_id": "$aexp", "run_name": "r", "start_time": 1}, keep={"arun": "run.info.run_id"})
@@ -694,8 +755,8 @@ known("order refused: ['datasets.name']", "taken here")
 known("order refused: ['metrics.acc', 'metrics.acc']", "taken here; MLflow answers 500")
 known('"page_token": "eyJvZmZzZXQiOiAyfQ=="', "tokens are places and no counts of rows")
 known('"run_view_type": "x"', "MLflow passes over a word that it does not know; here it is told")
-known('"experiment_ids": [1]', "MLflow passes over what is no text; here it is told")
-known('"experiment_ids": ["abc"]', "no experiment has such an id; MLflow answers 500")
+known('"experiment_ids": [1]', "an id is taken as the number that it is; MLflow passes over what is no text")
+known('"experiment_ids": [5]', "as above")
 known("model named 'xxxxxxxxx'", "a name has 256 characters at most")
 for source in ("file:", "model", "./x"):
     known(f"source {source}", "the source as it was given, and no path of the host")
@@ -714,10 +775,8 @@ known('registered-models/search {"order_by": ["name", "name"]}', "taken here; ML
 known("version_number = 'x'", "it is no number")
 known("name IN (", "taken here")
 known('"source": "file:///path/to/model", "model_id"', "the source as it was given, and no path of the host")
-known('logged-models/search {"experiment_ids": ["$lexp"], "max_results": 1001}', "a page has a bound")
 for path in ('create {"name": "lm-$suffix"', 'get {"name": "lm-$suffix"'):
     known(f"model-versions/{path}", "a version knows its logged model")
-known("delete a logged model twice", "it is not there any more")
 known('"path": "."}', "a path has one form")
 known('upload-artifact {"run_uuid": "$arun", "path": "t.txt"}', "an empty object is JSON")
 for path in ("/etc/x", "a%5c..%5cx"):
@@ -728,7 +787,7 @@ known('"name": "a\'b"}', "Python's quotes")
 known("status = 'READY'", "MLflow keeps a number and never finds its word")
 known("run with a long tag name", "MLflow does not look at tags here, and fails where its database does")
 known('timestamp=""', "nothing was given")
-known('"run_id": "nobody", "metric_key": "m"}', "a run that is not there is told")
+known("model parameter changed", "the code and the message say what is wrong; MLflow shows its database's")
 for value in ("0", "-1", '"x"'):
     known(f'get-history {{"run_id": "$h1", "metric_key": "m", "max_results": {value}}}', "it is no size")
 known('"run_ids": ["$h1"], "metric_key": "m"}', "MLflow leaves negative steps out")

@@ -339,8 +339,9 @@ async fn of_client(
     if let Some(id) = &logged {
         let facts = meta.model_facts(std::slice::from_ref(id)).await?.remove(id).unwrap_or_default();
         dossier.params.extend(facts.params.into_iter().map(|(key, value)| (key, json!(value))));
-        let metrics = facts.metrics.into_iter().map(|metric| (metric.key, metric.point.value));
-        dossier.metrics.extend(metrics);
+        let mut points = facts.metrics;
+        points.sort_by_key(|metric| (metric.point.timestamp, metric.point.step));
+        dossier.metrics.extend(points.into_iter().map(|metric| (metric.key, metric.point.value)));
     }
     dossier.logged_model = logged;
     if let Some((owner, root)) = place {

@@ -208,6 +208,9 @@ pub struct RunRow {
     pub ended: Option<Timestamp>,
     /// Whether it has been deleted (softly).
     pub deleted: bool,
+    /// Whether a client took away the tag that the name also is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untagged: bool,
     /// The rest.
     pub detail: RunDetail,
 }

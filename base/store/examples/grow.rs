@@ -54,6 +54,7 @@ async fn grow_run(store: Store, experiment: i64, number: u64, points: u64) -> Re
         started: Timestamp(started),
         ended: None,
         deleted: false,
+        untagged: false,
         detail: RunDetail::default(),
     };
     let meta = store.meta();

@@ -178,6 +178,24 @@ pub enum Error {
         /// The value that was refused.
         new: String,
     },
+    /// A parameter of a logged model was logged before with another value.
+    #[error("parameter `{key}` of logged model {model} was logged as `{old}`, not as `{new}`")]
+    ModelParameterChanged {
+        /// The model.
+        model: String,
+        /// The parameter.
+        key: String,
+        /// The value that stands.
+        old: String,
+        /// The value that was refused.
+        new: String,
+    },
+    /// A trace is filed under another experiment.
+    #[error("trace `{id}` exists already under another experiment")]
+    TraceElsewhere {
+        /// The trace.
+        id: String,
+    },
     /// The metadata database is damaged.
     #[error("the metadata database `{}` is damaged: {reason}", path.display())]
     CorruptDatabase {
@@ -331,7 +349,8 @@ impl Explain for Error {
             Self::Needed { .. } => Code::Needed,
             Self::RefMoved { .. } => Code::RefMoved,
             Self::LastAdmin { .. } => Code::LastAdmin,
-            Self::ParameterChanged { .. } => Code::ParameterChanged,
+            Self::ParameterChanged { .. } | Self::ModelParameterChanged { .. } => Code::ParameterChanged,
+            Self::TraceElsewhere { .. } => Code::ValueInvalid,
             Self::Foreign { .. } | Self::NotMlflow { .. } => Code::SourceInvalid,
             Self::Closed => Code::Interrupted,
         }
@@ -366,6 +385,8 @@ impl Explain for Error {
             | Self::Series { .. }
             | Self::RefMoved { .. }
             | Self::ParameterChanged { .. }
+            | Self::ModelParameterChanged { .. }
+            | Self::TraceElsewhere { .. }
             | Self::CorruptDatabase { .. }
             | Self::Busy { .. }
             | Self::Closed => Vec::new(),

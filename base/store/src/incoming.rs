@@ -5,6 +5,7 @@
 //! anybody may use.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,8 +37,11 @@ impl Incoming {
                 .permissions(fs::Permissions::from_mode(0o700))
                 .tempdir_in(all)
                 .map_err(Error::io("write in", all))?;
-            let lock = File::open(made.path()).map_err(Error::io("open", made.path()))?;
             // Who sweeps at this very moment may have taken the new folder for one that was left.
+            let lock = match File::open(made.path()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.map_err(Error::io("open", made.path()))?,
+            };
             match lock.try_lock() {
                 Err(TryLockError::WouldBlock) => {}
                 // A file system without locks: then nobody can sweep either.

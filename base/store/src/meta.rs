@@ -59,7 +59,7 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
@@ -69,6 +69,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0007_webhooks.sql"),
     include_str!("../migrations/0008_access.sql"),
     include_str!("../migrations/0009_packs.sql"),
+    include_str!("../migrations/0010_wire.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.

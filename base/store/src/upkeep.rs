@@ -151,6 +151,7 @@ mod tests {
             started: Timestamp(10),
             ended: None,
             deleted: false,
+            untagged: false,
             detail: RunDetail::default(),
         };
         let meta = store.meta();

@@ -196,6 +196,22 @@ pub enum Error {
         /// What was expected.
         reason: String,
     },
+    /// What a filter asks of the prompts of traces cannot be asked.
+    #[error("{reason}")]
+    Prompt {
+        /// What is wrong, and what can be asked.
+        reason: String,
+    },
+    /// A page token of another search.
+    #[error("{differs}. Expected: {expected}. Found: {found}")]
+    OtherSearch {
+        /// What differs.
+        differs: &'static str,
+        /// What was asked for.
+        expected: String,
+        /// What the token was given for.
+        found: String,
+    },
     /// A page token that this search has not given.
     #[error("invalid page token: {reason}")]
     PageToken {
@@ -314,6 +330,7 @@ impl Explain for Error {
             | Self::TooManyLinks { .. }
             | Self::AssessmentKind { .. }
             | Self::PageToken { .. }
+            | Self::OtherSearch { .. }
             | Self::NobodysPath { .. }
             | Self::Registered { .. }
             | Self::OutsideRoots { .. }
@@ -329,7 +346,7 @@ impl Explain for Error {
             | Self::SpansElsewhere { .. }
             | Self::AssessmentNotFound { .. } => Code::ObjectNotFound,
             Self::LoggedModelNotFound { .. } => Code::ModelNotFound,
-            Self::Filter { .. } => Code::FilterInvalid,
+            Self::Filter { .. } | Self::Prompt { .. } => Code::FilterInvalid,
             Self::NotAStore { .. } => Code::SourceInvalid,
             Self::NoProvenance { .. } => Code::ValueInvalid,
             Self::Io { source, .. } => match source.kind() {
@@ -379,6 +396,8 @@ impl Explain for Error {
             | Self::TwoNames { .. }
             | Self::TooMany { .. }
             | Self::PageToken { .. }
+            | Self::OtherSearch { .. }
+            | Self::Prompt { .. }
             | Self::Path { .. }
             | Self::NobodysPath { .. }
             | Self::Registered { .. }

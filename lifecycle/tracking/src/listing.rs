@@ -65,11 +65,10 @@ impl Tracking {
     /// The store's search for runs of these experiments.
     ///
     /// # Errors
-    /// When the filter, the order or the page token cannot be understood.
+    /// When an experiment's id, the filter, the order or the page token cannot be understood.
     pub(crate) fn runs_query(experiments: &[String], search: &Search) -> Result<Query, Error> {
         Ok(Query {
-            // What is no number is no experiment's id, and has no runs.
-            experiments: Some(experiments.iter().filter_map(|id| id.parse().ok()).collect()),
+            experiments: Some(page::experiments(experiments)?),
             view: search.view,
             filter: Condition::All(vec![filter::parse(Room::Runs, &search.filter)?, search.seen.clone()]),
             order: filter::order(Room::Runs, &search.order_by)?,
@@ -114,7 +113,8 @@ impl Tracking {
 fn columns_as_tags(run: &mut Listed, wanted: &Pick) {
     // A client's tags are its own; it sets this one itself where it wants it.
     let user = Some(run.user.as_str()).filter(|user| !user.is_empty() && !run.of_client);
-    for (key, value) in [(RUN_NAME, Some(run.name.as_str())), (PARENT, run.parent.as_deref()), (USER, user)] {
+    let name = Some(run.name.as_str()).filter(|_| !run.untagged);
+    for (key, value) in [(RUN_NAME, name), (PARENT, run.parent.as_deref()), (USER, user)] {
         let Some(value) = value.filter(|_| wanted.takes(key)) else { continue };
         // Quotes in values are escaped, so that this is a key and nothing else.
         if run.tags.contains(&format!("{{\"key\":\"{key}\",")) {

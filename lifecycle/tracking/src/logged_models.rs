@@ -1,4 +1,8 @@
 //! Models that clients log: a row of their own, with files of their own, beside the run.
+//!
+//! As with MLflow a deleted one is not found, and takes what is said of it still.
+
+mod token;
 
 use rondo_store::meta::logged_models::{LoggedModel, LoggedModelRecord, ModelFacts};
 use rondo_store::meta::search::{Condition, Field, Order, Query, Room, Scope, Test};
@@ -9,9 +13,9 @@ use crate::tracking::{Found, Search};
 use crate::{Error, Tracking, filter, limits, page};
 
 /// Rows of a page, unless it is said.
-const PAGE: u32 = 100;
+const PAGE: u32 = 50;
 /// Rows of a page, at most.
-const PAGE_MAX: u32 = 1000;
+const PAGE_MAX: u32 = 50_000;
 
 /// The tag that lists the versions that a logged model was registered as.
 const REGISTERED: &str = "mlflow.modelVersions";
@@ -138,9 +142,9 @@ impl Tracking {
     /// # Errors
     /// When there is none.
     pub async fn finish_logged_model(&self, id: &str, status: &str) -> Result<Logged, Error> {
-        self.logged_model(id).await?;
+        self.logged_model_or_deleted(id).await?;
         self.meta().update_logged_model(id, Some(status.to_owned()), None, self.now()).await?;
-        self.logged_model(id).await
+        self.logged_model_or_deleted(id).await
     }
 
     /// Deletes a logged model (softly).
@@ -148,7 +152,7 @@ impl Tracking {
     /// # Errors
     /// When there is none.
     pub async fn delete_logged_model(&self, id: &str) -> Result<(), Error> {
-        self.logged_model(id).await?;
+        self.logged_model_or_deleted(id).await?;
         Ok(self.meta().update_logged_model(id, None, Some(true), self.now()).await?)
     }
 
@@ -156,11 +160,10 @@ impl Tracking {
     ///
     /// # Errors
     /// When there is none, or a tag is out of bounds.
-    pub async fn tag_logged_model(&self, id: &str, tags: Vec<(String, String)>) -> Result<Logged, Error> {
+    pub async fn tag_logged_model(&self, id: &str, tags: Vec<(String, String)>) -> Result<(), Error> {
         check(&[], &tags)?;
-        self.logged_model(id).await?;
-        self.meta().tag_logged_model(id, tags).await?;
-        self.logged_model(id).await
+        self.logged_model_or_deleted(id).await?;
+        Ok(self.meta().tag_logged_model(id, tags).await?)
     }
 
     /// Notes on a logged model that it was registered as a version, as clients look for it there.
@@ -189,20 +192,20 @@ impl Tracking {
     /// # Errors
     /// When there is no such model or tag.
     pub async fn untag_logged_model(&self, id: &str, key: &str) -> Result<(), Error> {
-        self.logged_model(id).await?;
+        self.logged_model_or_deleted(id).await?;
         if self.meta().untag_logged_model(id, key).await? {
             return Ok(());
         }
         Err(Error::ModelTagNotFound { key: key.to_owned(), model: id.to_owned() })
     }
 
-    /// Logs parameters of a logged model.
+    /// Logs parameters of a logged model: all of them or none.
     ///
     /// # Errors
-    /// When there is none, or one is out of bounds.
+    /// When there is none, or a parameter is out of bounds or stands with another value.
     pub async fn log_model_params(&self, id: &str, params: Vec<(String, String)>) -> Result<(), Error> {
         check(&params, &[])?;
-        self.logged_model(id).await?;
+        self.logged_model_or_deleted(id).await?;
         Ok(self.meta().log_model_params(id, params).await?)
     }
 
@@ -233,17 +236,18 @@ impl Tracking {
             // No metric is asked for: then any counts that was measured on one of the datasets.
             all.push(Condition::Test(Field::Measured(scopes.to_vec()), Test::Present));
         }
-        let condition = Condition::All(all);
+        let ids = page::experiments(experiments)?;
+        let asked = token::Asked::new(experiments, &search.filter, order);
         let query = Query {
-            experiments: Some(experiments.iter().filter_map(|id| id.parse().ok()).collect()),
-            filter: condition,
+            experiments: Some(ids),
+            filter: Condition::All(all),
             order: keys,
-            after: page::place(&search.page_token)?,
+            after: asked.place(&search.page_token)?,
             ..Query::all(Room::LoggedModels, page::size(search.max_results, PAGE, PAGE_MAX)?)
         };
         let page = self.meta().search_logged_models(&query).await?.ok_or_else(page::foreign)?;
         let items = self.with_model_facts(page.items).await?;
-        Ok(Found { items, next_page_token: page.next.as_deref().map(page::token) })
+        Ok(Found { items, next_page_token: page.next.map(|place| asked.token(&place)) })
     }
 
     pub(crate) async fn with_model_facts(&self, rows: Vec<LoggedModel>) -> Result<Vec<Logged>, Error> {
@@ -336,7 +340,7 @@ mod tests {
         assert_eq!(one.row.run.as_deref(), Some("123"));
         let two = tracking.create_logged_model(new("124")).await.unwrap();
         assert!(tracking.create_logged_model(new(&"x".repeat(300))).await.is_err());
-        let scopes = [Scope { name: "d".into(), digest: None }];
+        let scopes = [Scope { name: Some("d".into()), digest: None }];
         let found = async |filter: &str, scopes: &[Scope]| {
             let search = Search { filter: filter.to_owned(), ..Search::default() };
             let found = tracking.search_logged_models(&["0".to_owned()], &search, &[], scopes).await.unwrap();

@@ -53,6 +53,14 @@ fn key(part: &str) -> Option<Scalar> {
     }
 }
 
+/// The numbers of the experiments to search in.
+///
+/// # Errors
+/// When one is no number.
+pub fn experiments(ids: &[String]) -> Result<Vec<i64>, Error> {
+    ids.iter().map(|id| id.parse().map_err(|_| Error::ExperimentId { id: id.clone() })).collect()
+}
+
 /// How many rows a page may have.
 ///
 /// # Errors

@@ -105,6 +105,7 @@ impl Tracking {
             started: new.started.map_or_else(|| self.now(), Timestamp),
             ended: None,
             deleted: false,
+            untagged: false,
             detail: RunDetail::default(),
         };
         let location = match self.meta().create_tagged_run(&row, &tags).await {
@@ -314,7 +315,11 @@ impl Tracking {
 
 /// A run as clients see it: the tags that are columns are shown as tags.
 fn run(row: RunRow, location: &str, mut facts: Facts) -> Run {
-    facts.tags.insert(RUN_NAME.to_owned(), row.name.clone());
+    if row.untagged {
+        facts.tags.remove(RUN_NAME);
+    } else {
+        facts.tags.insert(RUN_NAME.to_owned(), row.name.clone());
+    }
     if let Some(parent) = row.parent {
         facts.tags.entry(PARENT.to_owned()).or_insert_with(|| parent.hex());
     }

@@ -252,7 +252,7 @@ impl Tracking {
     /// When the filter, the order, the page's size or its token cannot be understood.
     pub async fn search_traces(&self, experiments: &[String], search: &Search) -> Result<Found<Told>, Error> {
         let query = Query {
-            experiments: experiments.iter().filter_map(|id| id.parse().ok()).collect(),
+            experiments: page::experiments(experiments)?,
             filter: filter::parse(&search.filter)?,
             order: filter::order(&search.order_by)?,
             limit: page::size(search.max_results, PAGE, PAGE_MAX)?,

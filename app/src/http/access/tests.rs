@@ -319,6 +319,24 @@ async fn without_permissions_nothing_of_others_is_seen_or_touched_by_any_route()
 }
 
 #[tokio::test]
+async fn a_metrics_history_does_not_tell_which_runs_there_are() {
+    let house = House::new().await;
+    let asked = async |who: &str, run: &str| {
+        let path = format!("metrics/get-history?run_id={run}&metric_key=m");
+        house.call(Method::GET, &path, who, Value::Null).await
+    };
+    let none = "0123456789abcdef0123456789abcdef".to_owned();
+    let eve = house.user("eve", Role::Member, Scope::Admin).await;
+    let vera = house.user("vera", Role::Viewer, Scope::Admin).await;
+    assert_eq!(asked(&eve, &none).await, asked(&eve, &house.run).await);
+    assert_eq!(asked(&eve, &none).await.0, 403);
+    assert_eq!(asked(&vera, &none).await, (200, json!({})));
+    let secret = Subject::Experiment(house.experiment.parse().unwrap());
+    house.give("vera", secret, Permission::None).await;
+    assert_eq!(asked(&vera, &none).await, asked(&vera, &house.run).await);
+}
+
+#[tokio::test]
 async fn a_viewer_sees_everything_and_changes_nothing() {
     let house = House::new().await;
     let viewer = house.user("vera", Role::Viewer, Scope::Admin).await;

@@ -204,6 +204,21 @@ impl Args {
         }
     }
 
+    /// A list of experiments' ids: texts, or the numbers that they are.
+    pub(super) fn experiments(&self, name: &str) -> Answer<Vec<String>> {
+        match self.get(name) {
+            Some(list @ Value::Array(values)) => {
+                let id = |value: &Value| match value {
+                    Value::String(text) => Ok(text.clone()),
+                    Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
+                    _ => Err(wrong(name, list)),
+                };
+                values.iter().map(id).collect()
+            }
+            _ => self.texts(name),
+        }
+    }
+
     /// A list of objects.
     pub(super) fn objects(&self, name: &str) -> Answer<Vec<Self>> {
         match self.get(name) {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use rondo_store::meta::access::Subject;
 use rondo_store::meta::search::{Condition, Room};
+use rondo_tracking::page;
 use rondo_tracking::tracking::Search;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -158,7 +159,7 @@ pub(super) async fn search_datasets(
     caller: Caller,
     args: Args,
 ) -> Answer<Json<Datasets>> {
-    let ids = args.texts("experiment_ids")?;
+    let ids = args.experiments("experiment_ids")?;
     if ids.is_empty() {
         let message = "SearchDatasets request must specify at least one experiment_id.";
         return Err(Refusal::invalid(message));
@@ -169,8 +170,7 @@ pub(super) async fn search_datasets(
             ids.len()
         )));
     }
-    // What is no number is no experiment's id, and has no datasets.
-    let ids: Vec<i64> = caller.seen(ids).iter().filter_map(|id| id.parse().ok()).collect();
+    let ids = page::experiments(&caller.seen(ids))?;
     let found = state.tracking.meta().dataset_inputs(&ids, DATASETS).await?.into_iter();
     let shown = found.map(|input| DatasetShown {
         experiment_id: input.experiment.to_string(),

@@ -64,7 +64,7 @@ pub(super) async fn correlation(
 }
 
 fn experiments(args: &Args) -> Answer<Vec<String>> {
-    let ids = args.texts("experiment_ids")?;
+    let ids = args.experiments("experiment_ids")?;
     if ids.is_empty() { Err(missing("experiment_ids")) } else { Ok(ids) }
 }
 

@@ -152,8 +152,9 @@ pub(super) async fn search(
     }
     let mut scopes = Vec::new();
     for dataset in args.objects("datasets")? {
+        let named = scope(&dataset)?.filter(|scope| scope.name.is_some());
         let unnamed = || Refusal::invalid("`dataset_name` in the `datasets` clause must be specified.");
-        scopes.push(scope(&dataset)?.ok_or_else(unnamed)?);
+        scopes.push(named.ok_or_else(unnamed)?);
     }
     let search = Search {
         filter: args.text("filter")?.unwrap_or_default(),
@@ -162,7 +163,7 @@ pub(super) async fn search(
         page_token: args.text("page_token")?.unwrap_or_default(),
         ..Search::default()
     };
-    let experiments = args.texts("experiment_ids")?;
+    let experiments = args.experiments("experiment_ids")?;
     if !args.says("experiment_ids") {
         return Err(missing("experiment_ids"));
     }
@@ -175,5 +176,5 @@ pub(super) async fn search(
 fn scope(args: &Args) -> Answer<Option<Scope>> {
     let digest = args.text("dataset_digest")?.filter(|digest| !digest.is_empty());
     let name = args.text("dataset_name")?.filter(|name| !name.is_empty());
-    Ok(name.map(|name| Scope { name, digest }))
+    Ok((name.is_some() || digest.is_some()).then_some(Scope { name, digest }))
 }

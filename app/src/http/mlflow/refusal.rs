@@ -209,6 +209,9 @@ impl From<Error> for Refusal {
             }
             Error::ArtifactNotFound { path } => Self::missing(format!("No such artifact: '{path}'")),
             Error::Selection { .. } => Self::invalid(format!("{}.", capitalised(&error.to_string()))),
+            Error::Prompt { .. } | Error::OtherSearch { .. } => {
+                Self::invalid(capitalised(&error.to_string()))
+            }
             // The last two are of imports and exports, which no request asks for.
             Error::StepRun { .. }
             | Error::Filter { .. }
@@ -238,6 +241,15 @@ impl From<rondo_store::Error> for Refusal {
                 "Changing param values is not allowed. Param with key='{key}' was already logged with value='{old}' \
                  for run ID='{run}'. Attempted logging new value '{new}'."
             ));
+        }
+        if let rondo_store::Error::ModelParameterChanged { model, key, old, new } = &error {
+            return Self::invalid(format!(
+                "Changing param values is not allowed. Param with key='{key}' was already logged with value='{old}' \
+                 for model ID='{model}'. Attempted logging new value '{new}'."
+            ));
+        }
+        if let rondo_store::Error::TraceElsewhere { id } = &error {
+            return Self::invalid(format!("Trace with ID '{id}' already exists in another experiment."));
         }
         match error.code() {
             Code::ExperimentExists | Code::ModelExists => Self::exists(capitalised(&error.to_string())),

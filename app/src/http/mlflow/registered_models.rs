@@ -14,8 +14,11 @@ use super::MlflowState;
 use super::args::Args;
 use super::model_versions::{number, stage};
 use super::refusal::{Answer, Refusal};
-use super::show_registry::{ModelShown, VersionShown, model, newest, version};
+use super::show_registry::{ModelShown, VersionShown, listed, model, newest, version};
 use crate::http::access::Caller;
+
+/// The tag in which clients keep the text of a prompt.
+const PROMPT_TEXT: &str = "mlflow.prompt.text";
 
 #[derive(Serialize)]
 pub(super) struct One {
@@ -38,6 +41,30 @@ pub(super) fn named(error: rondo_store::Error, name: &str) -> Refusal {
         }
         other => other.into(),
     }
+}
+
+/// What it means that a model or prompt cannot be made. They have their names in common.
+async fn taken(
+    state: &MlflowState,
+    error: rondo_store::Error,
+    name: &str,
+    new_prompt: bool,
+) -> Answer<Refusal> {
+    if !matches!(&error, rondo_store::Error::Exists { code: rondo_core::Code::ModelExists, .. }) {
+        return Ok(named(error, name));
+    }
+    let word = |prompt| if prompt { "Prompt" } else { "Registered Model" };
+    let known = state.tracking.meta().registered_model(name).await.map_err(|error| named(error, name))?;
+    let (new, old) = (word(new_prompt), word(known.tags.contains_key(filter::PROMPT)));
+    if new == old {
+        return Ok(Refusal::exists(format!("{new} (name={name}) already exists.")));
+    }
+    Ok(Refusal::exists(format!(
+        "Tried to create a {} with name '{name}', but the name is already taken by a {}. MLflow does not allow \
+         creating a model and a prompt with the same name.",
+        new.to_lowercase(),
+        old.to_lowercase()
+    )))
 }
 
 fn check_name(name: &str, argument: &str) -> Answer<()> {
@@ -68,7 +95,12 @@ pub(super) fn tags(args: &Args) -> Answer<Vec<(String, String)>> {
 /// Refuses a tag that is out of bounds.
 pub(super) fn check_tag(key: &str, value: &str) -> Answer<()> {
     limits::tag_name(key)?;
-    Ok(limits::length("value", value, limits::MODEL_TAG_VALUE)?)
+    let long = limits::length("value", value, limits::MODEL_TAG_VALUE);
+    if long.is_err() && key == PROMPT_TEXT {
+        let limit = limits::MODEL_TAG_VALUE;
+        return Err(Refusal::invalid(format!("Prompt text exceeds max length of {limit} characters.")));
+    }
+    Ok(long?)
 }
 
 pub(super) async fn create(
@@ -79,8 +111,11 @@ pub(super) async fn create(
     let (name, description) = (args.required("name")?, args.text("description")?.unwrap_or_default());
     check_name(&name, "name")?;
     let (tags, now) = (tags(&args)?, state.tracking.now());
+    let new_prompt = tags.iter().any(|(key, _)| key == filter::PROMPT);
     let made = state.tracking.meta().create_model_for(caller.maker(), &name, &description, tags, now).await;
-    made.map_err(|error| named(error, &name))?;
+    if let Err(error) = made {
+        return Err(taken(&state, error, &name, new_prompt).await?);
+    }
     caller.made(Subject::Model(name.clone())).await?;
     caller.changed(&name, None, "registered model made").await?;
     one(&state, &name).await
@@ -124,7 +159,9 @@ pub(super) async fn rename(
     let (name, to) = (args.required("name")?, args.required("new_name")?);
     caller.model(&name)?;
     check_name(&to, "new_name")?;
-    is_clients(&state, &name, "renamed").await?;
+    if to != name {
+        is_clients(&state, &name, "renamed").await?;
+    }
     let because = caller.because("registered model renamed");
     let renamed = state.tracking.meta().rename_model(&name, &to, because, state.tracking.now()).await;
     renamed.map_err(|error| named(error, &name))?;
@@ -186,7 +223,7 @@ pub(super) async fn search(
     let found = state.tracking.meta().search_models(&query).await?.ok_or_else(page::foreign)?;
     let mut registered_models = Vec::with_capacity(found.items.len());
     for item in found.items {
-        registered_models.push(model(&state, item).await?);
+        registered_models.push(listed(&state, item).await?);
     }
     Ok(Json(Many { registered_models, next_page_token: found.next.as_deref().map(page::token) }))
 }

@@ -38,7 +38,8 @@ pub(super) async fn create(
         experiment: args.text("experiment_id")?.filter(|id| !id.is_empty()).unwrap_or_else(|| "0".to_owned()),
         user: args.text("user_id")?.unwrap_or_default(),
         name: args.text("run_name")?,
-        started: args.int("start_time")?.filter(|started| *started != 0),
+        // Nothing and zero are one to MLflow's server; its clients say when it is.
+        started: Some(args.int("start_time")?.unwrap_or_default()),
         tags: args.pairs("tags")?,
         adopted_by: caller.step().map(Step::run),
     };
@@ -273,7 +274,7 @@ pub(super) async fn search(State(state): State<MlflowState>, caller: Caller, arg
         view: args.view("run_view_type")?,
         ..Search::default()
     };
-    let experiments = caller.seen(args.texts("experiment_ids")?);
+    let experiments = caller.seen(args.experiments("experiment_ids")?);
     if args.flag("count_only")? == Some(true) {
         let count = state.tracking.count_runs(&experiments, &search).await?;
         return Ok(Json(json!({ "count": count })).into_response());

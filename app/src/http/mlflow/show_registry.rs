@@ -53,6 +53,8 @@ struct Param {
 pub(super) struct VersionShown {
     name: String,
     version: String,
+    #[serde(skip)]
+    number: i64,
     creation_timestamp: i64,
     last_updated_timestamp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +77,13 @@ pub(super) struct VersionShown {
     model_params: Vec<Param>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     model_metrics: Vec<Measured>,
+}
+
+/// A model in a list: its newest versions are in the order of their numbers.
+pub(super) async fn listed(state: &MlflowState, of: RegisteredModel) -> Answer<ModelShown> {
+    let mut shown = model(state, of).await?;
+    shown.latest_versions.sort_by_key(|version| version.number);
+    Ok(shown)
 }
 
 /// A model with the newest version of each stage.
@@ -101,14 +110,17 @@ pub(super) async fn model(state: &MlflowState, model: RegisteredModel) -> Answer
     })
 }
 
-/// The newest version of each stage.
+/// The newest version of each stage. The stages are in the order of their oldest versions.
 pub(super) fn newest(versions: Vec<Version>) -> Vec<Version> {
-    let mut by_stage: BTreeMap<String, Version> = BTreeMap::new();
+    let mut by_stage: Vec<Version> = Vec::new();
     for version in versions {
         // They come oldest first.
-        by_stage.insert(version.stage.clone(), version);
+        match by_stage.iter_mut().find(|older| older.stage == version.stage) {
+            Some(older) => *older = version,
+            None => by_stage.push(version),
+        }
     }
-    by_stage.into_values().collect()
+    by_stage
 }
 
 /// A version with the aliases that point to it.
@@ -120,6 +132,7 @@ pub(super) async fn version(
     let pointing = aliases.iter().filter(|(_, target)| **target == version.digest);
     let mut shown = VersionShown {
         version: version.number.to_string(),
+        number: version.number,
         creation_timestamp: version.created.millis(),
         last_updated_timestamp: version.updated.millis(),
         user_id: None,

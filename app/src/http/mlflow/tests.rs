@@ -21,6 +21,7 @@ mod artifacts;
 mod registry;
 mod traces;
 mod webhooks;
+mod wire;
 
 struct Wall;
 
@@ -104,6 +105,7 @@ impl House {
             started: Timestamp(7),
             ended: None,
             deleted: false,
+            untagged: false,
             detail: RunDetail::default(),
         };
         self.store.meta().create_run(&row).await.unwrap();

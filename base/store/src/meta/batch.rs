@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rondo_core::RunId;
 
 use super::Meta;
-use super::logged_models::{ModelMetric, set_model_metric};
+use super::logged_models::{ModelMetric, log_model_metric};
 use super::metrics::{Context, Point, grouped, log_points};
 use super::runs::missing;
 use super::script::Script;
@@ -110,7 +110,7 @@ fn script(id: RunId, batch: &Batch, points: &[(&str, i64, Point)]) -> Script {
     // A deleted run takes nothing: the column refuses that it be nothing.
     script.statement("UPDATE run SET deleted = NULL WHERE id = $1 AND deleted <> 0");
     if let Some(name) = &batch.name {
-        script.statement("UPDATE run SET name = ").value(name.clone()).sql(" WHERE id = $1");
+        script.statement("UPDATE run SET untagged = 0, name = ").value(name.clone()).sql(" WHERE id = $1");
     }
     for params in batch.params.chunks(ROWS) {
         // Written once: the column refuses to be nothing, which is what another value would make it.
@@ -126,7 +126,7 @@ fn script(id: RunId, batch: &Batch, points: &[(&str, i64, Point)]) -> Script {
     for (context, key, point) in of_models {
         let (dataset_name, dataset_digest) = (context.dataset_name.clone(), context.dataset_digest.clone());
         let (model, key, point) = (context.model.clone(), key.clone(), *point);
-        set_model_metric(
+        log_model_metric(
             &mut script,
             ModelMetric { model, run: id, key, dataset_name, dataset_digest, point },
         );

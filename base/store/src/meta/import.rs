@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::artifacts::Artifact;
+use super::dataset_inputs::{DATASET, put_dataset};
 use super::experiments::Experiment;
 use super::journal::{Expect, canonical, move_ref, put_record};
-use super::logged_models::{LoggedModel, ModelMetric, set_model_metric};
+use super::logged_models::{LoggedModel, ModelMetric, log_model_metric};
 use super::registered::{CLIENT_VERSION, ClientVersion, ModelRecord};
 use super::script::Script;
 use super::{Meta, encode};
@@ -209,6 +210,10 @@ impl Meta {
                 insert_rows(conn, "run_tag (run, key, value)", &tags, set).await?;
                 for run in &runs {
                     for input in &run.inputs {
+                        if input.kind == DATASET {
+                            put_dataset(conn, run.row.id, &input.key, input.record.clone()).await?;
+                            continue;
+                        }
                         sqlx::query(
                             "INSERT INTO run_input (run, kind, key, record) VALUES ($1, $2, $3, $4)
                              ON CONFLICT (run, kind, key) DO UPDATE SET record = excluded.record",
@@ -284,14 +289,14 @@ impl Meta {
         self.write(move |conn| Box::pin(async move { registered(conn, &model, &because, at).await })).await
     }
 
-    /// Keeps the newest of each metric of logged models.
+    /// Keeps points of metrics of logged models, each once.
     ///
     /// # Errors
     /// When there is no such logged model or the database refuses.
     pub async fn import_model_metrics(&self, metrics: Vec<ModelMetric>) -> Result<(), Error> {
         let mut script = Script::on(rusqlite::types::Null);
         for metric in &metrics {
-            set_model_metric(&mut script, metric.clone());
+            log_model_metric(&mut script, metric.clone());
         }
         match self.script(script).await {
             Err(Error::Database(error)) if error.misses_a_row() => {

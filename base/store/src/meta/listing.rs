@@ -85,6 +85,8 @@ pub struct Listed {
     pub deleted: bool,
     /// Whether a client of the tracking protocol made it.
     pub of_client: bool,
+    /// Whether a client took away the tag that the name also is.
+    pub untagged: bool,
     /// The newest of each metric: a JSON list of `key`, `value`, `timestamp`, `step`.
     pub metrics: String,
     /// Parameters: a JSON list of `key`, `value`.
@@ -224,6 +226,7 @@ fn listed(row: &Row<'_>) -> Result<Listed, Error> {
         ended: row.get(7)?,
         deleted: row.get(8)?,
         of_client: row.get_ref(9)?.as_str().ok() == Some(RunKind::Client.text()),
+        untagged: row.get(10)?,
         ..Listed::default()
     })
 }

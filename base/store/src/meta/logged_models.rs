@@ -44,7 +44,7 @@ pub struct LoggedModelRecord {
     pub model_type: String,
 }
 
-/// A metric that was measured of a logged model.
+/// A point of a metric that was measured of a logged model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelMetric {
     /// The model.
@@ -57,7 +57,7 @@ pub struct ModelMetric {
     pub dataset_name: String,
     /// The dataset's digest; empty for none.
     pub dataset_digest: String,
-    /// The newest point.
+    /// The point.
     pub point: Point,
 }
 
@@ -68,14 +68,15 @@ pub struct ModelFacts {
     pub params: BTreeMap<String, String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// Metrics.
+    /// Metrics: every point, in the order in which they were logged.
     pub metrics: Vec<ModelMetric>,
 }
 
 const TAG: &str = "INSERT INTO logged_model_tag (model, key, value) VALUES ($1, $2, $3)
      ON CONFLICT (model, key) DO UPDATE SET value = excluded.value";
+/// Written once: another value gives no row back.
 const PARAM: &str = "INSERT INTO logged_model_param (model, key, value) VALUES ($1, $2, $3)
-     ON CONFLICT (model, key) DO UPDATE SET value = excluded.value";
+     ON CONFLICT (model, key) DO UPDATE SET value = excluded.value WHERE value = excluded.value RETURNING key";
 
 impl Meta {
     /// Keeps a new logged model.
@@ -106,8 +107,8 @@ impl Meta {
                 .bind(&record)
                 .execute(&mut *conn)
                 .await?;
-                pairs(conn, PARAM, &model.id, &params).await?;
-                pairs(conn, TAG, &model.id, &tags).await
+                log_params(conn, &model.id, &params).await?;
+                set_tags(conn, &model.id, &tags).await
             })
         })
         .await
@@ -161,7 +162,7 @@ impl Meta {
     /// When there is none or the database refuses.
     pub async fn tag_logged_model(&self, id: &str, tags: Vec<(String, String)>) -> Result<(), Error> {
         let id = id.to_owned();
-        self.write(move |conn| Box::pin(async move { pairs(conn, TAG, &id, &tags).await })).await
+        self.write(move |conn| Box::pin(async move { set_tags(conn, &id, &tags).await })).await
     }
 
     /// Sets a tag of a logged model to what follows from the value that it has, in one transaction; where
@@ -185,7 +186,7 @@ impl Meta {
                     .await?;
                 let known: Option<String> = row.map(|row| row.try_get("value")).transpose()?;
                 match amend(known.as_deref()) {
-                    Some(value) => pairs(conn, TAG, &id, &[(key, value)]).await,
+                    Some(value) => set_tags(conn, &id, &[(key, value)]).await,
                     None => Ok(()),
                 }
             })
@@ -212,13 +213,14 @@ impl Meta {
         .await
     }
 
-    /// Logs parameters of a logged model.
+    /// Logs parameters of a logged model. One that stands with the same value is left.
     ///
     /// # Errors
-    /// When there is none or the database refuses.
+    /// When there is no such model, one stands with another value, or the database refuses; then none is
+    /// logged.
     pub async fn log_model_params(&self, id: &str, params: Vec<(String, String)>) -> Result<(), Error> {
         let id = id.to_owned();
-        self.write(move |conn| Box::pin(async move { pairs(conn, PARAM, &id, &params).await })).await
+        self.write(move |conn| Box::pin(async move { log_params(conn, &id, &params).await })).await
     }
 
     /// What was logged of each of these models; every one of them is in the answer.
@@ -250,8 +252,7 @@ impl Meta {
             of.tags.insert(row.try_get("key")?, row.try_get("value")?);
         }
         let rows = sqlx::query(
-            "SELECT * FROM logged_model_metric WHERE model IN (SELECT value FROM json_each($1))
-             ORDER BY model, key, run",
+            "SELECT * FROM logged_model_metric WHERE model IN (SELECT value FROM json_each($1)) ORDER BY seq",
         )
         .bind(&list)
         .fetch_all(self.readers())
@@ -293,26 +294,33 @@ impl Meta {
     }
 }
 
-async fn pairs(
-    conn: &mut SqliteConnection,
-    statement: &'static str,
-    id: &str,
-    pairs: &[(String, String)],
-) -> Result<(), Error> {
-    for (key, value) in pairs {
-        sqlx::query(statement)
-            .bind(id)
-            .bind(key)
-            .bind(value)
-            .execute(&mut *conn)
-            .await
-            .map_err(|error| no_model(error, id))?;
+async fn set_tags(conn: &mut SqliteConnection, id: &str, tags: &[(String, String)]) -> Result<(), Error> {
+    for (key, value) in tags {
+        let set = sqlx::query(TAG).bind(id).bind(key).bind(value).execute(&mut *conn);
+        set.await.map_err(|error| no_model(error, id))?;
     }
     Ok(())
 }
 
-/// Adds to a script that this metric of a logged model is its newest, where it is.
-pub(super) fn set_model_metric(script: &mut Script, metric: ModelMetric) {
+async fn log_params(conn: &mut SqliteConnection, id: &str, params: &[(String, String)]) -> Result<(), Error> {
+    for (key, value) in params {
+        let logged = sqlx::query(PARAM).bind(id).bind(key).bind(value).fetch_optional(&mut *conn);
+        if logged.await.map_err(|error| no_model(error, id))?.is_some() {
+            continue;
+        }
+        let row = sqlx::query("SELECT value FROM logged_model_param WHERE model = $1 AND key = $2")
+            .bind(id)
+            .bind(key)
+            .fetch_one(&mut *conn)
+            .await?;
+        let (model, key, old, new) = (id.to_owned(), key.clone(), row.try_get("value")?, value.clone());
+        return Err(Error::ModelParameterChanged { model, key, old, new });
+    }
+    Ok(())
+}
+
+/// Adds a point of a logged model's metric to a script; one that is there stands.
+pub(super) fn log_model_metric(script: &mut Script, metric: ModelMetric) {
     script.statement(
         "INSERT INTO logged_model_metric (run, model, key, dataset_name, dataset_digest, value, is_nan,
          timestamp, step) VALUES (",
@@ -320,12 +328,8 @@ pub(super) fn set_model_metric(script: &mut Script, metric: ModelMetric) {
     script.value(metric.run.hex()).sql(", ").value(metric.model).sql(", ").value(metric.key).sql(", ");
     script.value(metric.dataset_name).sql(", ").value(metric.dataset_digest).sql(", ");
     script.value(stored(metric.point.value)).sql(", ").value(metric.point.value.is_nan()).sql(", ");
-    script.value(metric.point.timestamp).sql(", ").value(metric.point.step).sql(
-        ") ON CONFLICT (model, key, run, dataset_name, dataset_digest) DO UPDATE SET
-         value = excluded.value, is_nan = excluded.is_nan,
-         timestamp = excluded.timestamp, step = excluded.step
-         WHERE excluded.step > step OR (excluded.step = step AND excluded.timestamp >= timestamp)",
-    );
+    script.value(metric.point.timestamp).sql(", ").value(metric.point.step);
+    script.sql(") ON CONFLICT DO NOTHING");
 }
 
 /// A broken foreign key means that there is no such model.

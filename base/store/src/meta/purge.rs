@@ -222,6 +222,7 @@ async fn purge_experiment(conn: &mut SqliteConnection, id: i64) -> Result<(), Er
     }
     sqlx::query("DELETE FROM experiment_tag WHERE experiment = $1").bind(id).execute(&mut *conn).await?;
     sqlx::query("DELETE FROM pack WHERE experiment = $1").bind(id).execute(&mut *conn).await?;
+    sqlx::query("DELETE FROM experiment_dataset WHERE experiment = $1").bind(id).execute(&mut *conn).await?;
     sqlx::query("DELETE FROM experiment WHERE id = $1").bind(id).execute(conn).await?;
     Ok(())
 }

@@ -202,7 +202,8 @@ impl Meta {
         .await
     }
 
-    /// Renames a registered model, with its versions and aliases.
+    /// Renames a registered model, with its versions and aliases. To give it its own name changes its times
+    /// alone.
     ///
     /// # Errors
     /// When there is none, the new name is taken, or the database refuses.
@@ -216,8 +217,12 @@ impl Meta {
         let (name, to) = (name.to_owned(), to.to_owned());
         self.write(move |conn| {
             Box::pin(async move {
-                let taken = sqlx::query("SELECT 1 FROM model WHERE name = $1").bind(&to).fetch_optional(&mut *conn);
-                if taken.await?.is_some() {
+                let taken = sqlx::query("SELECT 1 FROM model WHERE name = $1 AND name <> $2")
+                    .bind(&to)
+                    .bind(&name)
+                    .fetch_optional(&mut *conn)
+                    .await?;
+                if taken.is_some() {
                     return Err(Error::Exists { kind: "registered model", name: to, code: Code::ModelExists });
                 }
                 let updated = sqlx::query("UPDATE model SET name = $2, updated = $3 WHERE name = $1")
@@ -228,6 +233,14 @@ impl Meta {
                     .await?;
                 if updated.rows_affected() == 0 {
                     return Err(missing(&name));
+                }
+                sqlx::query("UPDATE model_version SET updated = $2 WHERE model = $1")
+                    .bind(&to)
+                    .bind(at.millis())
+                    .execute(&mut *conn)
+                    .await?;
+                if name == to {
+                    return Ok(());
                 }
                 sqlx::query("UPDATE setting SET name = 'model/' || $2 || '/versions' WHERE name = 'model/' || $1 || '/versions'")
                     .bind(&name)

@@ -15,6 +15,9 @@ use super::script::{Columns, Script};
 use super::{Meta, cards, decode, encode};
 use crate::Error;
 
+/// The tag that is a run's name.
+pub(super) const RUN_NAME: &str = "mlflow.runName";
+
 /// What may change in a run's row; what is `None` stays.
 #[derive(Debug, Clone, Default)]
 pub struct RunChange {
@@ -204,7 +207,7 @@ impl Meta {
         rows.iter().map(read).collect()
     }
 
-    /// Takes a tag away; whether it was there.
+    /// Takes a tag away; whether it was there. A run keeps its name without the tag that it also is.
     ///
     /// # Errors
     /// When the database refuses.
@@ -215,6 +218,13 @@ impl Meta {
                 let gone = sqlx::query("DELETE FROM run_tag WHERE run = $1 AND key = $2")
                     .bind(id.hex())
                     .bind(&key)
+                    .execute(&mut *conn)
+                    .await?;
+                if key != RUN_NAME {
+                    return Ok(gone.rows_affected() == 1);
+                }
+                let gone = sqlx::query("UPDATE run SET untagged = 1 WHERE id = $1 AND untagged = 0")
+                    .bind(id.hex())
                     .execute(conn)
                     .await?;
                 Ok(gone.rows_affected() == 1)
@@ -286,8 +296,10 @@ fn creation(run: &RunRow, tags: &[(String, String)]) -> Result<Script, Error> {
 /// indexes and triggers all the same.
 pub(super) fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error> {
     let detail = change.detail.as_ref().map(|detail| encode("run", &id.hex(), detail)).transpose()?;
-    let columns: [(&str, Option<Column>); 5] = [
+    let columns: [(&str, Option<Column>); 6] = [
         ("name", change.name.clone().map(Column::from)),
+        // Who gives a run a name gives it the tag too.
+        ("untagged", change.name.as_ref().map(|_| Column::from(false))),
         ("experiment", change.experiment.map(Column::from)),
         ("state", change.state.map(|state| state.status().to_owned().into())),
         ("ended", change.ended.map(|at| at.millis().into())),
@@ -345,6 +357,7 @@ pub(super) fn read(row: &impl Columns) -> Result<RunRow, Error> {
         started: Timestamp(row.number("started")?),
         ended: row.number_if("ended")?.map(Timestamp),
         deleted: row.number("deleted")? != 0,
+        untagged: row.number("untagged")? != 0,
         detail: decode("run", &id, &row.text("detail")?)?,
     })
 }

@@ -96,11 +96,11 @@ pub enum Field {
     Dataset(DatasetPart),
 }
 
-/// A dataset that a metric was measured on.
+/// A dataset that a metric was measured on: its name, its digest or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// Its name.
-    pub name: String,
+    /// Its name, where one was given.
+    pub name: Option<String>,
     /// Its digest, where one was given.
     pub digest: Option<String>,
 }

@@ -31,6 +31,7 @@ fn run(id: RunId) -> RunRow {
         started: Timestamp(10),
         ended: None,
         deleted: false,
+        untagged: false,
         detail: RunDetail::default(),
     }
 }
@@ -241,4 +242,45 @@ async fn scripts_and_other_work_take_turns_and_all_of_it_stands() {
     let (scripts, works) = futures::join!(both.0, both.1);
     assert!(scripts.into_iter().chain(works).all(|done| done.is_ok()));
     assert_eq!(meta.run_tags(id).await.unwrap().len(), 400);
+}
+
+#[tokio::test]
+async fn what_an_older_format_knows_of_datasets_and_of_models_metrics_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let older = rusqlite::Connection::open(folder.path().join("metadata.db")).unwrap();
+    for migration in &super::MIGRATIONS[..9] {
+        older.execute_batch(migration).unwrap();
+    }
+    let (one, two) = (RunId::random(), RunId::random());
+    let detail = serde_json::to_string(&RunDetail::default()).unwrap();
+    older
+        .execute_batch(&format!(
+            "INSERT INTO experiment VALUES (0, 'Default', 'a', 0, 1, 1);
+             INSERT INTO run (id, experiment, kind, name, state, user_name, started, detail)
+             VALUES ('{one}', 0, 'client', 'n', 'RUNNING', '', 1, '{detail}'),
+             ('{two}', 0, 'client', 'n', 'RUNNING', '', 1, '{detail}');
+             INSERT INTO run_input VALUES ('{one}', 'dataset', 'd/n', '{{\"dataset\":{{\"source\":\"first\"}}}}'),
+             ('{two}', 'dataset', 'd/n', '{{\"dataset\":{{\"source\":\"second\"}}}}');
+             INSERT INTO logged_model VALUES ('m-1', 0, NULL, 'n', 'READY', 1, 1, 0, '{{}}');
+             INSERT INTO logged_model_metric VALUES ('m-1', '{one}', 'b', 'd', 'x', 0.5, 0, 7, 2),
+             ('m-1', '{one}', 'a', '', '', 0.0, 1, 3, 1);
+             PRAGMA user_version = 9;"
+        ))
+        .unwrap();
+    drop(older);
+    let store = Store::open(folder.path()).await.unwrap();
+    let meta = store.meta();
+    let facts = meta.model_facts(&["m-1".to_owned()]).await.unwrap();
+    let kept: Vec<_> = facts["m-1"].metrics.iter().map(|m| (m.key.as_str(), m.point.timestamp)).collect();
+    assert_eq!(kept, [("a", 3), ("b", 7)]);
+    assert!(facts["m-1"].metrics[0].point.value.is_nan() && facts["m-1"].metrics[1].dataset_digest == "x");
+    assert!(!meta.require_run(one).await.unwrap().untagged);
+    // What differed before stays as it was logged; from now on the first one counts.
+    let three = RunRow { id: RunId::random(), experiment: 0, ..run(one) };
+    meta.create_run(&three).await.unwrap();
+    let input = serde_json::json!({ "dataset": { "source": "third" } });
+    meta.put_run_inputs(three.id, vec![("dataset", "d/n".to_owned(), input)]).await.unwrap();
+    for (run, source) in [(one, "first"), (two, "second"), (three.id, "first")] {
+        assert_eq!(meta.run_inputs(run, "dataset").await.unwrap()[0]["dataset"]["source"], source);
+    }
 }

@@ -80,7 +80,7 @@ macro_rules! put {
 
 /// What a client says of a trace, over what is known of it.
 const PUT_OVER: &str = put!(
-    "experiment = excluded.experiment, client_request = excluded.client_request,
+    "client_request = excluded.client_request,
      request_preview = COALESCE(excluded.request_preview, request_preview),
      response_preview = COALESCE(excluded.response_preview, response_preview),
      tags = json_patch(tags, excluded.tags), metadata = json_patch(metadata, excluded.metadata)"
@@ -96,10 +96,17 @@ impl Meta {
     /// previews that are not given stand.
     ///
     /// # Errors
-    /// When its experiment does not exist or the database refuses.
+    /// When its experiment does not exist, it is there under another one, or the database refuses.
     pub async fn put_trace(&self, trace: Trace) -> Result<Trace, Error> {
         self.write(move |conn| {
             Box::pin(async move {
+                let known = sqlx::query("SELECT 1 FROM trace WHERE id = $1 AND experiment <> $2")
+                    .bind(&trace.id)
+                    .bind(trace.experiment)
+                    .fetch_optional(&mut *conn);
+                if known.await?.is_some() {
+                    return Err(Error::TraceElsewhere { id: trace.id });
+                }
                 let kept = put(conn, PUT_OVER, &trace).await?;
                 if let Some(run) = trace.metadata.get(SOURCE_RUN) {
                     link(conn, run, &trace.id).await?;

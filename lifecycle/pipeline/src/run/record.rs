@@ -36,6 +36,7 @@ pub async fn begin_pipeline(session: &Session, at: Timestamp) -> Result<(), Erro
         started: at,
         ended: None,
         deleted: false,
+        untagged: false,
         detail: session.detail(),
     };
     let mut tags = source_tags(session, &name, "rondo.yaml", None);
@@ -91,6 +92,7 @@ pub async fn begin_step(
         started: session.clock.now(),
         ended: None,
         deleted: false,
+        untagged: false,
         detail: detail.clone(),
     };
     let commit = detail.code.commit.as_deref();

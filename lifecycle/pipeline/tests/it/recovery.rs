@@ -23,6 +23,7 @@ async fn row(lab: &Lab, kind: RunKind, parent: Option<RunId>, started: i64) -> R
         started: Timestamp(started),
         ended: None,
         deleted: false,
+        untagged: false,
         detail: RunDetail::default(),
     };
     lab.store.meta().create_run(&row).await.unwrap();

@@ -250,9 +250,11 @@ impl Folder {
         }
         self.pairs(&mut written, Kind::LoggedModels, &folder.join("params"), &model.facts.params)?;
         self.pairs(&mut written, Kind::LoggedModels, &folder.join("tags"), &model.facts.tags)?;
-        for of_key in model.facts.metrics.chunk_by(|a, b| a.key == b.key) {
+        let mut metrics: Vec<&ModelMetric> = model.facts.metrics.iter().collect();
+        metrics.sort_by(|a, b| a.key.cmp(&b.key));
+        for of_key in metrics.chunk_by(|a, b| a.key == b.key) {
             let Some(first) = of_key.first() else { continue };
-            let lines = of_key.iter().map(model_line);
+            let lines = of_key.iter().map(|metric| model_line(metric));
             self.put(&mut written, Kind::LoggedModels, &folder.join("metrics"), &first.key, lines)?;
         }
         // All of these are part of the model, and not counted.

@@ -5,7 +5,7 @@
 //! all  := not (AND not)*
 //! not  := NOT not | ( any ) | test
 //! test := field (= | != | < | <= | > | >=) value | field [NOT] (LIKE | ILIKE) text
-//!       | field [NOT] IN ( value, … ) | field IS [NOT] NULL
+//!       | field [NOT] IN ( value, … [,] ) | field IS [NOT] NULL
 //! ```
 
 use rondo_store::meta::search::{Attribute, Comparison, Condition, DatasetPart, Field, Room, Scalar, Test};
@@ -38,6 +38,8 @@ enum Kind {
     Number,
     Whole,
     Text,
+    /// A whole number, in quotes or without.
+    Quoted,
     /// Text that is compared as a number with a number, as text with a quoted text.
     Either,
 }
@@ -170,10 +172,11 @@ impl Parser {
             return Err(self.error(at, "text can be compared by =, !=, LIKE, ILIKE and IN only".to_owned()));
         }
         let value = self.value(kind)?;
-        // So clients ask for models that are no prompts, and those have no such tag at all.
-        if comparison == Comparison::NotEqual && field == Field::Tag(super::PROMPT.to_owned()) {
-            let equal = Test::Compare(Comparison::Equal, value);
-            return Ok(Condition::Not(Box::new(Condition::Test(field, equal))));
+        if field == Field::Tag(super::PROMPT.to_owned())
+            && let Scalar::Text(text) = &value
+            && let Some(prompts) = no_prompts(comparison, text)
+        {
+            return Ok(prompts);
         }
         Ok(Condition::Test(field, Test::Compare(comparison, value)))
     }
@@ -210,6 +213,7 @@ impl Parser {
     fn kind(&self, field: &Field) -> Kind {
         match field {
             Field::Metric(..) | Field::Measured(_) => Kind::Number,
+            Field::Attribute(Attribute::Number) => Kind::Quoted,
             Field::Attribute(attribute) if self.room.is_number(*attribute) == Some(true) => Kind::Whole,
             Field::Param(_) => Kind::Either,
             Field::Attribute(_)
@@ -231,7 +235,7 @@ impl Parser {
         let kind = match kind {
             Kind::Either if self.text_is_next() => Kind::Text,
             Kind::Either => Kind::Number,
-            Kind::Number | Kind::Whole | Kind::Text => kind,
+            Kind::Number | Kind::Whole | Kind::Quoted | Kind::Text => kind,
         };
         let mut values = Vec::new();
         loop {
@@ -242,6 +246,10 @@ impl Parser {
             }
             let at = self.at();
             match self.tokens.next().map(|spot| spot.token) {
+                // As in Python, the last one may have a comma too.
+                Some(Token::Comma) if self.tokens.next_if(|spot| spot.token == Token::Close).is_some() => {
+                    return Ok(values);
+                }
                 Some(Token::Comma) => {}
                 Some(Token::Close) => return Ok(values),
                 Some(_) | None => return Err(self.error(at, "expected `,` or `)`".to_owned())),
@@ -259,7 +267,10 @@ impl Parser {
             (Kind::Number | Kind::Either, Some(Token::Word(word))) => {
                 word.parse().ok().filter(|value: &f64| value.is_finite()).map(Scalar::Real)
             }
-            (Kind::Whole, Some(Token::Word(word))) => match word.parse() {
+            (Kind::Quoted, Some(Token::Single(text) | Token::Double(text))) => {
+                text.trim().parse().ok().map(Scalar::Int)
+            }
+            (Kind::Whole | Kind::Quoted, Some(Token::Word(word))) => match word.parse() {
                 Ok(whole) => Some(Scalar::Int(whole)),
                 Err(_) => word.parse().ok().filter(|value: &f64| value.is_finite()).map(Scalar::Real),
             },
@@ -268,7 +279,7 @@ impl Parser {
         let expected = match kind {
             Kind::Text => "expected a quoted text value",
             Kind::Either => "expected a quoted text value or a number",
-            Kind::Number | Kind::Whole => "expected a number",
+            Kind::Number | Kind::Whole | Kind::Quoted => "expected a number",
         };
         value.ok_or_else(|| self.error(at, expected.to_owned()))
     }
@@ -297,6 +308,18 @@ pub(super) fn one_or<T>(mut parts: Vec<T>, many: impl FnOnce(Vec<T>) -> T) -> T 
         }
         None => many(parts),
     }
+}
+
+/// What is no prompt, where that is asked for: it has no such tag at all.
+fn no_prompts(comparison: Comparison, value: &str) -> Option<Condition> {
+    let asked = match comparison {
+        Comparison::Equal => "false",
+        Comparison::NotEqual => "true",
+        _ => return None,
+    };
+    let yes = Test::Compare(Comparison::Equal, Scalar::Text("true".to_owned()));
+    let prompt = Condition::Test(Field::Tag(super::PROMPT.to_owned()), yes);
+    value.eq_ignore_ascii_case(asked).then(|| Condition::Not(Box::new(prompt)))
 }
 
 /// What an operator means.

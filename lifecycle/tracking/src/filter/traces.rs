@@ -151,6 +151,9 @@ impl Parser {
             }
             return Ok(Condition::Test(field, if present { Test::Present } else { Test::Absent }));
         }
+        if field == Field::Prompt {
+            return self.prompt();
+        }
         let negated = self.keyword("not");
         if self.keyword("in") {
             let values = self.list(number)?;
@@ -215,6 +218,38 @@ impl Parser {
         })
     }
 
+    /// A prompt is one version of one name, and nothing else can be asked of it.
+    fn prompt(&mut self) -> Result<Condition, Error> {
+        let format = "prompt = \"name/version\"";
+        let mut comparator = String::new();
+        while let Some(spot) =
+            self.tokens.next_if(|spot| matches!(spot.token, Token::Operator(_) | Token::Word(_)))
+        {
+            match spot.token {
+                Token::Word(word) if comparator.is_empty() => comparator = word.to_uppercase(),
+                Token::Word(word) => comparator = format!("{comparator} {}", word.to_uppercase()),
+                Token::Operator(operator) => comparator.push_str(operator),
+                _ => {}
+            }
+            if comparator != "NOT" {
+                break;
+            }
+        }
+        if comparator != "=" {
+            let reason = format!(
+                "invalid comparator '{comparator}' for prompts filter. Only '=' is supported with format: {format}"
+            );
+            return Err(Error::Prompt { reason });
+        }
+        match self.value(false)? {
+            Scalar::Text(text) if text.matches('/').count() != 1 => {
+                let reason = format!("invalid prompts filter value '{text}'. Expected format: {format}");
+                Err(Error::Prompt { reason })
+            }
+            value => Ok(Condition::Test(Field::Prompt, Test::Compare(Comparison::Equal, value))),
+        }
+    }
+
     fn field(&mut self) -> Result<Field, Error> {
         let at = self.at();
         let mut name = match self.tokens.next().map(|spot| spot.token) {
@@ -245,6 +280,10 @@ impl Parser {
             }
             let at = self.at();
             match self.tokens.next().map(|spot| spot.token) {
+                // As in Python, the last one may have a comma too.
+                Some(Token::Comma) if self.tokens.next_if(|spot| spot.token == Token::Close).is_some() => {
+                    return Ok(values);
+                }
                 Some(Token::Comma) => {}
                 Some(Token::Close) => return Ok(values),
                 Some(_) | None => return Err(self.error(at, "expected `,` or `)`")),

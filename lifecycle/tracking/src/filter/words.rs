@@ -52,6 +52,8 @@ pub(super) fn attribute(room: Room, name: &str) -> Option<Attribute> {
             Room::LoggedModels | Room::Models | Room::Versions,
             "last_updated_timestamp" | "last_updated_time" | "timestamp",
         ) => Some(A::Updated),
+        (Room::LoggedModels, "creation_timestamp_ms") => Some(A::Created),
+        (Room::LoggedModels, "last_updated_timestamp_ms") => Some(A::Updated),
         (Room::Versions, "version_number" | "version") => Some(A::Number),
         (Room::Versions, "run_id" | "source_run_id") => Some(A::SourceRun),
         (Room::Versions, "source_path") => Some(A::Source),

@@ -30,6 +30,7 @@ async fn step_run(tracking: &Tracking) -> RunRow {
         started: Timestamp(5),
         ended: None,
         deleted: false,
+        untagged: false,
         detail: RunDetail::default(),
     };
     tracking.meta().create_run(&row).await.unwrap();
@@ -137,7 +138,7 @@ async fn names(tracking: &Tracking, filter: &str, order: &[&str], size: i64) -> 
     };
     let mut names = Vec::new();
     loop {
-        let found = tracking.search_runs(&["0".into(), "nonsense".into()], &search).await.unwrap();
+        let found = tracking.search_runs(&["0".into(), "77".into()], &search).await.unwrap();
         names.extend(found.items.into_iter().map(|run| run.row.name));
         match found.next_page_token {
             Some(token) => search.page_token = token,

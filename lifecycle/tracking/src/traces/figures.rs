@@ -6,7 +6,7 @@ use rondo_core::Timestamp;
 use rondo_store::meta::traces::{Condition, Figure, Measure, Part, View};
 
 use crate::filter::traces as filter;
-use crate::{Error, Tracking, limits};
+use crate::{Error, Tracking, limits, page};
 
 /// Groups of one answer, at most; more are an error and no excerpt.
 const GROUPS: usize = 10_000;
@@ -191,7 +191,7 @@ impl Tracking {
         second: &str,
         base: &str,
     ) -> Result<Correlation, Error> {
-        let ids: Vec<i64> = experiments.iter().filter_map(|id| id.parse().ok()).collect();
+        let ids = page::experiments(experiments)?;
         let (first, second, base) = (filter::parse(first)?, filter::parse(second)?, filter::parse(base)?);
         let count = |parts: &[&Condition]| {
             let all = Condition::All(parts.iter().map(|part| (*part).clone()).collect());
@@ -336,7 +336,7 @@ fn measure(asked: &Asked) -> Result<Measure, Error> {
         })?);
     }
     Ok(Measure {
-        experiments: asked.experiments.iter().filter_map(|id| id.parse().ok()).collect(),
+        experiments: page::experiments(&asked.experiments)?,
         from: asked.from,
         until: asked.until,
         view,

@@ -25,6 +25,7 @@ fn run(id: RunId) -> ImportedRun {
         started: Timestamp(10),
         ended: None,
         deleted: false,
+        untagged: false,
         detail: RunDetail::default(),
     };
     let pairs = |n: usize| (0..n).map(|i| (format!("k{i}"), i.to_string())).collect();

@@ -22,6 +22,7 @@ fn run(id: RunId) -> RunRow {
         started: Timestamp(1),
         ended: None,
         deleted: false,
+        untagged: false,
         detail: RunDetail::default(),
     }
 }

@@ -4,12 +4,13 @@ use rondo_core::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::versions::no_version;
-use super::{Tagged, events, missing, touch};
+use super::{Tagged, events, missing};
 use crate::Error;
 use crate::meta::Meta;
 
 impl Meta {
-    /// Sets a tag of a model or version, or takes it away.
+    /// Sets a tag of a model or version, or takes it away. As MLflow has it that changes no model's or
+    /// version's time.
     ///
     /// # Errors
     /// When there is no such model or version, or the database refuses.
@@ -27,9 +28,7 @@ impl Meta {
                     Some(value) => set_tag(conn, &what, &key, value).await?,
                     None => unset_tag(conn, &what, &key).await?,
                 }
-                events::tagged(conn, &what, &key, value.as_deref(), at).await?;
-                let (Tagged::Model(model) | Tagged::Version(model, _)) = &what;
-                touch(conn, model, at).await
+                events::tagged(conn, &what, &key, value.as_deref(), at).await
             })
         })
         .await?;

@@ -117,3 +117,24 @@ async fn versions_of_one_number_are_sorted_by_name_and_without_a_wish_by_their_l
         listed(vec![Order { field: Field::Attribute(Attribute::Number), descending: false }]).await;
     assert_eq!(by_number, ["a 1", "m 1", "m 2"]);
 }
+
+#[tokio::test]
+async fn tags_move_no_times_and_a_name_moves_those_of_its_versions() {
+    let (_folder, store) = house().await;
+    let meta = store.meta();
+    meta.create_client_version("m", said("x"), "", vec![], Timestamp(2)).await.unwrap();
+    let times = async |name: &str| {
+        let (model, version) = (meta.registered_model(name).await, meta.version(name, 1).await);
+        (model.unwrap().updated.millis(), version.unwrap().updated.millis())
+    };
+    for what in [Tagged::Model("m".into()), Tagged::Version("m".into(), 1)] {
+        meta.tag_registered(what.clone(), "k", Some("v"), Timestamp(3)).await.unwrap();
+        meta.tag_registered(what, "k", None, Timestamp(4)).await.unwrap();
+    }
+    assert_eq!(times("m").await, (2, 2));
+    meta.rename_model("m", "m", why(), Timestamp(5)).await.unwrap();
+    assert_eq!(times("m").await, (5, 5));
+    meta.rename_model("m", "n", why(), Timestamp(6)).await.unwrap();
+    assert_eq!(times("n").await, (6, 6));
+    assert!(meta.rename_model("m", "m", why(), Timestamp(7)).await.is_err());
+}

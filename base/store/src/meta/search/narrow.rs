@@ -15,6 +15,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::{Attribute, Comparison, Condition, Field, Query, Scalar, Test, plan};
 use crate::Error;
 use crate::meta::packs::{self, NAME, RUNS};
+use crate::meta::runs::RUN_NAME;
 
 /// Bytes of a pattern times bytes of a value, beyond which a comparison takes long.
 const LONG: usize = 1 << 18;
@@ -30,8 +31,6 @@ const SHORT_WALK: usize = if cfg!(test) { 4 } else { 1_000 };
 const NAMED_MAX: usize = 50_000;
 /// Runs that are taken from the index of a metric's values at most.
 const METRIC_MAX: usize = 4_096;
-/// The tag that is a run's name and no tag on cards.
-const RUN_NAME: &str = "mlflow.runName";
 
 /// What is known of the runs that can match.
 #[derive(Default)]

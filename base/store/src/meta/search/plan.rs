@@ -17,10 +17,9 @@ use super::{Attribute, Comparison, Condition, Field, Order, Query, Room, Scalar,
 const BRANCHES: usize = 40;
 
 /// The columns of a run that come before those of the keys.
-pub(crate) const COLUMNS: &str =
-    "r.id, r.experiment, r.name, r.state, r.user_name, r.parent, r.started, r.ended, r.deleted, r.kind";
+pub(crate) const COLUMNS: &str = "r.id, r.experiment, r.name, r.state, r.user_name, r.parent, r.started, r.ended, r.deleted, r.kind, r.untagged";
 /// How many these are.
-pub(crate) const WIDTH: usize = 10;
+pub(crate) const WIDTH: usize = 11;
 
 /// The statements of a search, to be done one after the other until the page is full. The last value
 /// bound to each is how many rows it gives at most.

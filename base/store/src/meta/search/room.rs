@@ -131,6 +131,15 @@ impl Room {
         }
     }
 
+    /// Whether a row without a value for an attribute has the empty text there, to filters and orders.
+    pub(super) const fn blank(self, attribute: Attribute) -> bool {
+        match self {
+            Self::LoggedModels => matches!(attribute, Attribute::Type | Attribute::SourceRun),
+            Self::Versions => matches!(attribute, Attribute::SourceRun),
+            Self::Runs | Self::Experiments | Self::Models => false,
+        }
+    }
+
     /// Whether values of an attribute are numbers; nothing where the room lacks it.
     pub fn is_number(self, attribute: Attribute) -> Option<bool> {
         self.column(attribute).map(|(_, kind)| kind != Kind::Text)

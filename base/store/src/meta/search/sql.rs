@@ -69,6 +69,31 @@ impl Sql {
         }
     }
 
+    /// A condition that is asked for as it is and not negated: there what is unknown is as good as false, so
+    /// that tests of columns can be looked up along indexes.
+    fn must(&mut self, condition: &Condition) -> String {
+        match condition {
+            Condition::All(parts) if !parts.is_empty() => {
+                let parts: Vec<String> = parts.iter().map(|part| self.must(part)).collect();
+                parts.join(" AND ")
+            }
+            Condition::Test(Field::Attribute(attribute), test) => self.attribute(*attribute, test),
+            Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Test(..) => {
+                self.condition(condition)
+            }
+        }
+    }
+
+    fn attribute(&mut self, attribute: Attribute, test: &Test) -> String {
+        match self.room.column(attribute) {
+            Some((column, _)) if self.room.blank(attribute) && sees_blanks(test) => {
+                self.predicate(&format!("COALESCE({column}, '')"), test)
+            }
+            Some((column, _)) => self.predicate(column, test),
+            None => "1 = 0".to_owned(),
+        }
+    }
+
     fn joined(&mut self, parts: &[Condition], with: &str, none: &str) -> String {
         if parts.is_empty() {
             return none.to_owned();
@@ -79,11 +104,8 @@ impl Sql {
 
     fn test(&mut self, field: &Field, test: &Test) -> String {
         match field {
-            Field::Attribute(attribute) => match self.room.column(*attribute) {
-                // `IS TRUE`, so that what is unknown is false and its negation true.
-                Some((column, _)) => format!("({}) IS TRUE", self.predicate(column, test)),
-                None => "1 = 0".to_owned(),
-            },
+            // `IS TRUE`, so that what is unknown is false and its negation true.
+            Field::Attribute(attribute) => format!("({}) IS TRUE", self.attribute(*attribute, test)),
             Field::Tag(key) => self
                 .beside(Some(self.room.tags()), key, &[], test, |sql, test| sql.predicate("x.value", test)),
             Field::Param(key) => self.beside(self.room.params(), key, &[], test, |sql, test| {
@@ -173,14 +195,16 @@ impl Sql {
             return String::new();
         }
         let mut any = Vec::new();
-        for scope in scopes {
-            let name = self.bind(Scalar::Text(scope.name.clone()));
-            any.push(match &scope.digest {
-                Some(digest) => {
-                    let digest = self.bind(Scalar::Text(digest.clone()));
-                    format!("(x.dataset_name = {name} AND x.dataset_digest = {digest})")
-                }
-                None => format!("x.dataset_name = {name}"),
+        for Scope { name, digest } in scopes {
+            let parts = [("x.dataset_name", name), ("x.dataset_digest", digest)].into_iter();
+            let parts = parts.filter_map(|(column, value)| Some((column, value.clone()?)));
+            let parts: Vec<String> = parts
+                .map(|(column, value)| format!("{column} = {}", self.bind(Scalar::Text(value))))
+                .collect();
+            any.push(if parts.is_empty() {
+                "1 = 1".to_owned()
+            } else {
+                format!("({})", parts.join(" AND "))
             });
         }
         format!(" AND ({})", any.join(" OR "))
@@ -228,6 +252,9 @@ impl Sql {
                 Some((column, kind)) if matches!(attribute, Attribute::Started | Attribute::Id) => {
                     vec![key(column.to_owned(), kind, descending)]
                 }
+                Some((column, kind)) if self.room.blank(*attribute) => {
+                    vec![key(format!("COALESCE({column}, '')"), kind, descending)]
+                }
                 Some((column, kind)) => by_side(column.to_owned(), kind),
                 None => Vec::new(),
             },
@@ -243,7 +270,7 @@ impl Sql {
                 let mut newest =
                     format!("FROM {} x WHERE {} AND x.key = {name}{scope}", side.table, self.join(&side));
                 if !side.single {
-                    newest.push_str(" ORDER BY x.step DESC, x.timestamp DESC LIMIT 1");
+                    newest.push_str(" ORDER BY x.timestamp DESC, x.step DESC LIMIT 1");
                 }
                 vec![
                     key(format!("COALESCE((SELECT x.is_nan {newest}), 2)"), Kind::Int, false),
@@ -294,7 +321,7 @@ impl Sql {
                 View::All => {}
             }
         }
-        conditions.push(sql.condition(&query.filter));
+        conditions.push(sql.must(&query.filter));
         if let Some(values) = &query.after {
             if !fits(&keys, values) {
                 return None;
@@ -337,6 +364,18 @@ pub(crate) fn order_by(keys: &[Key]) -> String {
 /// Whether a place is one in this order.
 pub(crate) fn fits(keys: &[Key], values: &[Scalar]) -> bool {
     keys.len() == values.len() && keys.iter().zip(values).all(|(key, value)| key.takes(value))
+}
+
+/// Whether a test may be true of an empty text. What it is never true of is looked up as it stands, along an
+/// index.
+fn sees_blanks(test: &Test) -> bool {
+    let blank = |value: &Scalar| matches!(value, Scalar::Text(text) if text.is_empty());
+    match test {
+        Test::Compare(Comparison::Equal, value) => blank(value),
+        Test::In(values) => values.iter().any(blank),
+        Test::Compare(..) | Test::Like { .. } | Test::NotIn(_) => true,
+        Test::Absent | Test::Present => false,
+    }
 }
 
 /// Whether a test looks at a text as a number.
@@ -420,5 +459,43 @@ mod tests {
             query.after = Some(after);
             assert!(Sql::search(&query).is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn tests_of_columns_are_looked_up_along_indexes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::Store::open(folder.path()).await.unwrap();
+        let text = |attribute, comparison, value: &str| {
+            let test = Test::Compare(comparison, Scalar::Text(value.into()));
+            Condition::Test(Field::Attribute(attribute), test)
+        };
+        for (room, filter, index) in [
+            (Room::Versions, text(Attribute::SourceRun, Comparison::Equal, "r"), "model_version_by_run"),
+            (Room::Versions, text(Attribute::Name, Comparison::Equal, "m"), "model_version_1 (model=?)"),
+            (Room::Models, text(Attribute::Name, Comparison::Equal, "m"), "(name=?)"),
+            (Room::Versions, text(Attribute::SourceRun, Comparison::NotEqual, "r"), "SCAN r"),
+            (Room::Versions, text(Attribute::SourceRun, Comparison::Equal, ""), "SCAN r"),
+        ] {
+            let filter = Condition::All(vec![filter, Condition::default()]);
+            let (sql, _) = Sql::search(&Query { filter, ..Query::all(room, 10) }).unwrap();
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text));
+            let plan = sqlx::query(explain).fetch_all(store.meta().readers()).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_newest_point_of_a_models_metric_is_one_step_along_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::Store::open(folder.path()).await.unwrap();
+        let order = Order { field: Field::Metric("m".into(), Vec::new()), descending: true };
+        let query = Query { order: vec![order], ..Query::all(Room::LoggedModels, 10) };
+        let (sql, _) = Sql::search(&query).unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.text));
+        let plan = sqlx::query(explain).fetch_all(store.meta().readers()).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        let sorts = plan.iter().filter(|step| step.contains("USE TEMP B-TREE")).count();
+        assert_eq!(sorts, 1, "only the page itself is sorted: {plan:?}");
     }
 }

@@ -60,6 +60,7 @@ fn plain() -> impl Strategy<Value = Plain> {
                 started: Timestamp(started),
                 ended: ended.map(Timestamp),
                 deleted,
+                untagged: false,
                 detail: RunDetail::default(),
             },
             metrics,

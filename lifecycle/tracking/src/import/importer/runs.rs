@@ -160,6 +160,7 @@ fn imported_run(incoming: &Incoming) -> ImportedRun {
             started: Timestamp(run.started),
             ended: run.ended.map(Timestamp),
             deleted: run.deleted,
+            untagged: false,
             detail: RunDetail::default(),
         },
         params: run.params.clone(),
