@@ -36,7 +36,10 @@ impl Incoming {
                 .permissions(fs::Permissions::from_mode(0o700))
                 .tempdir_in(all)
                 .map_err(Error::io("write in", all))?;
-            let lock = File::open(made.path()).map_err(Error::io("open", made.path()))?;
+            let lock = match File::open(made.path()) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                lock => lock.map_err(Error::io("open", made.path()))?,
+            };
             // Who sweeps at this very moment may have taken the new folder for one that was left.
             match lock.try_lock() {
                 Err(TryLockError::WouldBlock) => {}

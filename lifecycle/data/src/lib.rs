@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Read in this order: [`source`] is the text after `source:` as a type; [`fetch`] brings it to this
-//! machine; [`parts`] splits a big table by time; [`ingest`] makes a version of it, if it passes its
+//! machine; [`place`] looks at what lies here already without reading what has not changed; [`parts`] splits
+//! a big table by time; [`ingest`] makes a version of it, if it passes its
 //! [`check`]s; [`diff`] tells two versions apart, [`status`] says whether a source has changed since.
 //! [`versions::Datasets`] is the door: every verb is a method of it.
 //!
@@ -18,6 +19,8 @@ pub mod source;
 pub mod fetch;
 
 pub mod parts;
+
+pub mod place;
 
 pub mod versions;
 
