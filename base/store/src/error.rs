@@ -383,7 +383,10 @@ impl Explain for Error {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Loop { path, .. } | Self::Dangling { path } => {
-                vec![format!("remove the link, or give a folder without it: rm {}", shown(path))]
+                vec![format!(
+                    "find it with `ls -l {}`, and remove the link or give a folder without it",
+                    shown(path)
+                )]
             }
             Self::NotUtf8 { path } => {
                 vec![format!(

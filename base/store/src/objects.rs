@@ -12,7 +12,7 @@ mod sweep;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -347,6 +347,31 @@ impl Objects {
         }
         fs::rename(&fresh, place).map_err(Error::io("make", place))?;
         Ok(linked)
+    }
+
+    /// Puts a file of a listing into the work tree, as [`Objects::check_out`]; an object that somebody may
+    /// have written through is looked at first.
+    ///
+    /// # Errors
+    /// When the object is not in the store or is damaged, or the place is a folder or cannot be written.
+    pub fn check_out_entry(&self, file: &FileEntry, place: &Path) -> Result<Linked, Error> {
+        let object = self.require(file.digest)?;
+        let metadata = fs::metadata(&object).map_err(Error::io("read", &object))?;
+        let suspect = metadata.nlink() > 1 || metadata.permissions().mode() & 0o222 != 0;
+        if metadata.len() != file.size || suspect {
+            let found = hash_file(&object)?;
+            if found != file.digest {
+                return Err(Error::Corrupt { digest: file.digest, found });
+            }
+        }
+        if place.is_dir() {
+            return Err(Error::Special { path: place.to_owned() });
+        }
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
+        }
+        let mode = if file.executable { Mode::Executable } else { Mode::File };
+        self.check_out_file(file.digest, mode, place)
     }
 
     /// How a file would be put into a work tree on this file system: tried out beside the objects.
