@@ -408,3 +408,70 @@ fn remove_empty(top: &Path, mut folder: Option<&Path>) {
         folder = path.parent();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(text: &str) -> FileEntry {
+        FileEntry { executable: false, size: text.len() as u64, digest: Digest::of(text.as_bytes()) }
+    }
+
+    fn request() -> Request {
+        Request { to: None, only: Vec::new(), force: false, dry_run: false }
+    }
+
+    #[test]
+    fn a_part_is_a_file_a_folder_or_a_pattern() {
+        let takes = |text: &str, path: &str| wanted(text).unwrap()(path);
+        assert!(takes("a/b.txt", "a/b.txt") && takes("a/", "a/b.txt") && !takes("a", "ab.txt"));
+        assert!(takes("a/*.txt", "a/b.txt") && !takes("a/*.txt", "a/c/b.txt") && takes("**/b.*", "a/b.txt"));
+        assert!(wanted("[").is_err());
+    }
+
+    #[test]
+    fn what_is_right_stays_what_is_saved_goes_and_what_would_be_lost_is_in_the_way() {
+        let place = tempfile::tempdir().unwrap();
+        for (name, text) in [("right", "r"), ("old", "o"), ("mine", "m"), ("older", "gone"), ("alien", "x")] {
+            fs::write(place.path().join(name), text).unwrap();
+        }
+        fs::create_dir(place.path().join("folder")).unwrap();
+        let files = ["right", "old", "mine", "new", "folder"];
+        let content = Content {
+            files: files
+                .iter()
+                .map(|name| ((*name).to_owned(), file(if *name == "right" { "r" } else { "z" })))
+                .collect(),
+            folders: Vec::new(),
+        };
+        let saved = BTreeMap::from([
+            ("old".to_owned(), vec![Digest::of(b"o")]),
+            ("older".to_owned(), vec![Digest::of(b"gone")]),
+        ]);
+        let plan_of = |there: Option<&BTreeMap<String, Leaf>>| {
+            let plan = plan(&content, place.path(), there, &saved, &request()).unwrap();
+            let names: Vec<String> = plan.place.into_iter().map(|(path, _)| path).collect();
+            (names, plan.kept, plan.in_the_way, plan.remove)
+        };
+        let path = |name: &str| place.path().join(name).display().to_string();
+        let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let expected = |remove: &[&str]| {
+            (words(&["old", "mine", "new"]), 1, vec![path("mine"), path("folder")], words(remove))
+        };
+        assert_eq!(plan_of(None), expected(&[]));
+        let there = ["right", "old", "mine", "older", "alien"]
+            .map(|name| (name.to_owned(), crate::listing::leaf_of(&place.path().join(name)).unwrap()));
+        assert_eq!(plan_of(Some(&BTreeMap::from(there))), expected(&["older"]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_part_or_refused(text in "\\PC{0,12}|[*?/a\\[\\]]{0,8}", path in "[a-c/]{0,8}") {
+            if let Ok(wanted) = wanted(&text) {
+                let _ = wanted(&path);
+            }
+        }
+    }
+}
