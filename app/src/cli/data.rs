@@ -3,11 +3,13 @@
 pub mod add;
 pub mod check;
 pub mod diff;
+pub mod get;
 pub mod log;
 pub mod profile;
 pub mod pull;
 pub mod push;
 pub mod status;
+pub mod verify;
 
 use super::Session;
 use super::failure::Outcome;
@@ -31,6 +33,10 @@ pub enum Verb {
     Push(push::Args),
     /// Fetch versions from a remote
     Pull(pull::Args),
+    /// Put a version's files into place, or elsewhere; files that would be lost are listed and kept
+    Get(get::Args),
+    /// Read every object that versions need; name what is missing or damaged and who needs it
+    Verify(verify::Args),
 }
 
 /// Does it.
@@ -47,5 +53,7 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Log(args) => log::run(&args, session).await,
         Verb::Push(args) => push::run(&args, session).await,
         Verb::Pull(args) => pull::run(&args, session).await,
+        Verb::Get(args) => get::run(&args, session).await,
+        Verb::Verify(args) => verify::run(&args, session).await,
     }
 }

@@ -130,6 +130,10 @@ codes! {
     DatasetNotFound = "dataset-not-found", NotFound;
     /// The data break their checks.
     ChecksFailed = "checks-failed", Verdict;
+    /// Files that are in no version would be lost.
+    FilesInTheWay = "files-in-the-way", Conflict;
+    /// Objects that versions need are missing or damaged.
+    DataBroken = "data-broken", Verdict;
     /// No such object.
     ObjectNotFound = "object-not-found", NotFound;
     /// A remote's address cannot be understood, or what lies there.

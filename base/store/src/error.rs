@@ -85,6 +85,40 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
+    /// A link that leads to a folder that it lies in.
+    #[error("`{}` is a link that leads back to `{}`, which it lies in", path.display(), to.display())]
+    Loop {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+    },
+    /// A link to nothing.
+    #[error("`{}` is a link that leads nowhere", path.display())]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+    },
+    /// Folders in folders without an end.
+    #[error("`{}` lies in more than {most} folders", path.display())]
+    Deep {
+        /// The folder.
+        path: PathBuf,
+        /// How many it may be.
+        most: usize,
+    },
+    /// A name that is no text.
+    #[error("the name of `{}` is not UTF-8", path.display())]
+    NotUtf8 {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A folder that has the store in it.
+    #[error("`{}` is the store itself", path.display())]
+    OwnStore {
+        /// The store's folder.
+        path: PathBuf,
+    },
     /// No such object.
     #[error("object {0} is not in the store")]
     ObjectNotFound(Digest),
@@ -328,6 +362,11 @@ fn seconds(limit: std::time::Duration) -> String {
     format!("{} s", limit.as_secs_f64())
 }
 
+/// A path that can be pasted into a shell.
+fn shown(path: &std::path::Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+}
+
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
@@ -341,6 +380,10 @@ impl Explain for Error {
             Self::Record { .. } | Self::Series { .. } => Code::Corrupt,
             Self::Corrupt { .. } | Self::NotAFolder { .. } => Code::Corrupt,
             Self::Tree { .. } | Self::Special { .. } | Self::Deleted { .. } => Code::ValueInvalid,
+            Self::Loop { .. } | Self::Dangling { .. } | Self::Deep { .. } | Self::NotUtf8 { .. } => {
+                Code::SourceInvalid
+            }
+            Self::OwnStore { .. } => Code::SourceInvalid,
             Self::CorruptDatabase { .. } => Code::Corrupt,
             Self::Changed { .. } | Self::Busy { .. } => Code::Busy,
             Self::ObjectNotFound(_) | Self::UploadNotFound { .. } => Code::ObjectNotFound,
@@ -358,6 +401,19 @@ impl Explain for Error {
 
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::Loop { path, .. } | Self::Dangling { path } => {
+                vec![format!(
+                    "find it with `ls -l {}`, and remove the link or give a folder without it",
+                    shown(path)
+                )]
+            }
+            Self::NotUtf8 { path } => {
+                vec![format!(
+                    "rename it: a version has to mean the same on every machine (`{}`)",
+                    path.display()
+                )]
+            }
+            Self::OwnStore { .. } => vec!["give the folder of the data alone".to_owned()],
             Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Corrupt { .. } => vec!["rondo data verify".to_owned()],
@@ -376,6 +432,7 @@ impl Explain for Error {
             | Self::NotAFolder { .. }
             | Self::Tree { .. }
             | Self::Special { .. }
+            | Self::Deep { .. }
             | Self::ObjectNotFound(_)
             | Self::NotFound { .. }
             | Self::Exists { .. }

@@ -4,6 +4,7 @@
 //! .rondo/
 //!   objects/ab/cdef…     whole files, addressed by the BLAKE3 of their bytes; folders by their listing
 //!   uploads/             files that come in parts, until they are whole
+//!   stat/                what was seen of files outside, so that unchanged ones are not read again
 //!   metadata.db          runs, metrics, refs, journal, cache, queue (SQLite, WAL, synchronous=FULL)
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod files;
 pub mod meta;
 pub mod objects;
 pub mod parts;
+pub mod scan;
 
 mod incoming;
 

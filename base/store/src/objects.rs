@@ -5,21 +5,26 @@
 //! their name, so that a name never stands for half of a file. This is no cache and no transfer format:
 //! chunks and packs belong to remotes.
 
+mod bulk;
+mod changes;
 mod lend;
 mod sweep;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rondo_core::Digest;
-use rondo_core::tree::{Entry, Mode, Tree};
+use rondo_core::tree::{Entry, Listing, Mode, Part, Tree};
 
 use crate::Error;
 use crate::incoming::{Incoming, make_folder};
+pub(crate) use bulk::nanos;
+pub use bulk::{Bulk, Stamp};
+pub use changes::{Change, FileEntry};
 pub use lend::Lent;
 pub use sweep::Swept;
 
@@ -183,9 +188,19 @@ impl Objects {
     /// When something in it cannot be read, is neither file nor folder, has a name that is not UTF-8, or
     /// changes while it is read. Nothing that was there before is touched.
     pub fn put_path(&self, path: &Path, take: Take) -> Result<Stored, Error> {
-        walk(path, 0, &|file| self.put_file(file, take), &|tree| {
-            self.put_bytes(&tree.encode()).map(|listing| listing.digest)
-        })
+        walk(path, 0, &|file| self.put_file(file, take), &|tree| self.put_tree(tree))
+    }
+
+    /// Stores a folder's listing, but nothing that it names.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_tree(&self, tree: &Tree) -> Result<Digest, Error> {
+        let mut last = Digest::of(Tree::HEADER);
+        for bytes in tree.objects() {
+            last = self.put_bytes(&bytes)?.digest;
+        }
+        Ok(last)
     }
 
     fn put_file(&self, path: &Path, take: Take) -> Result<Stored, Error> {
@@ -260,8 +275,14 @@ impl Objects {
     /// # Errors
     /// When it is not in the store or is no folder.
     pub fn tree(&self, digest: Digest) -> Result<Tree, Error> {
-        let bytes = self.read(digest)?;
-        Tree::decode(&bytes).map_err(|source| Error::NotAFolder { digest, source })
+        let broken = |source| Error::NotAFolder { digest, source };
+        match Listing::decode(&self.read(digest)?).map_err(broken)? {
+            Listing::Whole(tree) => Ok(tree),
+            Listing::Parts(parts) => {
+                let read = |part: &Part| Tree::decode(&self.read(part.digest)?).map_err(broken);
+                Tree::join(parts.iter().map(read).collect::<Result<_, _>>()?).map_err(broken)
+            }
+        }
     }
 
     /// All bytes of a file's object, verified.
@@ -326,6 +347,31 @@ impl Objects {
         }
         fs::rename(&fresh, place).map_err(Error::io("make", place))?;
         Ok(linked)
+    }
+
+    /// Puts a file of a listing into the work tree, as [`Objects::check_out`]; an object that somebody may
+    /// have written through is looked at first.
+    ///
+    /// # Errors
+    /// When the object is not in the store or is damaged, or the place is a folder or cannot be written.
+    pub fn check_out_entry(&self, file: &FileEntry, place: &Path) -> Result<Linked, Error> {
+        let object = self.require(file.digest)?;
+        let metadata = fs::metadata(&object).map_err(Error::io("read", &object))?;
+        let suspect = metadata.nlink() > 1 || metadata.permissions().mode() & 0o222 != 0;
+        if metadata.len() != file.size || suspect {
+            let found = hash_file(&object)?;
+            if found != file.digest {
+                return Err(Error::Corrupt { digest: file.digest, found });
+            }
+        }
+        if place.is_dir() {
+            return Err(Error::Special { path: place.to_owned() });
+        }
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
+        }
+        let mode = if file.executable { Mode::Executable } else { Mode::File };
+        self.check_out_file(file.digest, mode, place)
     }
 
     /// How a file would be put into a work tree on this file system: tried out beside the objects.

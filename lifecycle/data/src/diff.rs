@@ -2,7 +2,7 @@
 //! files, and how far each column's distribution has moved. It is told from the listings and the stored
 //! profiles; no data are read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::signature::{Column, ColumnType};
@@ -75,10 +75,51 @@ pub struct FileChanges {
     pub added: Vec<String>,
     /// Only in the first.
     pub removed: Vec<String>,
-    /// In both, with other content.
+    /// In both, with other content or permissions.
     pub changed: Vec<String>,
+    /// Only the name is another.
+    pub renamed: Vec<Renamed>,
     /// How many are the same.
     pub same: usize,
+}
+
+/// A file that has moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Renamed {
+    /// Its path before.
+    pub from: String,
+    /// Its path now.
+    pub to: String,
+}
+
+impl FileChanges {
+    /// Of files that are not the same on both sides, in the order of their paths. One that has gone while
+    /// one of the same content has come was renamed; an empty file is nobody's twin.
+    pub fn of(sides: impl IntoIterator<Item = (String, Option<Leaf>, Option<Leaf>)>) -> Self {
+        let mut changes = Self::default();
+        let (mut come, mut gone): (Vec<(String, Leaf)>, HashMap<Digest, Vec<String>>) = Default::default();
+        let mut left = Vec::new();
+        for (path, before, after) in sides {
+            match (before, after) {
+                (Some(_), Some(_)) => changes.changed.push(path),
+                (Some(before), None) if before.size > 0 => gone.entry(before.digest).or_default().push(path),
+                (Some(_), None) => left.push(path),
+                (None, Some(after)) => come.push((path, after)),
+                (None, None) => {}
+            }
+        }
+        gone.values_mut().for_each(|paths| paths.reverse());
+        for (to, after) in come {
+            match gone.get_mut(&after.digest).and_then(Vec::pop) {
+                Some(from) => changes.renamed.push(Renamed { from, to }),
+                None => changes.added.push(to),
+            }
+        }
+        left.extend(gone.into_values().flatten());
+        left.sort();
+        changes.removed = left;
+        changes
+    }
 }
 
 /// What has changed.
@@ -144,7 +185,7 @@ impl Datasets {
     /// # Errors
     /// When a listing or profile cannot be read.
     pub async fn diff_versions(&self, from: &DatasetVersion, to: &DatasetVersion) -> Result<Diff, Error> {
-        let files = file_changes(&self.files_of(from)?, &self.files_of(to)?);
+        let files = self.changed_files(from, to).await?;
         let (after, compared) = match self.new_files(to, &files).await? {
             Some(profile) => (Some(profile), Compared::NewFiles),
             None => (self.profile_of(to).await?, Compared::Wholes),
@@ -164,12 +205,30 @@ impl Datasets {
         })
     }
 
+    async fn changed_files(&self, from: &DatasetVersion, to: &DatasetVersion) -> Result<FileChanges, Error> {
+        if !from.folder || !to.folder {
+            return Ok(file_changes(&self.files_of(from)?, &self.files_of(to)?));
+        }
+        let (objects, from, to, files) = (self.store.objects().clone(), from.digest, to.digest, to.files);
+        crate::fetch::blocking(move || {
+            let changes = objects.changes(from, to)?;
+            let sides = changes
+                .into_iter()
+                .map(|change| (change.path, change.before.map(Leaf::from), change.after.map(Leaf::from)));
+            let mut changes = FileChanges::of(sides);
+            let other = changes.added.len() + changes.changed.len() + changes.renamed.len();
+            changes.same = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(other);
+            Ok(changes)
+        })
+        .await
+    }
+
     /// The profile of the files that have come, where files have only come and theirs are remembered.
     async fn new_files(&self, to: &DatasetVersion, changes: &FileChanges) -> Result<Option<Profile>, Error> {
         if changes.added.is_empty() || changes.same == 0 {
             return Ok(None);
         }
-        if !changes.removed.is_empty() || !changes.changed.is_empty() {
+        if !changes.removed.is_empty() || !changes.changed.is_empty() || !changes.renamed.is_empty() {
             return Ok(None);
         }
         let files = self.files_of(to)?;
@@ -245,16 +304,15 @@ pub fn schema_changes(from: &[Column], to: &[Column]) -> Vec<SchemaChange> {
 
 /// The changes from one folder to another.
 pub fn file_changes(from: &BTreeMap<String, Leaf>, to: &BTreeMap<String, Leaf>) -> FileChanges {
-    let mut changes = FileChanges::default();
-    for (path, before) in from {
-        match to.get(path) {
-            None => changes.removed.push(path.clone()),
-            Some(after) if after.digest != before.digest => changes.changed.push(path.clone()),
-            Some(_) => changes.same += 1,
-        }
-    }
-    changes.added = to.keys().filter(|path| !from.contains_key(*path)).cloned().collect();
-    changes
+    let paths: BTreeSet<&String> = from.keys().chain(to.keys()).collect();
+    let all = paths.len();
+    let sides = paths.into_iter().map(|path| (path, from.get(path), to.get(path)));
+    let other: Vec<_> = sides
+        .filter(|(_, before, after)| before != after)
+        .map(|(path, before, after)| (path.clone(), before.copied(), after.copied()))
+        .collect();
+    let same = all - other.len();
+    FileChanges { same, ..FileChanges::of(other) }
 }
 
 #[cfg(test)]

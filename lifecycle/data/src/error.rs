@@ -140,6 +140,22 @@ pub enum Error {
         /// The file or folder.
         path: PathBuf,
     },
+    /// Files that would be lost.
+    #[error("{} would be lost: {}", files(paths.len()), named(paths))]
+    InTheWay {
+        /// The dataset.
+        dataset: String,
+        /// All of them.
+        paths: Vec<String>,
+    },
+    /// A dataset whose files are not where its source is.
+    #[error(
+        "dataset `{dataset}` has no place of its own: its source is elsewhere, an archive, or taken in parts"
+    )]
+    NoPlace {
+        /// The dataset.
+        dataset: String,
+    },
     /// A file that cannot be read or written.
     #[error("{action} `{}`", path.display())]
     Io {
@@ -201,6 +217,8 @@ impl Explain for Error {
             Self::DatasetNotFound { .. } | Self::VersionNotFound { .. } => Code::DatasetNotFound,
             Self::ChecksFailed { .. } => Code::ChecksFailed,
             Self::With { .. } => Code::PackageInvalid,
+            Self::InTheWay { .. } => Code::FilesInTheWay,
+            Self::NoPlace { .. } => Code::ValueInvalid,
             Self::Changed { .. } => Code::Busy,
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
@@ -222,6 +240,11 @@ impl Explain for Error {
                 near.iter().map(|near| format!("did you mean `{near}`?")).collect()
             }
             Self::VersionNotFound { dataset, .. } => vec![format!("rondo data log {dataset}")],
+            Self::InTheWay { dataset, .. } => vec![
+                format!("keep them as a version first: rondo data add {dataset}"),
+                format!("or give them up: rondo data get {dataset} --force"),
+            ],
+            Self::NoPlace { dataset } => vec![format!("rondo data get {dataset} some/folder")],
             Self::Shape { .. } => vec!["give it another name".to_owned()],
             Self::NoTable { .. } => {
                 vec!["say `format: csv` beside the source, if they are tables".to_owned()]
@@ -249,4 +272,17 @@ impl Explain for Error {
 fn broken_checks(reports: &[FileReport]) -> String {
     let lines: Vec<String> = reports.iter().map(FileReport::headline).collect();
     lines.join("; ")
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "a file".to_owned() } else { format!("{count} files") }
+}
+
+/// The first of many, by name.
+fn named(paths: &[String]) -> String {
+    const MOST: usize = 20;
+    let shown: Vec<String> =
+        paths.iter().take(MOST).map(|path| format!("`{}`", path.escape_debug())).collect();
+    let more = paths.len().saturating_sub(MOST);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }

@@ -7,6 +7,7 @@
 
 pub mod archive;
 mod download;
+pub mod glob;
 mod index;
 mod local;
 pub(crate) mod unpack;
@@ -21,7 +22,7 @@ use tokio::sync::OnceCell;
 
 use crate::{Error, Source};
 pub use archive::Limits;
-pub use local::{glob_files, local_files};
+pub use local::{glob_files, outer};
 pub(crate) use unpack::write_whole;
 
 /// Work that takes longer is reported.

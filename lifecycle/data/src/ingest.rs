@@ -1,6 +1,6 @@
 //! Taking data in: from fetched files to a version of a dataset.
 //!
-//! In this order: hash, check, profile, store, and only then one transaction that adds the version and
+//! In this order: store (each file is read once for it), check, profile, and only then one transaction that adds the version and
 //! moves `dataset/<name>@latest` to it. Data that break a check change nothing. Content that is the
 //! latest version already makes no new one.
 //!
@@ -8,6 +8,7 @@
 //! is the old listing and one file more; neither the old parts' bytes nor their checks and profiles are
 //! touched again, since both are remembered by the digest of the file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rondo_core::handoff::DatasetVersion;
@@ -15,10 +16,12 @@ use rondo_core::id::is_name;
 use rondo_core::journal::Because;
 use rondo_core::ports::Event;
 use rondo_core::signature::Column;
+use rondo_core::tree::Mode;
 use rondo_core::{Digest, Timestamp};
 use rondo_project::project;
 use rondo_store::meta::journal::Expect;
-use rondo_store::objects::{Stored, Take};
+use rondo_store::objects::{Stamp, Stored, Take};
+use rondo_store::scan::Index;
 use rondo_table::profile::Profile;
 use rondo_table::read::ReadOptions;
 use serde::Serialize;
@@ -28,6 +31,7 @@ use crate::check::{FileReport, Suite};
 use crate::fetch::{Content, Fetched, Fetcher, blocking};
 use crate::listing::{Leaf, Listing, leaf_of};
 use crate::parts::{Part, parts_of};
+use crate::place::{Look, Looker, Place};
 use crate::versions::Datasets;
 use crate::{Error, Source, table};
 
@@ -76,11 +80,13 @@ pub struct Added {
     pub checked: Vec<FileReport>,
 }
 
-/// One file on its way in.
-struct Incoming {
-    name: String,
+/// A table of a version that is being made, as it can be read.
+#[derive(Debug, Clone)]
+struct Table {
     path: PathBuf,
     leaf: Leaf,
+    /// Under which stamp it was hashed, where it lies outside of the store.
+    stamp: Option<Stamp>,
 }
 
 impl Intake {
@@ -132,21 +138,45 @@ impl Datasets {
         root: &Path,
         until: Option<Timestamp>,
     ) -> Result<Vec<Added>, Error> {
-        let fetched = fetcher.fetch(&intake.source, root).await?;
-        let added = match &intake.parts {
-            None => vec![self.add(intake, &fetched).await?],
-            Some(parts) => {
-                let mut added = Vec::new();
-                for part in parts_of(&fetched, parts, fetcher.cache()).await? {
-                    if until.is_none_or(|until| part.until <= until) {
-                        added.push(self.add_part(intake, &part, &fetched.source).await?);
-                    }
-                }
-                added
-            }
+        let place = {
+            let (source, root) = (intake.source.clone(), root.to_owned());
+            blocking(move || Place::of(&source, &root)).await?
         };
-        self.remember_source(intake, root).await?;
+        let Some(parts) = &intake.parts else {
+            if let Some(place) = place.as_ref().filter(|place| place.plain) {
+                return Ok(vec![self.add_place(intake, place, &intake.source.to_string(), true).await?]);
+            }
+            let fetched = fetcher.fetch(&intake.source, root).await?;
+            let added = self.add(intake, &fetched).await?;
+            self.remember(intake, place.as_ref(), added.version.digest).await?;
+            return Ok(vec![added]);
+        };
+        let fetched = fetcher.fetch(&intake.source, root).await?;
+        let mut added = Vec::new();
+        for part in parts_of(&fetched, parts, fetcher.cache()).await? {
+            if until.is_none_or(|until| part.until <= until) {
+                added.push(self.add_part(intake, &part, &fetched.source).await?);
+            }
+        }
+        if let Some(version) = self.latest(&intake.dataset).await? {
+            self.remember(intake, place.as_ref(), version.digest).await?;
+        }
         Ok(added)
+    }
+
+    /// Remembers how a source lies here that a version was made of, where its files are not the version.
+    async fn remember(&self, intake: &Intake, place: Option<&Place>, version: Digest) -> Result<(), Error> {
+        let Some(place) = place.cloned() else { return Ok(()) };
+        let looker = self.looker(intake, true);
+        let (index, _) = looker.index().await?;
+        // What it says is stored is not: it is of files that only led to a version.
+        blocking(move || looker.look(&place, (index, false), false)?.remember(&looker, Some(version))).await
+    }
+
+    /// What looks at files for a dataset.
+    pub(crate) fn looker(&self, intake: &Intake, remembered: bool) -> Looker {
+        let (store, progress) = (self.store.clone(), self.progress.clone());
+        Looker { store, progress, dataset: intake.dataset.clone(), remembered }
     }
 
     /// The parts of a dataset that is declared in parts, in the order of time, without adding them.
@@ -162,35 +192,115 @@ impl Datasets {
         parts_of(&fetched, parts, fetcher.cache()).await
     }
 
-    /// Takes fetched files in as a whole: the next version is what they are.
+    /// Takes a fetched file in: the next version is what it is.
     ///
     /// # Errors
     /// When a check fails (then nothing has changed), a file is no table although it should be, or the
     /// store refuses.
     pub async fn add(&self, intake: &Intake, fetched: &Fetched) -> Result<Added, Error> {
-        let files = fetched.files();
-        let folder = matches!(fetched.content, Content::Folder(_));
-        let (listing, incoming) = blocking(move || {
-            let listing = Listing::of_files(&files)?;
-            let incoming: Vec<Incoming> = files
-                .into_iter()
-                .filter_map(|(name, path)| {
-                    let leaf = *listing.files().get(&name)?;
-                    Some(Incoming { name, path, leaf })
-                })
-                .collect();
-            Ok((listing, incoming))
+        match &fetched.content {
+            Content::File(path) => self.add_place(intake, &Place::file(path), &fetched.source, false).await,
+            Content::Folder(_) => {
+                let dataset = intake.dataset.clone();
+                Err(Error::Shape { dataset, found: "a folder", expected: "one file" })
+            }
+        }
+    }
+
+    /// Takes in what lies at a place: it is stored as it is read, and nothing that has not changed is
+    /// read. `remembered`: what was seen is kept for the next time.
+    async fn add_place(
+        &self,
+        intake: &Intake,
+        place: &Place,
+        source: &str,
+        remembered: bool,
+    ) -> Result<Added, Error> {
+        let looker = self.looker(intake, remembered);
+        let known = looker.index().await?;
+        self.progress.report(Event::Started {
+            subject: intake.dataset.clone(),
+            message: format!("looking at `{source}`"),
+        });
+        let looked = self.look(&looker, intake, place.clone(), known).await;
+        let (look, tables) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return Err(self.failed(intake, error)),
+        };
+        if look.stored.files == 0 && place.glob.is_some() {
+            return Err(Error::SourceNotFound { what: format!("{source}: no file matches"), near: None });
+        }
+        let mut draft = Draft { intake, stored: look.stored, tables: &tables, part: None, checked: None };
+        let mut look = look;
+        if !intake.suite.is_empty() {
+            let checked = self.checked_first(&looker, look, &draft).await;
+            (look, draft.checked) = checked.map_err(|error| self.failed(intake, error))?;
+        }
+        let added = self.add_drafted(&draft, source).await?;
+        let version = Some(added.version.digest);
+        blocking(move || look.remember(&looker, version)).await?;
+        Ok(added)
+    }
+
+    /// Says that it went wrong.
+    fn failed(&self, intake: &Intake, error: Error) -> Error {
+        let (subject, message) = (intake.dataset.clone(), error.to_string());
+        self.progress.report(Event::Ended { subject, ok: false, message });
+        error
+    }
+
+    /// Checks content that is no version yet, and stores it where it passes: what is refused is not kept.
+    async fn checked_first(
+        &self,
+        looker: &Looker,
+        mut look: Look,
+        draft: &Draft<'_>,
+    ) -> Result<(Look, Option<Vec<FileReport>>), Error> {
+        let known = self.store.meta().dataset_version(&looker.dataset, draft.stored.digest).await?;
+        if known.is_some() {
+            return Ok((look, None));
+        }
+        let checked = self.check_incoming(draft).await?;
+        let looker = looker.clone();
+        let look = blocking(move || look.store(&looker).map(|()| look)).await?;
+        Ok((look, Some(checked)))
+    }
+
+    async fn look(
+        &self,
+        looker: &Looker,
+        intake: &Intake,
+        place: Place,
+        known: (Option<Index>, bool),
+    ) -> Result<(Look, BTreeMap<String, Table>), Error> {
+        let (looker, options) = (looker.clone(), intake.options.clone());
+        // What has checks is not kept before it has passed them.
+        let store = intake.suite.is_empty();
+        blocking(move || {
+            let look = looker.look(&place, known, store)?;
+            let is_table = |path: &str| table::is_table(path, &options);
+            let mut tables = BTreeMap::new();
+            for file in look.scan.files(look.index.as_ref(), &is_table)? {
+                let mode = if file.executable { Mode::Executable } else { Mode::File };
+                let leaf = Leaf { mode, size: file.size, digest: file.digest };
+                let path = look.scan.root.join(&file.path);
+                tables.insert(file.path, Table { path, leaf, stamp: Some(file.stamp) });
+            }
+            Ok((look, tables))
         })
-        .await?;
+        .await
+    }
+
+    /// Makes a version of what is stored, as often as somebody else is faster.
+    async fn add_drafted(&self, draft: &Draft<'_>, source: &str) -> Result<Added, Error> {
         for _ in 0..ATTEMPTS {
-            let previous = self.latest(&intake.dataset).await?;
-            let draft = Draft { intake, previous: previous.as_ref(), listing: &listing, folder, part: None };
-            match self.add_draft(&draft, &incoming, &fetched.source).await {
+            let previous = self.latest(&draft.intake.dataset).await?;
+            match self.add_draft(draft, previous.as_ref(), source).await {
                 Err(Error::Store(rondo_store::Error::RefMoved { .. })) => {}
                 result => return result,
             }
         }
-        Err(self.moved(&intake.dataset))
+        Err(self.moved(&draft.intake.dataset))
     }
 
     /// Takes one more part in: the next version is the latest one and this file, or the latest with this
@@ -199,28 +309,21 @@ impl Datasets {
     /// # Errors
     /// As [`Datasets::add`], and when the dataset is a single file.
     pub async fn add_part(&self, intake: &Intake, part: &Part, source: &str) -> Result<Added, Error> {
-        let path = part.path.clone();
-        let leaf = blocking(move || leaf_of(&path)).await?;
+        let (path, objects) = (part.path.clone(), self.store.objects().clone());
+        let leaf = blocking(move || {
+            let leaf = leaf_of(&path)?;
+            if objects.put_path(&path, Take::Keep)?.digest == leaf.digest {
+                Ok(leaf)
+            } else {
+                Err(Error::Changed { path })
+            }
+        })
+        .await?;
         for _ in 0..ATTEMPTS {
             let previous = self.latest(&intake.dataset).await?;
-            let mut listing = match &previous {
-                Some(version) if version.folder => Listing::read(self.store.objects(), version.digest)?,
-                Some(_) => {
-                    let dataset = intake.dataset.clone();
-                    return Err(Error::Shape {
-                        dataset,
-                        found: "a single file",
-                        expected: "a folder of parts",
-                    });
-                }
-                None => Listing::default(),
-            };
-            listing.insert(&part.name, leaf);
-            let incoming = [Incoming { name: part.name.clone(), path: part.path.clone(), leaf }];
-            let name = Some(part.name.as_str());
-            let draft =
-                Draft { intake, previous: previous.as_ref(), listing: &listing, folder: true, part: name };
-            match self.add_draft(&draft, &incoming, source).await {
+            let (stored, tables) = self.grown(intake, part, leaf, previous.as_ref()).await?;
+            let draft = Draft { intake, stored, tables: &tables, part: Some(&part.name), checked: None };
+            match self.add_draft(&draft, previous.as_ref(), source).await {
                 Err(Error::Store(rondo_store::Error::RefMoved { .. })) => {}
                 result => return result,
             }
@@ -228,11 +331,46 @@ impl Datasets {
         Err(self.moved(&intake.dataset))
     }
 
+    /// The latest version with one part more, stored, and its tables.
+    async fn grown(
+        &self,
+        intake: &Intake,
+        part: &Part,
+        leaf: Leaf,
+        previous: Option<&DatasetVersion>,
+    ) -> Result<(Stored, BTreeMap<String, Table>), Error> {
+        if previous.is_some_and(|version| !version.folder) {
+            let dataset = intake.dataset.clone();
+            return Err(Error::Shape { dataset, found: "a single file", expected: "a folder of parts" });
+        }
+        let (objects, options, part) = (self.store.objects().clone(), intake.options.clone(), part.clone());
+        let previous = previous.map(|version| version.digest);
+        blocking(move || {
+            let mut listing = match previous {
+                Some(digest) => Listing::read(&objects, digest)?,
+                None => Listing::default(),
+            };
+            listing.insert(&part.name, leaf);
+            let mut tables = BTreeMap::new();
+            for (name, leaf) in listing.files().iter().filter(|(name, _)| table::is_table(name, &options)) {
+                let path =
+                    if *name == part.name { part.path.clone() } else { objects.require(leaf.digest)? };
+                tables.insert(name.clone(), Table { path, leaf: *leaf, stamp: None });
+            }
+            Ok((listing.store(&objects)?, tables))
+        })
+        .await
+    }
+
     /// What to do with content that is a version already, where it is.
-    async fn known(&self, draft: &Draft<'_>) -> Result<Option<Added>, Error> {
-        let Draft { intake, previous, part, .. } = draft;
+    async fn known(
+        &self,
+        draft: &Draft<'_>,
+        previous: Option<&DatasetVersion>,
+    ) -> Result<Option<Added>, Error> {
+        let Draft { intake, part, .. } = draft;
         let part = part.map(str::to_owned);
-        let digest = address(draft.listing, draft.folder)?.digest;
+        let digest = draft.stored.digest;
         if let Some(version) = previous.filter(|version| version.digest == digest) {
             let version = version.clone();
             return Ok(Some(Added { outcome: Outcome::Unchanged, version, part, checked: Vec::new() }));
@@ -244,7 +382,7 @@ impl Datasets {
         let because = intake.because.clone();
         self.store
             .meta()
-            .move_ref(&name, expected(*previous), Some(digest), because, self.clock.now())
+            .move_ref(&name, expected(previous), Some(digest), because, self.clock.now())
             .await?;
         Ok(Some(Added { outcome: Outcome::Returned, version, part, checked: Vec::new() }))
     }
@@ -252,17 +390,20 @@ impl Datasets {
     async fn add_draft(
         &self,
         draft: &Draft<'_>,
-        incoming: &[Incoming],
+        previous: Option<&DatasetVersion>,
         source: &str,
     ) -> Result<Added, Error> {
-        if let Some(added) = self.known(draft).await? {
+        let known = self.known(draft, previous).await;
+        if let Some(added) = known? {
+            let message = format!("unchanged: {} files", added.version.files);
+            self.progress.report(Event::Ended { subject: draft.intake.dataset.clone(), ok: true, message });
             return Ok(added);
         }
         let subject = draft.intake.dataset.clone();
         let what = draft.part.map_or_else(|| "the data".to_owned(), |part| format!("`{part}`"));
         self.progress
             .report(Event::Started { subject: subject.clone(), message: format!("checking {what}") });
-        let result = self.add_checked(draft, incoming, source).await;
+        let result = self.add_checked(draft, previous, source).await;
         let message = match &result {
             Ok(added) => match added.version.rows {
                 Some(rows) => format!("added {what}: {rows} rows in {} files", added.version.files),
@@ -277,13 +418,16 @@ impl Datasets {
     async fn add_checked(
         &self,
         draft: &Draft<'_>,
-        incoming: &[Incoming],
+        previous: Option<&DatasetVersion>,
         source: &str,
     ) -> Result<Added, Error> {
-        let intake = draft.intake;
-        let checked = self.check_incoming(draft, incoming).await?;
-        let profile = self.profile_draft(draft, incoming).await?;
-        let stored = self.keep(draft, incoming).await?;
+        let (intake, stored) = (draft.intake, draft.stored);
+        let checked = match &draft.checked {
+            Some(checked) => checked.clone(),
+            None => self.check_incoming(draft).await?,
+        };
+        let profile = self.profile_draft(draft, previous).await?;
+        draft.is_steady()?;
         let profile_digest = match &profile {
             Some(profile) => Some(self.keep_profile(profile).await?),
             None => None,
@@ -299,7 +443,7 @@ impl Datasets {
             columns: profile.as_ref().map(columns_of).unwrap_or_default(),
             profile: profile_digest,
             source: source.to_owned(),
-            parent: draft.previous.map(|version| version.digest),
+            parent: previous.map(|version| version.digest),
             added: self.clock.now(),
         };
         let mut because = intake.because.clone();
@@ -309,36 +453,31 @@ impl Datasets {
                 "checks": intake.suite.len(), "warnings": checked.iter().map(FileReport::warnings).sum::<usize>(),
             });
         }
-        self.store.meta().add_dataset_version_after(&version, expected(draft.previous), because).await?;
+        self.store.meta().add_dataset_version_after(&version, expected(previous), because).await?;
         let part = draft.part.map(str::to_owned);
         Ok(Added { outcome: Outcome::Added, version, part, checked })
     }
 
     /// Checks what comes in, file by file, and then, where rules ask for it, the whole.
-    async fn check_incoming(
-        &self,
-        draft: &Draft<'_>,
-        incoming: &[Incoming],
-    ) -> Result<Vec<FileReport>, Error> {
+    async fn check_incoming(&self, draft: &Draft<'_>) -> Result<Vec<FileReport>, Error> {
         let intake = draft.intake;
         if intake.suite.is_empty() {
             return Ok(Vec::new());
         }
         let mut reports = Vec::new();
-        let tables: Vec<&Incoming> =
-            incoming.iter().filter(|file| table::is_table(&file.name, &intake.options)).collect();
+        let tables: Vec<(&String, &Table)> = draft.incoming().collect();
         if tables.is_empty() {
             return Err(Error::NoTable { dataset: intake.dataset.clone() });
         }
         let total = tables.len() as u64;
-        for (done, file) in tables.iter().enumerate() {
-            let key = table::passed_key(&file.name, intake.suite.digest(), file.leaf.digest, &intake.options);
+        for (done, (name, file)) in tables.into_iter().enumerate() {
+            let key = table::passed_key(name, intake.suite.digest(), file.leaf.digest, &intake.options);
             if self.store.meta().setting(&key).await?.is_some() {
                 continue;
             }
             let (suite, options) = (intake.suite.clone(), intake.options.clone());
-            let (name, path) = (file.name.clone(), file.path.clone());
-            let report = blocking(move || suite.check_file(&name, &path, &options)).await?;
+            let (called, path) = (name.clone(), file.path.clone());
+            let report = blocking(move || suite.check_file(&called, &path, &options)).await?;
             if report.passed() {
                 self.store.meta().set_setting(&key, "passed").await?;
             }
@@ -347,11 +486,11 @@ impl Datasets {
                 subject: intake.dataset.clone(),
                 done: done as u64 + 1,
                 total: Some(total),
-                message: format!("checked `{}`", file.name),
+                message: format!("checked `{name}`"),
             });
         }
         if intake.suite.has_whole() {
-            reports.push(self.check_whole(draft, incoming).await?);
+            reports.push(self.check_whole(draft).await?);
         }
         if reports.iter().all(FileReport::passed) {
             return Ok(reports);
@@ -361,19 +500,10 @@ impl Datasets {
     }
 
     /// Checks all parts as one table, the new ones where they lie and the old ones in the store.
-    async fn check_whole(&self, draft: &Draft<'_>, incoming: &[Incoming]) -> Result<FileReport, Error> {
+    async fn check_whole(&self, draft: &Draft<'_>) -> Result<FileReport, Error> {
         let intake = draft.intake;
-        let mut paths = Vec::new();
-        for (name, leaf) in draft.listing.files() {
-            if !table::is_table(name, &intake.options) {
-                continue;
-            }
-            let path = match incoming.iter().find(|file| file.name == *name) {
-                Some(file) => file.path.clone(),
-                None => self.store.objects().require(leaf.digest)?,
-            };
-            paths.push((name.clone(), path));
-        }
+        let paths: Vec<(String, PathBuf)> =
+            draft.tables.iter().map(|(name, table)| (name.clone(), table.path.clone())).collect();
         let (suite, options) = (intake.suite.clone(), intake.options.clone());
         let (what, scratch) = (intake.dataset.clone(), self.scratch());
         blocking(move || {
@@ -387,30 +517,25 @@ impl Datasets {
     async fn profile_draft(
         &self,
         draft: &Draft<'_>,
-        incoming: &[Incoming],
+        previous: Option<&DatasetVersion>,
     ) -> Result<Option<Profile>, Error> {
-        if let (Some(previous), Some(part), [file]) = (draft.previous, draft.part, incoming) {
+        if let (Some(previous), Some(part)) = (previous, draft.part)
+            && let Some(file) = draft.tables.get(part)
+        {
             // Merged in the order of the names, as if all were merged anew, so that the profile depends on
             // the content and not on its history.
-            let last = draft.listing.files().keys().next_back().is_some_and(|name| name == part);
-            let grown = draft.listing.files().len() as u64 == previous.files + 1;
+            let last = draft.tables.keys().next_back().is_some_and(|name| name == part);
+            let grown = draft.stored.files == previous.files + 1;
             if let Some(digest) = previous.profile.filter(|_| last && grown)
-                && let Some(new) = self.file_profile(draft.intake, file).await?
+                && let Some(new) = self.file_profile(draft.intake, part, file).await?
                 && let Ok(old) = self.stored_profile(digest).await
             {
                 return Ok(Some(old.merge(&new)?));
             }
         }
         let mut whole: Option<Profile> = None;
-        for (name, leaf) in draft.listing.files() {
-            let file = match incoming.iter().find(|file| file.name == *name) {
-                Some(file) => Incoming { name: name.clone(), path: file.path.clone(), leaf: *leaf },
-                None => {
-                    let path = self.store.objects().require(leaf.digest)?;
-                    Incoming { name: name.clone(), path, leaf: *leaf }
-                }
-            };
-            if let Some(profile) = self.file_profile(draft.intake, &file).await? {
+        for (name, file) in draft.tables {
+            if let Some(profile) = self.file_profile(draft.intake, name, file).await? {
                 whole = Some(match whole {
                     Some(whole) => whole.merge(&profile)?,
                     None => profile,
@@ -421,11 +546,13 @@ impl Datasets {
     }
 
     /// The profile of one file, remembered by its digest; nothing for what is no table.
-    async fn file_profile(&self, intake: &Intake, file: &Incoming) -> Result<Option<Profile>, Error> {
-        if !table::is_table(&file.name, &intake.options) {
-            return Ok(None);
-        }
-        let key = table::profile_key(&file.name, file.leaf.digest, &intake.options);
+    async fn file_profile(
+        &self,
+        intake: &Intake,
+        name: &str,
+        file: &Table,
+    ) -> Result<Option<Profile>, Error> {
+        let key = table::profile_key(name, file.leaf.digest, &intake.options);
         if let Some(known) = self.store.meta().setting(&key).await? {
             // A note that leads nowhere, or to a profile of an older form, is made anew.
             if let Ok(digest) = known.parse()
@@ -434,7 +561,7 @@ impl Datasets {
                 return Ok(Some(profile));
             }
         }
-        let (name, path, options) = (file.name.clone(), file.path.clone(), intake.options.clone());
+        let (name, path, options) = (name.to_owned(), file.path.clone(), intake.options.clone());
         let profile = blocking(move || table::profile(&name, &path, &options)).await?;
         let digest = self.keep_profile(&profile).await?;
         self.store.meta().set_setting(&key, &digest.hex()).await?;
@@ -447,23 +574,6 @@ impl Datasets {
         blocking(move || Ok(objects.put_bytes(text.as_bytes())?.digest)).await
     }
 
-    /// Stores the files, which must be what was checked, and the listing.
-    async fn keep(&self, draft: &Draft<'_>, incoming: &[Incoming]) -> Result<Stored, Error> {
-        let objects = self.store.objects().clone();
-        let files: Vec<(PathBuf, Digest)> =
-            incoming.iter().map(|file| (file.path.clone(), file.leaf.digest)).collect();
-        let (listing, folder) = (draft.listing.clone(), draft.folder);
-        blocking(move || {
-            for (path, digest) in files {
-                if objects.put_path(&path, Take::Keep)?.digest != digest {
-                    return Err(Error::Changed { path });
-                }
-            }
-            if folder { listing.store(&objects) } else { address(&listing, false) }
-        })
-        .await
-    }
-
     fn moved(&self, dataset: &str) -> Error {
         Error::Store(rondo_store::Error::RefMoved {
             name: rondo_core::reference::dataset(dataset),
@@ -473,23 +583,34 @@ impl Datasets {
     }
 }
 
-/// A version that is being made.
+/// A version that is being made: its content is in the store, and nothing names it yet.
 struct Draft<'a> {
     intake: &'a Intake,
-    previous: Option<&'a DatasetVersion>,
-    listing: &'a Listing,
-    folder: bool,
+    stored: Stored,
+    /// All files that are tables.
+    tables: &'a BTreeMap<String, Table>,
     part: Option<&'a str>,
+    /// What the checks said, where they were run before it was stored.
+    checked: Option<Vec<FileReport>>,
 }
 
-/// What the content is: of a folder its listing, of a file its bytes.
-fn address(listing: &Listing, folder: bool) -> Result<Stored, Error> {
-    let mut leaves = listing.files().values();
-    match (folder, leaves.next(), leaves.next()) {
-        (false, Some(leaf), None) => {
-            Ok(Stored { digest: leaf.digest, size: leaf.size, files: 1, folder: false })
+impl Draft<'_> {
+    /// The tables that come in now.
+    fn incoming(&self) -> impl Iterator<Item = (&String, &Table)> {
+        self.tables.iter().filter(|(name, _)| self.part.is_none_or(|part| part == name.as_str()))
+    }
+
+    /// Whether what was checked and profiled is what was stored.
+    fn is_steady(&self) -> Result<(), Error> {
+        for table in self.tables.values() {
+            let Some(stamp) = table.stamp else { continue };
+            let now = std::fs::metadata(&table.path).map_err(Error::io("read", &table.path))?;
+            // Its times alone may move: counting an object as new touches a file that is one with it.
+            if Stamp::of(&now) != stamp && leaf_of(&table.path)?.digest != table.leaf.digest {
+                return Err(Error::Changed { path: table.path.clone() });
+            }
         }
-        (_, _, _) => listing.stored(),
+        Ok(())
     }
 }
 

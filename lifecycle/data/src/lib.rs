@@ -5,8 +5,10 @@
 //! ```
 //!
 //! Read in this order: [`source`] is the text after `source:` as a type; [`fetch`] brings it to this
-//! machine; [`parts`] splits a big table by time; [`ingest`] makes a version of it, if it passes its
-//! [`check`]s; [`diff`] tells two versions apart, [`status`] says whether a source has changed since.
+//! machine; [`place`] looks at what lies here already without reading what has not changed; [`parts`] splits
+//! a big table by time; [`ingest`] makes a version of it, if it passes its
+//! [`check`]s; [`diff`] tells two versions apart, [`status`] says whether a source has changed since;
+//! [`get`] puts a version into a work tree and [`verify`] looks whether it is all there.
 //! [`versions::Datasets`] is the door: every verb is a method of it.
 //!
 //! Content is kept as it was given: a CSV file stays one. What a table is and what its rules mean is the
@@ -18,6 +20,8 @@ pub mod source;
 pub mod fetch;
 
 pub mod parts;
+
+pub mod place;
 
 pub mod versions;
 
@@ -31,6 +35,9 @@ pub mod diff;
 pub mod packages;
 
 pub mod status;
+
+pub mod get;
+pub mod verify;
 
 pub mod remote;
 

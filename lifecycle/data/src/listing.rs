@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rondo_core::Digest;
 use rondo_core::tree::{Entry, Mode, Tree, TreeError};
 use rondo_store::Objects;
-use rondo_store::objects::Stored;
+use rondo_store::objects::{FileEntry, Stored};
+use rondo_store::scan::SeenFile;
 
 use crate::Error;
 
@@ -23,6 +24,20 @@ pub struct Leaf {
     pub size: u64,
     /// Its content.
     pub digest: Digest,
+}
+
+impl From<&SeenFile> for Leaf {
+    fn from(file: &SeenFile) -> Self {
+        let mode = if file.executable { Mode::Executable } else { Mode::File };
+        Self { mode, size: file.size, digest: file.digest }
+    }
+}
+
+impl From<FileEntry> for Leaf {
+    fn from(file: FileEntry) -> Self {
+        let mode = if file.executable { Mode::Executable } else { Mode::File };
+        Self { mode, size: file.size, digest: file.digest }
+    }
 }
 
 /// A folder's files by their paths in it.
@@ -99,7 +114,7 @@ impl Listing {
     /// # Errors
     /// As [`Listing::stored`], and when the store cannot be written.
     pub fn store(&self, objects: &Objects) -> Result<Stored, Error> {
-        self.compose(&|tree| Ok(objects.put_bytes(&tree.encode())?.digest))
+        self.compose(&|tree| Ok(objects.put_tree(tree)?))
     }
 
     fn compose(&self, put: &dyn Fn(&Tree) -> Result<Digest, Error>) -> Result<Stored, Error> {

@@ -1,26 +1,26 @@
 //! Where each dataset stands: its latest version, and whether its source has changed since.
 //!
-//! Only what lies on this machine is looked at. A file that has the size, time and inode that it had when
-//! it was added is taken to be the same; any other is hashed. Nothing is written and no network is used.
+//! Only what lies on this machine is looked at, and of that only what has another size, time or inode than
+//! when it was seen last is read. No network is used. That a file was seen and is still the same may be
+//! remembered, so that it is not read the next time either; nothing else is written.
 
-use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::journal::JournalEntry;
-use rondo_core::{Digest, Timestamp, reference};
-use rondo_store::Objects;
-use serde::{Deserialize, Serialize};
+use rondo_core::reference;
+use rondo_store::scan::Difference;
+use serde::Serialize;
 
-use crate::fetch::{blocking, local_files};
+use crate::diff::FileChanges;
+use crate::fetch::blocking;
 use crate::ingest::Intake;
+use crate::place::{Look, Looker, Place};
 use crate::versions::Datasets;
 use crate::{Error, Source};
 
-/// A file system may give two writes within so many milliseconds one time.
-const RACY: i64 = 2000;
+/// So many changed files are named.
+const NAMED: usize = 10;
 
 /// What can be said of a source since the latest version was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +32,14 @@ pub enum SourceState {
     Changed {
         /// Which, at most ten.
         files: Vec<String>,
+        /// How many have come.
+        added: usize,
+        /// How many have gone.
+        removed: usize,
+        /// How many have other content.
+        changed: usize,
+        /// How many have another name.
+        renamed: usize,
     },
     /// It is not there any more.
     Missing,
@@ -62,53 +70,6 @@ pub struct DatasetStatus {
     pub last: Option<JournalEntry>,
 }
 
-/// What is remembered of a source's files when they are added.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Remembered {
-    source: String,
-    at: Timestamp,
-    files: BTreeMap<String, Stamp>,
-}
-
-/// A file's stamp: as long as it holds, the content is the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    size: u64,
-    modified: i64,
-    nanos: i64,
-    inode: u64,
-    device: u64,
-    digest: Digest,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Result<Self, Error> {
-        // The stamp first: a change while hashing then shows as another stamp later.
-        let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
-        let digest = Objects::digest_path(path)?.digest;
-        Ok(Self {
-            size: metadata.size(),
-            modified: metadata.mtime(),
-            nanos: metadata.mtime_nsec(),
-            inode: metadata.ino(),
-            device: metadata.dev(),
-            digest,
-        })
-    }
-
-    /// Whether a file is surely what it was at `at`; if not, its bytes decide.
-    fn holds(&self, metadata: &Metadata, at: Timestamp) -> bool {
-        let modified_ms =
-            metadata.mtime().saturating_mul(1000).saturating_add(metadata.mtime_nsec() / 1_000_000);
-        self.size == metadata.size()
-            && self.modified == metadata.mtime()
-            && self.nanos == metadata.mtime_nsec()
-            && self.inode == metadata.ino()
-            && self.device == metadata.dev()
-            && modified_ms.saturating_add(RACY) < at.millis()
-    }
-}
-
 impl Datasets {
     /// Where a dataset stands.
     ///
@@ -122,7 +83,7 @@ impl Datasets {
         let source_state = match &latest {
             None => SourceState::New,
             Some(version) if version.source != intake.source.to_string() => SourceState::Another,
-            Some(_) => self.source_state(intake, root).await?,
+            Some(version) => self.source_state(intake, root, version).await?,
         };
         Ok(DatasetStatus {
             dataset: intake.dataset.clone(),
@@ -135,80 +96,96 @@ impl Datasets {
         })
     }
 
-    async fn source_state(&self, intake: &Intake, root: &Path) -> Result<SourceState, Error> {
+    async fn source_state(
+        &self,
+        intake: &Intake,
+        root: &Path,
+        latest: &DatasetVersion,
+    ) -> Result<SourceState, Error> {
         match &intake.source {
             // An exact version of a package never changes.
-            Source::PyPi { .. } => return Ok(SourceState::Unchanged),
-            Source::Http { sha256: Some(_), .. } => return Ok(SourceState::Unchanged),
+            Source::PyPi { .. } | Source::Http { sha256: Some(_), .. } => return Ok(SourceState::Unchanged),
             Source::Http { sha256: None, .. } => return Ok(SourceState::Remote),
             Source::Path(_) | Source::Glob(_) => {}
         }
-        let remembered = match self.store.meta().setting(&key(&intake.dataset)).await? {
-            Some(text) => serde_json::from_str::<Remembered>(&text).ok(),
-            None => None,
-        };
-        // Without a note the source was given on the command line as a file of its own.
-        let Some(remembered) = remembered else { return Ok(SourceState::Another) };
         let (source, root) = (intake.source.clone(), root.to_owned());
-        blocking(move || compare(&source, &root, &remembered)).await
-    }
-
-    /// Remembers a local source's files as they are now, for [`Datasets::status`].
-    ///
-    /// # Errors
-    /// When a file or the store cannot be read or written.
-    pub async fn remember_source(&self, intake: &Intake, root: &Path) -> Result<(), Error> {
-        if !intake.source.is_local() {
-            return Ok(());
-        }
-        let (source, root, at) = (intake.source.clone(), root.to_owned(), self.clock.now());
-        let remembered = blocking(move || {
-            let mut files = BTreeMap::new();
-            for (name, path) in local_files(&source, &root)? {
-                files.insert(name, Stamp::of(&path)?);
-            }
-            Ok(Remembered { source: source.to_string(), at, files })
+        let place = match blocking(move || Place::of(&source, &root)).await {
+            Ok(Some(place)) => Place { plain: place.plain && intake.parts.is_none(), ..place },
+            Ok(None) => return Ok(SourceState::Remote),
+            Err(Error::SourceNotFound { .. }) => return Ok(SourceState::Missing),
+            Err(error) => return Err(error),
+        };
+        let looker = self.looker(intake, true);
+        let known = looker.index().await?;
+        let (datasets, latest) = (self.clone(), latest.clone());
+        blocking(move || {
+            let look = looker.look(&place, known, false)?;
+            datasets.judge(&look, &looker, &place, &latest)
         })
-        .await?;
-        let text = serde_json::to_string(&remembered)
-            .map_err(|source| Error::Record { what: "note of a source".to_owned(), source })?;
-        self.store.meta().set_setting(&key(&intake.dataset), &text).await?;
-        Ok(())
+        .await
     }
-}
 
-fn key(dataset: &str) -> String {
-    format!("data/source/{dataset}")
-}
-
-fn compare(source: &Source, root: &Path, remembered: &Remembered) -> Result<SourceState, Error> {
-    if remembered.source != source.to_string() {
-        return Ok(SourceState::Another);
-    }
-    let now: BTreeMap<String, PathBuf> = match local_files(source, root) {
-        Ok(files) => files.into_iter().collect(),
-        Err(Error::SourceNotFound { .. }) => return Ok(SourceState::Missing),
-        Err(error) => return Err(error),
-    };
-    let mut changed: Vec<String> =
-        remembered.files.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
-    for (name, path) in &now {
-        let same = match remembered.files.get(name) {
-            None => false,
-            Some(stamp) => {
-                let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
-                stamp.holds(&metadata, remembered.at)
-                    || stamp.size == metadata.size() && Objects::digest_path(path)?.digest == stamp.digest
+    fn judge(
+        &self,
+        look: &Look,
+        looker: &Looker,
+        place: &Place,
+        latest: &DatasetVersion,
+    ) -> Result<SourceState, Error> {
+        let of_latest = look.index.as_ref().filter(|index| index.version == Some(latest.digest));
+        let as_before = of_latest.is_some_and(|index| index.digest == look.stored.digest);
+        if as_before || place.plain && look.stored.digest == latest.digest {
+            // A hint that cannot be written is made again.
+            let _ = look.remember(looker, Some(latest.digest));
+            return Ok(SourceState::Unchanged);
+        }
+        let changes = match of_latest.and_then(|index| look.scan.changes(index)) {
+            Some(differences) => FileChanges::of(differences.into_iter().map(sides)),
+            None if place.plain => self.changes_since(look, latest)?,
+            None => {
+                let name = place.path.file_name().map(|name| name.to_string_lossy().into_owned());
+                FileChanges { changed: name.into_iter().collect(), ..FileChanges::default() }
             }
         };
-        if !same {
-            changed.push(name.clone());
+        Ok(state(&changes))
+    }
+
+    /// What has changed since a version, where nothing was remembered of it.
+    fn changes_since(&self, look: &Look, latest: &DatasetVersion) -> Result<FileChanges, Error> {
+        let before = self.files_of(latest)?;
+        let mut now = std::collections::BTreeMap::new();
+        for file in look.scan.files(look.index.as_ref(), &|_| true)? {
+            let name = if latest.folder { file.path.clone() } else { latest.dataset.clone() };
+            now.insert(name, crate::listing::Leaf::from(&file));
         }
+        Ok(crate::diff::file_changes(&before, &now))
     }
-    if changed.is_empty() {
-        return Ok(SourceState::Unchanged);
+}
+
+fn sides(difference: Difference) -> (String, Option<crate::listing::Leaf>, Option<crate::listing::Leaf>) {
+    let leaf = |file: &Option<rondo_store::scan::SeenFile>| file.as_ref().map(crate::listing::Leaf::from);
+    let (before, after) = (leaf(&difference.before), leaf(&difference.after));
+    let path = difference.after.or(difference.before).map_or_else(String::new, |file| file.path);
+    (path, before, after)
+}
+
+fn state(changes: &FileChanges) -> SourceState {
+    let renamed = changes.renamed.iter().map(|renamed| &renamed.to);
+    let mut files: Vec<String> = changes
+        .changed
+        .iter()
+        .chain(&changes.added)
+        .chain(&changes.removed)
+        .chain(renamed)
+        .cloned()
+        .collect();
+    files.sort();
+    files.truncate(NAMED);
+    SourceState::Changed {
+        files,
+        added: changes.added.len(),
+        removed: changes.removed.len(),
+        changed: changes.changed.len(),
+        renamed: changes.renamed.len(),
     }
-    changed.sort();
-    changed.truncate(10);
-    Ok(SourceState::Changed { files: changed })
 }

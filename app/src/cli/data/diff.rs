@@ -6,12 +6,13 @@ use std::path::Path;
 use rondo_core::Code;
 use rondo_core::signature::Column;
 use rondo_data::diff::{self, Compared, FileChanges, SchemaChange};
+use rondo_data::place::size;
 use rondo_table::drift::{ColumnDrift, DriftReport};
 use rondo_table::profile::Profile;
 use serde_json::{Value, json};
 
 use super::profile::{Subject, find, version_of};
-use super::status::size;
+use super::status::plain;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::table;
@@ -179,15 +180,25 @@ fn files_lines(dataset: &str, [from, to]: [u64; 2], changes: &FileChanges) -> St
         (&changes.removed, "removed", '-'),
         (&changes.changed, "changed", '~'),
     ];
-    let said: Vec<String> = counts.iter().map(|(files, verb, _)| format!("{} {verb}", files.len())).collect();
+    let mut said: Vec<String> =
+        counts.iter().map(|(files, verb, _)| format!("{} {verb}", files.len())).collect();
+    if !changes.renamed.is_empty() {
+        said.push(format!("{} renamed", changes.renamed.len()));
+    }
     let mut text = format!("  files   {from} → {to}: {}\n", said.join(", "));
     for (files, _, mark) in counts {
         for file in files.iter().take(FILES).filter(|file| *file != dataset) {
-            let _ = writeln!(text, "    {mark} {file}");
+            let _ = writeln!(text, "    {mark} {}", plain(file));
         }
         if files.len() > FILES {
             let _ = writeln!(text, "    {mark} … {} more", files.len() - FILES);
         }
+    }
+    for renamed in changes.renamed.iter().take(FILES) {
+        let _ = writeln!(text, "    > {} → {}", plain(&renamed.from), plain(&renamed.to));
+    }
+    if changes.renamed.len() > FILES {
+        let _ = writeln!(text, "    > … {} more", changes.renamed.len() - FILES);
     }
     text
 }

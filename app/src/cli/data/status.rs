@@ -1,6 +1,7 @@
 //! `rondo data status`.
 
 use rondo_core::journal::Because;
+use rondo_data::place::size;
 use rondo_data::status::{DatasetStatus, SourceState};
 use serde_json::json;
 
@@ -67,7 +68,17 @@ fn row(status: &DatasetStatus) -> Vec<String> {
 fn state(state: &SourceState) -> String {
     match state {
         SourceState::Unchanged => "unchanged".to_owned(),
-        SourceState::Changed { files } => format!("changed: {}", files.join(", ")),
+        SourceState::Changed { files, added, removed, changed, renamed } => {
+            let counts = [(added, "added"), (removed, "removed"), (changed, "changed"), (renamed, "renamed")];
+            let said: Vec<String> = counts
+                .iter()
+                .filter(|(count, _)| **count > 0)
+                .map(|(count, verb)| format!("{count} {verb}"))
+                .collect();
+            let more = if added + removed + changed + renamed > files.len() { ", …" } else { "" };
+            let names: Vec<String> = files.iter().map(|name| plain(name)).collect();
+            format!("changed ({}): {}{more}", said.join(", "), names.join(", "))
+        }
         SourceState::Missing => "missing".to_owned(),
         SourceState::Another => "another source is declared".to_owned(),
         SourceState::Remote => "elsewhere, not asked".to_owned(),
@@ -82,13 +93,9 @@ const fn can_be_added(state: &SourceState) -> bool {
     }
 }
 
-/// Bytes in the unit that fits.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
-        None => format!("{bytes} B"),
-    }
+/// A file's name on one line: what a terminal would obey is escaped.
+pub(super) fn plain(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]
@@ -96,17 +103,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_in_the_unit_that_fits() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1500), "1.5 kB");
-        assert_eq!(size(31_053_850), "31.1 MB");
-    }
-
-    #[test]
     fn a_source_that_has_moved_on_can_be_added_again() {
-        let changed = SourceState::Changed { files: vec!["a.csv".to_owned(), "b.csv".to_owned()] };
-        assert_eq!(state(&changed), "changed: a.csv, b.csv");
+        let files = vec!["a.csv".to_owned(), "b\n.csv".to_owned()];
+        let changed = SourceState::Changed { files, added: 1, removed: 0, changed: 2, renamed: 0 };
+        assert_eq!(state(&changed), "changed (1 added, 2 changed): a.csv, b\\n.csv, …");
         assert!(can_be_added(&changed) && !can_be_added(&SourceState::Unchanged));
     }
 }

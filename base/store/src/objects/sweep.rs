@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rondo_core::Digest;
-use rondo_core::tree::Tree;
+use rondo_core::tree::Listing;
 
 use super::{Objects, names};
 use crate::Error;
@@ -52,8 +52,12 @@ impl Objects {
             }
             // Bytes that only begin like a listing are a file.
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-            let Ok(tree) = Tree::decode(&bytes) else { continue };
-            open.extend(tree.entries().iter().map(|entry| entry.digest).filter(|inner| marks.insert(*inner)));
+            let inner: Vec<Digest> = match Listing::decode(&bytes) {
+                Ok(Listing::Whole(tree)) => tree.entries().iter().map(|entry| entry.digest).collect(),
+                Ok(Listing::Parts(parts)) => parts.iter().map(|part| part.digest).collect(),
+                Err(_) => continue,
+            };
+            open.extend(inner.into_iter().filter(|inner| marks.insert(*inner)));
         }
         Ok(missing)
     }
@@ -141,8 +145,8 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 fn is_listing(path: &Path) -> Result<bool, Error> {
     let mut head = Vec::new();
     let file = fs::File::open(path).map_err(Error::io("open", path))?;
-    file.take(Tree::HEADER.len() as u64).read_to_end(&mut head).map_err(Error::io("read", path))?;
-    Ok(head == Tree::HEADER)
+    file.take(Listing::PREFIX.len() as u64).read_to_end(&mut head).map_err(Error::io("read", path))?;
+    Ok(head == Listing::PREFIX)
 }
 
 impl Objects {

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regex::Regex;
 use rondo_core::suggest;
 
 use super::archive::Format;
-use crate::{Error, Source};
+use super::glob::Glob;
+use crate::Error;
 
 const MAX_DEPTH: usize = 100;
 
@@ -46,19 +46,18 @@ pub fn find(root: &Path, text: &str) -> Result<Found, Error> {
     }
 }
 
-/// The files of a local source as they lie there, archives unopened, by their paths in it; none of a
-/// source that is elsewhere.
+/// The file or folder that a path leads to or through, and whether it goes on inside an archive.
 ///
 /// # Errors
 /// When there is nothing.
-pub fn local_files(source: &Source, root: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
-    match source {
-        Source::Path(text) => match find(root, text)? {
-            Found::Folder(files) => Ok(files),
-            Found::File { path, .. } => Ok(vec![(file_name(&path), path)]),
-        },
-        Source::Glob(pattern) => glob_files(root, pattern),
-        Source::Http { .. } | Source::PyPi { .. } => Ok(Vec::new()),
+pub fn outer(root: &Path, text: &str) -> Result<(PathBuf, bool), Error> {
+    let path = root.join(text);
+    if path.exists() {
+        return Ok((path, false));
+    }
+    match in_archive(root, text) {
+        Some(Found::File { path, .. }) => Ok((path, true)),
+        Some(Found::Folder(_)) | None => Err(not_found(root, text)),
     }
 }
 
@@ -91,74 +90,13 @@ fn not_found(root: &Path, text: &str) -> Error {
 /// # Errors
 /// When the pattern is broken, nothing matches, or a folder cannot be read.
 pub fn glob_files(root: &Path, pattern: &str) -> Result<Vec<(String, PathBuf)>, Error> {
-    let segments: Vec<&str> = pattern.split('/').collect();
-    let fixed = segments.iter().take_while(|segment| !super::super::source::is_glob(segment)).count();
-    let base = root.join(segments.get(..fixed).unwrap_or_default().join("/"));
-    let base = if pattern.starts_with('/') && fixed == 1 { PathBuf::from("/") } else { base };
-    let rest = segments.get(fixed..).unwrap_or_default().join("/");
-    let matcher = glob_regex(&rest).map_err(|reason| Error::SourceInvalid {
-        text: pattern.to_owned(),
-        reason,
-        hint: None,
-    })?;
-    let hidden = rest.split('/').any(|segment| segment.starts_with('.'));
-    let files: Vec<(String, PathBuf)> = if base.is_dir() { files_below(&base)? } else { Vec::new() }
-        .into_iter()
-        .filter(|(name, _)| hidden || !name.split('/').any(|part| part.starts_with('.')))
-        .filter(|(name, _)| matcher.is_match(name))
-        .collect();
+    let (base, glob) = Glob::parse(root, pattern)?;
+    let mut files: Vec<(String, PathBuf)> = if base.is_dir() { files_below(&base)? } else { Vec::new() };
+    files.retain(|(name, _)| glob.takes(name));
     if files.is_empty() {
         return Err(Error::SourceNotFound { what: format!("{pattern}: no file matches"), near: None });
     }
     Ok(files)
-}
-
-/// A pattern as a regular expression.
-fn glob_regex(pattern: &str) -> Result<Regex, String> {
-    let mut text = String::from("^");
-    let segments: Vec<&str> = pattern.split('/').collect();
-    for (index, segment) in segments.iter().enumerate() {
-        let last = index + 1 == segments.len();
-        if *segment == "**" {
-            text.push_str(if last { ".*" } else { "(?:[^/]+/)*" });
-            continue;
-        }
-        push_segment(&mut text, segment)?;
-        if !last {
-            text.push('/');
-        }
-    }
-    text.push('$');
-    Regex::new(&text).map_err(|_| "the pattern is not valid".to_owned())
-}
-
-fn push_segment(text: &mut String, segment: &str) -> Result<(), String> {
-    let mut chars = segment.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '*' => text.push_str("[^/]*"),
-            '?' => text.push_str("[^/]"),
-            '[' => {
-                let (class, rest) =
-                    chars.as_str().split_once(']').ok_or_else(|| "a `[` has no `]`".to_owned())?;
-                chars = rest.chars();
-                let (negated, class) = match class.strip_prefix('!').or_else(|| class.strip_prefix('^')) {
-                    Some(rest) => ("^", rest),
-                    None => ("", class),
-                };
-                if class.is_empty() {
-                    return Err("there is nothing between `[` and `]`".to_owned());
-                }
-                let class: String = class
-                    .chars()
-                    .map(|c| if c == '-' { c.to_string() } else { regex::escape(&c.to_string()) })
-                    .collect();
-                text.push_str(&format!("[{negated}{class}]"));
-            }
-            other => text.push_str(&regex::escape(&other.to_string())),
-        }
-    }
-    Ok(())
 }
 
 /// All files below a folder by their paths in it, sorted; links are followed.

@@ -348,7 +348,16 @@ async fn status_says_whether_a_source_has_changed() {
     fs::write(&path, format!("{HEADER}{}", month(1, 20, "AA"))).unwrap();
     assert_eq!(state(&whole).await, SourceState::Unchanged);
     fs::write(&path, format!("{HEADER}{}", month(1, 20, "UA"))).unwrap();
-    assert_eq!(state(&whole).await, SourceState::Changed { files: vec!["flights.csv".into()] });
+    assert_eq!(
+        state(&whole).await,
+        SourceState::Changed {
+            files: vec!["flights.csv".into()],
+            added: 0,
+            removed: 0,
+            changed: 1,
+            renamed: 0,
+        }
+    );
     fs::remove_file(&path).unwrap();
     assert_eq!(state(&whole).await, SourceState::Missing);
     let other = Intake { source: Source::parse("*.csv").unwrap(), ..whole.clone() };

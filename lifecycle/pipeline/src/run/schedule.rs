@@ -208,7 +208,7 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
     }
     let Inputs { links, listings, .. } = inputs;
     for listing in listings {
-        session.store.objects().put_bytes(&listing.encode())?;
+        session.store.objects().put_tree(&listing)?;
     }
     let keyed = planner.key(node, links).await?;
     let report = StepReport {

@@ -1,0 +1,237 @@
+"""Versions of files, folders and patterns as a user meets them: also when they are killed or lied to."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import RONDO, Rondo
+
+
+@pytest.fixture
+def empty(tmp_path):
+    (tmp_path / "rondo.yaml").write_text("project: p\n")
+    return Rondo(tmp_path)
+
+
+def fill(folder, count, size=64):
+    for number in range(count):
+        path = folder / f"{number // 100:03d}"
+        path.mkdir(parents=True, exist_ok=True)
+        (path / f"f{number:06d}.bin").write_bytes(number.to_bytes(8, "little") * (size // 8))
+
+
+def state(rondo, name):
+    [status] = [one for one in rondo.json("data", "status")["datasets"] if one["dataset"] == name]
+    return status["source_state"]
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_of_any_files_is_versioned_and_comes_back(empty):
+    images = empty.folder / "images"
+    fill(images, 300)
+    (images / "new\nline").write_text("odd")
+    (images / "empty").mkdir()
+    script = images / "run.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    first = empty.json("data", "add", "images")["added"][0]
+    assert first["outcome"] == "added" and first["version"]["files"] == 302
+    assert "source: images" in (empty.folder / "rondo.yaml").read_text()
+    assert empty.json("data", "add", "images")["added"][0]["outcome"] == "unchanged"
+    assert state(empty, "images")["state"] == "unchanged"
+    before = contents(images)
+
+    (images / "000/f000001.bin").write_text("changed")
+    (images / "000/f000002.bin").rename(images / "moved.bin")
+    (images / "001/f000101.bin").unlink()
+    found = state(empty, "images")
+    assert (found["changed"], found["renamed"], found["removed"], found["added"]) == (1, 1, 1, 0)
+    empty("data", "add", "images")
+    files = empty.json("data", "diff", "images")["diff"]["files"]
+    assert files["changed"] == ["000/f000001.bin"] and files["removed"] == ["001/f000101.bin"]
+    assert files["renamed"] == [{"from": "000/f000002.bin", "to": "moved.bin"}]
+
+    # Back in place, with what only the newer version had taken away.
+    got = empty.json("data", "get", "images@1")["got"]
+    assert got["removed"] == ["moved.bin"] and got["placed"] == 3 and got["kept"] == 299
+    assert contents(images) == before
+    assert os.access(script, os.X_OK) and (images / "empty").is_dir()
+    assert empty.json("data", "get", "images@1")["got"]["placed"] == 0
+    # Elsewhere, and only a part.
+    empty("data", "get", "images@1", "copy", "--only", "002", "--only", "*.sh")
+    assert set(contents(empty.folder / "copy")) == {"run.sh"} | {p for p in before if p.startswith("002/")}
+    assert (empty.folder / "copy/empty").exists() is False
+
+
+def test_files_that_would_be_lost_are_listed_and_kept(empty):
+    data = empty.folder / "data"
+    fill(data, 20)
+    empty("data", "add", "data")
+    mine = data / "000/f000003.bin"
+    mine.write_text("not in any version")
+    error = json.loads(empty("data", "get", "data", "--json", code=4).stdout)["error"]
+    assert error["code"] == "files-in-the-way" and error["data"]["files"] == [str(mine)]
+    assert mine.read_text() == "not in any version"
+    (data / "stranger.txt").write_text("x")
+    empty("data", "get", "data", "--force")
+    assert mine.read_bytes() == (3).to_bytes(8, "little") * 8
+    assert (data / "stranger.txt").exists(), "what no version knows is nobody's to remove"
+
+
+def test_patterns_files_and_several_at_once(empty):
+    fill(empty.folder / "raw", 150)
+    (empty.folder / "raw/000/note.txt").write_text("n")
+    (empty.folder / "model.onnx").write_bytes(bytes(300_000))
+    added = empty.json("data", "add", "raw/**/*.bin", "model.onnx")["datasets"]
+    assert [(one["dataset"], one["added"][0]["version"]["files"]) for one in added] == [("raw", 150), ("model", 1)]
+    (empty.folder / "model.onnx").unlink()
+    assert state(empty, "model")["state"] == "missing"
+    empty("data", "get", "model")
+    assert (empty.folder / "model.onnx").read_bytes() == bytes(300_000)
+    error = empty("data", "add", "raw/*.nothing", "--name", "none", code=3).stderr
+    assert "no file matches" in error
+    assert "none" not in (empty.folder / "rondo.yaml").read_text(), "what failed is not declared"
+
+
+def test_bad_input_is_named_and_leaves_the_earlier_version(empty):
+    data = empty.folder / "data"
+    fill(data, 10)
+    empty("data", "add", "data")
+    lock = (empty.folder / "rondo.lock").read_text()
+    for make, word in [
+        (lambda: (data / "again").symlink_to(data), "leads back to"),
+        (lambda: (data / "again").symlink_to("nowhere"), "leads nowhere"),
+        (lambda: os.mkfifo(data / "again"), "neither a file nor a folder"),
+    ]:
+        make()
+        error = empty("data", "add", "data", code=2).stderr
+        assert word in error and "again" in error
+        (data / "again").unlink()
+    odd = os.path.join(os.fsencode(data), b"b\xff.bin")
+    with open(odd, "wb"):
+        pass
+    assert "not UTF-8" in empty("data", "add", "data", code=2).stderr
+    os.unlink(odd)
+    assert "store itself" in empty("data", "add", ".", "--name", "all", code=2).stderr
+    assert (empty.folder / "rondo.lock").read_text() == lock
+    assert state(empty, "data")["state"] == "unchanged"
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(empty):
+    path = empty.folder / "log.bin"
+    path.write_bytes(os.urandom(1 << 20) * 64)
+    stop = threading.Event()
+
+    def grow():
+        with open(path, "ab") as file:
+            while not stop.is_set():
+                file.write(b"x" * 4096)
+                file.flush()
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        error = empty("data", "add", "log.bin", code=8).stderr
+    finally:
+        stop.set()
+        writer.join()
+    assert "log.bin` changed while it was being read" in error
+    assert "log" not in (empty.folder / "rondo.yaml").read_text()
+    empty("data", "add", "log.bin")
+
+
+def test_kill_in_the_middle_of_an_add_and_go_on(empty):
+    data = empty.folder / "data"
+    fill(data, 50)
+    first = empty.json("data", "add", "data")["added"][0]["version"]["digest"]
+    fill(data, 12_000)
+    partial = empty.folder / ".rondo/stat/data.partial"
+    running = subprocess.Popen([RONDO, "data", "add", "data"], cwd=empty.folder, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while running.poll() is None and not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    [only] = empty.json("data", "log", "data")["log"]
+    assert only["version"]["digest"] == first
+    added = empty.json("data", "add", "data")["added"][0]
+    assert added["outcome"] == "added" and added["version"]["files"] == 12_000
+    assert not partial.exists()
+    assert empty.json("data", "verify")["report"]["broken"] == []
+    incoming = empty.folder / ".rondo/objects/incoming"
+    assert list(incoming.iterdir()) == [], "what the killed one left is taken away"
+
+
+def test_two_at_once_both_finish(empty):
+    fill(empty.folder / "a", 800)
+    fill(empty.folder / "b", 800, size=128)
+    (empty.folder / "rondo.yaml").write_text("project: p\ndata:\n  a: { source: a }\n  b: { source: b }\n")
+    running = [
+        subprocess.Popen([RONDO, "data", "add", name], cwd=empty.folder, stderr=subprocess.PIPE)
+        for name in ["a", "b", "a", "b"]
+    ]
+    for one in running:
+        error = one.communicate()[1].decode()
+        assert one.returncode == 0, error
+    assert state(empty, "a")["state"] == state(empty, "b")["state"] == "unchanged"
+    assert empty.json("data", "verify")["report"]["broken"] == []
+
+
+def test_verify_names_what_is_broken_and_who_needs_it(empty):
+    data = empty.folder / "data"
+    fill(data, 30)
+    empty("data", "add", "data")
+    objects = [path for path in (empty.folder / ".rondo/objects").glob("??/*") if path.stat().st_size == 64]
+    gone, spoilt = objects[0], objects[1]
+    gone.unlink()
+    spoilt.chmod(0o644)
+    spoilt.write_bytes(b"#" * 64)
+    error = json.loads(empty("data", "verify", "--json", code=6).stdout)["error"]
+    broken = {one["digest"]: one for one in error["data"]["report"]["broken"]}
+    assert broken[gone.parent.name + gone.name]["fault"] == "missing"
+    assert broken[spoilt.parent.name + spoilt.name]["fault"] == "corrupted"
+    for one in broken.values():
+        [need] = one["needed_by"]
+        assert need["dataset"] == "data" and need["version"] == 1 and (data / need["path"]).is_file()
+    assert "data@1 000/f" in empty("data", "verify", code=6).stderr
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_added(empty):
+    small = empty.folder / "disk"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        (small / "rondo.yaml").write_text("project: p\n")
+        rondo = Rondo(small)
+        (small / "a.bin").write_bytes(os.urandom(1 << 20))
+        rondo("data", "add", "a.bin")
+        (empty.folder / "big.bin").write_bytes(os.urandom(40 << 20))
+        error = json.loads(rondo("data", "add", str(empty.folder / "big.bin"), "--json", code=8).stdout)["error"]
+        assert error["code"] == "disk-full"
+        assert [one["dataset"] for one in rondo.json("data", "status")["datasets"]] == ["a"]
+        assert rondo.json("data", "verify")["report"]["broken"] == []
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_an_index_that_is_damaged_or_gone_costs_time_and_nothing_else(empty):
+    data = empty.folder / "data"
+    fill(data, 40)
+    digest = empty.json("data", "add", "data")["added"][0]["version"]["digest"]
+    index = empty.folder / ".rondo/stat/data.index"
+    index.write_bytes(index.read_bytes()[:-5])
+    assert state(empty, "data")["state"] == "unchanged"
+    shutil.rmtree(index.parent)
+    again = empty.json("data", "add", "data")["added"][0]
+    assert (again["outcome"], again["version"]["digest"]) == ("unchanged", digest)

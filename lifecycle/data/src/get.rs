@@ -1,0 +1,477 @@
+//! Putting a version of a dataset into a work tree: where its source says, or elsewhere.
+//!
+//! Files that are right already stay, so that an interrupted command is gone on with. A file whose content
+//! is in no version would be lost: such files are listed and nothing is done, unless it is forced. What the
+//! version that lay there had and this one has not is taken away, where nobody has changed it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rondo_core::Digest;
+use rondo_core::handoff::DatasetVersion;
+use rondo_core::ports::Event;
+use rondo_core::tree::Mode;
+use rondo_store::Objects;
+use rondo_store::objects::{FileEntry, Linked};
+use serde::Serialize;
+
+use crate::fetch::glob::Glob;
+use crate::ingest::Intake;
+use crate::listing::Leaf;
+use crate::place::{Place, pace};
+use crate::versions::Datasets;
+use crate::{Error, Source};
+
+/// Listings that lie deeper are none.
+const MAX_DEPTH: usize = 400;
+
+/// How a version is put into place.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Where to; where the source is, without it.
+    pub to: Option<PathBuf>,
+    /// Only these paths or patterns in it.
+    pub only: Vec<String>,
+    /// Also over files that would be lost.
+    pub force: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Got {
+    /// Where it is.
+    pub to: PathBuf,
+    /// Files that were put into place.
+    pub placed: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that were right already.
+    pub kept: u64,
+    /// Files of the version before that this one has not.
+    pub removed: Vec<String>,
+    /// How many share their blocks with the store.
+    pub reflinks: u64,
+    /// How many are the store's own file, write-protected.
+    pub hard_links: u64,
+    /// How many are copies.
+    pub copies: u64,
+}
+
+/// The files and folders of a version.
+#[derive(Default)]
+struct Content {
+    files: Vec<(String, FileEntry)>,
+    folders: Vec<String>,
+}
+
+/// What has to be done.
+#[derive(Default)]
+struct Plan {
+    place: Vec<(String, FileEntry)>,
+    remove: Vec<String>,
+    kept: u64,
+    in_the_way: Vec<String>,
+}
+
+impl Datasets {
+    /// Puts a version into a work tree. `intake` is what the project declares of the dataset, where it
+    /// does; `root` the project's folder.
+    ///
+    /// # Errors
+    /// When files that would be lost are in the way (all are named, and nothing was done), an object is
+    /// missing or damaged, a path was asked for that is not in it, or a file cannot be written.
+    pub async fn get(
+        &self,
+        version: &DatasetVersion,
+        intake: Option<&Intake>,
+        root: &Path,
+        request: &Request,
+    ) -> Result<Got, Error> {
+        let place = own_place(intake, root);
+        let in_place = request.to.is_none();
+        let to = match (&request.to, &place) {
+            (Some(to), _) => elsewhere(to, version),
+            (None, Some(place)) => place.path.clone(),
+            (None, None) => return Err(Error::NoPlace { dataset: version.dataset.clone() }),
+        };
+        let known = match intake.filter(|_| in_place) {
+            Some(intake) => Some((self.looker(intake, true), self.looker(intake, true).index().await?)),
+            None => None,
+        };
+        let latest = if in_place { self.latest(&version.dataset).await? } else { None };
+        let (datasets, version, request) = (self.clone(), version.clone(), request.clone());
+        crate::fetch::blocking(move || {
+            let content = datasets.content(&version, &request.only)?;
+            let mut there: Option<BTreeMap<String, Leaf>> = None;
+            let mut before = Vec::new();
+            if let (Some(place), Some((looker, known))) = (&place, known)
+                && to.exists()
+            {
+                before.extend(known.0.as_ref().and_then(|index| index.version));
+                let look = looker.look(place, known, false)?;
+                let files = look.scan.files(look.index.as_ref(), &|_| true)?;
+                let single = look.scan.single;
+                let name = |path: &str| if single { String::new() } else { path.to_owned() };
+                there = Some(files.iter().map(|file| (name(&file.path), Leaf::from(file))).collect());
+            }
+            before.extend(latest.map(|latest| latest.digest));
+            let saved = datasets.saved(&version.dataset, &before)?;
+            let plan = plan(&content, &to, there.as_ref(), &saved, &request)?;
+            if !plan.in_the_way.is_empty() && !request.force {
+                return Err(Error::InTheWay { dataset: version.dataset, paths: plan.in_the_way });
+            }
+            datasets.put_in_place(&version.dataset, content.folders, plan, to, request.dry_run)
+        })
+        .await
+    }
+
+    /// The files that are asked for, with their paths; of a single file the empty one.
+    fn content(&self, version: &DatasetVersion, only: &[String]) -> Result<Content, Error> {
+        let mut content = Content::default();
+        if !version.folder {
+            let file = FileEntry { executable: false, size: version.size, digest: version.digest };
+            content.files.push((String::new(), file));
+            return Ok(content);
+        }
+        collect(self.store.objects(), version.digest, "", 0, &mut content)?;
+        if only.is_empty() {
+            return Ok(content);
+        }
+        content.folders.clear();
+        let wanted: Vec<Box<dyn Fn(&str) -> bool>> =
+            only.iter().map(|text| wanted(text)).collect::<Result<_, _>>()?;
+        for (text, wanted) in only.iter().zip(&wanted) {
+            if !content.files.iter().any(|(path, _)| wanted(path)) {
+                let what = format!("{text} in version {} of {}", version.digest.short(), version.dataset);
+                return Err(Error::SourceNotFound { what, near: None });
+            }
+        }
+        content.files.retain(|(path, _)| wanted.iter().any(|wanted| wanted(path)));
+        Ok(content)
+    }
+
+    /// The files of the versions that may lie in a place, by path: over these nothing is lost.
+    fn saved(&self, dataset: &str, versions: &[Digest]) -> Result<BTreeMap<String, Vec<Digest>>, Error> {
+        let mut saved: BTreeMap<String, Vec<Digest>> = BTreeMap::new();
+        for digest in versions {
+            let objects = self.store.objects();
+            match objects.tree(*digest) {
+                Ok(_) => objects.each_file(*digest, &mut |path, file| {
+                    saved.entry(path.to_owned()).or_default().push(file.digest);
+                    Ok(())
+                })?,
+                // A single file, or one that is gone from the store: then it is not there to be had again.
+                Err(_) if objects.path(*digest).is_some() => {
+                    saved.entry(String::new()).or_default().push(*digest);
+                }
+                Err(error) => {
+                    let message = format!("the version that lies there cannot be read: {error}");
+                    self.progress.report(Event::Note { subject: dataset.to_owned(), message });
+                }
+            }
+        }
+        Ok(saved)
+    }
+
+    fn put_in_place(
+        &self,
+        dataset: &str,
+        folders: Vec<String>,
+        plan: Plan,
+        to: PathBuf,
+        dry_run: bool,
+    ) -> Result<Got, Error> {
+        let bytes = plan.place.iter().map(|(_, file)| file.size).sum();
+        let mut got = Got {
+            placed: plan.place.len() as u64,
+            bytes,
+            kept: plan.kept,
+            removed: plan.remove,
+            to,
+            ..Got::default()
+        };
+        if dry_run {
+            return Ok(got);
+        }
+        for folder in folders {
+            let folder = got.to.join(folder);
+            fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+        }
+        let counts = self.place_all(dataset, &plan.place, &got.to, bytes)?;
+        [got.reflinks, got.hard_links, got.copies] = counts;
+        for path in &got.removed {
+            let file = got.to.join(path);
+            fs::remove_file(&file).map_err(Error::io("remove", &file))?;
+            remove_empty(&got.to, file.parent());
+        }
+        Ok(got)
+    }
+
+    /// Puts files into place with as many threads as there are cores.
+    fn place_all(
+        &self,
+        dataset: &str,
+        files: &[(String, FileEntry)],
+        to: &Path,
+        total: u64,
+    ) -> Result<[u64; 3], Error> {
+        let next = AtomicUsize::new(0);
+        let state = Mutex::new(([0; 3], 0_u64, Instant::now()));
+        let since = Instant::now();
+        let work = || {
+            while let Some((path, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let place = if path.is_empty() { to.to_owned() } else { to.join(path) };
+                let linked = self.store.objects().check_out_entry(file, &place)?;
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                let (counts, bytes, told) = &mut *state;
+                counts[match linked {
+                    Linked::Reflink => 0,
+                    Linked::HardLink => 1,
+                    Linked::Copy => 2,
+                }] += 1;
+                *bytes += file.size;
+                if told.elapsed() > Duration::from_millis(200) {
+                    *told = Instant::now();
+                    self.progress.report(Event::Advanced {
+                        subject: dataset.to_owned(),
+                        done: counts.iter().sum(),
+                        total: Some(files.len() as u64),
+                        message: format!("files: placing {}", pace(*bytes, total, since.elapsed())),
+                    });
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(files.len().max(1));
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| Error::Stopped)?)
+        })?;
+        Ok(state.into_inner().unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+/// Where the dataset's own files lie, if they are the version.
+fn own_place(intake: Option<&Intake>, root: &Path) -> Option<Place> {
+    let intake = intake.filter(|intake| intake.parts.is_none())?;
+    match &intake.source {
+        Source::Path(text) => match Place::of(&intake.source, root) {
+            Ok(place) => place.filter(|place| place.plain),
+            // It is not there now, so nothing tells an archive but its name.
+            Err(_) if crate::fetch::archive::Format::of(text).is_none() => {
+                Some(Place::file(&root.join(text)))
+            }
+            Err(_) => None,
+        },
+        Source::Glob(pattern) => {
+            let (path, glob) = Glob::parse(root, pattern).ok()?;
+            Some(Place { path, glob: Some(glob), plain: true })
+        }
+        Source::Http { .. } | Source::PyPi { .. } => None,
+    }
+}
+
+/// A single file goes into a folder under its own name.
+fn elsewhere(to: &Path, version: &DatasetVersion) -> PathBuf {
+    let folder = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
+    if version.folder || !folder {
+        return to.to_owned();
+    }
+    let name = version.source.rsplit('/').next().filter(|name| !name.is_empty());
+    to.join(name.unwrap_or(&version.dataset))
+}
+
+fn wanted(text: &str) -> Result<Box<dyn Fn(&str) -> bool>, Error> {
+    let text = text.trim_matches('/').to_owned();
+    if !crate::source::is_glob(&text) {
+        let folder = format!("{text}/");
+        return Ok(Box::new(move |path| path == text || path.starts_with(&folder)));
+    }
+    let (base, glob) = Glob::parse(Path::new(""), &text)?;
+    Ok(Box::new(move |path| {
+        let rest = Path::new(path).strip_prefix(&base).ok().and_then(Path::to_str);
+        rest.is_some_and(|rest| glob.takes(rest))
+    }))
+}
+
+fn collect(
+    objects: &Objects,
+    folder: Digest,
+    prefix: &str,
+    depth: usize,
+    content: &mut Content,
+) -> Result<(), Error> {
+    let tree = objects.tree(folder)?;
+    if tree.entries().is_empty() || depth > MAX_DEPTH {
+        content.folders.push(prefix.to_owned());
+        return Ok(());
+    }
+    for entry in tree.into_entries() {
+        let path = format!("{prefix}{}", entry.name);
+        match entry.mode {
+            Mode::Folder => collect(objects, entry.digest, &format!("{path}/"), depth + 1, content)?,
+            Mode::File | Mode::Executable => {
+                let executable = entry.mode == Mode::Executable;
+                content.files.push((path, FileEntry { executable, size: entry.size, digest: entry.digest }));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `there`: what was found at the place, where that is known; else each file is looked at.
+fn plan(
+    content: &Content,
+    to: &Path,
+    there: Option<&BTreeMap<String, Leaf>>,
+    saved: &BTreeMap<String, Vec<Digest>>,
+    request: &Request,
+) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    for (path, file) in &content.files {
+        let place = if path.is_empty() { to.to_owned() } else { to.join(path) };
+        let found = match there {
+            Some(there) if there.contains_key(path) => there.get(path).copied(),
+            Some(_) | None => match found_at(&place)? {
+                Found::Nothing => None,
+                Found::File(leaf) => Some(leaf),
+                Found::Other => {
+                    plan.in_the_way.push(place.display().to_string());
+                    continue;
+                }
+            },
+        };
+        match found {
+            Some(leaf)
+                if leaf.digest == file.digest && (leaf.mode == Mode::Executable) == file.executable =>
+            {
+                plan.kept += 1;
+                continue;
+            }
+            Some(leaf) if leaf.digest != file.digest && !is_saved(saved, path, leaf.digest) => {
+                plan.in_the_way.push(place.display().to_string());
+            }
+            Some(_) | None => {}
+        }
+        plan.place.push((path.clone(), *file));
+    }
+    if let Some(there) = there.filter(|_| request.only.is_empty()) {
+        let wanted: std::collections::BTreeSet<&str> =
+            content.files.iter().map(|(path, _)| path.as_str()).collect();
+        for (path, leaf) in there.iter().filter(|(path, _)| !wanted.contains(path.as_str())) {
+            // What belongs to no version is none of ours.
+            if is_saved(saved, path, leaf.digest) {
+                plan.remove.push(path.clone());
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn is_saved(saved: &BTreeMap<String, Vec<Digest>>, path: &str, digest: Digest) -> bool {
+    saved.get(path).is_some_and(|digests| digests.contains(&digest))
+}
+
+enum Found {
+    Nothing,
+    File(Leaf),
+    Other,
+}
+
+fn found_at(place: &Path) -> Result<Found, Error> {
+    let metadata = match fs::symlink_metadata(place) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(Found::Other),
+        Err(error) => return Err(Error::io("read", place)(error)),
+    };
+    if !metadata.is_file() {
+        return Ok(Found::Other);
+    }
+    Ok(Found::File(crate::listing::leaf_of(place)?))
+}
+
+/// Takes away the folders above a file that was removed, as long as they are empty.
+fn remove_empty(top: &Path, mut folder: Option<&Path>) {
+    while let Some(path) = folder.filter(|path| path.starts_with(top) && *path != top) {
+        if fs::remove_dir(path).is_err() {
+            return;
+        }
+        folder = path.parent();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(text: &str) -> FileEntry {
+        FileEntry { executable: false, size: text.len() as u64, digest: Digest::of(text.as_bytes()) }
+    }
+
+    fn request() -> Request {
+        Request { to: None, only: Vec::new(), force: false, dry_run: false }
+    }
+
+    #[test]
+    fn a_part_is_a_file_a_folder_or_a_pattern() {
+        let takes = |text: &str, path: &str| wanted(text).unwrap()(path);
+        assert!(takes("a/b.txt", "a/b.txt") && takes("a/", "a/b.txt") && !takes("a", "ab.txt"));
+        assert!(takes("a/*.txt", "a/b.txt") && !takes("a/*.txt", "a/c/b.txt") && takes("**/b.*", "a/b.txt"));
+        assert!(wanted("[").is_err());
+    }
+
+    #[test]
+    fn what_is_right_stays_what_is_saved_goes_and_what_would_be_lost_is_in_the_way() {
+        let place = tempfile::tempdir().unwrap();
+        for (name, text) in [("right", "r"), ("old", "o"), ("mine", "m"), ("older", "gone"), ("alien", "x")] {
+            fs::write(place.path().join(name), text).unwrap();
+        }
+        fs::create_dir(place.path().join("folder")).unwrap();
+        let files = ["right", "old", "mine", "new", "folder"];
+        let content = Content {
+            files: files
+                .iter()
+                .map(|name| ((*name).to_owned(), file(if *name == "right" { "r" } else { "z" })))
+                .collect(),
+            folders: Vec::new(),
+        };
+        let saved = BTreeMap::from([
+            ("old".to_owned(), vec![Digest::of(b"o")]),
+            ("older".to_owned(), vec![Digest::of(b"gone")]),
+        ]);
+        let plan_of = |there: Option<&BTreeMap<String, Leaf>>| {
+            let plan = plan(&content, place.path(), there, &saved, &request()).unwrap();
+            let names: Vec<String> = plan.place.into_iter().map(|(path, _)| path).collect();
+            (names, plan.kept, plan.in_the_way, plan.remove)
+        };
+        let path = |name: &str| place.path().join(name).display().to_string();
+        let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let expected = |remove: &[&str]| {
+            (words(&["old", "mine", "new"]), 1, vec![path("mine"), path("folder")], words(remove))
+        };
+        assert_eq!(plan_of(None), expected(&[]));
+        let there = ["right", "old", "mine", "older", "alien"]
+            .map(|name| (name.to_owned(), crate::listing::leaf_of(&place.path().join(name)).unwrap()));
+        assert_eq!(plan_of(Some(&BTreeMap::from(there))), expected(&["older"]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_part_or_refused(text in "\\PC{0,12}|[*?/a\\[\\]]{0,8}", path in "[a-c/]{0,8}") {
+            if let Ok(wanted) = wanted(&text) {
+                let _ = wanted(&path);
+            }
+        }
+    }
+}
