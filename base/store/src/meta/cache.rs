@@ -8,6 +8,7 @@ use rusqlite::OptionalExtension;
 use sqlx::Row;
 
 use super::runs::{RunChange, alteration, missing};
+use super::script::Script;
 use super::{Meta, decode, encode};
 use crate::Error;
 
@@ -80,25 +81,55 @@ impl Meta {
     ) -> Result<(), Error> {
         let mut script = alteration(id, &change)?;
         // Where the run is not there, the column refuses to be nothing.
-        script
-            .statement("INSERT INTO step_cache (run, key, step, outputs, created) VALUES (")
-            .sql("(SELECT id FROM run WHERE id = $1), ")
-            .value(key.hex())
-            .sql(", ")
-            .value(step.to_owned())
-            .sql(", ")
-            .value(encode("cache entry", step, &outputs)?)
-            .sql(", ")
-            .value(at.millis())
-            .sql(
-                ") ON CONFLICT (key) DO UPDATE SET run = excluded.run, outputs = excluded.outputs,
-                 created = excluded.created",
-            );
+        keep(&mut script, "(SELECT id FROM run WHERE id = $1), ", key, step, outputs, at)?;
         match self.script(script).await {
             Err(Error::Database(error)) if error.misses_a_value() => Err(missing(id)),
             done => done.map(drop),
         }
     }
+
+    /// Keeps what a key's run made; a later run of the same key takes its place.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn keep_cached(
+        &self,
+        key: Digest,
+        step: &str,
+        run: RunId,
+        outputs: &[Link],
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let mut script = Script::on(run.hex());
+        keep(&mut script, "$1, ", key, step, outputs, at)?;
+        self.script(script).await.map(drop)
+    }
+}
+
+/// Adds to a script on a run that it made these outputs of a key.
+fn keep(
+    script: &mut Script,
+    run: &str,
+    key: Digest,
+    step: &str,
+    outputs: &[Link],
+    at: Timestamp,
+) -> Result<(), Error> {
+    script
+        .statement("INSERT INTO step_cache (run, key, step, outputs, created) VALUES (")
+        .sql(run)
+        .value(key.hex())
+        .sql(", ")
+        .value(step.to_owned())
+        .sql(", ")
+        .value(encode("cache entry", step, &outputs)?)
+        .sql(", ")
+        .value(at.millis())
+        .sql(
+            ") ON CONFLICT (key) DO UPDATE SET run = excluded.run, outputs = excluded.outputs,
+             created = excluded.created",
+        );
+    Ok(())
 }
 
 /// A run id from its stored text.

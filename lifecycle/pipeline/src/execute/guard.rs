@@ -22,11 +22,11 @@ trap '' HUP INT QUIT TERM
 while read -r mark; do set -- "$@" "$mark"; done
 groups=$(cat <&3)
 case $groups in *[0-9]*) ;; *) exit 0 ;; esac
-for group in $groups; do kill -9 -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group"; done
 for mark; do
-  for place in $(grep -lF -- "$mark" /proc/[0-9]*/environ 2>/dev/null); do
+  for place in $(grep -lF -- "$mark" /proc/[0-9]*/environ); do
     place=${place#/proc/}
-    kill -9 "${place%/environ}" 2>/dev/null
+    kill -s KILL "${place%/environ}"
   done
 done
 "#;
@@ -152,5 +152,26 @@ impl State {
             // A guard that is gone guards nothing: no reason to stop.
             let _ = pipe.write_all(format!("{line}\n").as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn what_has_no_mark_is_ended_by_its_group_when_the_pipe_closes() {
+        // The number of its line is not the first, and one before it is blank.
+        let mut state =
+            State { holds: 1, guard: None, marks: Vec::new(), groups: None, blank: Vec::new(), lines: 1 };
+        state.start();
+        let mut left = Command::new("sleep").arg("1000").env_clear().process_group(0).spawn().unwrap();
+        state.write(1, &left.id().to_string());
+        let mut guard = state.guard.take().unwrap();
+        drop(guard.stdin.take());
+        assert!(guard.wait().unwrap().success());
+        assert_eq!(left.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
 }
