@@ -6,7 +6,7 @@ use crate::cli::Session;
 use crate::cli::failure::Outcome;
 use crate::cli::output::table;
 
-use super::status::size as bytes;
+use rondo_data::place::size as bytes;
 
 /// Fetch dataset versions from a remote: those that rondo.lock pins, else the newest
 #[derive(clap::Args)]

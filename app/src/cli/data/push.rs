@@ -6,7 +6,7 @@ use crate::cli::Session;
 use crate::cli::failure::Outcome;
 use crate::cli::output::table;
 
-use super::status::size as bytes;
+use rondo_data::place::size as bytes;
 
 /// Send dataset versions to a remote: what it lacks, and no more
 #[derive(clap::Args)]
