@@ -40,6 +40,7 @@ async fn bench() -> Bench {
         started: Timestamp(started),
         ended: Some(Timestamp(started + 500)),
         deleted: false,
+        untagged: false,
         detail,
     };
     let made = link("table", "prepare.table", "a,b\n1,2\n");
