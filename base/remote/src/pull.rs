@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use rondo_core::Digest;
 use rondo_core::ports::{Event, Progress};
-use rondo_core::tree::Mode;
 use rondo_store::objects::{Objects, Take};
 
 use crate::chunk::Recipe;
@@ -118,13 +117,8 @@ impl Remote {
             level = blocking(move || {
                 let mut next = Vec::new();
                 for folder in folders {
-                    next.extend(
-                        store
-                            .tree(folder)?
-                            .entries()
-                            .iter()
-                            .map(|entry| Need { digest: entry.digest, folder: entry.mode == Mode::Folder }),
-                    );
+                    let named = store.named(folder)?;
+                    next.extend(named.into_iter().map(|(digest, folder)| Need { digest, folder }));
                 }
                 Ok(next)
             })

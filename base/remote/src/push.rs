@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures::StreamExt;
 use rondo_core::Digest;
 use rondo_core::ports::{Event, Progress};
-use rondo_core::tree::Mode;
 use rondo_store::objects::Objects;
 use tokio::sync::mpsc;
 
@@ -138,8 +137,8 @@ impl Lacking {
         }
         let path = objects.require(need.digest)?;
         if need.folder {
-            for entry in objects.tree(need.digest)?.entries() {
-                self.look(objects, index, Need { digest: entry.digest, folder: entry.mode == Mode::Folder })?;
+            for (digest, folder) in objects.named(need.digest)? {
+                self.look(objects, index, Need { digest, folder })?;
             }
         }
         let size = fs::metadata(&path).map_err(Error::io("read", &path))?.len();

@@ -285,6 +285,21 @@ impl Objects {
         }
     }
 
+    /// What a folder's own object names, each with whether it is a listing: its entries, or of a large
+    /// folder its parts, each of which is a listing with entries of its own.
+    ///
+    /// # Errors
+    /// When it is not in the store or is no folder.
+    pub fn named(&self, digest: Digest) -> Result<Vec<(Digest, bool)>, Error> {
+        let broken = |source| Error::NotAFolder { digest, source };
+        Ok(match Listing::decode(&self.read(digest)?).map_err(broken)? {
+            Listing::Parts(parts) => parts.iter().map(|part| (part.digest, true)).collect(),
+            Listing::Whole(tree) => {
+                tree.entries().iter().map(|entry| (entry.digest, entry.mode == Mode::Folder)).collect()
+            }
+        })
+    }
+
     /// All bytes of a file's object, verified.
     ///
     /// # Errors
