@@ -1,7 +1,9 @@
 //! `rondo doctor`: what the machine has, what is missing, what to do.
 
+use std::borrow::Cow;
 use std::process::{Command, Stdio};
 
+use rondo_pipeline::isolation::{Level, Machine};
 use serde_json::json;
 
 use super::Session;
@@ -16,7 +18,7 @@ struct Finding {
     what: &'static str,
     found: Option<String>,
     needed_for: &'static str,
-    hint: &'static str,
+    hint: Cow<'static, str>,
 }
 
 /// Looks.
@@ -38,21 +40,30 @@ pub async fn run(_: &Args, session: &Session) -> Outcome {
             "Python environments (fetched once where missing)",
             "python3 -m pip install uv",
         ),
-        program("R", &["--version"], "steps in R", "install R 4"),
-        program("podman", &["--version"], "steps in containers", "install podman"),
+        program("Rscript", &["--version"], "R environments", "apt-get install r-base-core"),
+        conda(),
+        program("podman", &["--version"], "container images", "apt-get install podman"),
+        program(
+            "docker",
+            &["version", "--format", "docker {{.Server.Version}}"],
+            "container images",
+            "start docker's daemon, or use podman",
+        ),
+        program("nix", &["--version"], "Nix environments", "https://nixos.org/download"),
     ];
+    findings.extend(isolation(session));
     findings.push(Finding {
         what: "cores",
         found: std::thread::available_parallelism().ok().map(|cores| cores.to_string()),
         needed_for: "steps at once",
-        hint: "",
+        hint: "".into(),
     });
     let project = session.project_root();
     findings.push(Finding {
         what: "project",
         found: project.as_ref().map(|root| root.display().to_string()),
         needed_for: "everything but single files",
-        hint: "rondo new my-project",
+        hint: "rondo new my-project".into(),
     });
     if project.is_some() {
         // Its faults are shown as they are.
@@ -61,14 +72,14 @@ pub async fn run(_: &Args, session: &Session) -> Outcome {
             what: "store",
             found: Some(platform.store().root().display().to_string()),
             needed_for: "versions, runs, models",
-            hint: "",
+            hint: "".into(),
         });
         let linked = platform.store().objects().probe_links()?;
         findings.push(Finding {
             what: "file system",
             found: Some(linked.text().to_owned()),
             needed_for: "putting objects into the work tree without copying",
-            hint: "",
+            hint: "".into(),
         });
     }
     let value: Vec<serde_json::Value> = findings
@@ -84,11 +95,40 @@ pub async fn run(_: &Args, session: &Session) -> Outcome {
     Ok(())
 }
 
+/// Whichever of the programs that make conda environments is there.
+fn conda() -> Finding {
+    let programs = rondo_pipeline::environment::conda::PROGRAMS;
+    let needed_for = "conda environments";
+    let mut found = programs.map(|what| Finding {
+        what: "conda",
+        ..program(what, &["--version"], needed_for, "install micromamba: https://mamba.readthedocs.io")
+    });
+    found.sort_by_key(|finding| finding.found.is_none());
+    let [first, ..] = found;
+    first
+}
+
+/// The levels of isolation, and what each holds here.
+fn isolation(session: &Session) -> [Finding; 2] {
+    let path = session.config().environment.get("PATH").map_or("", String::as_str);
+    let machine = Machine::probe(path);
+    let finding = |what, level, there: Result<String, String>| {
+        let (found, hint) = match there {
+            Ok(there) => (Some(format!("{there}: {}", machine.holds(level))), Cow::from("")),
+            Err(reason) => (None, Cow::from(reason)),
+        };
+        Finding { what, found, needed_for: "isolation of steps", hint }
+    };
+    let landlock = machine.landlock.clone().map(|version| format!("version {version}"));
+    let bubblewrap = machine.bubblewrap.clone().map(|program| program.display().to_string());
+    [finding("landlock", Level::Landlock, landlock), finding("bubblewrap", Level::Bubblewrap, bubblewrap)]
+}
+
 fn program(what: &'static str, args: &[&str], needed_for: &'static str, hint: &'static str) -> Finding {
     let output = Command::new(what).args(args).stdin(Stdio::null()).output();
     let found = output.ok().filter(|output| output.status.success()).and_then(|output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().next().map(|line| line.trim().to_owned())
     });
-    Finding { what, found, needed_for, hint }
+    Finding { what, found, needed_for, hint: hint.into() }
 }

@@ -1,7 +1,10 @@
 //! Where a stage must call rather than hand over: the traits; `app` passes what implements them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -92,6 +95,20 @@ pub trait TrackingAccess: Send + Sync {
     fn dismiss(&self, run: RunId);
 }
 
+/// What keeps the processes of a step to what the step declares. `own` are places that whoever starts the
+/// process has made for it alone.
+pub trait Confinement: Send + Sync {
+    /// The words of a command, put into whatever confines it.
+    fn words(&self, words: Vec<OsString>, own: &[PathBuf]) -> Vec<OsString>;
+
+    /// Readies a command of such words, just before it is started. What it gives is to be kept for as long as
+    /// the process runs.
+    ///
+    /// # Errors
+    /// When it cannot be confined; it must not be started then.
+    fn ready(&self, command: &mut Command, own: &[PathBuf]) -> io::Result<Box<dyn Send + Sync>>;
+}
+
 /// What a package that is built into the binary gets.
 #[derive(Clone)]
 pub struct BuiltinCall {
@@ -107,6 +124,8 @@ pub struct BuiltinCall {
     pub environment: BTreeMap<String, String>,
     /// The environment's Python interpreter, where it has one.
     pub python: Option<PathBuf>,
+    /// What its programs are to be kept to, where they are.
+    pub confinement: Option<Arc<dyn Confinement>>,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
 }

@@ -148,6 +148,9 @@ pub struct RunDetail {
     /// The environment's name and the digest of its lock.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub environment: Option<(String, Digest)>,
+    /// How its processes were kept to what they declared: `landlock` or `bubblewrap`; absent: not at all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub isolation: Option<String>,
     /// Operating system, architecture and C library.
     #[serde(default)]
     pub platform: String,

@@ -105,6 +105,7 @@ fn project(context: &mut Context<'_>) -> Project {
     let canvas = canvas::canvas(context);
     let data = data::datasets(context);
     let environments = environments::environments(context);
+    let isolation = environments::isolation(context.root).unwrap_or_default();
     let params = steps::params(context);
     let steps = steps::steps(context);
     references::cycles(context, &steps);
@@ -124,6 +125,7 @@ fn project(context: &mut Context<'_>) -> Project {
         data,
         environments,
         packages,
+        isolation,
         params,
         steps,
         models,

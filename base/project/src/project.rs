@@ -35,6 +35,8 @@ pub struct Project {
     /// The folders of the packages of files that steps use, by what they are pinned under.
     #[serde(skip)]
     pub packages: Ordered<PathBuf>,
+    /// How strongly steps are kept to what they declare, where they do not say it themselves.
+    pub isolation: Isolation,
     /// Parameters: scalars, or lists of scalars.
     pub params: Ordered<Value>,
     /// Steps by name. They make no cycle.
@@ -188,11 +190,67 @@ pub enum Environment {
         /// What is installed.
         packages: Vec<String>,
     },
+    /// An environment of conda, mamba or micromamba.
+    Conda {
+        /// Its `environment.yml`, or what is installed.
+        conda: Requirements,
+        /// Where packages come from, beside a list.
+        channels: Vec<String>,
+    },
     /// A container image.
     Image {
         /// Its name with registry and tag or digest.
         image: String,
     },
+    /// A root file system of its own.
+    Rootfs {
+        /// A tar file of the project.
+        rootfs: String,
+    },
+    /// What a Nix expression builds.
+    Nix {
+        /// The expression's file: a flake where it is called `flake.nix`.
+        nix: String,
+    },
+    /// The host's own tools, recorded.
+    Host {
+        /// Their names.
+        host: Vec<String>,
+    },
+}
+
+/// How strongly a step is kept to what it declares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Not at all.
+    #[default]
+    None,
+    /// By rules of the kernel for files and ports.
+    Landlock,
+    /// By a file system and a network of its own.
+    Bubblewrap,
+    /// As strongly as the machine can.
+    Auto,
+}
+
+impl Isolation {
+    /// The word in the project file.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Landlock => "landlock",
+            Self::Bubblewrap => "bubblewrap",
+            Self::Auto => "auto",
+        }
+    }
+
+    /// The level of that word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::None, Self::Landlock, Self::Bubblewrap, Self::Auto]
+            .into_iter()
+            .find(|level| level.text() == word)
+    }
 }
 
 /// Python packages.
@@ -219,6 +277,12 @@ pub struct Step {
     /// Its environment; absent: the one Rondo itself was started in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// How strongly it is kept to what it declares; absent: as the project says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+    /// Whether it may use the network where it is isolated, where that is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<bool>,
     /// A JSON file of metrics that is read into the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,

@@ -195,6 +195,12 @@ pub static ROOT: Shape = Shape {
         .elsewhere(&["datasets", "dataset"]),
         key("environments", Form::Map(&Form::Object(&pipeline::ENVIRONMENT)), "What steps find around them.")
             .elsewhere(&["env", "envs", "environment"]),
+        key(
+            "isolation",
+            Form::Choice(pipeline::ISOLATIONS),
+            "How strongly steps are kept to what they declare; `none` where absent.",
+        )
+        .elsewhere(&["sandbox"]),
         key("params", Form::Map(&Form::OneOrMore(&Form::Scalar)), "Parameters: scalars or lists of them.")
             .elsewhere(&["parameters", "vars", "config"]),
         key(

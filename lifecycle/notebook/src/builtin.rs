@@ -251,6 +251,7 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         report_mode: with.report_mode,
         cwd: call.root.clone(),
         env: call.environment.clone(),
+        confinement: call.confinement.clone(),
         cell_timeout: with.cell_timeout,
         timeout: with.timeout,
         start_timeout: with.start_timeout.unwrap_or(usual.start_timeout),

@@ -3,7 +3,7 @@
 //! Those that only start one (`python`, `r`, `shell`, `sql`) need no code here: the checker turns them into
 //! the command that they are.
 
-mod container;
+pub(crate) mod container;
 mod cross_validate;
 mod images;
 
@@ -20,12 +20,13 @@ use crate::execute::process::{self, Command};
 use crate::worktree::lock;
 
 pub use container::Container;
+pub(crate) use container::linked;
 pub use cross_validate::CrossValidate;
 pub use images::Images;
 
 /// Why a package's step has failed.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+pub(crate) enum Failed {
     /// It cannot do what it is asked for.
     #[error("{0}")]
     Refused(String),
@@ -67,8 +68,9 @@ fn mark(call: &BuiltinCall) -> Option<String> {
     call.environment.get("RONDO_STEP_FILE").map(|file| format!("RONDO_STEP_FILE={file}"))
 }
 
-/// Runs a program to its end; each line of its output is reported. How it failed, if it did.
-async fn program(call: &BuiltinCall, command: &Command) -> Result<(), Failed> {
+/// Runs a program to its end, kept to what the step is kept to or not; each line of its output is reported.
+/// How it failed, if it did.
+async fn program(call: &BuiltinCall, command: &Command, confinement: bool) -> Result<(), Failed> {
     let rest: Mutex<Vec<u8>> = Mutex::default();
     let mut take = |bytes: &[u8]| {
         let mut rest = lock(&rest);
@@ -79,7 +81,8 @@ async fn program(call: &BuiltinCall, command: &Command) -> Result<(), Failed> {
         }
     };
     let (_never, mut cancel) = watch::channel(false);
-    let ended = process::run(command, None, &mut cancel, &mut take).await;
+    let confinement = confinement.then_some(call.confinement.as_deref()).flatten();
+    let ended = process::run_confined(command, confinement, None, &mut cancel, &mut take).await;
     let last = std::mem::take(&mut *lock(&rest));
     if !last.is_empty() {
         said(call, &last);

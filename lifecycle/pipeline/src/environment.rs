@@ -3,30 +3,42 @@
 //! An environment's identity is the digest of its lock: a text that names every package with its version
 //! and hashes, and the minor version of the interpreter. The same requirements lock to the same text again
 //! without a network, because the text is remembered ([`lock`]); the environment itself is a folder named
-//! by the digest, made by `uv` ([`provision`]), which is found or installed once.
+//! by the digest, made once ([`provision`]).
 //!
-//! Interpreters are never downloaded: one that is on the machine is chosen. Environments of R and of
-//! containers are not made here yet, and say so.
+//! Each [`kind`] has a module for what is its own: [`python`] by uv, [`r`] and its packages as the machine has
+//! them, [`conda`], container images ([`image`]), root file systems ([`rootfs`]), [`nix`], and [`tools`] of the
+//! host. Interpreters are never downloaded: one that is on the machine is chosen.
 
+pub mod conda;
 pub mod host;
+pub mod image;
 mod index;
+pub mod kind;
 pub mod lock;
+mod nix;
 pub mod provision;
+mod python;
+pub(crate) mod r;
+pub mod rootfs;
+mod tools;
 mod uv;
+mod version;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondo_core::Digest;
 use rondo_core::ports::Progress;
 use rondo_project::project::{Environment, Project, Requirements};
-use rondo_store::Store;
+use rondo_store::{Objects, Store};
 use tokio::sync::{Mutex, OnceCell, watch};
 
 use crate::Error;
+use crate::code::inside;
 use crate::packages::FilePackage;
-use lock::{EnvironmentLock, Wanted};
+use kind::{Wanted, What};
+use lock::EnvironmentLock;
 use provision::Provisioned;
 use uv::Uv;
 
@@ -107,7 +119,7 @@ impl Environments {
     pub async fn package_lock(&self, package: &FilePackage) -> Result<Arc<EnvironmentLock>, Error> {
         let room = self.room(&package_name(package)).await;
         let lock = room.lock.get_or_try_init(|| async {
-            let wanted = Wanted::new(&package_name(package), package.python, package.requirements);
+            let wanted = Wanted::python(&package_name(package), package.python, package.requirements);
             self.locked(&wanted).await.map(Arc::new)
         });
         lock.await.cloned()
@@ -123,7 +135,7 @@ impl Environments {
 
     /// The lock of the environment that a package brings along, where it is pinned or remembered.
     pub fn known_package_lock(&self, package: &FilePackage) -> Option<Arc<EnvironmentLock>> {
-        let wanted = Wanted::new(&package_name(package), package.python, package.requirements);
+        let wanted = Wanted::python(&package_name(package), package.python, package.requirements);
         self.known(&wanted).map(Arc::new)
     }
 
@@ -141,20 +153,63 @@ impl Environments {
     }
 
     fn declared(&self, project: &Project, name: &str) -> Result<Wanted, Error> {
-        let kind = |kind| Error::EnvironmentKind { environment: name.to_owned(), kind };
-        match project.environments.get(name) {
-            Some(Environment::Python { python, requirements }) => {
-                let requirements = match requirements {
-                    Requirements::File(path) => lock::read_requirements(&self.root, path)?,
-                    Requirements::List(items) => items.join("\n"),
-                };
-                Ok(Wanted::new(name, python, &requirements))
+        let environment = project
+            .environments
+            .get(name)
+            .ok_or_else(|| Error::EnvironmentNotFound { environment: name.to_owned() })?;
+        let what = match environment {
+            Environment::Python { python, requirements } => {
+                return self.python_wanted(name, python, requirements);
             }
-            Some(Environment::R { .. }) => Err(kind("an R environment")),
-            Some(Environment::Image { .. }) => Err(kind("a container image")),
-            None => Err(kind("not declared")),
-        }
+            Environment::R { r, packages } => What::R { r: r.clone(), packages: packages.clone() },
+            Environment::Conda { conda, channels } => What::Conda {
+                file: match conda {
+                    Requirements::File(path) => self.text(path)?,
+                    Requirements::List(items) => conda::environment_file(items, channels),
+                },
+            },
+            Environment::Image { image } => What::Image { image: image.clone() },
+            Environment::Rootfs { rootfs } => {
+                let archive = self.file(rootfs)?;
+                What::Rootfs { digest: Objects::digest_path(&archive)?.digest, archive }
+            }
+            Environment::Nix { nix } => {
+                let file = self.file(nix)?;
+                What::Nix { digest: nix::digest(&file)?, file }
+            }
+            Environment::Host { host } => What::Host { tools: host.clone() },
+        };
+        Ok(Wanted::new(name, what))
     }
+
+    fn python_wanted(&self, name: &str, python: &str, requirements: &Requirements) -> Result<Wanted, Error> {
+        Ok(match requirements {
+            Requirements::File(path) if is_pyproject(path) => {
+                let python = kind::python_version(python);
+                let (requirements, project) = (self.text(path)?, Some(self.file(path)?));
+                Wanted::new(name, What::Python { python, requirements, project })
+            }
+            Requirements::File(path) => {
+                Wanted::python(name, python, &lock::read_requirements(&self.root, path)?)
+            }
+            Requirements::List(items) => Wanted::python(name, python, &items.join("\n")),
+        })
+    }
+
+    /// A file of the project.
+    fn file(&self, path: &str) -> Result<PathBuf, Error> {
+        let outside = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it lies outside the project");
+        inside(&self.root, path).ok_or_else(|| Error::io("read", Path::new(path))(outside()))
+    }
+
+    fn text(&self, path: &str) -> Result<String, Error> {
+        let place = self.file(path)?;
+        std::fs::read_to_string(&place).map_err(Error::io("read", &place))
+    }
+}
+
+fn is_pyproject(path: &str) -> bool {
+    Path::new(path).file_name().is_some_and(|name| name == "pyproject.toml")
 }
 
 fn package_name(package: &FilePackage) -> String {

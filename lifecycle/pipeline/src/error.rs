@@ -124,13 +124,47 @@ pub enum Error {
         /// All that is wrong.
         faults: Vec<String>,
     },
-    /// An environment of a kind that this version cannot make.
-    #[error("environment `{environment}` is {kind}, which this version cannot provision")]
-    EnvironmentKind {
+    /// An environment that is not declared.
+    #[error("the project has no environment `{environment}`")]
+    EnvironmentNotFound {
+        /// What was named.
+        environment: String,
+    },
+    /// A program that an environment is made with is not there.
+    #[error("environment `{environment}` needs {tool}, which is not on this machine's PATH")]
+    ToolMissing {
         /// The environment.
         environment: String,
-        /// What it is.
-        kind: &'static str,
+        /// The program, in words.
+        tool: String,
+        /// What to do.
+        hint: String,
+    },
+    /// R of another version than the wanted one.
+    #[error("environment `{environment}` wants R `{wanted}`, and this machine has R {found}")]
+    RVersion {
+        /// The environment.
+        environment: String,
+        /// The version.
+        wanted: String,
+        /// The version that is there.
+        found: String,
+    },
+    /// R packages that are not there.
+    #[error("environment `{environment}` lacks R packages: {}", missing(packages))]
+    RPackagesMissing {
+        /// The environment.
+        environment: String,
+        /// The packages, each with the one that needs it, where it is not wanted itself.
+        packages: Vec<(String, String)>,
+    },
+    /// Steps cannot be isolated as it was asked for.
+    #[error("steps cannot be isolated by {level}: {reason}")]
+    IsolationMissing {
+        /// The level.
+        level: &'static str,
+        /// Why not.
+        reason: String,
     },
     /// No interpreter of the wanted version.
     #[error("environment `{environment}` wants Python `{wanted}`, which is not on this machine")]
@@ -189,6 +223,14 @@ pub enum Error {
     },
 }
 
+fn missing(packages: &[(String, String)]) -> String {
+    let one = |(name, needed_by): &(String, String)| match needed_by.as_str() {
+        "" => format!("`{name}`"),
+        needed_by => format!("`{name}` (for `{needed_by}`)"),
+    };
+    packages.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
@@ -217,11 +259,15 @@ impl Explain for Error {
             Self::CodeMissing { .. } | Self::Expression { .. } | Self::Condition { .. } => {
                 Code::ProjectInvalid
             }
-            Self::Unsupported { .. } | Self::EnvironmentKind { .. } => Code::ProjectInvalid,
+            Self::Unsupported { .. } | Self::EnvironmentNotFound { .. } => Code::ProjectInvalid,
             Self::PackageNotFound { .. } | Self::PackageRefused { .. } => Code::PackageInvalid,
-            Self::PythonMissing { .. } | Self::UvMissing { .. } | Self::EnvironmentFailed { .. } => {
-                Code::EnvironmentFailed
-            }
+            Self::PythonMissing { .. }
+            | Self::UvMissing { .. }
+            | Self::ToolMissing { .. }
+            | Self::RVersion { .. }
+            | Self::RPackagesMissing { .. }
+            | Self::IsolationMissing { .. }
+            | Self::EnvironmentFailed { .. } => Code::EnvironmentFailed,
             Self::LockFile { .. } => Code::ProjectInvalid,
             Self::LockChanged { .. } => Code::LockChanged,
             Self::StepFailed { .. } => Code::StepFailed,
@@ -251,11 +297,13 @@ impl Explain for Error {
                 vec!["run without `--locked` and commit the new `rondo.lock`".to_owned()]
             }
             Self::StepFailed { run: Some(run), .. } => vec![format!("rondo runs show {}", run.short())],
-            Self::EnvironmentKind { .. } => {
-                vec![
-                    "declare a Python environment, or leave `environment:` out to use the host's tools"
-                        .to_owned(),
-                ]
+            Self::ToolMissing { hint, .. } => vec![hint.clone()],
+            Self::RVersion { .. } => vec!["install that R, or widen `r:` of the environment".to_owned()],
+            Self::RPackagesMissing { packages, .. } => {
+                vec![format!("sudo apt-get install {}", crate::environment::r::debian_names(packages))]
+            }
+            Self::IsolationMissing { .. } => {
+                vec!["rondo doctor".to_owned(), "ask for what there is: `isolation: auto`".to_owned()]
             }
             Self::StepFailed { run: None, .. }
             | Self::Io { .. }
@@ -266,6 +314,7 @@ impl Explain for Error {
             | Self::Unsupported { .. }
             | Self::PackageRefused { .. }
             | Self::EnvironmentFailed { .. }
+            | Self::EnvironmentNotFound { .. }
             | Self::LockFile { .. }
             | Self::Interrupted
             | Self::Task { .. } => Vec::new(),

@@ -6,7 +6,9 @@
 //! is ended by [`leftovers`], and by the [`guard`] where Rondo itself has died.
 
 pub mod cause;
+pub mod confine;
 pub mod guard;
+pub mod image;
 pub mod leftovers;
 pub mod log;
 pub mod outputs;

@@ -3,9 +3,10 @@
 //!
 //! Read in this order: [`request`] is what is asked and answered; [`runner`] is the door; [`graph`] and
 //! [`plan`] say which steps there are and [`key`] what a step's result depends on; [`environment`] gives a step its
-//! interpreter; [`cache`] and [`worktree`] say when nothing has to be done; [`execute`] runs one step, and
-//! [`run`] runs them all, as many at once as the machine allows; [`sweep`] searches parameters; [`why`] explains.
-//! [`again`] makes an earlier run again, and [`compare`] says how what it gave differs.
+//! interpreter and [`isolation`] keeps it to what it declares; [`cache`] and [`worktree`] say when nothing
+//! has to be done; [`execute`] runs one step, and [`run`] runs them all, as many at once as the machine
+//! allows; [`sweep`] searches parameters; [`why`] explains. [`again`] makes an earlier run
+//! again, and [`compare`] says how what it gave differs.
 //!
 //! Nothing here parses `rondo.yaml` (that is `rondo-project`), knows a dataset's meaning (the data
 //! stage), or speaks to a notebook's kernel (a package passed in as a [`rondo_core::ports::Builtin`]).
@@ -22,6 +23,7 @@ pub mod plan;
 pub mod platform;
 
 pub mod environment;
+pub mod isolation;
 
 pub mod again;
 pub mod compare;

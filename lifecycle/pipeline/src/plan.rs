@@ -16,7 +16,7 @@ use rondo_core::tree::{Entry, Mode, Tree};
 use rondo_core::{Digest, reference, suggest};
 use rondo_project::condition::{Condition, ConditionError, Fact, Name};
 use rondo_project::lock::Lock;
-use rondo_project::project::{Project, SqlSource, Step, Work};
+use rondo_project::project::{Isolation, Project, SqlSource, Step, Work};
 use rondo_project::substitute::{self, Values};
 use rondo_store::Store;
 use serde_json::Value;
@@ -400,6 +400,10 @@ impl Planner {
             Wants::Locked(lock) => parts.digest("environment", lock.digest),
         }
         parts.text("platform", &self.platform);
+        // What was made without it may depend on what nobody declared, and does not stand for what was not.
+        if step.isolation.unwrap_or(self.project.isolation) != Isolation::None {
+            parts.text("isolation", if step.network == Some(true) { "but for the network" } else { "whole" });
+        }
         let environment = match environment {
             Wants::Locked(lock) => Some(lock),
             Wants::Host | Wants::Unlocked => None,
@@ -721,6 +725,7 @@ mod tests {
 
     fn empty() -> Project {
         Project {
+            isolation: Default::default(),
             name: String::new(),
             canvas: Default::default(),
             data: Default::default(),

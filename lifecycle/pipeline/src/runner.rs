@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::environment::provision::Provisioned;
 use crate::environment::{Environments, Making};
+use crate::execute::confine;
 use crate::plan::Planner;
 use crate::request::{Outcome, Place, Plan, RunReport, RunRequest, StepReport, Why};
 use crate::run::machine::{Amounts, Machine};
@@ -102,6 +103,7 @@ impl Runner {
         place: Place,
         hold: bool,
     ) -> Result<Vec<StepReport>, Error> {
+        confine::announce(session);
         let steps = schedule::all(session).await?;
         if session.is_cancelled() && steps.iter().any(|step| !step.outcome.is_good()) {
             return Err(Error::Interrupted);

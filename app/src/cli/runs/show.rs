@@ -102,6 +102,9 @@ fn head(run: &RunRow) -> String {
     if let Some((name, lock)) = &run.detail.environment {
         let _ = writeln!(text, "  env      {name} {}", lock.short());
     }
+    if let Some(level) = &run.detail.isolation {
+        let _ = writeln!(text, "  isolated {level}");
+    }
     if let Some(exit) = &run.detail.exit {
         if let Some(cause) = &exit.cause {
             let _ = writeln!(text, "  cause    {cause}");

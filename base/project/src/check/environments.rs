@@ -4,7 +4,7 @@ use super::context::Context;
 use super::read;
 use crate::fault::Fault;
 use crate::ordered::Ordered;
-use crate::project::{Environment, Requirements};
+use crate::project::{Environment, Isolation, Requirements};
 use crate::yaml::{Entry, Node, join};
 
 pub(super) fn environments(context: &mut Context<'_>) -> Ordered<Environment> {
@@ -25,19 +25,46 @@ pub(crate) fn environment(context: &mut Context<'_>, node: &Node, path: &str) ->
     if let Some(r) = read::written(node, "r") {
         return Some(Environment::R { r, packages: read::texts(node, "packages") });
     }
+    if node.get("conda").is_some() {
+        let conda = listed(context, node, "conda", path);
+        return Some(Environment::Conda { conda, channels: read::texts(node, "channels") });
+    }
+    for (key, made) in [
+        ("rootfs", (|rootfs| Environment::Rootfs { rootfs }) as fn(String) -> Environment),
+        ("nix", |nix| Environment::Nix { nix }),
+    ] {
+        if let (Some(value), Some(file)) = (node.get(key), context.path_at(node, key)) {
+            context.file(&join(path, key), value.place, &file);
+            return Some(made(file));
+        }
+    }
+    if node.get("host").is_some() {
+        return Some(Environment::Host { host: read::texts(node, "host") });
+    }
     read::text(node, "image").map(|image| Environment::Image { image })
 }
 
 fn requirements(context: &mut Context<'_>, node: &Node, path: &str) -> Requirements {
-    let Some(value) = node.get("requirements") else { return Requirements::List(Vec::new()) };
-    let path = join(path, "requirements");
-    match context.path_at(node, "requirements") {
-        Some(file) => {
-            context.file(&path, value.place, &file);
+    if node.get("requirements").is_none() {
+        return Requirements::List(Vec::new());
+    }
+    listed(context, node, "requirements", path)
+}
+
+/// A file that names packages, or the packages themselves.
+fn listed(context: &mut Context<'_>, node: &Node, key: &str, path: &str) -> Requirements {
+    match (node.get(key), context.path_at(node, key)) {
+        (Some(value), Some(file)) => {
+            context.file(&join(path, key), value.place, &file);
             Requirements::File(file)
         }
-        None => Requirements::List(read::texts(node, "requirements")),
+        (Some(_) | None, _) => Requirements::List(read::texts(node, key)),
     }
+}
+
+/// How strongly steps, or one of them, are kept to what they declare, where it is said.
+pub(super) fn isolation(node: &Node) -> Option<Isolation> {
+    Isolation::of(&read::text(node, "isolation")?)
 }
 
 /// The environment that a step or app names.

@@ -96,6 +96,8 @@ fn step(context: &mut Context<'_>, entry: &Entry) -> Located {
         outputs: outputs(context, node),
         params,
         environment: environments::named(context, node, &path),
+        isolation: environments::isolation(node),
+        network: read::bool(node, "network"),
         metrics: context.path_at(node, "metrics"),
         sweep,
         retries,

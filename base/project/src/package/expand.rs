@@ -244,6 +244,8 @@ impl Expansion {
             step.timeout = step.timeout.or(outer.timeout);
             step.cache = step.cache && outer.cache;
             step.environment = step.environment.or_else(|| outer.environment.clone());
+            step.isolation = step.isolation.or(outer.isolation);
+            step.network = step.network.or(outer.network);
             let own = of(packaged, &inner.params);
             step.params = named(&own.params);
             step.packaged = Some(own);

@@ -215,6 +215,23 @@ fn judged(context: &mut Context<'_>, field: &Field, value: &Value, at: &Node, pa
 fn environment(context: &mut Context<'_>, root: &Node) -> Option<Environment> {
     let node = root.get("environment")?;
     let environment = check::environment(context, node, "environment")?;
+    let of_files = match &environment {
+        Environment::Python { requirements: Requirements::File(file), .. }
+            if file.ends_with("pyproject.toml") =>
+        {
+            Some("requirements")
+        }
+        Environment::Conda { conda: Requirements::File(_), .. } => Some("conda"),
+        Environment::Rootfs { .. } => Some("rootfs"),
+        Environment::Nix { .. } => Some("nix"),
+        _ => None,
+    };
+    if let Some((key, place)) = of_files.and_then(|key| Some((key, node.get(key)?.place))) {
+        let message = "a package cannot bring this file along for its environment";
+        let fault = Fault::new(join("environment", key), place, message);
+        let fault = fault.expected("a list, or a file of pip's form");
+        context.fault(fault.hint("declare the environment in the project, and name it at the step"));
+    }
     Some(match environment {
         Environment::Python { python, requirements: Requirements::File(file) } => {
             let text = context.files.text(&file).unwrap_or_default();

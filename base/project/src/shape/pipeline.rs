@@ -9,19 +9,37 @@ pub(crate) static ENVIRONMENT: Shape = Shape {
         key(
             "requirements",
             Form::Either(&[Form::Path, Form::List(&Form::Text)]),
-            "A file of pip's form, or a list.",
+            "A file of pip's form, a `pyproject.toml`, or a list.",
         )
         .elsewhere(&["dependencies", "pip"]),
         key("r", Form::Version, "The R version wanted, such as `\"4\"`."),
         key("packages", Form::List(&Form::Text), "R packages."),
-        key("image", Form::Text, "A container image."),
+        key(
+            "conda",
+            Form::Either(&[Form::Path, Form::List(&Form::Text)]),
+            "A conda `environment.yml`, or a list of what to install.",
+        )
+        .elsewhere(&["mamba", "micromamba"]),
+        key(
+            "channels",
+            Form::List(&Form::Text),
+            "Conda's channels, beside a list; `conda-forge` where absent.",
+        ),
+        key("image", Form::Text, "A container image, for podman or docker."),
+        key("rootfs", Form::Path, "A root file system as a `.tar` file, for bubblewrap."),
+        key("nix", Form::Path, "A `flake.nix`, or an expression for `nix-build`."),
+        key("host", Form::List(&Form::Text), "Tools of the host by name: their versions are recorded."),
     ],
     rules: &[
-        Rule::One(&["python", "r", "image"]),
+        Rule::One(&["python", "r", "conda", "image", "rootfs", "nix", "host"]),
         Rule::Beside("requirements", &["python"]),
         Rule::Beside("packages", &["r"]),
+        Rule::Beside("channels", &["conda"]),
     ],
 };
+
+/// How strongly a step is kept to what it declares.
+pub(crate) const ISOLATIONS: &[&str] = &["none", "landlock", "bubblewrap", "auto"];
 
 pub(super) const RUN: Key =
     key("run", Form::Text, "A command for the shell.").elsewhere(&["cmd", "command", "script"]);
@@ -38,6 +56,13 @@ pub(crate) static STEP: Shape = Shape {
         USES,
         WITH,
         key("environment", Form::Name, "Its environment.").elsewhere(&["env", "image", "container"]),
+        key("isolation", Form::Choice(ISOLATIONS), "How strongly it is kept to what it declares.")
+            .elsewhere(&["sandbox"]),
+        key(
+            "network",
+            Form::Bool,
+            "Whether it may use the network where it is isolated; `false` where absent.",
+        ),
         key("inputs", INPUTS, "References, `data.NAME` or `STEP.OUTPUT`: a list, or local names to them.")
             .elsewhere(&["deps", "needs", "depends_on", "dependencies", "in"]),
         key("outputs", Form::Map(&Form::Path), "Names to paths; a folder's ends in `/`.")

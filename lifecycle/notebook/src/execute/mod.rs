@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondo_core::ports::{Event, Progress, Unwatched};
+use rondo_core::ports::{Confinement, Event, Progress, Unwatched};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -73,6 +73,8 @@ pub struct ExecuteRequest {
     pub start_timeout: Duration,
     /// The most memory that the kernel and what it starts may take, in bytes.
     pub memory: Option<u64>,
+    /// What the kernel is kept to, where it is.
+    pub confinement: Option<Arc<dyn Confinement>>,
     /// Where kernels are forked from, instead of being started.
     pub fork: Option<Arc<ForkServer>>,
     /// How often the executed copy is written while one cell runs; after each cell it always is.
@@ -115,6 +117,7 @@ impl ExecuteRequest {
             masked: BTreeMap::new(),
             language: None,
             memory: None,
+            confinement: None,
             fork: None,
             autosave: Some(EVERY),
             report_mode: false,
@@ -182,6 +185,7 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
         env: &request.env,
         timeout: request.timeout.map_or(request.start_timeout, |whole| whole.min(request.start_timeout)),
         memory: request.memory,
+        confinement: request.confinement.as_deref(),
         fork: request.fork.as_deref(),
         cancel: request.cancel.clone(),
         lines,

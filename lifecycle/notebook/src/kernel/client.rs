@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rondo_core::ports::Confinement;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -57,6 +58,8 @@ pub struct Launch<'a> {
     pub timeout: Duration,
     /// The most memory that it may take, in bytes.
     pub memory: Option<u64>,
+    /// What it is kept to; such a kernel is never forked.
+    pub confinement: Option<&'a dyn Confinement>,
     /// What it is forked from, if that is the same interpreter.
     pub fork: Option<&'a ForkServer>,
     /// Becomes true when the user wants to stop.
@@ -164,6 +167,7 @@ impl Kernel {
         let env = environment(launch, &place);
         place.release();
         let fork = launch.fork.filter(|server| launch.spec.is_forked_by(server.python()));
+        let fork = fork.filter(|_| launch.confinement.is_none());
         let mut process = match fork {
             Some(server) => {
                 let (folder, file) = (place.folder(), place.file());
@@ -172,8 +176,13 @@ impl Kernel {
                 process.limit_memory(launch.memory);
                 process
             }
-            None => Process::spawn(&argv, launch.cwd, &env, launch.memory, launch.lines.clone())
-                .map_err(Failure::Spawn)?,
+            None => {
+                let own = [place.folder().to_owned()];
+                let confinement = launch.confinement.map(|confinement| (confinement, &own[..]));
+                let lines = launch.lines.clone();
+                Process::spawn_confined(&argv, launch.cwd, &env, launch.memory, lines, confinement)
+                    .map_err(Failure::Spawn)?
+            }
         };
         place.belongs_to(process.id());
         match Self::reach(launch, &mut process, place, deadline).await {

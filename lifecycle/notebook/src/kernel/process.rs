@@ -5,15 +5,17 @@
 //! call that takes the exit status tells the peak of memory of a process that is gone.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rondo_core::ports::Confinement;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process as pipes;
@@ -109,6 +111,16 @@ pub struct Process {
     loud: Arc<AtomicBool>,
     readers: Vec<JoinHandle<()>>,
     memory: Memory,
+    _kept: Option<Kept>,
+}
+
+/// What confines a process while it runs.
+struct Kept(#[allow(dead_code)] Box<dyn Send + Sync>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
 }
 
 impl Process {
@@ -124,18 +136,42 @@ impl Process {
         memory: Option<u64>,
         lines: LineSink,
     ) -> io::Result<Self> {
-        let (program, arguments) = argv
+        Self::spawn_confined(argv, cwd, env, memory, lines, None)
+    }
+
+    /// The same, where the process is kept to something, beside places that are its own.
+    ///
+    /// # Errors
+    /// When the program cannot be started or confined.
+    pub fn spawn_confined(
+        argv: &[String],
+        cwd: &Path,
+        env: &BTreeMap<String, String>,
+        memory: Option<u64>,
+        lines: LineSink,
+        confinement: Option<(&dyn Confinement, &[PathBuf])>,
+    ) -> io::Result<Self> {
+        let words = argv.iter().map(OsString::from).collect();
+        let words = match confinement {
+            Some((confinement, own)) => confinement.words(words, own),
+            None => words,
+        };
+        let (program, arguments) = words
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .current_dir(cwd)
             .envs(env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        let kept = confinement.map(|(confinement, own)| confinement.ready(&mut command, own)).transpose()?;
+        let mut child = command.spawn()?;
+        // What it was readied with is ours as long as the command is there.
+        drop(command);
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         let memory = Memory::of(pid, memory);
         let group = Arc::new(Group { pid, alive: Mutex::new(true) });
@@ -145,7 +181,8 @@ impl Process {
             .name("kernel-exit".to_owned())
             .spawn(move || tell.send_replace(Some(watched.wait())));
         let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
-        let mut process = Self { group, end, tail, loud, readers: Vec::new(), memory };
+        let kept = kept.map(Kept);
+        let mut process = Self { group, end, tail, loud, readers: Vec::new(), memory, _kept: kept };
         // From here on, an error drops the process and so ends it.
         watcher?;
         process.read(child.stdout.take(), child.stderr.take(), lines)?;
@@ -171,7 +208,7 @@ impl Process {
             *watched.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
         });
         let memory = Memory::of(pid, None);
-        Self { group, end, tail, loud, readers, memory }
+        Self { group, end, tail, loud, readers, memory, _kept: None }
     }
 
     /// Sets a limit to the memory of an adopted process.

@@ -35,6 +35,7 @@ fn call(work: &Work, with: Value) -> BuiltinCall {
         scratch: work.path("scratch"),
         environment: BTreeMap::from([("RONDO_OUTPUT_MODEL".to_owned(), "made/model.txt".to_owned())]),
         python: Some(work.python.clone()),
+        confinement: None,
         progress: Arc::new(Unwatched),
     }
 }

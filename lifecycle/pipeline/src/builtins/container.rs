@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use async_trait::async_trait;
+use rondo_core::RunId;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use serde_json::Value;
 
 use super::{Failed, mark, program, text};
 use crate::environment::host::{find_program, search_path};
+use crate::environment::image::ENGINES;
 use crate::execute::process::Command;
-
-/// The engines, the one that needs no daemon first.
-const ENGINES: [&str; 2] = ["podman", "docker"];
 
 /// The variables of the contract that a container gets; the host's own are not its business.
 const PASSED: [&str; 2] = ["RONDO_", "MLFLOW_"];
@@ -60,41 +59,48 @@ impl Builtin for Container {
 
 async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
     let command = command(call)?;
-    let running = Running { engine: command.program.clone(), call, ended: false };
-    program(call, &command).await?;
+    let running = Running::new(&command.program, call.step.run, &call.environment);
+    // The engine is no part of the step: what it starts is isolated by it.
+    program(call, &command, false).await?;
     running.ended();
     Ok(BuiltinResult::default())
 }
 
 /// The container's name: the run's, so that it can be found and removed.
-fn container_name(call: &BuiltinCall) -> String {
-    format!("rondo-{}", call.step.run)
+pub(crate) fn name(run: RunId) -> String {
+    format!("rondo-{run}")
 }
 
 /// A container that may be running: docker's daemon keeps it although the program that started it is gone.
-struct Running<'a> {
+pub(crate) struct Running {
     engine: PathBuf,
-    call: &'a BuiltinCall,
+    name: String,
+    variables: BTreeMap<String, String>,
     ended: bool,
 }
 
-impl Running<'_> {
+impl Running {
+    /// The container of a run, which is about to be started.
+    pub(crate) fn new(engine: &Path, run: RunId, variables: &BTreeMap<String, String>) -> Self {
+        Self { engine: engine.to_owned(), name: name(run), variables: variables.clone(), ended: false }
+    }
+
     /// It has ended well, and its engine has removed it.
-    fn ended(mut self) {
+    pub(crate) fn ended(mut self) {
         self.ended = true;
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         use std::os::unix::process::CommandExt;
         if self.ended {
             return;
         }
         let removal = std::process::Command::new(&self.engine)
-            .args(["rm", "-f", &container_name(self.call)])
+            .args(["rm", "-f", &self.name])
             .env_clear()
-            .envs(&self.call.environment)
+            .envs(&self.variables)
             // By this variable what the step left running is known and killed; the removal is none of it.
             .env_remove("RONDO_STEP_FILE")
             .current_dir("/")
@@ -107,9 +113,7 @@ impl Drop for Running<'_> {
         match removal {
             // Nobody waits here for a daemon; the thread only reaps.
             Ok(mut removal) => drop(std::thread::spawn(move || removal.wait())),
-            Err(error) => {
-                tracing::warn!("container {} cannot be removed: {error}", container_name(self.call));
-            }
+            Err(error) => tracing::warn!("container {} cannot be removed: {error}", self.name),
         }
     }
 }
@@ -130,7 +134,7 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
     };
     let image = text(&call.with, "image").ok_or_else(|| Failed::Refused("`image` is missing".to_owned()))?;
     let mut arguments: Vec<OsString> = ["run", "--rm", "--pull=missing"].map(OsString::from).into();
-    arguments.extend(["--name".into(), container_name(call).into()]);
+    arguments.extend(["--name".into(), name(call.step.run).into()]);
     if call.with.get("network") != Some(&Value::Bool(true)) {
         arguments.push("--network=none".into());
     }
@@ -178,7 +182,7 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
 }
 
 /// Where the links in these folders lead to, at any depth, each place once.
-fn linked<'a>(inputs: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>, Failed> {
+pub(crate) fn linked<'a>(inputs: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>, Failed> {
     let is_folder = |place: &Path| fs::symlink_metadata(place).is_ok_and(|found| found.is_dir());
     let mut open: Vec<PathBuf> = inputs.filter(|place| is_folder(place)).cloned().collect();
     let mut places = Vec::new();
@@ -204,7 +208,7 @@ fn linked<'a>(inputs: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>,
 }
 
 /// Who a folder belongs to.
-fn owner(folder: &Path) -> (u32, u32) {
+pub(crate) fn owner(folder: &Path) -> (u32, u32) {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(folder).map_or((0, 0), |metadata| (metadata.uid(), metadata.gid()))
 }
@@ -213,9 +217,9 @@ fn owner(folder: &Path) -> (u32, u32) {
 mod tests {
     use std::sync::Arc;
 
+    use rondo_core::Digest;
     use rondo_core::handoff::StepInputs;
     use rondo_core::ports::Unwatched;
-    use rondo_core::{Digest, RunId};
     use serde_json::json;
 
     use super::*;
@@ -243,6 +247,7 @@ mod tests {
             ]
             .into(),
             python: None,
+            confinement: None,
             progress: Arc::new(Unwatched),
         }
     }

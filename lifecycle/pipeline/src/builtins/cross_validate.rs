@@ -128,7 +128,7 @@ async fn fold(
     let root = call.root.clone();
     // Folds run one after the other: what carries the step's mark when one ends is what it left running.
     let mark = mark(call);
-    program(call, &Command { program: shell, arguments, folder: root, variables, mark }).await?;
+    program(call, &Command { program: shell, arguments, folder: root, variables, mark }, true).await?;
     let found = outputs::metrics(&metrics, "$RONDO_METRICS").map_err(Failed::Program)?;
     let _ = std::fs::remove_dir_all(&folder);
     Ok(Fold { train: rows(0), test: rows(1), metrics: found })
@@ -220,6 +220,7 @@ mod tests {
             ]
             .into(),
             python: None,
+            confinement: None,
             progress: Arc::new(Unwatched),
         };
         work(&call).await.unwrap();

@@ -58,6 +58,22 @@ const PASSED: [&str; 29] = [
 /// Beginnings of further names that pass.
 const PASSED_PREFIXES: [&str; 2] = ["PIP_", "UV_"];
 
+/// Beginnings of names that reach the tools which make environments, and no step: where they keep what they
+/// have, and how they are set up.
+const FOR_TOOLS: [&str; 7] =
+    ["NIX_", "CONDA_", "MAMBA_", "CONTAINER", "DOCKER_", "REGISTRY_AUTH_FILE", "XDG_"];
+
+/// The variables of the tools that make environments and start containers.
+pub fn tool_variables(host: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut variables = base_variables(host);
+    let for_tools = host.iter().filter(|(name, _)| FOR_TOOLS.iter().any(|prefix| name.starts_with(prefix)));
+    variables.extend(for_tools.map(|(name, value)| (name.clone(), value.clone())));
+    // What happens to be active is not what is meant.
+    variables
+        .retain(|name, _| !["CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_SHLVL"].contains(&name.as_str()));
+    variables
+}
+
 /// The moment that tools which honour `SOURCE_DATE_EPOCH` write instead of now: the first of 1980, before
 /// which a zip file has no times.
 const SOURCE_DATE: &str = "315532800";

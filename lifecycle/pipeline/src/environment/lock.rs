@@ -18,38 +18,23 @@ use rondo_core::Digest;
 use rondo_core::ports::Event;
 
 use super::Environments;
+use super::kind::{Kind, Wanted};
 use crate::Error;
 use crate::code::inside;
 use crate::worktree::write_atomically;
 
-const HEADER: &str = "# Environment lock 1, made by rondo with uv: do not edit.";
-
 /// How deep requirement files may include each other.
 const DEPTH: usize = 8;
 
-/// What an environment should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The environment's name.
-    pub name: String,
-    /// The Python version, such as `>=3.10`.
-    pub python: String,
-    /// The requirements, a line each, without comments.
-    pub requirements: String,
-    /// The digest of version and requirements.
-    pub digest: Digest,
+/// The first line of a lock.
+fn header(kind: Kind) -> String {
+    format!("# Environment lock 1, made by rondo with {}: do not edit.", kind.maker())
 }
 
-impl Wanted {
-    /// From the texts as written: comments, blank lines and spaces around a line do not count.
-    pub fn new(name: &str, python: &str, requirements: &str) -> Self {
-        let lines: Vec<&str> =
-            requirements.lines().map(without_comment).filter(|line| !line.is_empty()).collect();
-        let requirements = lines.join("\n");
-        let python = if python.trim().is_empty() { ">=3.8" } else { python.trim() };
-        let digest = Digest::of(format!("python {python}\n{requirements}\n").as_bytes());
-        Self { name: name.to_owned(), python: python.to_owned(), requirements, digest }
-    }
+/// Lines without comments, blank ones and spaces around them.
+pub(super) fn plain_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(without_comment).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
 }
 
 fn without_comment(line: &str) -> &str {
@@ -91,29 +76,38 @@ fn read_included(root: &Path, path: &str, depth: usize) -> Result<String, Error>
 pub struct EnvironmentLock {
     /// The environment's name; no part of its identity.
     pub name: String,
+    /// Its kind.
+    pub kind: Kind,
     /// The digest of the text: the environment's identity.
     pub digest: Digest,
     /// The whole text.
     pub text: String,
-    /// The interpreter's minor version, such as `3.11`.
-    pub python: String,
+    /// Of Python its minor version, such as `3.11`; of the others what [`Kind::versioned`] says.
+    pub version: String,
     /// The digest of what was wanted.
     pub wanted: Digest,
 }
 
 impl EnvironmentLock {
-    /// From an interpreter's version and what `uv pip compile` wrote.
-    pub fn new(wanted: &Wanted, python: &str, resolved: &str) -> Self {
+    /// From a version and what was resolved, a line each.
+    pub fn new(wanted: &Wanted, version: &str, resolved: &str) -> Self {
+        let kind = wanted.what.kind();
         let body: Vec<&str> = resolved.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-        let mut text = format!("{HEADER}\n# requirements: {}\n# python: {python}\n", wanted.digest);
+        let mut text = format!(
+            "{}\n# requirements: {}\n# {}: {version}\n",
+            header(kind),
+            wanted.digest,
+            kind.versioned()
+        );
         for line in body {
             text.push_str(line);
             text.push('\n');
         }
         Self {
             name: wanted.name.clone(),
+            kind,
             digest: Digest::of(text.as_bytes()),
-            python: python.to_owned(),
+            version: version.to_owned(),
             wanted: wanted.digest,
             text,
         }
@@ -122,26 +116,42 @@ impl EnvironmentLock {
     /// Reads a lock's text; nothing where it is none.
     pub fn parse(name: &str, text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        if lines.next() != Some(HEADER) {
-            return None;
-        }
+        let first = lines.next()?;
+        let kind = Kind::ALL.into_iter().find(|kind| first == header(*kind))?;
         let wanted = lines.next()?.strip_prefix("# requirements: ")?.parse().ok()?;
-        let python = lines.next()?.strip_prefix("# python: ")?.to_owned();
+        let version = lines.next()?.strip_prefix("# ")?.strip_prefix(kind.versioned())?;
+        let version = version.strip_prefix(": ")?.to_owned();
         let digest = Digest::of(text.as_bytes());
-        Some(Self { name: name.to_owned(), digest, text: text.to_owned(), python, wanted })
+        Some(Self { name: name.to_owned(), kind, digest, text: text.to_owned(), version, wanted })
+    }
+
+    /// What stands below its first lines.
+    pub fn body(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().skip(3)
     }
 
     /// The packages and their versions.
     pub fn packages(&self) -> Vec<(String, String)> {
-        let names = self.text.lines().filter(|line| !line.starts_with(['#', ' ', '-']));
-        names
-            .filter_map(|line| {
+        let one = |line: &str| match self.kind {
+            Kind::Conda => conda_package(line),
+            Kind::Python | Kind::R | Kind::Host => {
                 let (name, rest) = line.split_once("==")?;
                 let version = rest.split([' ', ';', '\\']).next()?;
                 Some((name.trim().to_owned(), version.to_owned()))
-            })
-            .collect()
+            }
+            Kind::Image | Kind::Rootfs | Kind::Nix => None,
+        };
+        self.body().filter(|line| !line.starts_with(['#', ' ', '-', '@'])).filter_map(one).collect()
     }
+}
+
+/// The package of an address such as `https://…/numpy-2.1.0-py312h1_0.conda#md5`.
+fn conda_package(line: &str) -> Option<(String, String)> {
+    let file = line.split('#').next()?.rsplit('/').next()?;
+    let stem = file.strip_suffix(".conda").or_else(|| file.strip_suffix(".tar.bz2"))?;
+    let (rest, _build) = stem.rsplit_once('-')?;
+    let (name, version) = rest.rsplit_once('-')?;
+    Some((name.to_owned(), version.to_owned()))
 }
 
 impl Environments {
@@ -150,12 +160,11 @@ impl Environments {
     pub(super) async fn locked(&self, wanted: &Wanted) -> Result<EnvironmentLock, Error> {
         let known = [self.pinned(wanted), self.remembered(wanted)];
         for lock in known.into_iter().flatten() {
-            if self.is_usable(&lock).await {
+            let Some(reason) = self.unusable(wanted, &lock).await? else {
                 self.remember(&lock)?;
                 return Ok(lock);
-            }
-            let message =
-                format!("was locked to Python {}, which is not on this machine: locking anew", lock.python);
+            };
+            let message = format!("{reason}: locking anew");
             self.progress.report(Event::Note { subject: subject(&wanted.name), message });
         }
         let lock = self.resolve(wanted).await?;
@@ -203,24 +212,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_blanks_change_nothing_and_versions_do() {
-        let plain = Wanted::new("py", ">=3.10", "a==1\nb==2");
-        assert_eq!(plain, Wanted::new("py", " >=3.10 ", "# why\n a==1 # because\n\nb==2\n"));
-        assert_ne!(plain.digest, Wanted::new("py", ">=3.11", "a==1\nb==2").digest);
-        assert_ne!(plain.digest, Wanted::new("py", ">=3.10", "a==1\nb==3").digest);
-    }
-
-    #[test]
     fn a_lock_reads_back_and_lists_its_packages() {
-        let wanted = Wanted::new("py", ">=3.10", "duckdb");
+        let wanted = Wanted::python("py", ">=3.10", "duckdb");
         let resolved = "duckdb==1.5.6 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\ncolorama==0.4 ; sys_platform == 'win32' \\\n    --hash=sha256:cc\n";
         let lock = EnvironmentLock::new(&wanted, "3.11", resolved);
         assert_eq!(EnvironmentLock::parse("py", &lock.text).unwrap(), lock);
         assert_eq!(lock.packages(), [("duckdb".into(), "1.5.6".into()), ("colorama".into(), "0.4".into())]);
         assert_eq!(lock.digest.hex(), "e9bdd40421ad2ed23d95e48151f68ff4956abe891171dbef24fca54a07f983b1");
-        for text in ["", "duckdb==1", HEADER, &format!("{HEADER}\n# requirements: x\n# python: 3\n")] {
+        let header = header(Kind::Python);
+        for text in ["", "duckdb==1", &header, &format!("{header}\n# requirements: x\n# python: 3\n")] {
             assert_eq!(EnvironmentLock::parse("py", text), None);
         }
+    }
+
+    #[test]
+    fn locks_of_other_kinds_read_back_too() {
+        let file = "dependencies: [numpy]".to_owned();
+        let wanted = Wanted::new("c", super::super::kind::What::Conda { file });
+        let resolved = "@EXPLICIT\nhttps://c.example/linux-64/numpy-2.1.0-py312h1_0.conda#0a1b\nfile:///c/noarch/x-y-1.0-0.tar.bz2\n";
+        let lock = EnvironmentLock::new(&wanted, "linux-x86_64", resolved);
+        assert_eq!(EnvironmentLock::parse("c", &lock.text).unwrap(), lock);
+        assert_eq!(lock.packages(), [("numpy".into(), "2.1.0".into()), ("x-y".into(), "1.0".into())]);
+        assert_eq!(lock.kind, Kind::Conda);
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Making an environment: resolving its lock, and the folder that the lock describes.
+//! Making an environment: resolving its lock, and the folder that the lock describes. What the kinds have in
+//! common is here; each has a module of its own for the rest.
 //!
 //! The folder is named by the lock's digest and is complete when its stamp, written last, is there. One
 //! process at a time makes it. What a process that died has left without a stamp is removed and made again.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,192 +14,178 @@ use rondo_core::ports::Event;
 use serde::Serialize;
 
 use super::Environments;
-use super::lock::{EnvironmentLock, Wanted, subject};
-use super::uv::{Said, Uv, exclusive, last_lines};
+use super::host::{find_program, search_path, tool_variables};
+use super::kind::{Kind, Wanted, What};
+use super::lock::{EnvironmentLock, subject};
+use super::uv::{Said, call, exclusive, last_lines};
 use crate::Error;
-use crate::worktree::scratch;
 
 /// An environment that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Provisioned {
     /// Its name.
     pub name: String,
+    /// Its kind.
+    pub kind: Kind,
     /// The digest of its lock.
     pub lock: Digest,
-    /// Its folder.
+    /// Its own folder; not there where it needs none.
     pub folder: PathBuf,
-    /// The folder of its programs: comes first in the `PATH`.
-    pub bin: PathBuf,
-    /// Its interpreter.
-    pub python: PathBuf,
-    /// The interpreter's minor version.
+    /// The folder of its programs, where it has one: comes first in the `PATH`.
+    pub bin: Option<PathBuf>,
+    /// Its Python interpreter, where it has one.
+    pub python: Option<PathBuf>,
+    /// The version in its lock.
     pub version: String,
     /// Its packages with their versions.
     pub packages: Vec<(String, String)>,
+    /// The variables that its programs need.
+    pub variables: BTreeMap<String, String>,
+    /// The places that it is made of, beside its folder and what belongs to the system.
+    pub places: Vec<PathBuf>,
+}
+
+impl Provisioned {
+    /// An environment as its lock says, with a folder and nothing more.
+    pub(super) fn of(lock: &EnvironmentLock, folder: PathBuf) -> Self {
+        Self {
+            name: lock.name.clone(),
+            kind: lock.kind,
+            lock: lock.digest,
+            folder,
+            bin: None,
+            python: None,
+            version: lock.version.clone(),
+            packages: lock.packages(),
+            variables: BTreeMap::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Whether steps in it have a root file system of their own.
+    pub const fn has_root(&self) -> bool {
+        matches!(self.kind, Kind::Image | Kind::Rootfs)
+    }
 }
 
 impl Environments {
-    /// Whether an environment is made, or could be with what is on this machine. Asks `uv` only where
-    /// there is one already: a lock whose steps are all cached needs no environment at all.
-    pub(super) async fn is_usable(&self, lock: &EnvironmentLock) -> bool {
-        if self.stamp(lock).exists() || !Uv::is_present(&self.tools, &self.host) {
-            return true;
-        }
-        match self.uv().await {
-            Ok(uv) => interpreter(uv, self, &lock.python).await.is_ok_and(|found| found.is_some()),
-            Err(_) => true,
-        }
+    /// Why a lock cannot be used on this machine; nothing where it can.
+    ///
+    /// # Errors
+    /// When the machine cannot be asked.
+    pub(super) async fn unusable(
+        &self,
+        wanted: &Wanted,
+        lock: &EnvironmentLock,
+    ) -> Result<Option<String>, Error> {
+        Ok(match &wanted.what {
+            What::Python { .. } => (!self.is_usable(lock).await)
+                .then(|| format!("was locked to Python {}, which is not on this machine", lock.version)),
+            What::R { .. } => self.r_has_changed(wanted, lock).await?,
+            What::Host { tools } => self.tools_have_changed(wanted, tools, lock).await?,
+            What::Conda { .. } | What::Image { .. } | What::Rootfs { .. } | What::Nix { .. } => None,
+        })
     }
 
-    /// Resolves what is wanted against the package index.
+    /// Resolves what is wanted.
     pub(super) async fn resolve(&self, wanted: &Wanted) -> Result<EnvironmentLock, Error> {
-        let uv = self.uv().await?;
-        let name = &wanted.name;
-        self.started(name, "choosing package versions");
-        let missing = || Error::PythonMissing { environment: name.clone(), wanted: wanted.python.clone() };
-        let python = interpreter(uv, self, &wanted.python).await?.ok_or_else(missing)?;
-        let version = minor_version(uv, self, &python).await?.ok_or_else(missing)?;
-        let resolved = if wanted.requirements.is_empty() {
-            String::new()
-        } else {
-            let scratch = scratch(self.store.root())?;
-            let folder = tempfile::tempdir_in(&scratch).map_err(Error::io("write in", &scratch))?;
-            let (input, output) = (folder.path().join("requirements.txt"), folder.path().join("lock.txt"));
-            fs::write(&input, format!("{}\n", wanted.requirements)).map_err(Error::io("write", &input))?;
-            let (from, to) = (input.to_string_lossy(), output.to_string_lossy());
-            let arguments = [
-                "pip",
-                "compile",
-                "--quiet",
-                "--universal",
-                "--generate-hashes",
-                "--no-header",
-                "--no-annotate",
-                "--python",
-                &python,
-                "--python-version",
-                &version,
-                "--output-file",
-                &to,
-                &from,
-            ];
-            let said = uv.call(&self.root, &arguments).await?;
-            self.check(name, "lock", &said)?;
-            fs::read_to_string(&output).map_err(Error::io("read", &output))?
-        };
-        let lock = EnvironmentLock::new(wanted, &version, &resolved);
-        self.ended(name, &format!("locked: {} packages for Python {version}", lock.packages().len()));
-        Ok(lock)
+        match &wanted.what {
+            What::Python { python, requirements, project } => {
+                self.resolve_python(wanted, python, requirements, project.as_deref()).await
+            }
+            What::R { r, packages } => self.resolve_r(wanted, r, packages).await,
+            What::Conda { file } => self.resolve_conda(wanted, file).await,
+            What::Image { image } => self.resolve_image(wanted, image).await,
+            What::Rootfs { archive, .. } => {
+                let digest = self.keep_archive(archive)?;
+                Ok(EnvironmentLock::new(wanted, &digest.hex(), ""))
+            }
+            What::Nix { file, .. } => self.resolve_nix(wanted, file).await,
+            What::Host { tools } => self.resolve_host(wanted, tools).await,
+        }
     }
 
-    /// The environment's folder, made where it is missing.
+    /// The environment of a lock, made where it is missing.
     pub(super) async fn make(&self, lock: &EnvironmentLock) -> Result<Provisioned, Error> {
+        match lock.kind {
+            Kind::Python => self.make_python(lock).await,
+            Kind::R => self.make_r(lock).await,
+            Kind::Conda => self.make_conda(lock).await,
+            Kind::Image => self.make_image(lock).await,
+            Kind::Rootfs => self.make_rootfs(lock).await,
+            Kind::Nix => self.make_nix(lock).await,
+            Kind::Host => Ok(Provisioned::of(lock, self.folder(lock))),
+        }
+    }
+
+    /// The folder of a lock, filled by `fill` where it is not complete. One process at a time fills it.
+    pub(super) async fn once(
+        &self,
+        lock: &EnvironmentLock,
+        fill: impl AsyncFnOnce(&Path) -> Result<(), Error>,
+    ) -> Result<PathBuf, Error> {
         let folder = self.folder(lock);
-        let provisioned = Provisioned {
-            name: lock.name.clone(),
-            lock: lock.digest,
-            bin: folder.join("bin"),
-            python: folder.join("bin/python"),
-            version: lock.python.clone(),
-            packages: lock.packages(),
-            folder,
-        };
         if self.stamp(lock).exists() {
-            return Ok(provisioned);
+            return Ok(folder);
         }
         let envs = self.store.root().join("envs");
         fs::create_dir_all(&envs).map_err(Error::io("make", &envs))?;
         let mut cancel = self.cancel.clone();
         let _only_one = exclusive(envs.join(format!("{}.lock", lock.digest)), &mut cancel).await?;
         if self.stamp(lock).exists() {
-            return Ok(provisioned);
+            return Ok(folder);
         }
-        if provisioned.folder.exists() {
-            fs::remove_dir_all(&provisioned.folder).map_err(Error::io("remove", &provisioned.folder))?;
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
         }
-        self.fill(lock, &provisioned).await?;
+        fill(&folder).await?;
+        fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
         fs::write(self.stamp(lock), lock.text.as_bytes()).map_err(Error::io("write", &self.stamp(lock)))?;
-        Ok(provisioned)
+        self.ended(&lock.name, "ready");
+        Ok(folder)
     }
 
-    async fn fill(&self, lock: &EnvironmentLock, provisioned: &Provisioned) -> Result<(), Error> {
-        let uv = self.uv().await?;
-        let name = &lock.name;
-        let packages = provisioned.packages.len();
-        self.started(name, &format!("making it: {packages} packages, Python {}", lock.python));
-        let missing = || Error::PythonMissing { environment: name.clone(), wanted: lock.python.clone() };
-        let python = interpreter(uv, self, &lock.python).await?.ok_or_else(missing)?;
-        let folder = provisioned.folder.to_string_lossy();
-        let said =
-            uv.call(&self.root, &["venv", "--quiet", "--no-project", "--python", &python, &folder]).await?;
-        self.check(name, "provision", &said)?;
-        if packages > 0 {
-            let text = provisioned.folder.join("rondo.lock.txt");
-            fs::write(&text, &lock.text).map_err(Error::io("write", &text))?;
-            let (of, from) = (provisioned.python.to_string_lossy(), text.to_string_lossy());
-            let said = uv
-                .call(&self.root, &["pip", "sync", "--quiet", "--require-hashes", "--python", &of, &from])
-                .await?;
-            self.check(name, "provision", &said)?;
-        }
-        self.ended(name, "ready");
-        Ok(())
-    }
-
-    async fn uv(&self) -> Result<&Uv, Error> {
-        self.uv
-            .get_or_try_init(|| {
-                Uv::locate(&self.tools, &self.host, self.progress.as_ref(), self.cancel.clone())
-            })
-            .await
-    }
-
-    fn folder(&self, lock: &EnvironmentLock) -> PathBuf {
+    pub(super) fn folder(&self, lock: &EnvironmentLock) -> PathBuf {
         self.store.root().join("envs").join(lock.digest.hex())
     }
 
-    fn stamp(&self, lock: &EnvironmentLock) -> PathBuf {
+    pub(super) fn stamp(&self, lock: &EnvironmentLock) -> PathBuf {
         self.folder(lock).join(".complete")
     }
 
-    fn check(&self, name: &str, action: &'static str, said: &Said) -> Result<(), Error> {
+    /// A program of the host, called as every tool here is.
+    pub(super) async fn host_call(&self, program: &Path, arguments: &[&str]) -> Result<Said, Error> {
+        let arguments = arguments.iter().map(OsString::from).collect();
+        call(program, arguments, &self.root, &tool_variables(&self.host), &self.cancel).await
+    }
+
+    /// The program of the host of that name.
+    pub(super) fn host_program(&self, name: &str) -> Option<PathBuf> {
+        find_program(name, search_path(&self.host))
+    }
+
+    pub(super) fn check(&self, name: &str, action: &'static str, said: &Said) -> Result<(), Error> {
         if said.ok {
             return Ok(());
         }
+        Err(self.failed(name, action, last_lines(&said.text)))
+    }
+
+    /// Reports that an environment could not be locked or made.
+    pub(super) fn failed(&self, name: &str, action: &'static str, reason: String) -> Error {
         let failed = match action {
             "lock" => "not locked",
             _ => "not made",
         };
         self.progress.report(Event::Ended { subject: subject(name), ok: false, message: failed.into() });
-        Err(Error::EnvironmentFailed { environment: name.to_owned(), action, reason: last_lines(&said.text) })
+        Error::EnvironmentFailed { environment: name.to_owned(), action, reason }
     }
 
-    fn started(&self, name: &str, message: &str) {
+    pub(super) fn started(&self, name: &str, message: &str) {
         self.progress.report(Event::Started { subject: subject(name), message: message.to_owned() });
     }
 
-    fn ended(&self, name: &str, message: &str) {
+    pub(super) fn ended(&self, name: &str, message: &str) {
         self.progress.report(Event::Ended { subject: subject(name), ok: true, message: message.to_owned() });
     }
-}
-
-/// An interpreter on this machine of a wanted version; nothing where there is none.
-async fn interpreter(uv: &Uv, environments: &Environments, wanted: &str) -> Result<Option<String>, Error> {
-    let said = uv.call(&environments.root, &["python", "find", "--no-project", "--system", wanted]).await?;
-    let path = said.text.lines().map(str::trim).find(|line| line.starts_with('/')).map(str::to_owned);
-    Ok(path.filter(|_| said.ok))
-}
-
-/// The minor version of an interpreter, such as `3.11`.
-async fn minor_version(uv: &Uv, environments: &Environments, python: &str) -> Result<Option<String>, Error> {
-    let program = "import sys; print('%d.%d' % sys.version_info[:2])";
-    let said = uv.call_program(Path::new(python), &environments.root, &["-c", program]).await?;
-    let version = said.text.lines().map(str::trim).find(|line| is_version(line)).map(str::to_owned);
-    Ok(version.filter(|_| said.ok))
-}
-
-fn is_version(text: &str) -> bool {
-    text.split_once('.').is_some_and(|(major, minor)| {
-        [major, minor].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-    })
 }

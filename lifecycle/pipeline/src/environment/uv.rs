@@ -132,7 +132,8 @@ async fn installed(
     Ok(program)
 }
 
-async fn call(
+/// Runs a program of that kind to its end.
+pub(super) async fn call(
     program: &Path,
     arguments: Vec<OsString>,
     folder: &Path,

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rondo_core::ports::Confinement;
 use tokio::io::AsyncReadExt;
 #[cfg(target_os = "linux")]
 use tokio::io::{Interest, unix::AsyncFd};
@@ -86,8 +87,22 @@ pub async fn run(
     cancel: &mut watch::Receiver<bool>,
     output: &mut (dyn FnMut(&[u8]) + Send),
 ) -> io::Result<Ended> {
+    run_confined(command, None, limit, cancel, output).await
+}
+
+/// The same, where the process may be kept to something.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn run_confined(
+    command: &Command,
+    confinement: Option<&dyn Confinement>,
+    limit: Option<Duration>,
+    cancel: &mut watch::Receiver<bool>,
+    output: &mut (dyn FnMut(&[u8]) + Send),
+) -> io::Result<Ended> {
     let (reader, writer) = io::pipe()?;
-    let mut group = start(command, writer)?;
+    let (mut group, _kept) = start(command, confinement, writer)?;
     let ended = exited(group.leader);
     tokio::pin!(ended);
     let mut pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
@@ -194,11 +209,22 @@ impl Drop for Group {
     }
 }
 
-/// Starts the command.
-fn start(command: &Command, writer: io::PipeWriter) -> io::Result<Group> {
-    let mut child = std::process::Command::new(&command.program);
+/// Starts the command, kept to what it is to be kept to.
+fn start(
+    command: &Command,
+    confinement: Option<&dyn Confinement>,
+    writer: io::PipeWriter,
+) -> io::Result<(Group, Option<Box<dyn Send + Sync>>)> {
+    let words: Vec<OsString> =
+        [command.program.clone().into()].into_iter().chain(command.arguments.iter().cloned()).collect();
+    let mut words = match confinement {
+        Some(confinement) => confinement.words(words, &[]),
+        None => words,
+    }
+    .into_iter();
+    let mut child = std::process::Command::new(words.next().unwrap_or_default());
     child
-        .args(&command.arguments)
+        .args(words)
         .current_dir(&command.folder)
         .env_clear()
         .envs(&command.variables)
@@ -206,9 +232,11 @@ fn start(command: &Command, writer: io::PipeWriter) -> io::Result<Group> {
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .process_group(0);
+    let kept = confinement.map(|confinement| confinement.ready(&mut child, &[])).transpose()?;
     let spawned = child.spawn()?;
     let leader = libc::pid_t::try_from(spawned.id()).map_err(io::Error::other)?;
-    Ok(Group { leader, reaped: false, guarded: Some(guard::guard(leader)), mark: command.mark.clone() })
+    let guarded = Some(guard::guard(leader));
+    Ok((Group { leader, reaped: false, guarded, mark: command.mark.clone() }, kept))
 }
 
 /// Waits until a child has ended, without reaping it: while it is a zombie, its group's number cannot be

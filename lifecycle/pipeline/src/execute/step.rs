@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rondo_core::handoff::StepInputs;
-use rondo_core::ports::{Builtin, BuiltinCall, Event, TrackingAccess};
+use rondo_core::ports::{Builtin, BuiltinCall, Confinement, Event, TrackingAccess};
 use rondo_core::run::{Code, Exit, Link, RunDetail, RunState};
 use rondo_core::sweep::TrialState;
 use rondo_core::{Digest, RunId};
@@ -20,14 +20,18 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::image::Boxed;
 use super::log::{Log, Logged};
 use super::outputs::{self, chain, variable};
 use super::process::{self, Command, cancelled};
-use super::{cause, shell};
+use super::{cause, confine, shell};
 use crate::Error;
-use crate::environment::host::{base_variables, search_path};
+use crate::builtins::container::Running;
+use crate::environment::host::{base_variables, search_path, tool_variables};
+use crate::environment::kind::Kind;
 use crate::environment::provision::Provisioned;
 use crate::graph::{Node, Source};
+use crate::isolation::{Confined, Level};
 use crate::packages::{self, SQL, params};
 use crate::plan::{Doer, Keyed, sql_threads};
 use crate::run::record;
@@ -60,17 +64,19 @@ struct Worked {
 type Through = Result<(Vec<Link>, Exit), Exit>;
 
 /// The folders and the contract of one try.
-struct Bench {
-    folder: PathBuf,
-    contract: StepInputs,
+pub(super) struct Bench {
+    pub folder: PathBuf,
+    pub contract: StepInputs,
     /// Where its command runs and its files are: the project, or a copy of its package.
-    root: PathBuf,
+    pub root: PathBuf,
     matrix: BTreeMap<String, Value>,
     /// What was lent to it, by the input's name.
     lent: Vec<(String, Lent)>,
     cards: Vec<u32>,
     file: PathBuf,
     log: Log,
+    /// What its processes are kept to, once that is known.
+    confined: OnceLock<Arc<Confined>>,
 }
 
 /// What stands in the file that `RONDO_STEP_FILE` names.
@@ -106,7 +112,7 @@ pub async fn attempt(
 ) -> Result<Attempt, Error> {
     session.watch_memory();
     let id = node.trial.as_ref().map_or_else(RunId::random, |trial| trial.run);
-    let mut detail = first_detail(session, keyed, number).await;
+    let mut detail = first_detail(session, step, keyed, number).await;
     if let Some(trial) = &node.trial {
         detail.params.extend(trial.trial.values.clone());
         detail.trial = Some(Box::new(trial.trial.clone()));
@@ -119,6 +125,7 @@ pub async fn attempt(
             let ended = within(session, node, step, keyed, &bench).await;
             let ended = unspoilt(session, node, &bench, ended)?;
             let log = keep_log(session, node, &bench);
+            let ended = explained(node, &bench, ended, log.as_ref());
             // What the step made that nobody declared goes with its folder.
             let _ = fs::remove_dir_all(&bench.folder);
             (ended, log)
@@ -126,6 +133,12 @@ pub async fn attempt(
         Err(error) => (Err(failed(chain(&error))), None),
     };
     finish(session, id, node, step, keyed, detail, ended).await
+}
+
+/// How a confined step failed, with the undeclared files that its last lines name.
+fn explained(node: &Node, bench: &Bench, ended: Through, log: Option<&(Digest, Vec<String>)>) -> Through {
+    let (Some(confined), Some((_, tail))) = (bench.confined.get(), log) else { return ended };
+    ended.map_err(|exit| confined.explained(exit, &node.name, tail))
 }
 
 /// Takes the log into the store. What could not be written of it is said; it is no reason to fail.
@@ -227,17 +240,32 @@ impl Drop for Admitted<'_> {
     }
 }
 
+/// An error with what to do about it.
+fn hinted(error: &Error) -> String {
+    let hints = rondo_core::Explain::hints(error);
+    let hint = hints.first().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    format!("{}{hint}", chain(error))
+}
+
 fn failed(cause: impl Into<String>) -> Exit {
     Exit { cause: Some(cause.into()), ..Exit::default() }
 }
 
-pub(crate) async fn first_detail(session: &Session, keyed: &Keyed, number: u32) -> RunDetail {
+pub(crate) async fn first_detail(
+    session: &Session,
+    step: &Step,
+    keyed: &Keyed,
+    number: u32,
+) -> RunDetail {
     let commit = session.commit().await;
     session.keep_code(&keyed.code).await;
     let environment = match &keyed.environment {
         Some(lock) => Some((lock.name.clone(), lock.digest)),
         None => session.host_tools().await.map(|digest| ("host".to_owned(), digest)),
     };
+    let kind = keyed.environment.as_ref().map(|lock| lock.kind);
+    let level = confine::level(session, step, kind).ok().filter(|level| *level != Level::None);
+    let isolation = level.map(|level| level.text().to_owned());
     RunDetail {
         key: Some(keyed.key),
         key_parts: keyed.parts.clone(),
@@ -245,6 +273,7 @@ pub(crate) async fn first_detail(session: &Session, keyed: &Keyed, number: u32) 
         inputs: keyed.inputs.clone(),
         code: Code { commit: commit.id.clone(), dirty: commit.dirty, files: keyed.code.clone() },
         environment,
+        isolation,
         platform: crate::platform::platform(),
         params: keyed.params.clone(),
         started_by: session.request.started_by.clone(),
@@ -327,7 +356,8 @@ fn bench(
         }
         None => session.planner.root.clone(),
     };
-    Ok(Bench { folder, contract, root, matrix, lent, cards: cards.to_vec(), file, log })
+    let (cards, confined) = (cards.to_vec(), OnceLock::new());
+    Ok(Bench { folder, contract, root, matrix, lent, cards, file, log, confined })
 }
 
 /// The inputs that gather the combinations of a matrix, each with its paths.
@@ -387,7 +417,7 @@ async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, benc
         None => None,
     };
     session.progress.report(Event::Started { subject: node.name.clone(), message: "running".to_owned() });
-    let worked = work(session, node, step, bench, environment.as_ref()).await?;
+    let worked = work(session, node, step, keyed, bench, environment.as_ref()).await?;
     if worked.exit.cause.is_some() {
         return Err(worked.exit);
     }
@@ -409,17 +439,46 @@ async fn work(
     session: &Session,
     node: &Node,
     step: &Step,
+    keyed: &Keyed,
     bench: &Bench,
     environment: Option<&Provisioned>,
 ) -> Result<Worked, Exit> {
     let mut variables = variables(session, bench, environment);
+    let confined = confine::confined(session, step, keyed, bench, environment, &mut variables);
+    let confined = confined.map_err(|error| failed(hinted(&error)))?;
+    if let Some(confined) = &confined {
+        // Set once: a try has one process.
+        let _ = bench.confined.set(confined.clone());
+    }
     variables.extend(params::secrets(step.packaged.as_ref(), &session.host).map_err(failed)?);
     let values = Values { matrix: Some(&bench.matrix), ..Values::of(&bench.contract) };
     let expression = |source| failed(chain(&Error::Expression { step: node.name.clone(), source }));
     let mark = Some(format!("RONDO_STEP_FILE={}", bench.file.display()));
     let (name, _) = session.planner.definition(node).map_err(|error| failed(chain(&error)))?;
     let limit = step.timeout.and_then(|span| u64::try_from(span.millis()).ok()).map(Duration::from_millis);
+    let mut running = None;
     let command = match session.planner.doer(name, step).map_err(|error| failed(chain(&error)))? {
+        Doer::Shell(command) if is_of(environment, Kind::Image) => {
+            let text = shell::command(command, &values).map_err(expression)?;
+            let (Some(environment), Some(confined)) = (environment, &confined) else {
+                return Err(failed("its image is not known"));
+            };
+            let engine = environment.places.first().map(PathBuf::as_path).unwrap_or(Path::new("podman"));
+            let run = bench.contract.run;
+            running = Some(Running::new(engine, run, &tool_variables(&session.host)));
+            let (surroundings, image) = (&confined.surroundings, environment.version.as_str());
+            let (variables, host) = (&variables, &session.host);
+            Boxed { engine, image, command: &text, surroundings, variables, host, run }.command(mark)
+        }
+        Doer::Sql(_) | Doer::Builtin(..) if environment.is_some_and(Provisioned::has_root) => {
+            let what = "a command runs in a root file system of its own; SQL and packages in Rust do not";
+            return Err(failed(what));
+        }
+        Doer::Shell(command) if is_of(environment, Kind::Rootfs) => {
+            let text = shell::command(command, &values).map_err(expression)?;
+            let arguments = vec!["-c".into(), text.into()];
+            Command { program: "/bin/sh".into(), arguments, folder: bench.root.clone(), variables, mark }
+        }
         Doer::Shell(command) => {
             let text = shell::command(command, &values).map_err(expression)?;
             let program = session.shell(search_path(&variables));
@@ -439,24 +498,36 @@ async fn work(
                 with: filled.map_err(expression)?,
                 root: bench.root.clone(),
                 scratch: bench.folder.join("scratch"),
-                python: environment.map(|environment| environment.python.clone()),
+                python: environment.and_then(|environment| environment.python.clone()),
                 environment: variables,
+                confinement: confined.map(|confined| confined as Arc<dyn Confinement>),
                 progress: Arc::new(Logged { log: bench.log.clone(), progress: session.progress.clone() }),
             };
             return in_process(stop(session, node), builtin, call, limit).await;
         }
     };
     let mut take = |bytes: &[u8]| bench.log.take(bytes);
-    let ended = process::run(&command, limit, &mut stop(session, node), &mut take).await;
+    let kept = confined.as_deref().map(|confined| confined as &dyn Confinement);
+    let ended = process::run_confined(&command, kept, limit, &mut stop(session, node), &mut take).await;
     let ended = ended
         .map_err(|error| failed(format!("`{}` cannot be started: {error}", command.program.display())))?;
-    if !ended.left.is_empty() {
-        let message = format!("it left running what was then ended: {}", ended.left.join(", "));
+    if let (Some(running), Some(0)) = (running, ended.code) {
+        running.ended();
+    }
+    // A sandbox ends what is in it with itself, and is still about it when its program has ended.
+    let is_sandbox = |name: &&String| confined.is_some() && name.starts_with("bwrap (");
+    let left: Vec<&str> = ended.left.iter().filter(|name| !is_sandbox(name)).map(String::as_str).collect();
+    if !left.is_empty() {
+        let message = format!("it left running what was then ended: {}", left.join(", "));
         bench.log.take(format!("[{message}]\n").as_bytes());
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     }
     let memory = || session.ran_out_of_memory();
     Ok(Worked { exit: cause::exit(&ended, limit, memory), ..Worked::default() })
+}
+
+fn is_of(environment: Option<&Provisioned>, kind: Kind) -> bool {
+    environment.is_some_and(|environment| environment.kind == kind)
 }
 
 fn sql_text(root: &Path, source: &SqlSource) -> Result<String, Error> {
@@ -480,7 +551,7 @@ fn sql_command(
     for (place, text) in [(&program, SQL.program), (&script, text)] {
         fs::write(place, text).map_err(Error::io("write", place))?;
     }
-    let python = environment.map(|environment| environment.python.clone());
+    let python = environment.and_then(|environment| environment.python.clone());
     let missing = || Error::PythonMissing { environment: SQL.name.to_owned(), wanted: SQL.python.to_owned() };
     let python = python.ok_or_else(missing)?;
     let mut arguments = vec![program.into_os_string(), "--script".into(), script.into_os_string()];
@@ -501,9 +572,11 @@ fn variables(
     let contract = &bench.contract;
     let mut variables = base_variables(&session.host);
     if let Some(environment) = environment {
-        let path = format!("{}:{}", environment.bin.display(), search_path(&variables));
-        variables.insert("PATH".to_owned(), path);
-        variables.insert("VIRTUAL_ENV".to_owned(), environment.folder.to_string_lossy().into_owned());
+        if let Some(bin) = &environment.bin {
+            let path = format!("{}:{}", bin.display(), search_path(&variables));
+            variables.insert("PATH".to_owned(), path);
+        }
+        variables.extend(environment.variables.clone());
     }
     variables.extend(session.tracking.admit(contract.run, &contract.project));
     let path = |path: &PathBuf| path.to_string_lossy().into_owned();

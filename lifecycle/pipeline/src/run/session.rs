@@ -26,6 +26,7 @@ use crate::execute::outputs::chain;
 use crate::execute::process::{self, Command};
 use crate::git::{self, Commit};
 use crate::graph::Node;
+use crate::isolation;
 use crate::plan::{Inputs, Planner, dataset_link};
 use crate::request::{Outcome, RunRequest, StepReport};
 use crate::runner::Runner;
@@ -86,6 +87,7 @@ pub struct Session {
     host_tools: OnceCell<Option<Digest>>,
     /// The shell of the search path that steps have mostly.
     shell: OnceLock<(String, PathBuf)>,
+    isolation: OnceLock<isolation::Machine>,
     /// How often the kernel had ended a process for lack of memory when the first step began.
     out_of_memory: OnceLock<Option<u64>>,
     outcomes: Mutex<Outcomes>,
@@ -145,6 +147,7 @@ impl Session {
             source: OnceLock::new(),
             host_tools: OnceCell::new(),
             shell: OnceLock::new(),
+            isolation: OnceLock::new(),
             out_of_memory: OnceLock::new(),
             outcomes: Mutex::default(),
             store,
@@ -171,6 +174,11 @@ impl Session {
             started_by: self.request.started_by.clone(),
             ..RunDetail::default()
         }
+    }
+
+    /// What this machine can do to isolate steps, asked once and only where a step wants it.
+    pub fn isolation(&self) -> &isolation::Machine {
+        self.isolation.get_or_init(|| isolation::Machine::probe(search_path(&self.host)))
     }
 
     /// The commit of the project, asked for once and only when a step runs.

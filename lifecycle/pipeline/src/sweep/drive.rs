@@ -68,7 +68,7 @@ pub async fn make(
     let run = RunId::random();
     let detail = RunDetail {
         sweep: Some(Box::new(study.record.clone())),
-        ..step::first_detail(session, keyed, 1).await
+        ..step::first_detail(session, step, keyed, 1).await
     };
     record::begin_step(session, run, node, &detail, &Value::Null, false).await?;
     session.store.meta().set_run_tags(run, tags(&study.record)).await?;

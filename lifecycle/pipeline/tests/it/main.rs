@@ -6,6 +6,7 @@
 mod cache;
 mod environments;
 mod failures;
+mod isolation;
 mod lab;
 mod lock;
 mod records;

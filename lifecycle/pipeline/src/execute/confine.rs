@@ -1,0 +1,129 @@
+//! What keeps one try of a step to what it declares: its level, its folders of its own, its variables.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use rondo_project::project::Step;
+
+use super::image::is_daemonless;
+use super::step::Bench;
+use crate::Error;
+use crate::environment::kind::Kind;
+use crate::environment::provision::Provisioned;
+use crate::environment::rootfs::ROOT;
+use crate::isolation::surroundings::Given;
+use crate::isolation::{Confined, Level, Surroundings};
+use crate::plan::Keyed;
+use crate::run::session::Session;
+
+/// The `PATH` in a root file system of its own.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables that name folders which an isolated step has not.
+const ELSEWHERE: [&str; 2] = ["XDG_CACHE_HOME", "XDG_DATA_HOME"];
+
+/// The level that a step runs at on this machine. A root file system of its own is a sandbox whatever is
+/// asked for.
+///
+/// # Errors
+/// When this machine does not have that level.
+pub fn level(session: &Session, step: &Step, kind: Option<Kind>) -> Result<Level, Error> {
+    use rondo_project::project::Isolation;
+    let wanted = step.isolation.unwrap_or(session.planner.project.isolation);
+    match kind {
+        Some(Kind::Rootfs) => session.isolation().level(Isolation::Bubblewrap),
+        // The engine isolates by itself.
+        Some(Kind::Image) => Ok(Level::None),
+        _ if wanted == Isolation::None => Ok(Level::None),
+        _ => session.isolation().level(wanted),
+    }
+}
+
+/// What a try's processes are kept to; nothing where they are free. Changes the variables to fit.
+///
+/// # Errors
+/// When this machine does not have the level, or its folders cannot be made.
+pub(super) fn confined(
+    session: &Session,
+    step: &Step,
+    keyed: &Keyed,
+    bench: &Bench,
+    environment: Option<&Provisioned>,
+    variables: &mut BTreeMap<String, String>,
+) -> Result<Option<Arc<Confined>>, Error> {
+    let level = level(session, step, environment.map(|environment| environment.kind))?;
+    let has_root = environment.is_some_and(Provisioned::has_root);
+    if level == Level::None && !has_root {
+        return Ok(None);
+    }
+    let (temporary, home) = (bench.folder.join("tmp"), bench.folder.join("home"));
+    for folder in [&temporary, &home] {
+        fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+    }
+    let real_home = variables.get("HOME").cloned();
+    if let Some(pyenv) = real_home.map(|home| std::path::Path::new(&home).join(".pyenv"))
+        && pyenv.is_dir()
+    {
+        // Its programs look for it below the home folder, which is another now.
+        variables.entry("PYENV_ROOT".to_owned()).or_insert_with(|| pyenv.to_string_lossy().into_owned());
+    }
+    variables.retain(|name, _| !ELSEWHERE.contains(&name.as_str()));
+    for (name, place) in [("TMPDIR", &temporary), ("HOME", &home)] {
+        variables.insert(name.to_owned(), place.to_string_lossy().into_owned());
+    }
+    if has_root {
+        variables.insert("PATH".to_owned(), PATH.to_owned());
+    }
+    let code = keyed.code.keys().chain(&step.code).map(String::as_str);
+    let code = code.filter(|path| step.packaged.is_none() || !path.starts_with("package/")).collect();
+    let given = Given {
+        project: &session.planner.root,
+        store: session.store.root(),
+        work: &bench.folder,
+        folder: &bench.root,
+        contract: &bench.contract,
+        code,
+        environment: environment.filter(|environment| environment.folder.exists()),
+        variables,
+        network: step.network.unwrap_or(false),
+    };
+    let looked = |reason| Error::IsolationMissing { level: level.text(), reason };
+    let mut surroundings = Surroundings::of(&given).map_err(looked)?;
+    if let Some(environment) = environment.filter(|environment| environment.kind == Kind::Rootfs) {
+        surroundings.root = Some(environment.folder.join(ROOT));
+    }
+    let daemonless =
+        || environment.is_some_and(|environment| environment.places.iter().any(|p| is_daemonless(p)));
+    let own_network = !surroundings.network
+        && match (level, environment.map(|environment| environment.kind)) {
+            (Level::Bubblewrap, _) => true,
+            (_, Some(Kind::Image)) => daemonless() && session.isolation().own_network,
+            _ => false,
+        };
+    let bwrap = session.isolation().bubblewrap.clone().unwrap_or_default();
+    Ok(Some(Arc::new(Confined { level, surroundings, bwrap, own_network })))
+}
+
+/// Says at a run's beginning which level holds for its steps, where one of them asks for isolation.
+pub fn announce(session: &Session) {
+    use rondo_core::ports::Event;
+    use rondo_project::project::Isolation;
+    let planner = &session.planner;
+    let steps = planner.nodes().filter(|(place, _)| planner.role(*place) != crate::plan::Role::Kept);
+    let mut asked: Vec<Isolation> = steps
+        .filter_map(|(_, node)| planner.step(node).ok())
+        .map(|step| step.isolation.unwrap_or(planner.project.isolation))
+        .filter(|wanted| *wanted != Isolation::None)
+        .collect();
+    asked.sort_unstable();
+    asked.dedup();
+    let machine = |wanted| match session.isolation().level(wanted) {
+        Ok(level) => format!("{}: {}", level.text(), session.isolation().holds(level)),
+        Err(error) => super::outputs::chain(&error),
+    };
+    let messages: std::collections::BTreeSet<String> = asked.into_iter().map(machine).collect();
+    for message in messages {
+        session.progress.report(Event::Note { subject: "isolation".to_owned(), message });
+    }
+}

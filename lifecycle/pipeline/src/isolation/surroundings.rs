@@ -1,0 +1,260 @@
+//! What a step may see: the system, its environment, what it declares, and folders of its own.
+//!
+//! The names of the project's files may be seen at the level `landlock`, their contents not: programs look
+//! through the folder of a script for the modules beside it, and would otherwise not even ask for one that is
+//! declared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rondo_core::handoff::StepInputs;
+
+use crate::builtins::linked;
+use crate::code::inside;
+use crate::environment::provision::Provisioned;
+
+/// What belongs to the system.
+const SYSTEM: [&str; 15] = [
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr",
+    "/etc",
+    "/opt",
+    "/nix",
+    "/gnu",
+    "/snap",
+    "/var/lib/texmf",
+    "/var/cache/fontconfig",
+    "/run/systemd/resolve",
+];
+
+/// What lies beside a folder of programs and belongs to them.
+const BESIDE_PROGRAMS: [&str; 5] = ["lib", "lib64", "libexec", "share", "include"];
+
+/// Variables that name places which programs need.
+const NAMING: [&str; 10] = [
+    "JAVA_HOME",
+    "R_HOME",
+    "PYENV_ROOT",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+];
+
+/// What a step may see.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The project's folder.
+    pub project: PathBuf,
+    /// Where its commands run.
+    pub folder: PathBuf,
+    /// What belongs to the system and to the tools on the `PATH`.
+    pub tools: Vec<PathBuf>,
+    /// What it declares, and its environment.
+    pub readable: Vec<PathBuf>,
+    /// Where its inputs and the links in them lead; of many, their folders.
+    pub linked: Vec<PathBuf>,
+    /// Folders whose names may be seen, and no contents.
+    pub listed: Vec<PathBuf>,
+    /// What it may write to.
+    pub writable: Vec<PathBuf>,
+    /// Its folder for temporary files.
+    pub temporary: PathBuf,
+    /// Whether it may use the network.
+    pub network: bool,
+    /// The port of the tracking server, on the loopback.
+    pub tracking: Option<u16>,
+    /// A root file system of its own.
+    pub root: Option<PathBuf>,
+}
+
+/// What is known of a step before it runs.
+pub struct Given<'a> {
+    /// The project's folder.
+    pub project: &'a Path,
+    /// The store's.
+    pub store: &'a Path,
+    /// The folder of this try.
+    pub work: &'a Path,
+    /// Where its commands run.
+    pub folder: &'a Path,
+    /// Its contract.
+    pub contract: &'a StepInputs,
+    /// Its code, relative to the project.
+    pub code: Vec<&'a str>,
+    /// Its environment.
+    pub environment: Option<&'a Provisioned>,
+    /// Its variables.
+    pub variables: &'a BTreeMap<String, String>,
+    /// Whether it may use the network.
+    pub network: bool,
+}
+
+impl Surroundings {
+    /// Of a step.
+    ///
+    /// # Errors
+    /// When its inputs cannot be looked through, in words.
+    pub fn of(given: &Given<'_>) -> Result<Self, String> {
+        let contract = given.contract;
+        let hidden = [given.project, given.store];
+        let mut tools: Vec<PathBuf> =
+            SYSTEM.iter().map(PathBuf::from).filter(|place| place.exists()).collect();
+        tools.extend(of_variables(given.variables));
+        let environment = given.environment;
+        tools.extend(environment.iter().flat_map(|environment| environment.places.iter().cloned()));
+        let mut tools: Vec<PathBuf> = tools.iter().flat_map(|place| around(place, &hidden)).collect();
+        tools.sort_unstable();
+        tools.dedup();
+        // What lies in another is there already.
+        let mut kept: Vec<PathBuf> = Vec::new();
+        for place in tools {
+            if !kept.iter().any(|outer| !outer.is_symlink() && place.starts_with(outer)) {
+                kept.push(place);
+            }
+        }
+        let own = |name: &str| given.work.join(name);
+        let code = given.code.iter().filter_map(|path| inside(given.project, path.trim_end_matches('/')));
+        let mut readable: Vec<PathBuf> = code.collect();
+        readable.extend(environment.map(|environment| environment.folder.clone()));
+        // What Rondo itself lays beside the step: its inputs, the programs and the text of SQL, the copy of a
+        // package.
+        let laid = ["step.json", "run.py", "script.sql", "package", "in"].map(own);
+        readable.extend(laid.into_iter().filter(|place| place.exists()));
+        let metrics = contract.metrics.iter().filter_map(|place| place.parent().map(Path::to_owned));
+        let folders = [own("out"), own("scratch"), own("tmp"), own("home")];
+        let writable = folders.into_iter().chain(metrics).filter(|place| place.exists()).collect();
+        let mut links = linked(contract.inputs.values()).map_err(|error| error.to_string())?;
+        links.extend(contract.inputs.values().filter(|place| place.is_symlink()).cloned());
+        let real = |place: &PathBuf| place.canonicalize().unwrap_or_else(|_| place.clone());
+        Ok(Self {
+            project: given.project.to_owned(),
+            folder: given.folder.to_owned(),
+            tools: kept,
+            readable,
+            linked: links.iter().map(real).collect(),
+            listed: vec![given.project.to_owned()],
+            writable,
+            temporary: own("tmp"),
+            network: given.network,
+            tracking: given.variables.get("MLFLOW_TRACKING_URI").and_then(|address| loopback_port(address)),
+            root: None,
+        })
+    }
+
+    /// What belongs to the system and to tools.
+    pub fn system(&self) -> Vec<PathBuf> {
+        self.tools.clone()
+    }
+
+    /// All places that a step needs from outside of a root file system of its own.
+    pub fn needed<'a>(&'a self, own: &'a [PathBuf]) -> impl Iterator<Item = &'a Path> {
+        let all =
+            self.readable.iter().chain(&self.linked).chain(&self.writable).chain(own).chain(&self.listed);
+        all.map(PathBuf::as_path).chain([self.folder.as_path()])
+    }
+
+    /// Whether a place of the project is declared, or made by the step itself.
+    pub fn knows(&self, place: &Path) -> bool {
+        let mut known = self.readable.iter().chain(&self.linked).chain(&self.writable);
+        known.any(|known| place.starts_with(known))
+    }
+}
+
+/// The port in an address of this machine's loopback.
+fn loopback_port(address: &str) -> Option<u16> {
+    let rest = address.strip_prefix("http://")?;
+    let rest = rest.strip_prefix("127.0.0.1:").or_else(|| rest.strip_prefix("localhost:"))?;
+    rest.split('/').next()?.parse().ok()
+}
+
+/// The places that the `PATH` and its like lead to, where they are not the system's.
+fn of_variables(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    for folder in variables.get("PATH").map(|path| path.split(':')).into_iter().flatten().map(Path::new) {
+        if !folder.is_absolute() {
+            continue;
+        }
+        let above = folder.parent().filter(|above| above.parent().is_some());
+        match (folder.file_name().and_then(|name| name.to_str()), above) {
+            (Some("bin" | "sbin"), Some(above)) => {
+                places.extend(BESIDE_PROGRAMS.iter().map(|name| above.join(name)));
+            }
+            // The programs there only find the ones that are meant.
+            (Some("shims"), Some(above)) => places.push(above.to_owned()),
+            _ => {}
+        }
+        places.push(folder.to_owned());
+    }
+    let named = NAMING.iter().filter_map(|name| variables.get(*name));
+    places.extend(
+        named.flat_map(|value| value.split(':')).map(PathBuf::from).filter(|place| place.is_absolute()),
+    );
+    places.retain(|place| place.exists());
+    places
+}
+
+/// A place without what is hidden in it: itself where there is nothing, else what lies around that.
+fn around(place: &Path, hidden: &[&Path]) -> Vec<PathBuf> {
+    if hidden.iter().any(|hidden| place.starts_with(hidden)) {
+        return Vec::new();
+    }
+    if place.is_symlink() || !hidden.iter().any(|hidden| hidden.starts_with(place)) {
+        return vec![place.to_owned()];
+    }
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    entries.flat_map(|entry| around(&entry.path(), hidden)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_inside_of_a_folder_of_the_system_stays_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in ["opt/app/lib", "opt/work/p/data", "opt/work/q"] {
+            fs::create_dir_all(folder.path().join(place)).unwrap();
+        }
+        let (opt, project) = (folder.path().join("opt"), folder.path().join("opt/work/p"));
+        let mut seen = around(&opt, &[&project]);
+        seen.sort_unstable();
+        assert_eq!(seen, [opt.join("app"), opt.join("work/q")]);
+        assert_eq!(around(&opt.join("app"), &[&project]), [opt.join("app")]);
+        assert!(around(&project.join("data"), &[&project]).is_empty());
+    }
+
+    #[test]
+    fn tools_bring_what_lies_beside_them_but_not_the_folder_above() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in ["ann/.local/bin", "ann/.local/lib", "ann/.pyenv/shims", "ann/docs"] {
+            fs::create_dir_all(folder.path().join(place)).unwrap();
+        }
+        let at = |path: &str| folder.path().join(path);
+        let path =
+            format!("{}:{}:relative", at("ann/.local/bin").display(), at("ann/.pyenv/shims").display());
+        let places = of_variables(&[("PATH".to_owned(), path)].into());
+        for place in ["ann/.local/bin", "ann/.local/lib", "ann/.pyenv"] {
+            assert!(places.contains(&at(place)), "{places:?}");
+        }
+        assert!(!places.contains(&at("ann/.local")) && !places.contains(&at("ann")), "{places:?}");
+    }
+
+    #[test]
+    fn the_tracking_port_is_one_of_the_loopback() {
+        assert_eq!(loopback_port("http://127.0.0.1:5000"), Some(5000));
+        assert_eq!(loopback_port("http://localhost:5000/x"), Some(5000));
+        for address in ["https://127.0.0.1:1", "http://example.org:80", "http://127.0.0.1:x", ""] {
+            assert_eq!(loopback_port(address), None);
+        }
+    }
+}

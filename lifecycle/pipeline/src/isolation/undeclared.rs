@@ -1,0 +1,85 @@
+//! Which undeclared files of the project a step has asked for in vain, by what it said last.
+//!
+//! The kernel refuses and does not tell us what; nearly every program says which file it could not open. A
+//! word of its last lines counts where it names something of the project that is there and not declared.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::Surroundings;
+
+/// How many are named.
+const NAMED: usize = 5;
+
+/// The undeclared files of the project that these lines name, relative to it.
+pub(super) fn named(surroundings: &Surroundings, lines: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for word in lines.iter().flat_map(|line| words(line)) {
+        let Some(place) = normal(&surroundings.folder.join(word)) else { continue };
+        let Ok(name) = place.strip_prefix(&surroundings.project) else { continue };
+        let name = name.to_string_lossy().into_owned();
+        let counts = place.is_file() && !surroundings.knows(&place) && !names.contains(&name);
+        if counts && names.len() < NAMED {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The words of a line that may be paths: what stands between quotes, and what between blanks.
+fn words(line: &str) -> Vec<&str> {
+    let quoted = ['\'', '"', '`'].into_iter().flat_map(|quote| line.split(quote).skip(1).step_by(2));
+    let curled = line.split('‘').skip(1).filter_map(|rest| rest.split('’').next());
+    let edges = |c: char| "'\"`‘’()[]<>,:;.!?".contains(c);
+    let plain = line.split(char::is_whitespace).flat_map(|word| {
+        [word.trim_matches(edges), word.trim_end_matches(edges), word.split(':').next().unwrap_or(word)]
+    });
+    quoted.chain(curled).chain(plain).filter(|word| !word.is_empty() && word.len() < 4096).collect()
+}
+
+/// A path without `.` and `..`; nothing where it leads out of the root.
+fn normal(path: &Path) -> Option<PathBuf> {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(normal.pop().then_some(())?),
+            part => normal.push(part),
+        }
+    }
+    Some(normal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undeclared_files_are_found_in_what_programs_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir_all(root.join("data/my rows")).unwrap();
+        for file in ["data/extra.csv", "data/my rows/a.csv", "train.py", "secret"] {
+            std::fs::write(root.join(file), "x").unwrap();
+        }
+        let surroundings = Surroundings {
+            project: root.to_owned(),
+            folder: root.to_owned(),
+            readable: vec![root.join("train.py")],
+            ..Surroundings::default()
+        };
+        let said = |line: &str| named(&surroundings, &[line.to_owned()]);
+        for line in [
+            "cat: data/extra.csv: Permission denied",
+            "PermissionError: [Errno 13] Permission denied: 'data/extra.csv'",
+            "sh: 1: cannot open ./data/extra.csv: Permission denied",
+            "cannot open file ‘data/extra.csv’: Permission denied",
+            &format!("open {}/data/../data/extra.csv.", root.display()),
+        ] {
+            assert_eq!(said(line), ["data/extra.csv"], "{line}");
+        }
+        assert_eq!(said("no `data/my rows/a.csv`"), ["data/my rows/a.csv"]);
+        for line in ["File \"train.py\", line 1", "data", "../x /etc/passwd", "data/none.csv", ""] {
+            assert!(said(line).is_empty(), "{line}");
+        }
+    }
+}

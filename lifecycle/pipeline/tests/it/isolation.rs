@@ -1,0 +1,222 @@
+//! Steps that are kept to what they declare. What this machine cannot do is skipped, and said.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use rondo_core::RunId;
+use rondo_core::ports::{Event, TrackingAccess};
+use rondo_pipeline::isolation::{Level, Machine};
+use rondo_pipeline::{Error, RunReport, RunRequest, Runner};
+use tokio::sync::watch;
+
+use crate::lab::{Lab, all_good};
+
+/// The levels of this machine that hold anything.
+fn levels() -> Vec<&'static str> {
+    let machine = Machine::probe(&std::env::var("PATH").unwrap());
+    let there =
+        [(Level::Landlock, machine.landlock.map(drop)), (Level::Bubblewrap, machine.bubblewrap.map(drop))];
+    let said = |(level, there): (Level, Result<(), String>)| match there {
+        Ok(()) => Some(level.text()),
+        Err(reason) => {
+            eprintln!("skipped: {}: {reason}", level.text());
+            None
+        }
+    };
+    there.into_iter().filter_map(said).collect()
+}
+
+/// A tracking server that answers whatever it is asked with one line.
+struct Port(u16);
+
+impl Port {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut asked = [0; 5];
+                stream.read_exact(&mut asked).unwrap();
+                stream.write_all(b"tracked\n").unwrap();
+            }
+        });
+        Self(port)
+    }
+}
+
+impl TrackingAccess for Port {
+    fn admit(&self, _run: RunId, _experiment: &str) -> BTreeMap<String, String> {
+        [("MLFLOW_TRACKING_URI".to_owned(), format!("http://127.0.0.1:{}", self.0))].into()
+    }
+
+    fn dismiss(&self, _run: RunId) {}
+}
+
+async fn run(lab: &Lab, tracking: Arc<Port>) -> RunReport {
+    let runner = Runner { tracking, ..lab.runner() };
+    let (_never, cancel) = watch::channel(false);
+    runner.run(RunRequest { user: "ada".into(), ..RunRequest::default() }, cancel).await.unwrap()
+}
+
+fn cause(report: &RunReport, step: &str) -> String {
+    let step = report.step(step).unwrap();
+    format!("{} | {}", step.cause.clone().unwrap_or_default(), step.tail.join(" | "))
+}
+
+#[tokio::test]
+async fn what_is_declared_works_and_is_recorded_at_each_level() {
+    for level in levels() {
+        let lab = Lab::new().await;
+        lab.add_data("rows", "a\n1\n").await;
+        lab.write("helper.py", "def double(x): return 2 * x\n");
+        lab.write(
+            "work.py",
+            "import os, tempfile, helper, pathlib\n\
+             n = int(pathlib.Path(os.environ['RONDO_INPUT_ROWS']).read_text().split()[1])\n\
+             with tempfile.NamedTemporaryFile() as f: f.write(b'x'); f.flush()\n\
+             pathlib.Path('~/.cache').expanduser().mkdir(parents=True)\n\
+             os.makedirs(os.environ['RONDO_OUTPUT_FOLDER'])\n\
+             open(os.environ['RONDO_OUTPUT_FOLDER'] + '/a', 'w').write(str(helper.double(n)))\n\
+             open(os.environ['RONDO_METRICS'], 'w').write('{\"m\": 3}')\n\
+             os.rename(os.environ['RONDO_OUTPUT_FOLDER'] + '/a', os.environ['RONDO_OUTPUT_FOLDER'] + '/b')\n\
+             print('done', file=open('/dev/null', 'w'))\n",
+        );
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nisolation: {level}\ndata: {{ rows: {{ source: rows.csv }} }}\nsteps:\n  a: {{ run: python3 work.py, code: [helper.py], inputs: [data.rows], outputs: {{ folder: made/ }}, metrics: m.json }}\n  b: {{ run: 'cat $RONDO_INPUT_FOLDER/b > ${{{{ outputs.o }}}}', inputs: [a.folder], outputs: {{ o: o.txt }} }}\n"
+            ),
+        );
+        lab.write("rows.csv", "a\n1\n");
+        let report = lab.run().await;
+        assert!(all_good(&report), "{level}: {report:#?}");
+        assert_eq!(lab.read("o.txt"), "2", "{level}");
+        let row = lab.store.meta().require_run(report.step("a").unwrap().run.unwrap()).await.unwrap();
+        assert_eq!(row.detail.isolation.as_deref(), Some(level));
+        let begins = |event: &Event| matches!(event, Event::Note { subject, message } if subject == "isolation" && message.starts_with(level));
+        assert_eq!(lab.events.0.lock().unwrap().iter().filter(|event| begins(event)).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_input_that_is_a_link_into_the_store_is_read_too() {
+    for level in levels() {
+        let lab = Lab::new().await;
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nisolation: {level}\nsteps:\n  big: {{ run: 'mkdir ${{{{ outputs.d }}}} && truncate -s 68000000 ${{{{ outputs.d }}}}/a && cp ${{{{ outputs.d }}}}/a ${{{{ outputs.f }}}}', outputs: {{ d: d/, f: f }} }}\n  read: {{ run: 'cat ${{{{ inputs.d }}}}/a ${{{{ inputs.f }}}} | wc -c > ${{{{ outputs.o }}}}', inputs: [big.d, big.f], outputs: {{ o: o }} }}\n"
+            ),
+        );
+        let report = lab.run().await;
+        assert!(all_good(&report), "{level}: {report:#?}");
+        assert_eq!(lab.read("o").trim(), "136000000", "{level}");
+    }
+}
+
+#[tokio::test]
+async fn an_undeclared_file_is_refused_and_named() {
+    for level in levels() {
+        let lab = Lab::new().await;
+        lab.write("data/extra.csv", "secret");
+        lab.write("undeclared.py", "print(open('data/extra.csv').read())");
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nisolation: {level}\nsteps:\n  cat: {{ run: cat data/extra.csv }}\n  python: {{ run: python3 undeclared.py }}\n  writes: {{ run: 'echo x > data/new.csv' }}\n  outside: {{ run: cat ../beside }}\n  free: {{ run: cat data/extra.csv, isolation: none }}\n"
+            ),
+        );
+        std::fs::write(lab.root.join("../beside"), "secret").unwrap();
+        let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+        for step in ["cat", "python"] {
+            let cause = cause(&report, step);
+            let named =
+                format!("`data/extra.csv` is not declared as an input of `{step}` (isolation: {level})");
+            assert!(cause.contains(&named) && !cause.contains("secret"), "{level}: {cause}");
+        }
+        assert!(!lab.root.join("data/new.csv").exists());
+        assert!(report.step("writes").unwrap().cause.is_some(), "{level}");
+        assert!(report.step("outside").unwrap().cause.is_some(), "{level}");
+        assert_eq!(report.step("free").unwrap().cause, None);
+    }
+}
+
+#[tokio::test]
+async fn the_tracking_port_is_reached_and_nothing_else_unless_it_is_asked_for() {
+    for level in levels() {
+        let lab = Lab::new().await;
+        let (tracking, other) = (Arc::new(Port::open()), Port::open());
+        lab.write(
+            "ask.py",
+            "import socket, sys\n\
+             s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=20)\n\
+             s.sendall(b'hello'); print(s.makefile().readline())\n",
+        );
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nisolation: {level}\nsteps:\n  own: {{ run: 'python3 ask.py ${{MLFLOW_TRACKING_URI##*:}} > ${{{{ outputs.o }}}}', outputs: {{ o: own.txt }} }}\n  other: {{ run: 'python3 ask.py {0}' }}\n  open: {{ run: 'python3 ask.py {0} > ${{{{ outputs.o }}}}', network: true, outputs: {{ o: open.txt }} }}\n",
+                other.0
+            ),
+        );
+        let runner = Runner { tracking: tracking.clone(), ..lab.runner() };
+        let (_never, cancel) = watch::channel(false);
+        let request = RunRequest { keep_going: true, user: "ada".into(), ..RunRequest::default() };
+        let report = runner.run(request, cancel).await.unwrap();
+        assert_eq!(report.step("own").unwrap().cause, None, "{level}: {report:#?}");
+        assert_eq!(lab.read("own.txt").trim(), "tracked", "{level}");
+        assert_eq!(report.step("open").unwrap().cause, None, "{level}: {report:#?}");
+        let refused = cause(&report, "other");
+        assert!(refused.contains("Permission denied") || refused.contains("refused"), "{level}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_at_a_level_that_is_not_there_fails_and_says_what_to_do() {
+    let lab = Lab::new().await;
+    lab.write("rondo.yaml", "project: p\nsteps:\n  a: { run: 'true', isolation: bubblewrap }\n");
+    let mut runner = lab.runner();
+    let empty = tempfile::tempdir().unwrap();
+    runner.host_env.insert("PATH".to_owned(), empty.path().to_string_lossy().into_owned());
+    let (_never, cancel) = watch::channel(false);
+    let report = runner.run(RunRequest::default(), cancel).await.unwrap();
+    let cause = cause(&report, "a");
+    assert!(cause.contains("`bwrap` is not on the PATH") && cause.contains("rondo doctor"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_confined_step_is_stopped_with_all_that_it_started() {
+    for level in levels() {
+        let lab = Lab::new().await;
+        lab.write(
+            "rondo.yaml",
+            &format!("project: p\nisolation: {level}\nsteps:\n  a: {{ run: 'sleep 4242 & sleep 4242', timeout: 1s }}\n"),
+        );
+        let report = run(&lab, Arc::new(Port::open())).await;
+        assert!(cause(&report, "a").contains("took longer"), "{level}");
+        let work = lab.store.root().to_string_lossy().into_owned();
+        let ours = |entry: std::fs::DirEntry| {
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&environ).contains(&work)
+                && String::from_utf8_lossy(&command).contains("4242")
+        };
+        let left = || std::fs::read_dir("/proc").unwrap().flatten().any(ours);
+        let mut looks = 0;
+        while left() && looks < 100 {
+            looks += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert!(looks < 100, "{level}: something is left");
+    }
+}
+
+#[test]
+fn errors_of_isolation_say_what_there_is() {
+    let error = Error::IsolationMissing { level: "landlock", reason: "no".to_owned() };
+    let hints = rondo_core::Explain::hints(&error);
+    assert!(hints.iter().any(|hint| hint.contains("isolation: auto")));
+}
