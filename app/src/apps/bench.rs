@@ -201,10 +201,11 @@ impl Bench {
         let mut variables = base_variables(&self.platform.config().environment);
         OF_STEPS.iter().for_each(|name| drop(variables.remove(*name)));
         if let Some(environment) = environment {
-            let path = format!("{}:{}", environment.bin.display(), search_path(&variables));
-            variables.insert("PATH".to_owned(), path);
-            let folder = environment.folder.to_string_lossy().into_owned();
-            variables.insert("VIRTUAL_ENV".to_owned(), folder);
+            if let Some(bin) = &environment.bin {
+                let path = format!("{}:{}", bin.display(), search_path(&variables));
+                variables.insert("PATH".to_owned(), path);
+            }
+            variables.extend(environment.variables.clone());
         }
         variables.insert("MLFLOW_TRACKING_URI".to_owned(), self.url.clone());
         let project = self.platform.project().name.clone();

@@ -338,6 +338,7 @@ mod tests {
         let Value::Object(with) = with else { panic!("a mapping") };
         let path = |name: &str| (name.split('.').next().unwrap().to_owned(), root.join(name));
         BuiltinCall {
+            confinement: None,
             step: StepInputs {
                 project: "p".into(),
                 step: "ship".into(),

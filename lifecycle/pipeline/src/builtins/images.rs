@@ -110,7 +110,7 @@ async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
         variables: call.environment.clone(),
         mark: mark(call),
     };
-    program(call, &command).await?;
+    program(call, &command, true).await?;
     let text = std::fs::read(&metrics).unwrap_or_default();
     Ok(BuiltinResult {
         metrics: serde_json::from_slice(&text).unwrap_or_default(),

@@ -251,12 +251,7 @@ fn failed(cause: impl Into<String>) -> Exit {
     Exit { cause: Some(cause.into()), ..Exit::default() }
 }
 
-pub(crate) async fn first_detail(
-    session: &Session,
-    step: &Step,
-    keyed: &Keyed,
-    number: u32,
-) -> RunDetail {
+pub(crate) async fn first_detail(session: &Session, step: &Step, keyed: &Keyed, number: u32) -> RunDetail {
     let commit = session.commit().await;
     session.keep_code(&keyed.code).await;
     let environment = match &keyed.environment {
