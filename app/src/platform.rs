@@ -56,7 +56,7 @@ pub struct Platform {
 /// A project file that was read.
 pub enum Opened {
     /// It has no faults.
-    Platform(Platform),
+    Platform(Box<Platform>),
     /// It has.
     Faults {
         /// The file's name.
@@ -95,7 +95,7 @@ impl Platform {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         store.meta().ensure_default_experiment(clock.now()).await?;
         let (arrived, looking, deploying) = (Mutex::default(), Default::default(), Default::default());
-        Ok(Opened::Platform(Self {
+        Ok(Opened::Platform(Box::new(Self {
             root,
             project,
             store,
@@ -105,7 +105,7 @@ impl Platform {
             arrived,
             looking,
             deploying,
-        }))
+        })))
     }
 
     /// The project's folder.

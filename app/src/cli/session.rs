@@ -71,7 +71,7 @@ impl Session {
             ));
         };
         match Platform::open(&root, self.config.clone(), progress).await? {
-            Opened::Platform(platform) => Ok(Arc::new(platform)),
+            Opened::Platform(platform) => Ok(Arc::from(platform)),
             Opened::Faults { file, source, faults } => {
                 let text = fault::render(&file, &source, &faults);
                 Err(Failure::from(Invalid { file: file.clone(), count: faults.len() })

@@ -100,7 +100,7 @@ async fn outcome(bench: &Bench, package: &Package, uses: &str, test: &Test) -> R
         fs::remove_dir_all(&out).map_err(Error::io("remove", &out))?;
     }
     let platform = match Platform::open(root, bench.config.clone(), Arc::new(Unwatched)).await? {
-        Opened::Platform(platform) => platform,
+        Opened::Platform(platform) => *platform,
         Opened::Faults { file, source, faults } => return Ok(Err(fault::render(&file, &source, &faults))),
     };
     let request = RunRequest {

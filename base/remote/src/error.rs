@@ -21,7 +21,7 @@ pub enum Error {
         /// What was tried, such as `write packs/ab`.
         action: String,
         /// Why not.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// It does not let us.
     #[error("the remote `{remote}` refuses to {action}")]
@@ -31,7 +31,7 @@ pub enum Error {
         /// What was tried.
         action: String,
         /// Its answer.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// It was written by a newer Rondo.
     #[error("the remote `{remote}` has format `{found}`, which this version of rondo does not know")]

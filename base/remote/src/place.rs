@@ -154,12 +154,13 @@ impl Remote {
     }
 
     fn failed(&self, action: String, source: object_store::Error) -> Error {
-        let remote = self.address();
-        match source {
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Error::Denied { remote, action, source }
-            }
-            source => Error::Unavailable { remote, action, source },
+        use object_store::Error::{PermissionDenied, Unauthenticated};
+        let denied = matches!(source, PermissionDenied { .. } | Unauthenticated { .. });
+        let (remote, source) = (self.address(), Box::new(source));
+        if denied {
+            Error::Denied { remote, action, source }
+        } else {
+            Error::Unavailable { remote, action, source }
         }
     }
 

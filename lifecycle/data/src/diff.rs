@@ -97,7 +97,8 @@ impl FileChanges {
     /// one of the same content has come was renamed; an empty file is nobody's twin.
     pub fn of(sides: impl IntoIterator<Item = (String, Option<Leaf>, Option<Leaf>)>) -> Self {
         let mut changes = Self::default();
-        let (mut come, mut gone): (Vec<(String, Leaf)>, HashMap<Digest, Vec<String>>) = Default::default();
+        let mut come: Vec<(String, Leaf)> = Vec::new();
+        let mut gone: HashMap<Digest, Vec<String>> = HashMap::new();
         let mut left = Vec::new();
         for (path, before, after) in sides {
             match (before, after) {

@@ -146,8 +146,7 @@ impl Datasets {
             return Ok(content);
         }
         content.folders.clear();
-        let wanted: Vec<Box<dyn Fn(&str) -> bool>> =
-            only.iter().map(|text| wanted(text)).collect::<Result<_, _>>()?;
+        let wanted: Vec<Wanted> = only.iter().map(|text| wanted(text)).collect::<Result<_, _>>()?;
         for (text, wanted) in only.iter().zip(&wanted) {
             if !content.files.iter().any(|(path, _)| wanted(path)) {
                 let what = format!("{text} in version {} of {}", version.digest.short(), version.dataset);
@@ -289,7 +288,10 @@ fn elsewhere(to: &Path, version: &DatasetVersion) -> PathBuf {
     to.join(name.unwrap_or(&version.dataset))
 }
 
-fn wanted(text: &str) -> Result<Box<dyn Fn(&str) -> bool>, Error> {
+/// Whether a path is one of those that are wanted.
+type Wanted = Box<dyn Fn(&str) -> bool>;
+
+fn wanted(text: &str) -> Result<Wanted, Error> {
     let text = text.trim_matches('/').to_owned();
     if !crate::source::is_glob(&text) {
         let folder = format!("{text}/");

@@ -114,7 +114,10 @@ fn positive(with: &BTreeMap<String, Value>, classes: &[String]) -> Option<usize>
     match with.get("positive") {
         None | Some(Value::Null) => classes.len().checked_sub(1),
         Some(Value::String(label)) => classes.iter().position(|class| class == label),
-        Some(label) => classes.iter().position(|class| *class == label.to_string()),
+        Some(label) => {
+            let label = label.to_string();
+            classes.iter().position(|class| *class == label)
+        }
     }
 }
 

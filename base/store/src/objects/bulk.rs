@@ -419,7 +419,7 @@ fn copy_hashing(mut from: &File, to: &Path, size: u64) -> io::Result<Digest> {
         let file = &file;
         let writer = scope.spawn(move || {
             for (mut block, at) in to_write {
-                file.write_all_at(block.to_write(direct), at)?;
+                file.write_all_at(block.padded(direct), at)?;
                 // Nobody waits for a block once all is read.
                 let _ = empty.send(block);
             }
@@ -509,7 +509,7 @@ impl Block {
     }
 
     /// What is written: directly only whole pages, whose rest is cut off at the end.
-    fn to_write(&mut self, direct: bool) -> &[u8] {
+    fn padded(&mut self, direct: bool) -> &[u8] {
         let length = self.length;
         if !direct {
             return self.filled();

@@ -115,6 +115,9 @@ impl<'a> Beside<'a> {
     }
 }
 
+/// Names, each ended by a zero byte, with where each begins and what it is.
+type Names = (Vec<u8>, Vec<(usize, FileType)>);
+
 impl Walker<'_> {
     fn beside(&self, old: Option<Section>) -> Option<Beside<'_>> {
         let (index, section) = (self.request.index?, old?);
@@ -242,13 +245,8 @@ impl Walker<'_> {
         Ok(Chain { device, inode, path, depth, up })
     }
 
-    /// The names in a folder, each ended by a zero byte, with where each begins and what it is.
-    fn names(
-        &self,
-        path: &Path,
-        relative: &str,
-        handle: impl AsFd,
-    ) -> Result<(Vec<u8>, Vec<(usize, FileType)>), Error> {
+    /// The names in a folder.
+    fn names(&self, path: &Path, relative: &str, handle: impl AsFd) -> Result<Names, Error> {
         let io = |error: Errno| Error::io("read", path)(error.into());
         let (mut names, mut starts) = (Vec::new(), Vec::new());
         for entry in Dir::read_from(handle).map_err(io)? {

@@ -17,6 +17,9 @@ use crate::Error;
 /// How many points of metrics come along; of more, the newest of each metric alone.
 const POINTS: usize = 20_000;
 
+/// A point of a metric: its value as text, which may be `NaN`, its timestamp and its step.
+type Said = (String, i64, i64);
+
 /// What a run made for a key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
@@ -28,7 +31,7 @@ pub struct Entry {
     #[serde(default)]
     tags: Vec<(String, String)>,
     #[serde(default)]
-    metrics: Vec<(String, Vec<(String, i64, i64)>)>,
+    metrics: Vec<(String, Vec<Said>)>,
 }
 
 impl Entry {
@@ -116,7 +119,7 @@ impl Entry {
             let row = RunRow { experiment, parent: None, ..self.run };
             meta.import_runs(vec![ImportedRun { row, params: self.params, tags, inputs: Vec::new() }])
                 .await?;
-            let point = |(value, timestamp, step): &(String, i64, i64)| {
+            let point = |(value, timestamp, step): &Said| {
                 Some(Point { value: value.parse().ok()?, timestamp: *timestamp, step: *step })
             };
             let series = self.metrics.into_iter().map(|(key, points)| ImportedSeries {
