@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use rondo_core::Code;
+use rondo_core::error::causes;
+use rondo_core::ports::Event;
+use rondo_core::{Code, Explain};
 use rondo_pipeline::shared::{self, KeyPair, Shared};
 use rondo_remote::Remote;
 
@@ -101,7 +103,16 @@ impl Platform {
             code: Code::ValueInvalid,
             message: format!("`{KEY}`: {error}"),
         })?;
-        let remote = self.remote(Some(&settings.remote))?;
+        let remote = match self.remote(Some(&settings.remote)) {
+            Ok(remote) => remote,
+            // A folder that is not there today, of a disk that is not mounted, say.
+            Err(error) if error.code() == Code::Io => {
+                let message = format!("the shared cache is not asked: {}", causes(&error).join(": "));
+                self.progress().report(Event::Note { subject: settings.remote.clone(), message });
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         let branch = match BRANCHES.iter().find_map(|name| set(name)) {
             Some(branch) => Some(branch.clone()),
             None => shared::branch(self.root(), &self.config().environment).await,

@@ -9,7 +9,7 @@
 //! entry:   digest  kind: u8  packed: u8  offset: u32  stored: u32  size: u32      (little-endian)
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -116,11 +116,14 @@ impl Remote {
         if segments.len() < MANY {
             return Ok(());
         }
-        let packs: BTreeSet<Digest> =
-            segments.iter().flat_map(|(_, packs)| packs.iter().map(|(pack, _)| *pack)).collect();
-        let entries: HashMap<Digest, &Vec<Entry>> =
-            segments.iter().flat_map(|(_, packs)| packs.iter().map(|(pack, list)| (*pack, list))).collect();
-        let bytes = encode(packs.iter().filter_map(|pack| Some((*pack, entries.get(pack)?.as_slice()))));
+        // Two packs of the same bytes may be cut differently: what each says stands.
+        let mut packs: BTreeMap<Digest, Vec<Entry>> = BTreeMap::new();
+        for (pack, entries) in segments.iter().flat_map(|(_, packs)| packs) {
+            let known = packs.entry(*pack).or_default();
+            let seen: HashSet<(Digest, u32, bool)> = known.iter().map(said).collect();
+            known.extend(entries.iter().filter(|entry| !seen.contains(&said(entry))));
+        }
+        let bytes = encode(packs.iter().map(|(pack, entries)| (*pack, entries.as_slice())));
         let name = Digest::of(&bytes).hex();
         self.put(&format!("{FOLDER}/{name}"), bytes.into()).await?;
         for (old, _) in segments.iter().filter(|(old, _)| *old != name) {
@@ -166,6 +169,11 @@ impl Remote {
         let _ = std::fs::write(&fresh, &bytes).and_then(|()| std::fs::rename(&fresh, &file));
         Ok(Some((name.to_owned(), segment)))
     }
+}
+
+/// What tells an entry of a pack from another.
+fn said(entry: &Entry) -> (Digest, u32, bool) {
+    (entry.digest, entry.offset, entry.kind == Kind::Tree)
 }
 
 /// Removes the kept segments that the remote has no more.

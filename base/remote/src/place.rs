@@ -43,8 +43,9 @@ impl Remote {
     /// # Errors
     /// [`Error::Address`] where it is none, or a folder that cannot be made.
     pub fn open(address: &str, options: &[(String, String)], caches: &FilePath) -> Result<Self, Error> {
-        let wrong = |why: String| Error::Address { address: address.to_owned(), why };
-        let store: Arc<dyn ObjectStore> = if let Some(url) = url_of(address) {
+        let wrong = |why: String| Error::Address { address: plain(address), why };
+        let store: Arc<dyn ObjectStore> = if address.contains("://") {
+            let url = Url::parse(address).map_err(|error| wrong(error.to_string()))?;
             let (scheme, _) = ObjectStoreScheme::parse(&url).map_err(|error| wrong(error.to_string()))?;
             // What the HTTP client encrypts with: set once a process, by whoever comes first.
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -65,15 +66,9 @@ impl Remote {
         Ok(Self { address: address.into(), store, cache: Arc::new(cache) })
     }
 
-    /// As it was written, without a password that it may hold.
+    /// As it was written, without a user, a password or a query that it may hold.
     pub fn address(&self) -> String {
-        match url_of(&self.address) {
-            Some(mut url) if url.password().is_some() => {
-                let _ = url.set_password(Some("…"));
-                url.to_string()
-            }
-            Some(_) | None => self.address.to_string(),
-        }
+        plain(&self.address)
     }
 
     pub(crate) fn cache(&self, name: &str) -> Result<PathBuf, Error> {
@@ -170,9 +165,13 @@ impl Remote {
     }
 }
 
-/// What is written as `scheme://…`.
-fn url_of(address: &str) -> Option<Url> {
-    address.contains("://").then(|| Url::parse(address).ok()).flatten()
+/// An address without what may be a secret: a user, a password, a query.
+fn plain(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
 }
 
 fn folder(path: &FilePath) -> Result<Arc<dyn ObjectStore>, Error> {

@@ -1,9 +1,10 @@
 //! From a remote: what the store lacks, each compared with its digest before it is an object here.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -38,21 +39,28 @@ pub struct Pulled {
 struct Span {
     pack: Digest,
     entries: Vec<Entry>,
+    start: u32,
+    end: u32,
 }
 
 impl Span {
-    fn range(&self) -> (u32, u32) {
-        let start = self.entries.iter().map(|entry| entry.offset).min().unwrap_or(0);
-        let end = self.entries.iter().map(|entry| entry.offset.saturating_add(entry.stored)).max();
-        (start, end.unwrap_or(start))
+    fn of(pack: Digest, entry: Entry) -> Self {
+        let (start, end) = (entry.offset, entry.offset.saturating_add(entry.stored));
+        Self { pack, entries: vec![entry], start, end }
     }
 
-    fn takes(&self, pack: Digest, entry: &Entry) -> bool {
-        let (start, end) = self.range();
-        pack == self.pack
-            && entry.offset >= end
-            && entry.offset - end <= GAP
-            && entry.offset.saturating_add(entry.stored) - start <= SPAN
+    /// Takes an entry in, where it follows soon enough.
+    fn takes(&mut self, pack: Digest, entry: &Entry) -> bool {
+        let end = entry.offset.saturating_add(entry.stored);
+        let near = pack == self.pack
+            && entry.offset >= self.end
+            && entry.offset - self.end <= GAP
+            && end - self.start <= SPAN;
+        if near {
+            self.entries.push(*entry);
+            self.end = end;
+        }
+        near
     }
 }
 
@@ -60,9 +68,8 @@ impl Span {
 fn spans(found: impl IntoIterator<Item = (Digest, Entry)>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (pack, entry) in found {
-        match spans.last_mut() {
-            Some(span) if span.takes(pack, &entry) => span.entries.push(entry),
-            _ => spans.push(Span { pack, entries: vec![entry] }),
+        if !spans.last_mut().is_some_and(|span| span.takes(pack, &entry)) {
+            spans.push(Span::of(pack, entry));
         }
     }
     spans
@@ -110,8 +117,9 @@ impl Remote {
             files.extend(level.iter().filter(|need| !need.folder).map(|need| need.digest));
             let folders: Vec<Digest> =
                 level.iter().filter(|need| need.folder).map(|need| need.digest).collect();
+            // What is here is counted as new: it may have been swept before its name was written.
             let lacking: Vec<Digest> =
-                folders.iter().copied().filter(|folder| objects.path(*folder).is_none()).collect();
+                folders.iter().copied().filter(|folder| !objects.renew(*folder)).collect();
             self.fetch(objects, &mut index, &lacking, &mut meter).await?;
             let store = objects.clone();
             level = blocking(move || {
@@ -125,10 +133,9 @@ impl Remote {
             .await?;
         }
         let store = objects.clone();
-        let lacking = blocking(move || {
-            Ok(files.into_iter().filter(|file| store.path(*file).is_none()).collect::<Vec<_>>())
-        })
-        .await?;
+        let lacking =
+            blocking(move || Ok(files.into_iter().filter(|file| !store.renew(*file)).collect::<Vec<_>>()))
+                .await?;
         self.fetch(objects, &mut index, &lacking, &mut meter).await?;
         Ok(meter.pulled)
     }
@@ -166,7 +173,7 @@ impl Remote {
                 Ok(())
             })
             .await?;
-            let (start, end) = span.range();
+            let (start, end) = (span.start, span.end);
             Ok::<_, Error>((span.entries.len() as u64, u64::from(end - start)))
         });
         let mut come = futures::stream::iter(come).buffer_unordered(AT_ONCE).boxed();
@@ -182,7 +189,7 @@ impl Remote {
     /// The blobs of a span, each what its entry says.
     async fn read_span(&self, span: &Span) -> Result<Vec<Bytes>, Error> {
         let name = pack_name(span.pack);
-        let (start, end) = span.range();
+        let (start, end) = (span.start, span.end);
         // Of nothing, nothing can be asked for.
         let bytes = match end - start {
             0 => Bytes::new(),
@@ -214,7 +221,7 @@ impl Remote {
         meter: &mut Meter<'_>,
     ) -> Result<(), Error> {
         let digest = entry.digest;
-        let blobs = self.read_span(&Span { pack, entries: vec![entry] }).await?;
+        let blobs = self.read_span(&Span::of(pack, entry)).await?;
         let wrong = |why: &str| self.corrupt(format!("the recipe of {digest}"), why);
         let recipe = blobs.first().and_then(|blob| Recipe::decode(blob)).ok_or_else(|| wrong("no recipe"))?;
         let folder = self.cache("partial")?;
@@ -228,7 +235,7 @@ impl Remote {
         meter.total += found.iter().map(|(_, entry)| u64::from(entry.stored)).sum::<u64>();
         let come = spans(found).into_iter().map(|span| async move {
             let blobs = self.read_span(&span).await?;
-            let (start, end) = span.range();
+            let (start, end) = (span.start, span.end);
             Ok::<_, Error>((blobs, u64::from(end - start)))
         });
         let mut come = futures::stream::iter(come).buffered(AT_ONCE).boxed();
@@ -262,24 +269,23 @@ impl Remote {
     }
 }
 
-/// A file that is half here. It is locked while it grows, so that two processes do not write one.
+/// A file that is half here. It is locked while it grows, so that two do not write one.
 struct Partial {
     path: PathBuf,
     file: File,
 }
 
 impl Partial {
-    /// Opens it at the end of its last whole chunk; how many there are.
+    /// Opens it at the end of its last whole chunk; how many there are. Where another has it, a file of
+    /// nobody else's is begun.
     fn open(folder: PathBuf, digest: Digest, chunks: &[(Digest, u32)]) -> Result<(Self, usize), Error> {
-        let open = |path: &PathBuf| {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-            file.map_err(Error::io("write", path))
-        };
-        let mut path = folder.join(digest.hex());
-        let mut file = open(&path)?;
-        if file.try_lock().is_err() {
-            path = folder.join(format!("{}.{}", digest.hex(), std::process::id()));
-            file = open(&path)?;
+        let path = folder.join(digest.hex());
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = file.map_err(Error::io("write", &path))?;
+        if file.try_lock().is_err() || !is_at(&file, &path) {
+            let own = tempfile::NamedTempFile::new_in(&folder).map_err(Error::io("write in", &folder))?;
+            let (file, path) = own.keep().map_err(|error| Error::io("write in", &folder)(error.error))?;
+            return Ok((Self { path, file }, 0));
         }
         let (mut whole, mut end) = (0, 0);
         let mut buffer = Vec::new();
@@ -297,4 +303,10 @@ impl Partial {
         file.seek(SeekFrom::Start(end)).map_err(Error::io("write", &path))?;
         Ok((Self { path, file }, whole))
     }
+}
+
+/// Whether an open file still has a name: who had it before may have moved it into a store.
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |(one, two): (Metadata, Metadata)| (one.dev(), one.ino()) == (two.dev(), two.ino());
+    file.metadata().ok().zip(std::fs::symlink_metadata(path).ok()).is_some_and(same)
 }

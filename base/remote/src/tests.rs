@@ -217,7 +217,7 @@ async fn a_newer_format_and_what_is_no_address_are_refused() {
     assert!(remote.index().await.unwrap().is_empty());
     fs::write(house.folder.path().join("remote/format"), "7\n").unwrap();
     assert!(matches!(remote.index().await, Err(Error::Newer { found, .. }) if found == "7"));
-    for address in ["ftp://x/y", "s3://", "nonsense://x"] {
+    for address in ["ftp://x/y", "s3://", "nonsense://x", "s3://bucket:prefix", "s3://a b/c"] {
         let opened = Remote::open(address, &[], house.folder.path());
         assert!(matches!(opened, Err(Error::Address { .. })), "{address}: {opened:?}");
     }

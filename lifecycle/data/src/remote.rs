@@ -93,8 +93,7 @@ impl Datasets {
             let latest = self.latest(&version.dataset).await?.map(|latest| latest.digest);
             if known.is_none() || latest != Some(version.digest) {
                 let because = Because::new(actor, &format!("pulled from {}", remote.address()));
-                // The time of the move is now; that of the version stays in its record.
-                self.store.meta().add_dataset_version(&version, because).await?;
+                self.store.meta().add_dataset_version_at(&version, because, self.clock.now()).await?;
             }
             versions.push(Arrived { new: known.is_none(), version });
         }

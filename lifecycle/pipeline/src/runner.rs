@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::environment::provision::Provisioned;
 use crate::environment::{Environments, Making};
 use crate::execute::confine;
+use crate::execute::process::cancelled;
 use crate::plan::Planner;
 use crate::request::{Outcome, Place, Plan, RunReport, RunRequest, StepReport, Why};
 use crate::run::machine::{Amounts, Machine};
@@ -85,9 +86,18 @@ impl Runner {
         // What only makes an earlier run again is given to nobody.
         let shared = self.shared.as_ref().filter(|_| session.request.again.is_none());
         if let (Some(shared), Ok(steps)) = (shared, &result) {
-            let made = steps.iter().filter(|step| step.outcome == Outcome::Ran);
+            let graph = &session.planner.graph;
+            let kept = |name: &str| {
+                let node = graph.place(name).and_then(|place| graph.node(place));
+                node.and_then(|node| session.planner.step(node).ok()).is_some_and(|step| step.cache)
+            };
+            let made = steps.iter().filter(|step| step.outcome == Outcome::Ran && kept(&step.name));
             let made: Vec<_> = made.filter_map(|step| step.key.zip(step.run)).collect();
-            shared.give(&self.store, &made).await?;
+            let mut cancel = session.cancel.clone();
+            tokio::select! {
+                given = shared.give(&self.store, &made) => drop(given?),
+                () = cancelled(&mut cancel) => {}
+            }
         }
         let datasets = session.detail().inputs;
         match Arc::try_unwrap(session) {

@@ -2,7 +2,7 @@
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::journal::Because;
-use rondo_core::{Digest, reference};
+use rondo_core::{Digest, Timestamp, reference};
 use sqlx::Row;
 
 use super::journal::{Expect, move_ref};
@@ -23,6 +23,19 @@ impl Meta {
         self.add_dataset_version_after(version, Expect::Anything, because).await
     }
 
+    /// The same for a version that was made earlier and elsewhere: the ref moves now.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn add_dataset_version_at(
+        &self,
+        version: &DatasetVersion,
+        because: Because,
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.add_moving(version, Expect::Anything, because, at).await
+    }
+
     /// The same for a version that was made from another: only while the ref is what the caller took it
     /// to be.
     ///
@@ -33,6 +46,16 @@ impl Meta {
         version: &DatasetVersion,
         expect: Expect,
         because: Because,
+    ) -> Result<bool, Error> {
+        self.add_moving(version, expect, because, version.added).await
+    }
+
+    async fn add_moving(
+        &self,
+        version: &DatasetVersion,
+        expect: Expect,
+        because: Because,
+        at: Timestamp,
     ) -> Result<bool, Error> {
         let record = encode("dataset version", &version.dataset, version)?;
         let version = version.clone();
@@ -49,7 +72,7 @@ impl Meta {
                 .execute(&mut *conn)
                 .await?;
                 let name = reference::dataset(&version.dataset);
-                move_ref(conn, &name, expect, Some(version.digest), &because, version.added).await?;
+                move_ref(conn, &name, expect, Some(version.digest), &because, at).await?;
                 Ok(added.rows_affected() == 1)
             })
         })

@@ -245,11 +245,17 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
     {
         return stands(session, node, step, *run, outputs, report).await;
     }
-    if let (Some(shared), false) = (&session.shared, forced)
-        && let Some(cached) = shared.find(&session.store, session.experiment, &node.name, keyed.key).await?
-        && let Answer::Hit { run, outputs } = cache::judge(&session.store, step, cached)
-    {
-        return stands(session, node, step, run, &outputs, report).await;
+    if let (Some(shared), false) = (&session.shared, forced) {
+        let mut cancel = session.cancel.clone();
+        let found = tokio::select! {
+            found = shared.find(&session.store, session.experiment, &node.name, keyed.key) => found?,
+            () = cancelled(&mut cancel) => None,
+        };
+        if let Some(Answer::Hit { run, outputs }) =
+            found.map(|cached| cache::judge(&session.store, step, cached))
+        {
+            return stands(session, node, step, run, &outputs, report).await;
+        }
     }
     make(session, node, step, &keyed, known, report).await
 }

@@ -32,6 +32,9 @@ pub struct Entry {
     tags: Vec<(String, String)>,
     #[serde(default)]
     metrics: Vec<(String, Vec<Said>)>,
+    /// Its code and the lock of its environment, as far as they are kept: what it takes to make it again.
+    #[serde(default)]
+    code: Vec<Digest>,
 }
 
 impl Entry {
@@ -61,7 +64,9 @@ impl Entry {
         let own = |(name, _): &(String, String)| name != FROM && name != "mlflow.parentRunId";
         let tags = tags.into_iter().filter(own).collect();
         let params = params.into_iter().collect();
-        Ok(Some(Self { branch: branch.to_owned(), key, run: row, params, tags, metrics }))
+        let code = row.detail.code.files.values().chain(row.detail.environment.iter().map(|(_, lock)| lock));
+        let code = code.copied().filter(|digest| store.objects().path(*digest).is_some()).collect();
+        Ok(Some(Self { branch: branch.to_owned(), key, run: row, params, tags, metrics, code }))
     }
 
     /// Its key.
@@ -99,8 +104,8 @@ impl Entry {
 
     /// The objects that it names.
     pub fn needs(&self) -> Vec<Need> {
-        let log = self.run.detail.log.map(Need::file);
-        needs(self.outputs()).chain(log).collect()
+        let files = self.code.iter().copied().chain(self.run.detail.log).map(Need::file);
+        needs(self.outputs()).chain(files).collect()
     }
 
     fn outputs(&self) -> &[Link] {
@@ -113,7 +118,10 @@ impl Entry {
         let outputs = self.outputs().to_vec();
         let (id, step) = (self.run.id, self.run.step.clone().unwrap_or_default());
         let ended = self.run.ended.unwrap_or(self.run.started);
-        if meta.run(id).await?.is_none() {
+        // The mark says that it is whole; what was begun and not ended is done again.
+        let marks = meta.import_marks("run", &[id.hex()]).await?;
+        let begun = marks.get(&id.hex()).is_some_and(String::is_empty);
+        if begun || meta.run(id).await?.is_none() {
             let mut tags = self.tags;
             tags.push((FROM.to_owned(), branch.to_owned()));
             let row = RunRow { experiment, parent: None, ..self.run };
