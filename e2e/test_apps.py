@@ -326,7 +326,7 @@ def test_a_moved_alias_swaps_the_process(copy):
         assert sock.recv(100) == b"hello", "what was open goes on with the old process"
         sock.settimeout(60)
         assert sock.recv(100) == b"", "for the stated time"
-        assert not Path(f"/proc/{before['pid']}").exists()
+        until(lambda: not Path(f"/proc/{before['pid']}").exists(), "the old process has ended")
 
 
 # The real frameworks, in a real browser.
