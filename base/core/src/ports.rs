@@ -1,6 +1,6 @@
 //! Where a stage must call rather than hand over: the traits; `app` passes what implements them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -139,6 +139,17 @@ pub struct BuiltinResult {
     pub artifacts: BTreeMap<String, PathBuf>,
 }
 
+/// Where a step will run, as far as it is known before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Surroundings {
+    /// In what the machine has.
+    Host,
+    /// In a Python environment of this name with these packages.
+    Python(String, BTreeSet<String>),
+    /// In an environment of another kind, or one that is not locked yet.
+    Unknown,
+}
+
 /// A package that is built into the binary: `papermill`, `evaluate`.
 #[async_trait]
 pub trait Builtin: Send + Sync {
@@ -161,6 +172,11 @@ pub trait Builtin: Send + Sync {
 
     /// Faults of a `with:` block that can be told before anything runs.
     fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String>;
+
+    /// Faults that depend on where the step will run, told before anything runs too.
+    fn lacks(&self, _root: &Path, _with: &BTreeMap<String, Value>, _place: &Surroundings) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Does the work.
     ///

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rondo_core::Span;
-use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, Surroundings};
 use rondo_core::suggest;
 use serde_json::Value;
 
@@ -24,6 +24,7 @@ use crate::document::{Notebook, write_atomically};
 use crate::error::Error;
 use crate::execute::{ExecuteRequest, execute};
 use crate::kernel::KernelChoice;
+use crate::kernel::spec::resolve;
 use crate::parameters::{self, Given};
 
 const KEYS: &[&str] = &[
@@ -229,6 +230,35 @@ impl Builtin for Papermill {
             .collect()
     }
 
+    fn lacks(&self, root: &Path, with: &BTreeMap<String, Value>, place: &Surroundings) -> Vec<String> {
+        let Ok(with) = With::read(with) else { return Vec::new() };
+        let open = is_open(&with.notebook)
+            || with.kernel.as_deref().is_some_and(|kernel| is_open(Path::new(kernel)));
+        let path = root.join(&with.notebook);
+        let Some(notebook) = Notebook::read(&path).ok().filter(|_| !open) else { return Vec::new() };
+        // Which interpreter it is does not matter here: only whether it is one of Python's kernels.
+        let any = Path::new("python3");
+        let choice =
+            KernelChoice { name: with.kernel, python: Some(any.into()), data_dirs: self.data_dirs.clone() };
+        let shown = with.notebook.display();
+        match (resolve(&choice, &notebook, &path), place) {
+            (Ok(spec), Surroundings::Python(name, packages))
+                if spec.is_forked_by(any) && !packages.contains("ipykernel") =>
+            {
+                vec![format!(
+                    "the notebook `{shown}`: the environment `{name}` has no `ipykernel`, which runs it; add it to \
+                     its requirements"
+                )]
+            }
+            (Err(Error::KernelUnknown { name, known }), Surroundings::Host) => {
+                let known =
+                    if known.is_empty() { "none".to_owned() } else { format!("`{}`", known.join("`, `")) };
+                vec![format!("the notebook `{shown}`: no kernel `{name}` is installed; there are: {known}")]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
         run(self, call).await.map_err(|error| Box::new(error) as PortError)
     }
@@ -343,6 +373,29 @@ mod tests {
         );
         let missing = package.check(folder.path(), &with(json!({"notebook": "gone.ipynb"})));
         assert_eq!(missing, ["the notebook `gone.ipynb`: there is no such file"]);
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_there_is_told_before_anything_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("n.py"), "# %%\n1\n").unwrap();
+        let package = Papermill::default();
+        let python = |names: &[&str]| {
+            Surroundings::Python("py".to_owned(), names.iter().map(|&name| name.to_owned()).collect())
+        };
+        let lacks = |block: Value, place: &Surroundings| package.lacks(folder.path(), &with(block), place);
+        let plain = json!({"notebook": "n.py"});
+        assert!(lacks(plain.clone(), &python(&["pandas"]))[0].contains("`py` has no `ipykernel`"));
+        for place in [python(&["ipykernel"]), Surroundings::Host, Surroundings::Unknown] {
+            assert_eq!(lacks(plain.clone(), &place), Vec::<String>::new());
+        }
+        let julia = json!({"notebook": "n.py", "kernel": "julia-1.11"});
+        assert_eq!(
+            lacks(julia.clone(), &Surroundings::Host),
+            ["the notebook `n.py`: no kernel `julia-1.11` is installed; there are: none"]
+        );
+        // An environment may bring a kernel along.
+        assert_eq!(lacks(julia, &python(&[])), Vec::<String>::new());
     }
 
     #[test]

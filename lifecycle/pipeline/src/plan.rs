@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondo_core::handoff::DatasetVersion;
-use rondo_core::ports::Builtin;
+use rondo_core::ports::{Builtin, Surroundings};
 use rondo_core::run::Link;
 use rondo_core::tree::{Entry, Mode, Tree};
 use rondo_core::{Digest, reference, suggest};
@@ -22,6 +22,7 @@ use rondo_store::Store;
 use serde_json::Value;
 
 use crate::environment::Environments;
+use crate::environment::kind::Kind;
 use crate::environment::lock::EnvironmentLock;
 use crate::execute::outputs::file_name;
 use crate::graph::{Graph, Node, Source};
@@ -531,13 +532,26 @@ impl Planner {
         }
     }
 
+    /// Where a step will run, without locking anything.
+    fn surroundings(&self, step: &Step) -> Result<Surroundings, Error> {
+        let Some(name) = &step.environment else { return Ok(Surroundings::Host) };
+        let lock = self.environments.known_lock(&self.project, name)?;
+        let lock = lock.filter(|lock| lock.kind == Kind::Python);
+        let packages = |lock: &EnvironmentLock| lock.packages().into_iter().map(|(name, _)| name).collect();
+        Ok(lock.map_or(Surroundings::Unknown, |lock| Surroundings::Python(name.clone(), packages(&lock))))
+    }
+
     fn check(&self, node: &Node) -> Result<(), Error> {
         let (name, step) = self.definition(node)?;
         let unknown = node.inputs.iter().map(|(local, source)| (local.clone(), self.reference(source)));
         self.holds(node, &Inputs { unknown: unknown.collect(), ..Inputs::default() })?;
         if let Doer::Builtin(builtin, with) = self.doer(name, step)? {
             let root = step.packaged.as_ref().map(|packaged| self.root.join(&packaged.folder));
-            let faults = builtin.check(root.as_deref().unwrap_or(&self.root), &with);
+            let root = root.as_deref().unwrap_or(&self.root);
+            let mut faults = builtin.check(root, &with);
+            if faults.is_empty() {
+                faults = builtin.lacks(root, &with, &self.surroundings(step)?);
+            }
             if !faults.is_empty() {
                 let package = builtin.name().to_owned();
                 return Err(Error::PackageRefused { step: name.to_owned(), package, faults });
