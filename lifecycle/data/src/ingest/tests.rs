@@ -387,6 +387,32 @@ async fn the_difference_of_two_versions_has_files_rows_and_drift() {
     assert!(matches!(first, Error::VersionNotFound { .. }));
 }
 
+/// Writes to a file as soon as the checks have read another one.
+struct Meddler(PathBuf);
+
+impl rondo_core::ports::Progress for Meddler {
+    fn report(&self, event: Event) {
+        if matches!(&event, Event::Advanced { message, .. } if message.starts_with("checked")) {
+            fs::write(&self.0, "something else, and longer").unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_between_the_look_and_the_store_is_refused() {
+    let mut house = House::open().await;
+    house.write("flights/a.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    let note = house.write("flights/note.txt", "what it was");
+    house.datasets.progress = Arc::new(Meddler(note));
+    let intake = intake("flights", json!([{"rows": {"min": 10}}]), None);
+    let before = house.state().await;
+    let error = house.bring(&intake, None).await.unwrap_err();
+    assert!(matches!(&error, Error::Changed { path } if path.ends_with("flights")), "{error}");
+    assert_eq!(house.state().await, before, "no version names what was never stored");
+    let added = house.bring(&intake, None).await.unwrap().remove(0);
+    assert!(house.datasets.store().objects().holds(added.version.digest, true));
+}
+
 #[test]
 fn the_verbs_can_be_awaited_on_any_thread() {
     fn sent<T: Send>(_: &T) {}
