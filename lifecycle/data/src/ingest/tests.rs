@@ -413,6 +413,37 @@ async fn a_file_that_changes_between_the_look_and_the_store_is_refused() {
     assert!(house.datasets.store().objects().holds(added.version.digest, true));
 }
 
+#[tokio::test]
+async fn a_hint_that_cannot_be_written_takes_nothing_back() {
+    let mut house = House::open().await;
+    let heard = Arc::new(Listener::default());
+    house.datasets.progress = heard.clone();
+    let stat = house.folder.path().join(".rondo/stat");
+    fs::remove_dir_all(&stat).or_else(|_| fs::remove_file(&stat)).ok();
+    fs::write(&stat, "no folder").unwrap();
+    house.write("flights.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    for parts in [None, Some("day")] {
+        let intake =
+            Intake { dataset: format!("d{}", parts.is_some()), ..intake("flights.csv", json!([]), parts) };
+        let added = house.bring(&intake, None).await.unwrap().remove(0);
+        assert_eq!(added.outcome, Outcome::Added);
+        let notes = std::mem::take(&mut *heard.0.lock().unwrap());
+        assert!(notes.iter().any(|note| note.contains("cannot be remembered")), "{notes:?}");
+    }
+}
+
+/// Keeps the notes.
+#[derive(Default)]
+struct Listener(std::sync::Mutex<Vec<String>>);
+
+impl rondo_core::ports::Progress for Listener {
+    fn report(&self, event: Event) {
+        if let Event::Note { message, .. } = event {
+            self.0.lock().unwrap().push(message);
+        }
+    }
+}
+
 #[test]
 fn the_verbs_can_be_awaited_on_any_thread() {
     fn sent<T: Send>(_: &T) {}
