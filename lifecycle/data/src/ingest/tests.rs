@@ -444,6 +444,77 @@ impl rondo_core::ports::Progress for Listener {
     }
 }
 
+#[tokio::test]
+async fn a_name_that_was_a_file_and_is_a_folder_is_put_back_either_way() {
+    let house = House::open().await;
+    let intake = intake("things", json!([]), None);
+    let top = house.folder.path().join("things");
+    let file = house.write("things/d", "a file");
+    house.write("things/same", "same");
+    let first = house.bring(&intake, None).await.unwrap().remove(0).version;
+    fs::remove_file(&file).unwrap();
+    house.write("things/d/e/f", "below");
+    house.write("things/d/g", "below too");
+    let second = house.bring(&intake, None).await.unwrap().remove(0).version;
+    let get = async |version: &DatasetVersion, force: bool| {
+        let request = crate::get::Request { to: None, only: Vec::new(), force, dry_run: false };
+        house.datasets.get(version, Some(&intake), house.folder.path(), &request).await
+    };
+    let is = |version: &DatasetVersion| {
+        let there = rondo_store::Objects::digest_path(&top).unwrap().digest;
+        assert_eq!(there, version.digest);
+    };
+    // Nothing would be lost: no force is needed.
+    let got = get(&first, false).await.unwrap();
+    assert_eq!((got.placed, got.kept, got.removed), (1, 1, vec!["d/e/f".to_owned(), "d/g".to_owned()]));
+    is(&first);
+    let got = get(&second, false).await.unwrap();
+    assert_eq!((got.placed, got.kept, got.removed), (2, 1, vec!["d".to_owned()]));
+    is(&second);
+    // A file of nobody's in the folder would be lost, and so would one that has changed.
+    house.write("things/d/mine", "mine");
+    let Error::InTheWay { paths, .. } = get(&first, false).await.unwrap_err() else { panic!() };
+    assert_eq!(paths, [top.join("d/mine").display().to_string()]);
+    assert!(top.join("d/g").is_file(), "nothing was done");
+    get(&first, true).await.unwrap();
+    is(&first);
+    // It was put there write-protected, so it is written anew.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "changed").unwrap();
+    let Error::InTheWay { paths, .. } = get(&second, false).await.unwrap_err() else { panic!() };
+    assert_eq!(paths, [file.display().to_string()]);
+    get(&second, true).await.unwrap();
+    is(&second);
+}
+
+#[tokio::test]
+async fn a_dataset_that_was_a_file_and_is_a_folder_is_put_back_and_others_files_stay() {
+    let house = House::open().await;
+    let intake = intake("thing", json!([]), None);
+    let top = house.write("thing", "a file");
+    let first = house.bring(&intake, None).await.unwrap().remove(0).version;
+    fs::remove_file(&top).unwrap();
+    house.write("thing/a/b", "below");
+    fs::create_dir(top.join("empty")).unwrap();
+    let second = house.bring(&intake, None).await.unwrap().remove(0).version;
+    let get = async |version: &DatasetVersion, force: bool| {
+        let request = crate::get::Request { to: None, only: Vec::new(), force, dry_run: false };
+        house.datasets.get(version, Some(&intake), house.folder.path(), &request).await
+    };
+    for version in [&first, &second, &first, &second] {
+        get(version, false).await.unwrap();
+        assert_eq!(rondo_store::Objects::digest_path(&top).unwrap().digest, version.digest);
+    }
+    house.write("thing/mine", "mine");
+    for force in [false, true] {
+        assert!(
+            matches!(get(&first, force).await, Err(Error::InTheWay { .. })),
+            "a whole folder is not given up"
+        );
+    }
+    assert!(top.join("mine").is_file() && top.join("a/b").is_file());
+}
+
 #[test]
 fn the_verbs_can_be_awaited_on_any_thread() {
     fn sent<T: Send>(_: &T) {}
