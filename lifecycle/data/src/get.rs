@@ -19,7 +19,7 @@ use rondo_core::handoff::DatasetVersion;
 use rondo_core::ports::Event;
 use rondo_core::tree::Mode;
 use rondo_store::Objects;
-use rondo_store::objects::{FileEntry, Linked};
+use rondo_store::objects::{FileEntry, Linked, half_made, sweep_half_made};
 use serde::Serialize;
 
 use crate::fetch::glob::Glob;
@@ -221,6 +221,10 @@ impl Datasets {
         if dry_run {
             return Ok(got);
         }
+        let paths = plan.place.iter().map(|(path, _)| path).chain(&plan.remove);
+        let paths = paths.map(|path| at(&got.to, path)).chain(plan.clear.keys().cloned());
+        let touched: BTreeSet<PathBuf> = paths.filter_map(|path| Some(path.parent()?.to_owned())).collect();
+        touched.iter().for_each(|folder| sweep_half_made(folder));
         for (path, files) in &plan.clear {
             clear(path, files)?;
         }
@@ -471,8 +475,11 @@ impl Way<'_> {
         Ok(())
     }
 
-    /// Whether a file is one of a version that lay here, and unchanged.
+    /// Whether a file is one of a version that lay here, and unchanged, or only half put here.
     fn is_safe(&self, file: &Path) -> Result<bool, Error> {
+        if file.file_name().and_then(|name| name.to_str()).is_some_and(|name| half_made(name).is_some()) {
+            return Ok(true);
+        }
         let Some(path) = file.strip_prefix(self.to).ok().and_then(Path::to_str) else { return Ok(false) };
         if !self.saved.contains_key(path) {
             return Ok(false);
@@ -517,7 +524,13 @@ fn files_below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
 /// Takes away what was in the way: exactly these files, and the folders that they leave empty.
 fn clear(path: &Path, files: &[PathBuf]) -> Result<(), Error> {
     for file in files {
-        fs::remove_file(file).map_err(Error::io("remove", file))?;
+        match fs::remove_file(file) {
+            // What was half put there may be swept already.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", file)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
     remove_hollow(path)
 }

@@ -245,6 +245,19 @@ fn only_what_is_wanted_is_taken_and_folders_without_any_are_not() {
 }
 
 #[test]
+fn what_is_half_put_into_place_is_left_out() {
+    let house = House::new();
+    house.write("a/b", b"b");
+    let (whole, _) = house.add(&house.data()).unwrap();
+    house.write("a/.b.2147483646.new", b"half");
+    house.write(".a.2147483646.new/b", b"half");
+    house.settle_down();
+    assert_eq!(house.add(&house.data()).unwrap().0, whole);
+    house.write("a/.b.new", b"somebody's own");
+    assert_eq!(house.add(&house.data()).unwrap().0.files, 2);
+}
+
+#[test]
 fn what_is_not_wanted_may_be_anything() {
     let house = House::new();
     house.write("a.csv", b"a");

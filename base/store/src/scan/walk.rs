@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::index::{Head, Known};
 use super::{FileItem, Folder, Index, Item, Node, Scan, Section, Unread, What, below, on_threads};
 use crate::Error;
-use crate::objects::{Stamp, nanos};
+use crate::objects::{Stamp, half_made, nanos};
 
 const MAX_DEPTH: usize = 200;
 /// A folder with more names than this is looked at by several threads.
@@ -40,7 +40,7 @@ pub struct Request<'a> {
     pub store: &'a Path,
 }
 
-/// Looks at everything below a root.
+/// Looks at everything below a root but what is half put into place there (see [`half_made`]).
 ///
 /// # Errors
 /// When there is nothing, something that is wanted is a link that leads nowhere or in a circle, has a name
@@ -255,7 +255,10 @@ impl Walker<'_> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            // What is not wanted may be called and lead where it likes.
+            // What is half put into place is nobody's; what is not wanted may be called and lead where it likes.
+            if name.to_str().is_ok_and(|name| half_made(name).is_some()) {
+                continue;
+            }
             if !self.may_be_wanted(relative, &name.to_string_lossy(), kind) {
                 continue;
             }

@@ -464,10 +464,15 @@ async fn a_name_that_was_a_file_and_is_a_folder_is_put_back_either_way() {
         let there = rondo_store::Objects::digest_path(&top).unwrap().digest;
         assert_eq!(there, version.digest);
     };
-    // Nothing would be lost: no force is needed.
+    // Nothing would be lost: no force is needed. What a killed command has left goes.
+    let half = house.write("things/.same.2147483646.new", "ha");
     let got = get(&first, false).await.unwrap();
     assert_eq!((got.placed, got.kept, got.removed), (1, 1, vec!["d/e/f".to_owned(), "d/g".to_owned()]));
+    assert!(!half.exists());
     is(&first);
+    house.write("things/.same.2147483646.new", "ha");
+    let added = house.bring(&intake, None).await.unwrap().remove(0);
+    assert_eq!((added.outcome, added.version.digest), (Outcome::Returned, first.digest));
     let got = get(&second, false).await.unwrap();
     assert_eq!((got.placed, got.kept, got.removed), (2, 1, vec!["d".to_owned()]));
     is(&second);
