@@ -7,6 +7,7 @@
 
 mod bulk;
 mod changes;
+mod half;
 mod lend;
 mod sweep;
 
@@ -25,6 +26,7 @@ use crate::incoming::{Incoming, make_folder};
 pub(crate) use bulk::nanos;
 pub use bulk::{Bulk, Stamp};
 pub use changes::{Change, FileEntry};
+pub use half::{half_made, sweep_half_made};
 pub use lend::Lent;
 pub use sweep::Swept;
 
@@ -324,7 +326,7 @@ impl Objects {
             return self.check_out_file(digest, Mode::File, place);
         }
         let tree = self.tree(digest)?;
-        let fresh = sibling(place, "new");
+        let fresh = half::sibling(place);
         remove(&fresh)?;
         fs::create_dir_all(&fresh).map_err(Error::io("make", &fresh))?;
         let mut linked = Linked::Reflink;
@@ -342,7 +344,7 @@ impl Objects {
 
     fn check_out_file(&self, digest: Digest, mode: Mode, place: &Path) -> Result<Linked, Error> {
         let object = self.require(digest)?;
-        let fresh = sibling(place, "new");
+        let fresh = half::sibling(place);
         remove(&fresh)?;
         let linked = if self.share(&object, &fresh) {
             Linked::Reflink
@@ -552,11 +554,6 @@ fn remove(path: &Path) -> Result<(), Error> {
         Err(error) => Err(error),
     };
     removed.map_err(Error::io("remove", path))
-}
-
-fn sibling(place: &Path, suffix: &str) -> PathBuf {
-    let name = place.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    place.with_file_name(format!(".{name}.{}.{suffix}", std::process::id()))
 }
 
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {

@@ -2,9 +2,10 @@
 //!
 //! Files that are right already stay, so that an interrupted command is gone on with. A file whose content
 //! is in no version would be lost: such files are listed and nothing is done, unless it is forced. What the
-//! version that lay there had and this one has not is taken away, where nobody has changed it.
+//! version that lay there had and this one has not is taken away, where nobody has changed it; first of all
+//! what lies where a folder must be, and the folder that lies where a file must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::num::NonZero;
@@ -18,7 +19,7 @@ use rondo_core::handoff::DatasetVersion;
 use rondo_core::ports::Event;
 use rondo_core::tree::Mode;
 use rondo_store::Objects;
-use rondo_store::objects::{FileEntry, Linked};
+use rondo_store::objects::{FileEntry, Linked, half_made, sweep_half_made};
 use serde::Serialize;
 
 use crate::fetch::glob::Glob;
@@ -55,7 +56,8 @@ pub struct Got {
     pub bytes: u64,
     /// Files that were right already.
     pub kept: u64,
-    /// Files of the version before that this one has not.
+    /// Files that were taken away: those of the version before that this one has not and, where it was
+    /// forced, what else lay where a folder must be or in a folder where a file must be.
     pub removed: Vec<String>,
     /// How many share their blocks with the store.
     pub reflinks: u64,
@@ -79,6 +81,13 @@ struct Plan {
     remove: Vec<String>,
     kept: u64,
     in_the_way: Vec<String>,
+    /// What has to go first, since a name is a file here and a folder there: each with all its files.
+    clear: BTreeMap<PathBuf, Vec<PathBuf>>,
+    /// Whether something is in the way that is not cleared even where it is forced: the place itself, a
+    /// folder with files of others.
+    firm: bool,
+    /// Whether there are files that neither this version nor a saved one has.
+    strange: bool,
 }
 
 impl Datasets {
@@ -107,6 +116,10 @@ impl Datasets {
             None => None,
         };
         let latest = if in_place { self.latest(&version.dataset).await? } else { None };
+        let versions = self.store.meta().dataset_versions(&version.dataset).await?;
+        let here = |version: &DatasetVersion| self.store.objects().path(version.digest).is_some();
+        let versions: Vec<Digest> =
+            versions.iter().filter(|version| here(version)).map(|version| version.digest).collect();
         let (datasets, version, request) = (self.clone(), version.clone(), request.clone());
         crate::fetch::blocking(move || {
             let content = datasets.content(&version, &request.only)?;
@@ -124,8 +137,15 @@ impl Datasets {
             }
             before.extend(latest.map(|latest| latest.digest));
             let saved = datasets.saved(&version.dataset, &before)?;
-            let plan = plan(&content, &to, there.as_ref(), &saved, &request)?;
-            if !plan.in_the_way.is_empty() && !request.force {
+            let mut plan = plan(&content, &to, there.as_ref(), &saved, &request)?;
+            let known = before.len();
+            before.extend(versions.into_iter().filter(|digest| !before.contains(digest)).collect::<Vec<_>>());
+            // An earlier version may have been put there: only where it matters is each asked.
+            if (plan.strange || !plan.in_the_way.is_empty()) && before.len() > known {
+                let saved = datasets.saved(&version.dataset, &before)?;
+                plan = self::plan(&content, &to, there.as_ref(), &saved, &request)?;
+            }
+            if !plan.in_the_way.is_empty() && (plan.firm || !request.force) {
                 return Err(Error::InTheWay { dataset: version.dataset, paths: plan.in_the_way });
             }
             datasets.put_in_place(&version.dataset, content.folders, plan, to, request.dry_run)
@@ -189,16 +209,24 @@ impl Datasets {
         dry_run: bool,
     ) -> Result<Got, Error> {
         let bytes = plan.place.iter().map(|(_, file)| file.size).sum();
+        let cleared = plan.clear.values().flatten().map(|file| shown_below(&to, file));
         let mut got = Got {
             placed: plan.place.len() as u64,
             bytes,
             kept: plan.kept,
-            removed: plan.remove,
+            removed: cleared.chain(plan.remove.iter().cloned()).collect(),
             to,
             ..Got::default()
         };
         if dry_run {
             return Ok(got);
+        }
+        let paths = plan.place.iter().map(|(path, _)| path).chain(&plan.remove);
+        let paths = paths.map(|path| at(&got.to, path)).chain(plan.clear.keys().cloned());
+        let touched: BTreeSet<PathBuf> = paths.filter_map(|path| Some(path.parent()?.to_owned())).collect();
+        touched.iter().for_each(|folder| sweep_half_made(folder));
+        for (path, files) in &plan.clear {
+            clear(path, files)?;
         }
         for folder in folders {
             let folder = got.to.join(folder);
@@ -206,7 +234,7 @@ impl Datasets {
         }
         let counts = self.place_all(dataset, &plan.place, &got.to, bytes)?;
         [got.reflinks, got.hard_links, got.copies] = counts;
-        for path in &got.removed {
+        for path in &plan.remove {
             let file = got.to.join(path);
             fs::remove_file(&file).map_err(Error::io("remove", &file))?;
             remove_empty(&got.to, file.parent());
@@ -227,7 +255,7 @@ impl Datasets {
         let since = Instant::now();
         let work = || {
             while let Some((path, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let place = if path.is_empty() { to.to_owned() } else { to.join(path) };
+                let place = at(to, path);
                 let linked = self.store.objects().check_out_entry(file, &place)?;
                 let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                 let (counts, bytes, told) = &mut *state;
@@ -337,17 +365,26 @@ fn plan(
     saved: &BTreeMap<String, Vec<Digest>>,
     request: &Request,
 ) -> Result<Plan, Error> {
-    let mut plan = Plan::default();
+    let mut way = Way { to, there, saved, plan: Plan::default(), above: None };
+    for folder in &content.folders {
+        let place = at(to, folder.trim_end_matches('/'));
+        if !place.is_dir() {
+            way.open(&place)?;
+        }
+    }
     for (path, file) in &content.files {
-        let place = if path.is_empty() { to.to_owned() } else { to.join(path) };
+        let place = at(to, path);
         let found = match there {
             Some(there) if there.contains_key(path) => there.get(path).copied(),
             Some(_) | None => match found_at(&place)? {
-                Found::Nothing => None,
                 Found::File(leaf) => Some(leaf),
+                Found::Nothing => {
+                    way.open_above(&place)?;
+                    None
+                }
                 Found::Other => {
-                    plan.in_the_way.push(place.display().to_string());
-                    continue;
+                    way.clear(&place)?;
+                    None
                 }
             },
         };
@@ -355,27 +392,159 @@ fn plan(
             Some(leaf)
                 if leaf.digest == file.digest && (leaf.mode == Mode::Executable) == file.executable =>
             {
-                plan.kept += 1;
+                way.plan.kept += 1;
                 continue;
             }
             Some(leaf) if leaf.digest != file.digest && !is_saved(saved, path, leaf.digest) => {
-                plan.in_the_way.push(place.display().to_string());
+                way.plan.in_the_way.push(place.display().to_string());
             }
             Some(_) | None => {}
         }
-        plan.place.push((path.clone(), *file));
+        way.plan.place.push((path.clone(), *file));
     }
+    let mut plan = way.plan;
     if let Some(there) = there.filter(|_| request.only.is_empty()) {
-        let wanted: std::collections::BTreeSet<&str> =
-            content.files.iter().map(|(path, _)| path.as_str()).collect();
+        let wanted: BTreeSet<&str> = content.files.iter().map(|(path, _)| path.as_str()).collect();
+        let cleared: BTreeSet<&Path> = plan.clear.values().flatten().map(PathBuf::as_path).collect();
         for (path, leaf) in there.iter().filter(|(path, _)| !wanted.contains(path.as_str())) {
             // What belongs to no version is none of ours.
-            if is_saved(saved, path, leaf.digest) {
+            if !is_saved(saved, path, leaf.digest) {
+                plan.strange = true;
+            } else if !cleared.contains(at(to, path).as_path()) {
                 plan.remove.push(path.clone());
             }
         }
     }
     Ok(plan)
+}
+
+/// What lies in the way of names that are a file here and a folder there.
+struct Way<'a> {
+    to: &'a Path,
+    there: Option<&'a BTreeMap<String, Leaf>>,
+    saved: &'a BTreeMap<String, Vec<Digest>>,
+    plan: Plan,
+    /// The folder that was looked at last: files come folder by folder.
+    above: Option<PathBuf>,
+}
+
+impl Way<'_> {
+    /// Clears what lies above a place, up to the top, and is no folder.
+    fn open_above(&mut self, place: &Path) -> Result<(), Error> {
+        let Some(parent) = place.parent().filter(|_| place != self.to) else { return Ok(()) };
+        if self.above.as_deref() == Some(parent) {
+            return Ok(());
+        }
+        self.open(parent)?;
+        self.above = Some(parent.to_owned());
+        Ok(())
+    }
+
+    /// Clears what lies where a folder has to be, or above it, and is none.
+    fn open(&mut self, folder: &Path) -> Result<(), Error> {
+        for path in folder.ancestors().take_while(|path| path.starts_with(self.to)) {
+            if path.is_dir() {
+                return Ok(());
+            }
+            // A link that leads nowhere is there too.
+            if fs::symlink_metadata(path).is_ok() {
+                return self.clear(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what has to go, and what would be lost by that.
+    fn clear(&mut self, path: &Path) -> Result<(), Error> {
+        if self.plan.clear.contains_key(path) {
+            return Ok(());
+        }
+        let mut files = Vec::new();
+        files_below(path, &mut files)?;
+        let mut lost = Vec::new();
+        for file in &files {
+            if !self.is_safe(file)? {
+                lost.push(file.display().to_string());
+            }
+        }
+        if path == self.to && path.is_dir() && !lost.is_empty() {
+            self.plan.firm = true;
+        }
+        self.plan.in_the_way.append(&mut lost);
+        self.plan.clear.insert(path.to_owned(), files);
+        Ok(())
+    }
+
+    /// Whether a file is one of a version that lay here, and unchanged, or only half put here.
+    fn is_safe(&self, file: &Path) -> Result<bool, Error> {
+        if file.file_name().and_then(|name| name.to_str()).is_some_and(|name| half_made(name).is_some()) {
+            return Ok(true);
+        }
+        let Some(path) = file.strip_prefix(self.to).ok().and_then(Path::to_str) else { return Ok(false) };
+        if !self.saved.contains_key(path) {
+            return Ok(false);
+        }
+        let leaf = match self.there.and_then(|there| there.get(path)) {
+            Some(leaf) => *leaf,
+            None => match found_at(file)? {
+                Found::File(leaf) => leaf,
+                Found::Nothing | Found::Other => return Ok(false),
+            },
+        };
+        Ok(is_saved(self.saved, path, leaf.digest))
+    }
+}
+
+/// The place of a path; of the empty one the top.
+fn at(to: &Path, path: &str) -> PathBuf {
+    if path.is_empty() { to.to_owned() } else { to.join(path) }
+}
+
+/// How a file is called that lies at or below the top.
+fn shown_below(to: &Path, file: &Path) -> String {
+    let below = file.strip_prefix(to).ok().filter(|path| !path.as_os_str().is_empty());
+    below.unwrap_or(file).display().to_string()
+}
+
+/// All that is no folder at or below a path, in order.
+fn files_below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+    if !fs::symlink_metadata(path).map_err(Error::io("read", path))?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).map_err(Error::io("read", path))?;
+    let mut inner: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(Error::io("read", path))?;
+    inner.sort();
+    inner.iter().try_for_each(|path| files_below(path, files))
+}
+
+/// Takes away what was in the way: exactly these files, and the folders that they leave empty.
+fn clear(path: &Path, files: &[PathBuf]) -> Result<(), Error> {
+    for file in files {
+        match fs::remove_file(file) {
+            // What was half put there may be swept already.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", file)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    remove_hollow(path)
+}
+
+/// Takes away a folder in which there are only folders.
+fn remove_hollow(path: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    for entry in fs::read_dir(path).map_err(Error::io("read", path))? {
+        remove_hollow(&entry.map_err(Error::io("read", path))?.path())?;
+    }
+    fs::remove_dir(path).map_err(Error::io("remove", path))
 }
 
 fn is_saved(saved: &BTreeMap<String, Vec<Digest>>, path: &str, digest: Digest) -> bool {
@@ -385,14 +554,16 @@ fn is_saved(saved: &BTreeMap<String, Vec<Digest>>, path: &str, digest: Digest) -
 enum Found {
     Nothing,
     File(Leaf),
+    /// A folder, or what is neither.
     Other,
 }
 
 fn found_at(place: &Path) -> Result<Found, Error> {
     let metadata = match fs::symlink_metadata(place) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(Found::Other),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Found::Nothing);
+        }
         Err(error) => return Err(Error::io("read", place)(error)),
     };
     if !metadata.is_file() {
@@ -440,6 +611,7 @@ mod tests {
             fs::write(place.path().join(name), text).unwrap();
         }
         fs::create_dir(place.path().join("folder")).unwrap();
+        fs::write(place.path().join("folder/mine"), "m").unwrap();
         let files = ["right", "old", "mine", "new", "folder"];
         let content = Content {
             files: files
@@ -459,8 +631,9 @@ mod tests {
         };
         let path = |name: &str| place.path().join(name).display().to_string();
         let words = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let lost = path("folder/mine");
         let expected = |remove: &[&str]| {
-            (words(&["old", "mine", "new"]), 1, vec![path("mine"), path("folder")], words(remove))
+            (words(&["old", "mine", "new", "folder"]), 1, vec![path("mine"), lost.clone()], words(remove))
         };
         assert_eq!(plan_of(None), expected(&[]));
         let there = ["right", "old", "mine", "older", "alien"]

@@ -148,7 +148,7 @@ impl Datasets {
             }
             let fetched = fetcher.fetch(&intake.source, root).await?;
             let added = self.add(intake, &fetched).await?;
-            self.remember(intake, place.as_ref(), added.version.digest).await?;
+            self.remember(intake, place.as_ref(), added.version.digest).await;
             return Ok(vec![added]);
         };
         let fetched = fetcher.fetch(&intake.source, root).await?;
@@ -159,18 +159,34 @@ impl Datasets {
             }
         }
         if let Some(version) = self.latest(&intake.dataset).await? {
-            self.remember(intake, place.as_ref(), version.digest).await?;
+            self.remember(intake, place.as_ref(), version.digest).await;
         }
         Ok(added)
     }
 
     /// Remembers how a source lies here that a version was made of, where its files are not the version.
-    async fn remember(&self, intake: &Intake, place: Option<&Place>, version: Digest) -> Result<(), Error> {
-        let Some(place) = place.cloned() else { return Ok(()) };
+    async fn remember(&self, intake: &Intake, place: Option<&Place>, version: Digest) {
+        let Some(place) = place.cloned() else { return };
         let looker = self.looker(intake, true);
-        let (index, _) = looker.index().await?;
-        // What it says is stored is not: it is of files that only led to a version.
-        blocking(move || looker.look(&place, (index, false), false)?.remember(&looker, Some(version))).await
+        let remembered = match looker.index().await {
+            // What it says is stored is not: it is of files that only led to a version.
+            Ok((index, _)) => {
+                let look =
+                    move || looker.look(&place, (index, false), false)?.remember(&looker, Some(version));
+                blocking(look).await
+            }
+            Err(error) => Err(error),
+        };
+        self.hinted(intake, remembered);
+    }
+
+    /// What was seen is only a hint: that it cannot be kept is said, and takes nothing back of a version
+    /// that was added.
+    fn hinted(&self, intake: &Intake, remembered: Result<(), Error>) {
+        if let Err(error) = remembered {
+            let message = format!("what was seen cannot be remembered, so it is read again: {error}");
+            self.progress.report(Event::Note { subject: intake.dataset.clone(), message });
+        }
     }
 
     /// What looks at files for a dataset.
@@ -238,7 +254,7 @@ impl Datasets {
         }
         let added = self.add_drafted(&draft, source).await?;
         let version = Some(added.version.digest);
-        blocking(move || look.remember(&looker, version)).await?;
+        self.hinted(intake, blocking(move || look.remember(&looker, version)).await);
         Ok(added)
     }
 

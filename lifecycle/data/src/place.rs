@@ -68,6 +68,7 @@ impl Place {
 
 /// A look at a place.
 pub(crate) struct Look {
+    path: PathBuf,
     pub(crate) scan: Scan,
     pub(crate) index: Option<Index>,
     /// What it is as an object.
@@ -129,7 +130,7 @@ impl Looker {
             self.settle(&mut scan, index.as_ref(), store)?
         };
         let note = self.remembered.then(|| self.note("index"));
-        Ok(Look { scan, index, stored, note })
+        Ok(Look { path: place.path.clone(), scan, index, stored, note })
     }
 
     fn settle(&self, scan: &mut Scan, index: Option<&Index>, store: bool) -> Result<Stored, Error> {
@@ -160,12 +161,13 @@ impl Looker {
 }
 
 impl Look {
-    /// Stores what was only hashed.
+    /// Stores what was only hashed, where it still is what was hashed.
     pub(crate) fn store(&mut self, looker: &Looker) -> Result<(), Error> {
-        if !self.scan.is_unchanged() {
-            self.stored = looker.settle(&mut self.scan, self.index.as_ref(), true)?;
+        if self.scan.is_unchanged() {
+            return Ok(());
         }
-        Ok(())
+        let stored = looker.settle(&mut self.scan, self.index.as_ref(), true)?;
+        if stored == self.stored { Ok(()) } else { Err(Error::Changed { path: self.path.clone() }) }
     }
 
     /// Whether nothing has to be written to remember this.

@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rondo_core::Digest;
 use rondo_core::run::Link;
 use rondo_store::Objects;
+use rondo_store::objects::sweep_half_made;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -93,7 +94,7 @@ impl WorkTree {
     fn sweep(&self, place: &Path) {
         let Some(folder) = place.parent() else { return };
         if lock(&self.swept).insert(folder.to_owned()) {
-            remove_half_made(folder);
+            sweep_half_made(folder);
         }
     }
 
@@ -126,22 +127,6 @@ impl WorkTree {
         }
         known.0.insert(path.to_owned(), Remembered { digest, fingerprint, taken });
         known.1 = true;
-    }
-}
-
-/// Removes what processes that were killed while they checked out have left in a folder:
-/// `.<name>.<process>.new`.
-fn remove_half_made(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let file = entry.file_name().to_string_lossy().into_owned();
-        let stem = file.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new"));
-        let process = stem.and_then(|stem| stem.rsplit_once('.')).map(|(_, process)| process);
-        let Some(process) = process.and_then(|text| text.parse::<libc::pid_t>().ok()) else { continue };
-        // SAFETY: signal 0 sends nothing; it only tells whether there is such a process.
-        if process > 0 && unsafe { libc::kill(process, 0) } != 0 {
-            // What cannot be removed is in nobody's way.
-            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
-        }
     }
 }
 

@@ -92,7 +92,7 @@ fn text(name: &str, version: &str, got: &Got, dry_run: bool) -> String {
     text.push('\n');
     if !got.removed.is_empty() {
         let verb = if dry_run { "would remove" } else { "removed" };
-        text.push_str(&format!("{verb} {} files of the version before\n", got.removed.len()));
+        text.push_str(&format!("{verb} {} files that are not in it\n", got.removed.len()));
     }
     text
 }

@@ -245,6 +245,43 @@ fn only_what_is_wanted_is_taken_and_folders_without_any_are_not() {
 }
 
 #[test]
+fn what_is_half_put_into_place_is_left_out() {
+    let house = House::new();
+    house.write("a/b", b"b");
+    let (whole, _) = house.add(&house.data()).unwrap();
+    house.write("a/.b.2147483646.new", b"half");
+    house.write(".a.2147483646.new/b", b"half");
+    house.settle_down();
+    assert_eq!(house.add(&house.data()).unwrap().0, whole);
+    house.write("a/.b.new", b"somebody's own");
+    assert_eq!(house.add(&house.data()).unwrap().0.files, 2);
+}
+
+#[test]
+fn what_is_not_wanted_may_be_anything() {
+    let house = House::new();
+    house.write("a.csv", b"a");
+    let strange = |name: &[u8]| house.data().join(std::ffi::OsStr::from_bytes(name));
+    fs::write(strange(b"caf\xe9.txt"), "latin").unwrap();
+    fs::create_dir(strange(b"caf\xe9")).unwrap();
+    symlink("nowhere", house.data().join("stray")).unwrap();
+    symlink("round", house.data().join("round")).unwrap();
+    symlink("nowhere", strange(b"lost\xe9")).unwrap();
+    let pick = |path: &str, folder: bool| !folder && path.ends_with(".csv");
+    let mut scan = house.walk(&house.data(), None, Some(&pick)).unwrap();
+    scan.settle(How::Hash, &Resume::none(), &|_| {}).unwrap();
+    let files = scan.files(None, &|_| true).unwrap();
+    assert_eq!(files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["a.csv"]);
+    // What is wanted, or may lead to it, is named as before.
+    symlink("nowhere", house.data().join("b.csv")).unwrap();
+    let refused = house.walk(&house.data(), None, Some(&pick));
+    assert!(matches!(refused, Err(Error::Dangling { path }) if path.ends_with("b.csv")));
+    fs::remove_file(house.data().join("b.csv")).unwrap();
+    fs::write(strange(b"caf\xe9.csv"), "latin").unwrap();
+    assert!(matches!(house.walk(&house.data(), None, Some(&pick)), Err(Error::NotUtf8 { .. })));
+}
+
+#[test]
 fn a_folder_of_very_many_files_is_kept_in_parts() {
     let house = House::new();
     for number in 0..5000_u32 {

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::index::{Head, Known};
 use super::{FileItem, Folder, Index, Item, Node, Scan, Section, Unread, What, below, on_threads};
 use crate::Error;
-use crate::objects::{Stamp, nanos};
+use crate::objects::{Stamp, half_made, nanos};
 
 const MAX_DEPTH: usize = 200;
 /// A folder with more names than this is looked at by several threads.
@@ -40,11 +40,11 @@ pub struct Request<'a> {
     pub store: &'a Path,
 }
 
-/// Looks at everything below a root.
+/// Looks at everything below a root but what is half put into place there (see [`half_made`]).
 ///
 /// # Errors
-/// When there is nothing, a link leads nowhere or in a circle, a name is not UTF-8, something is neither
-/// file nor folder, or a folder cannot be read.
+/// When there is nothing, something that is wanted is a link that leads nowhere or in a circle, has a name
+/// that is not UTF-8 or is neither file nor folder, or a folder cannot be read.
 pub fn walk(request: &Request<'_>) -> Result<Scan, Error> {
     let root = request.root;
     let metadata = std::fs::metadata(root).map_err(Error::io("read", root))?;
@@ -255,10 +255,15 @@ impl Walker<'_> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let Ok(text) = name.to_str() else { return Err(Error::NotUtf8 { path: below(path, name) }) };
-            let known = !matches!(kind, FileType::Symlink | FileType::Unknown);
-            if known && !self.wanted(relative, text, kind == FileType::Directory) {
+            // What is half put into place is nobody's; what is not wanted may be called and lead where it likes.
+            if name.to_str().is_ok_and(|name| half_made(name).is_some()) {
                 continue;
+            }
+            if !self.may_be_wanted(relative, &name.to_string_lossy(), kind) {
+                continue;
+            }
+            if name.to_str().is_err() {
+                return Err(Error::NotUtf8 { path: below(path, name) });
             }
             starts.push((names.len(), kind));
             names.extend_from_slice(name.to_bytes_with_nul());
@@ -268,6 +273,17 @@ impl Walker<'_> {
 
     fn wanted(&self, relative: &str, name: &str, folder: bool) -> bool {
         self.request.pick.is_none_or(|pick| pick(&format!("{relative}{name}"), folder))
+    }
+
+    /// The same of what may be a link, and then is wanted if either what it could lead to is.
+    fn may_be_wanted(&self, relative: &str, name: &str, kind: FileType) -> bool {
+        match kind {
+            FileType::Symlink | FileType::Unknown => {
+                self.wanted(relative, name, false) || self.wanted(relative, name, true)
+            }
+            FileType::Directory => self.wanted(relative, name, true),
+            _ => self.wanted(relative, name, false),
+        }
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -387,6 +387,139 @@ async fn the_difference_of_two_versions_has_files_rows_and_drift() {
     assert!(matches!(first, Error::VersionNotFound { .. }));
 }
 
+/// Writes to a file as soon as the checks have read another one.
+struct Meddler(PathBuf);
+
+impl rondo_core::ports::Progress for Meddler {
+    fn report(&self, event: Event) {
+        if matches!(&event, Event::Advanced { message, .. } if message.starts_with("checked")) {
+            fs::write(&self.0, "something else, and longer").unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_between_the_look_and_the_store_is_refused() {
+    let mut house = House::open().await;
+    house.write("flights/a.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    let note = house.write("flights/note.txt", "what it was");
+    house.datasets.progress = Arc::new(Meddler(note));
+    let intake = intake("flights", json!([{"rows": {"min": 10}}]), None);
+    let before = house.state().await;
+    let error = house.bring(&intake, None).await.unwrap_err();
+    assert!(matches!(&error, Error::Changed { path } if path.ends_with("flights")), "{error}");
+    assert_eq!(house.state().await, before, "no version names what was never stored");
+    let added = house.bring(&intake, None).await.unwrap().remove(0);
+    assert!(house.datasets.store().objects().holds(added.version.digest, true));
+}
+
+#[tokio::test]
+async fn a_hint_that_cannot_be_written_takes_nothing_back() {
+    let mut house = House::open().await;
+    let heard = Arc::new(Listener::default());
+    house.datasets.progress = heard.clone();
+    let stat = house.folder.path().join(".rondo/stat");
+    fs::remove_dir_all(&stat).or_else(|_| fs::remove_file(&stat)).ok();
+    fs::write(&stat, "no folder").unwrap();
+    house.write("flights.csv", &format!("{HEADER}{}", month(1, 20, "AA")));
+    for parts in [None, Some("day")] {
+        let intake =
+            Intake { dataset: format!("d{}", parts.is_some()), ..intake("flights.csv", json!([]), parts) };
+        let added = house.bring(&intake, None).await.unwrap().remove(0);
+        assert_eq!(added.outcome, Outcome::Added);
+        let notes = std::mem::take(&mut *heard.0.lock().unwrap());
+        assert!(notes.iter().any(|note| note.contains("cannot be remembered")), "{notes:?}");
+    }
+}
+
+/// Keeps the notes.
+#[derive(Default)]
+struct Listener(std::sync::Mutex<Vec<String>>);
+
+impl rondo_core::ports::Progress for Listener {
+    fn report(&self, event: Event) {
+        if let Event::Note { message, .. } = event {
+            self.0.lock().unwrap().push(message);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_was_a_file_and_is_a_folder_is_put_back_either_way() {
+    let house = House::open().await;
+    let intake = intake("things", json!([]), None);
+    let top = house.folder.path().join("things");
+    let file = house.write("things/d", "a file");
+    house.write("things/same", "same");
+    let first = house.bring(&intake, None).await.unwrap().remove(0).version;
+    fs::remove_file(&file).unwrap();
+    house.write("things/d/e/f", "below");
+    house.write("things/d/g", "below too");
+    let second = house.bring(&intake, None).await.unwrap().remove(0).version;
+    let get = async |version: &DatasetVersion, force: bool| {
+        let request = crate::get::Request { to: None, only: Vec::new(), force, dry_run: false };
+        house.datasets.get(version, Some(&intake), house.folder.path(), &request).await
+    };
+    let is = |version: &DatasetVersion| {
+        let there = rondo_store::Objects::digest_path(&top).unwrap().digest;
+        assert_eq!(there, version.digest);
+    };
+    // Nothing would be lost: no force is needed. What a killed command has left goes.
+    let half = house.write("things/.same.2147483646.new", "ha");
+    let got = get(&first, false).await.unwrap();
+    assert_eq!((got.placed, got.kept, got.removed), (1, 1, vec!["d/e/f".to_owned(), "d/g".to_owned()]));
+    assert!(!half.exists());
+    is(&first);
+    house.write("things/.same.2147483646.new", "ha");
+    let added = house.bring(&intake, None).await.unwrap().remove(0);
+    assert_eq!((added.outcome, added.version.digest), (Outcome::Returned, first.digest));
+    let got = get(&second, false).await.unwrap();
+    assert_eq!((got.placed, got.kept, got.removed), (2, 1, vec!["d".to_owned()]));
+    is(&second);
+    // A file of nobody's in the folder would be lost, and so would one that has changed.
+    house.write("things/d/mine", "mine");
+    let Error::InTheWay { paths, .. } = get(&first, false).await.unwrap_err() else { panic!() };
+    assert_eq!(paths, [top.join("d/mine").display().to_string()]);
+    assert!(top.join("d/g").is_file(), "nothing was done");
+    get(&first, true).await.unwrap();
+    is(&first);
+    // It was put there write-protected, so it is written anew.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "changed").unwrap();
+    let Error::InTheWay { paths, .. } = get(&second, false).await.unwrap_err() else { panic!() };
+    assert_eq!(paths, [file.display().to_string()]);
+    get(&second, true).await.unwrap();
+    is(&second);
+}
+
+#[tokio::test]
+async fn a_dataset_that_was_a_file_and_is_a_folder_is_put_back_and_others_files_stay() {
+    let house = House::open().await;
+    let intake = intake("thing", json!([]), None);
+    let top = house.write("thing", "a file");
+    let first = house.bring(&intake, None).await.unwrap().remove(0).version;
+    fs::remove_file(&top).unwrap();
+    house.write("thing/a/b", "below");
+    fs::create_dir(top.join("empty")).unwrap();
+    let second = house.bring(&intake, None).await.unwrap().remove(0).version;
+    let get = async |version: &DatasetVersion, force: bool| {
+        let request = crate::get::Request { to: None, only: Vec::new(), force, dry_run: false };
+        house.datasets.get(version, Some(&intake), house.folder.path(), &request).await
+    };
+    for version in [&first, &second, &first, &second] {
+        get(version, false).await.unwrap();
+        assert_eq!(rondo_store::Objects::digest_path(&top).unwrap().digest, version.digest);
+    }
+    house.write("thing/mine", "mine");
+    for force in [false, true] {
+        assert!(
+            matches!(get(&first, force).await, Err(Error::InTheWay { .. })),
+            "a whole folder is not given up"
+        );
+    }
+    assert!(top.join("mine").is_file() && top.join("a/b").is_file());
+}
+
 #[test]
 fn the_verbs_can_be_awaited_on_any_thread() {
     fn sent<T: Send>(_: &T) {}
