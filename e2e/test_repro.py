@@ -154,3 +154,56 @@ def test_code_that_was_not_committed_is_kept_and_what_is_gone_is_named(project):
     assert "did not end well" in project("repro", bad, code=6).stderr
     project("repro", "ffffffffff", code=3)
     project("repro", run, "--vary", "moon", code=2)
+
+
+SWEPT = """
+project: swept
+params: { x: 1 }
+steps:
+  train:
+    run: 'echo x >> COUNT; echo $RONDO_PARAM_X > $RONDO_OUTPUT_M; echo "{\\"score\\": $RONDO_PARAM_X}" > $RONDO_METRICS'
+    outputs: { m: m.txt }
+    metrics: m.json
+    sweep: { SWEEP }
+"""
+
+
+def test_a_sweep_is_made_again_where_its_trials_do_not_hang_on_each_other(project):
+    over = "over: { x: { int: [1, 3] } }, maximize: score"
+    counter = project.folder.parent / "ran"
+    swept = SWEPT.replace("COUNT", str(counter))
+    (project.folder / "rondo.yaml").write_text(swept.replace("SWEEP", over))
+    count = lambda: len(counter.read_text().splitlines())
+    ran = project.json("run")
+    found = project.json("repro", ran["run"])
+    assert found["verdict"] == "identical" and count() == 6, json.dumps(found, indent=1)
+    # The sweep that stands for the step is still the first.
+    assert step_run(project, project.json("run"), "train") == step_run(project, ran, "train")
+    sweep = next(step for step in ran["steps"] if step["name"] == "train")["sweep"]
+    best = next(trial["run"] for trial in sweep["trials"] if trial["values"]["x"] == 3)
+    said = project.json("repro", best, code=6)["error"]["data"]["reasons"]
+    assert len(said) == 1 and "it is trial 3 of the sweep of step `train`" in said[0], said
+
+    (project.folder / "rondo.yaml").write_text(swept.replace("SWEEP", "strategy: tpe, trials: 2, " + over))
+    ran = project.json("run")
+    said = project.json("repro", ran["run"], code=6)["error"]["data"]
+    assert said["verdict"] == "not-repeatable" and said["tries"] == []
+    assert len(said["reasons"]) == 1 and said["reasons"][0].startswith("step `train` is a sweep: "), said
+
+
+def test_what_was_kept_as_it_was_is_given_and_not_made_again(project):
+    project("run")
+    (project.folder / "work.py").write_text(WORK + "print('again')\n")
+    ran = project.json("run", "work", "--only")
+    found = project.json("repro", ran["run"])
+    assert found["verdict"] == "identical", json.dumps(found, indent=1)
+    assert [step["step"] for step in found["steps"]] == ["work"]
+
+
+def test_an_output_that_names_its_own_run_differs_by_that_alone(project):
+    yaml = "project: own\nsteps:\n  own:\n    run: echo made by $MLFLOW_RUN_ID > $RONDO_OUTPUT_O\n    outputs: { o: o.txt }\n"
+    (project.folder / "rondo.yaml").write_text(yaml)
+    run = project.json("run")["run"]
+    found = project.json("repro", run, code=6)["error"]["data"]
+    kinds = [one["kind"] for one in found["steps"][0]["outputs"][0]["differences"]]
+    assert kinds == ["place"], json.dumps(found, indent=1)

@@ -22,6 +22,7 @@ use rondo_project::ordered::Ordered;
 use rondo_project::project::Reproducible;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 
 use super::{Error, Platform};
 use plan::{Made, Ready};
@@ -168,7 +169,7 @@ impl Platform {
     ) -> Result<(), Error> {
         let first = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
         let tolerances = |step: &str| self.tolerances(step);
-        found.steps = self.compared(ready, &first, &tolerances)?;
+        found.steps = block_in_place(|| self.compared(ready, &first, &tolerances))?;
         let doubtful = |step: &StepVerdict| {
             step.outputs.iter().flat_map(|output| &output.differences).any(|finding| !finding.kind.is_form())
         };
@@ -184,8 +185,9 @@ impl Platform {
                         continue;
                     }
                     lots.insert((step.step.clone(), output.output.clone()));
-                    let marks = Marks { old: self.marks_of(&first), new: self.marks_of(&second) };
-                    let between = links(self.store().objects(), a, b, &marks)?;
+                    let (old, new) = (self.marks_of(&first, &step.step), self.marks_of(&second, &step.step));
+                    let marks = Marks { old, new };
+                    let between = block_in_place(|| links(self.store().objects(), a, b, &marks))?;
                     name_randomness(&mut output.differences, &between);
                     output.verdict =
                         judge(&output.differences, tolerance.as_ref().and_then(|t| t.of(&output.output)));
@@ -223,7 +225,7 @@ impl Platform {
                 continue;
             };
             let declared = tolerances(&name);
-            let marks = Marks { old: self.marks_of_recorded(row), new: self.marks_of(made) };
+            let marks = Marks { old: self.marks_of_recorded(row), new: self.marks_of(made, &name) };
             let mut outputs = Vec::new();
             for link in &row.detail.outputs {
                 let Some(again) = report.output(&link.name) else { continue };
@@ -271,7 +273,7 @@ impl Platform {
         let mut suspects = here.clone();
         if here.len() > 1 {
             let all = Box::pin(attempt(ready, &here, found, cancel.clone())).await?;
-            if self.changed(first, &all, lots)?.is_empty() {
+            if block_in_place(|| self.changed(first, &all, lots))?.is_empty() {
                 suspects.clear();
             }
         }
@@ -279,7 +281,7 @@ impl Platform {
             let mut changed = Vec::new();
             if suspects.contains(&variation) {
                 let made = Box::pin(attempt(ready, &[variation], found, cancel.clone())).await?;
-                changed = self.changed(first, &made, lots)?;
+                changed = block_in_place(|| self.changed(first, &made, lots))?;
             }
             found.variations.push(Varied { variation, tried: true, changed });
         }
@@ -293,7 +295,6 @@ impl Platform {
         other: &Made,
         lots: &BTreeSet<(String, String)>,
     ) -> Result<Vec<Changed>, Error> {
-        let marks = Marks { old: self.marks_of(first), new: self.marks_of(other) };
         let mut changed = Vec::new();
         for step in first.report.steps.iter().filter(|step| step.outcome == Outcome::Ran) {
             let again = other.report.step(&step.name);
@@ -305,6 +306,8 @@ impl Platform {
                 continue;
             };
             let declared = self.tolerances(&step.name);
+            let (old, new) = (self.marks_of(first, &step.name), self.marks_of(other, &step.name));
+            let marks = Marks { old, new };
             for link in &step.outputs {
                 let Some(now) = again.output(&link.name).filter(|now| now.digest != link.digest) else {
                     continue;
@@ -339,8 +342,10 @@ impl Platform {
         self.marks(parent, row.id, self.root())
     }
 
-    fn marks_of(&self, made: &Made) -> Vec<String> {
-        self.marks(made.report.run, made.report.run, &made.root)
+    /// By what an output of a step that was made again may name its place.
+    fn marks_of(&self, made: &Made, step: &str) -> Vec<String> {
+        let own = made.report.step(step).and_then(|report| report.run);
+        self.marks(made.report.run, own.unwrap_or(made.report.run), &made.root)
     }
 
     fn marks(&self, pipeline: RunId, run: RunId, root: &Path) -> Vec<String> {

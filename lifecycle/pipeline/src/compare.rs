@@ -13,6 +13,7 @@ mod table;
 mod text;
 pub mod verdict;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -207,23 +208,90 @@ pub fn links(objects: &Objects, old: &Link, new: &Link, marks: &Marks) -> Result
     if old.digest == new.digest {
         return Ok(Vec::new());
     }
-    let mut findings = match (old.folder, new.folder) {
-        (true, true) => folders(objects, old, new, marks)?,
+    let mut found = Found::default();
+    compare(objects, old, new, marks, "", &mut found)?;
+    Ok(found.told())
+}
+
+/// What was found in one output, in bounded memory: the first findings as they are, of all others how many
+/// there are of each kind and how far their numbers are apart at most.
+#[derive(Default)]
+struct Found {
+    first: Vec<Finding>,
+    more: Vec<(Kind, usize, Option<Spread>)>,
+    count: usize,
+}
+
+impl Found {
+    fn add(&mut self, finding: Finding) {
+        self.count += 1;
+        if self.first.len() < TOLD {
+            self.first.push(finding);
+            return;
+        }
+        let Some((_, count, spread)) = self.more.iter_mut().find(|(kind, ..)| *kind == finding.kind) else {
+            self.more.push((finding.kind, 1, finding.spread));
+            return;
+        };
+        *count += 1;
+        // Where one says nothing of how far it is, nothing is said of all of them.
+        *spread = spread.zip(finding.spread).map(|(a, b)| Spread {
+            count: a.count.saturating_add(b.count),
+            absolute: a.absolute.max(b.absolute),
+            relative: a.relative.max(b.relative),
+            ulps: a.ulps.max(b.ulps),
+        });
+    }
+
+    /// The first, and one finding for all others of a kind, which is judged as the worst of them would be.
+    fn told(self) -> Vec<Finding> {
+        let mut told = self.first;
+        for (kind, count, spread) in self.more {
+            let text = match spread {
+                Some(spread) => format!("in {count} more places {}", Finding::numbers(spread, "").text),
+                None => format!("and {count} more {}", if count == 1 { "difference" } else { "differences" }),
+            };
+            told.push(Finding { spread, ..Finding::new(kind, text) });
+        }
+        told
+    }
+}
+
+/// Adds how two outputs differ, or two entries of them at a place.
+fn compare(
+    objects: &Objects,
+    old: &Link,
+    new: &Link,
+    marks: &Marks,
+    place: &str,
+    found: &mut Found,
+) -> Result<(), Error> {
+    if old.digest == new.digest {
+        return Ok(());
+    }
+    let findings = match (old.folder, new.folder) {
+        (true, true) => return folders(objects, old, new, marks, place, found),
         (false, false) => files(&objects.require(old.digest)?, &objects.require(new.digest)?, marks)?,
         (true, false) => vec![Finding::new(Kind::Members, "it was a folder and is a file")],
         (false, true) => vec![Finding::new(Kind::Members, "it was a file and is a folder")],
     };
-    if findings.len() > TOLD {
-        let more = findings.len() - TOLD;
-        findings.truncate(TOLD);
-        findings.push(Finding::new(Kind::Bytes, format!("and {more} more differences")));
-    }
-    Ok(findings)
+    findings.into_iter().for_each(|finding| found.add(finding.within(place)));
+    Ok(())
 }
 
-fn folders(objects: &Objects, old: &Link, new: &Link, marks: &Marks) -> Result<Vec<Finding>, Error> {
+fn folders(
+    objects: &Objects,
+    old: &Link,
+    new: &Link,
+    marks: &Marks,
+    place: &str,
+    found: &mut Found,
+) -> Result<(), Error> {
     let (a, b) = (objects.tree(old.digest)?, objects.tree(new.digest)?);
-    let mut findings = Vec::new();
+    let at = |entry: &Entry| match place {
+        "" => entry.name.clone(),
+        place => format!("{place}/{}", entry.name),
+    };
     let link = |entry: &Entry| Link {
         name: entry.name.clone(),
         reference: String::new(),
@@ -231,24 +299,23 @@ fn folders(objects: &Objects, old: &Link, new: &Link, marks: &Marks) -> Result<V
         size: entry.size,
         folder: entry.mode == Mode::Folder,
     };
+    let mut come: BTreeMap<&str, &Entry> = b.entries().iter().map(|entry| (&*entry.name, entry)).collect();
     for entry in a.entries() {
-        match b.entries().iter().find(|other| other.name == entry.name) {
-            None => findings.push(Finding::new(Kind::Members, "it is missing now").within(&entry.name)),
-            Some(other) => {
-                let inner = links(objects, &link(entry), &link(other), marks)?;
-                if inner.is_empty() && entry.mode != other.mode {
-                    let text = "whether it may be executed has changed";
-                    findings.push(Finding::new(Kind::Members, text).within(&entry.name));
-                }
-                findings.extend(inner.into_iter().map(|finding| finding.within(&entry.name)));
-            }
+        let Some(other) = come.remove(&*entry.name) else {
+            found.add(Finding::new(Kind::Members, "it is missing now").within(&at(entry)));
+            continue;
+        };
+        let before = found.count;
+        compare(objects, &link(entry), &link(other), marks, &at(entry), found)?;
+        if found.count == before && entry.mode != other.mode {
+            let text = "whether it may be executed has changed";
+            found.add(Finding::new(Kind::Members, text).within(&at(entry)));
         }
     }
-    let is_new = |entry: &&Entry| a.entries().iter().all(|other| other.name != entry.name);
-    let come = b.entries().iter().filter(is_new);
-    findings
-        .extend(come.map(|entry| Finding::new(Kind::Members, "it was not there before").within(&entry.name)));
-    Ok(findings)
+    for entry in come.into_values() {
+        found.add(Finding::new(Kind::Members, "it was not there before").within(&at(entry)));
+    }
+    Ok(())
 }
 
 /// How two files differ.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rondo_core::run::{RunKind, RunRow, RunState};
+use rondo_core::run::{Link, RunKind, RunRow, RunState};
+use rondo_core::sweep::Sweep;
 use rondo_pipeline::again::source::{Source, Wanted};
 use rondo_pipeline::again::{Again, source};
 use rondo_pipeline::compare::{Finding, Kind};
@@ -115,7 +116,12 @@ impl Platform {
             found.reasons.push(format!("it did not end well: it is {state}"));
             return Ok(Vec::new());
         }
+        if let Some(trial) = &run.detail.trial {
+            found.reasons.push(of_trial(run, trial.number));
+            return Ok(Vec::new());
+        }
         let mut recorded = Vec::new();
+        let mut kept = Vec::new();
         if run.kind == RunKind::Step {
             recorded.push(run.clone());
         }
@@ -124,6 +130,11 @@ impl Platform {
             else {
                 continue;
             };
+            // What was kept as it was (`--only`) was neither made nor asked for: it is what others were given.
+            if outcome.key.is_none() {
+                kept.push(format!("{step}."));
+                continue;
+            }
             match self.store().meta().run(id).await? {
                 Some(row) => recorded.push(RunRow { step: Some(step.clone()), ..row }),
                 None => found.reasons.push(format!("run {} of step `{step}` was removed", id.short())),
@@ -132,8 +143,17 @@ impl Platform {
         if recorded.is_empty() && found.reasons.is_empty() {
             found.reasons.push("no step of it made anything".to_owned());
         }
+        let sweeps = recorded.iter().filter(|row| row.detail.sweep.as_deref().is_some_and(is_by_chance));
+        found.reasons.extend(sweeps.map(|row| {
+            let name = row.step.as_deref().unwrap_or(&row.name);
+            format!(
+                "step `{name}` is a sweep: which trials there are depends on when they end; \
+                 to repeat its best one, run the step without its sweep and with that one's values"
+            )
+        }));
         let alone = run.kind == RunKind::Step;
-        for link in recorded.iter().filter(|_| alone).flat_map(|row| &row.detail.inputs) {
+        let given = |link: &&Link| alone || kept.iter().any(|step| link.reference.starts_with(step));
+        for link in recorded.iter().flat_map(|row| &row.detail.inputs).filter(given) {
             if !self.store().objects().holds(link.digest, link.folder) {
                 let what = format!("input `{}` ({}, {})", link.name, link.reference, link.digest.short());
                 found.reasons.push(format!("{what} is not in the store any more"));
@@ -248,6 +268,19 @@ impl Platform {
     }
 }
 
+/// Why a trial's run is not made again.
+fn of_trial(run: &RunRow, number: u32) -> String {
+    let name = run.step.as_deref().unwrap_or(&run.name);
+    let step = name.rsplit_once('@').map_or(name, |(step, _)| step);
+    let sweep = run.parent.map(|parent| format!(" (run {})", parent.short())).unwrap_or_default();
+    format!("it is trial {number} of the sweep of step `{step}`{sweep}: a trial is made again with its sweep")
+}
+
+/// Whether it depends on the moments at which a sweep's trials end which others there are.
+fn is_by_chance(sweep: &Sweep) -> bool {
+    !matches!(sweep.strategy.as_str(), "grid" | "random") || sweep.pruning.is_some()
+}
+
 /// Whether an error says nothing about the run: the store refuses, or somebody wants to stop.
 fn is_ours(error: &rondo_pipeline::Error) -> bool {
     matches!(error, rondo_pipeline::Error::Interrupted | rondo_pipeline::Error::Store(_))
@@ -285,4 +318,20 @@ fn source_note(wanted: &Wanted) -> String {
 /// A step that fails in other surroundings.
 pub(super) fn failed(cause: &str) -> Finding {
     Finding { kind: Kind::Text, place: String::new(), text: format!("it fails: {cause}"), spread: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sweeps_whose_trials_do_not_hang_on_each_other_are_repeatable() {
+        let sweep = |strategy: &str, pruning: Option<&str>| Sweep {
+            strategy: strategy.to_owned(),
+            pruning: pruning.map(str::to_owned),
+            ..Sweep::default()
+        };
+        assert!(!is_by_chance(&sweep("grid", None)) && !is_by_chance(&sweep("random", None)));
+        assert!(is_by_chance(&sweep("tpe", None)) && is_by_chance(&sweep("random", Some("halving"))));
+    }
 }

@@ -212,12 +212,12 @@ fn restore(
         if is(&place) {
             continue;
         }
-        if let Some(parent) = place.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
-        }
         let today = inside(root, path).filter(|today| is(today));
         match objects.path(*wanted).or(today) {
-            Some(found) => put(&found, &place)?,
+            Some(found) => {
+                own_folders(folder, path)?;
+                put(&found, &place)?;
+            }
             // What a package's own files were is known when its folder is.
             None if path.starts_with("package/") => {}
             None => missing.push(path.clone()),
@@ -226,11 +226,43 @@ fn restore(
     Ok(missing)
 }
 
+/// Makes the folders that a file of the copy lies in, each the copy's own. Where a link leads elsewhere, a
+/// folder takes its place that holds links to what is there: what is written is written to the copy alone.
+fn own_folders(folder: &Path, path: &str) -> Result<(), Error> {
+    let mut place = folder.to_owned();
+    for part in Path::new(path).parent().into_iter().flat_map(Path::components) {
+        place.push(part);
+        if fs::symlink_metadata(&place).is_ok_and(|known| known.is_symlink()) {
+            // A link that leads nowhere leads to nothing.
+            let leads = fs::canonicalize(&place).ok();
+            let held = leads.and_then(|leads| fs::read_dir(leads).ok()).into_iter().flatten().flatten();
+            let held: Vec<fs::DirEntry> = held.collect();
+            fs::remove_file(&place).map_err(Error::io("replace", &place))?;
+            fs::create_dir(&place).map_err(Error::io("make", &place))?;
+            for entry in held {
+                let target = place.join(entry.file_name());
+                std::os::unix::fs::symlink(entry.path(), &target).map_err(Error::io("make", &target))?;
+            }
+        }
+    }
+    fs::create_dir_all(place.as_path()).map_err(Error::io("make", &place))
+}
+
+/// Takes a link away, so that what is written takes its place and not that of what it leads to.
+fn unlink(place: &Path) -> Result<(), Error> {
+    if fs::symlink_metadata(place).is_ok_and(|known| known.is_symlink()) {
+        fs::remove_file(place).map_err(Error::io("replace", place))?;
+    }
+    Ok(())
+}
+
 fn put(found: &Path, place: &Path) -> Result<(), Error> {
     let bytes = fs::read(found).map_err(Error::io("read", found))?;
     // Of code in the store it is not known whether it may be executed; what names its interpreter may be.
     let may = bytes.starts_with(b"#!")
         || fs::metadata(place).is_ok_and(|known| known.permissions().mode() & 0o111 != 0);
+    unlink(place)?;
+    // What is left of another file is written over, unless that may not be written.
     let _ = fs::remove_file(place);
     fs::write(place, &bytes).map_err(Error::io("write", place))?;
     let mode = fs::Permissions::from_mode(if may { 0o755 } else { 0o644 });
@@ -244,6 +276,7 @@ fn pin(root: &Path, folder: &Path, environments: &BTreeMap<String, Digest>) -> R
         if was.packages.is_empty() { lock::read(root).unwrap_or_default().packages } else { was.packages };
     let lock = Lock { environments: environments.clone(), packages, ..Lock::default() };
     let place = folder.join(LOCK_FILE);
+    unlink(&place)?;
     fs::write(&place, lock.text()).map_err(Error::io("write", &place))
 }
 
@@ -276,5 +309,38 @@ mod tests {
         assert!(elsewhere.join("kept.sh").exists() && elsewhere != folder);
         drop(source);
         assert!(!folder.exists());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_through_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let real = tempfile::tempdir().unwrap();
+        let project = root.path().join("project");
+        fs::create_dir_all(&project).unwrap();
+        let store = Store::open(&project.join(".rondo")).await.unwrap();
+        fs::create_dir_all(real.path().join("deep")).unwrap();
+        for path in ["a.py", "beside.py", "deep/b.py", "leaf.py"] {
+            fs::write(real.path().join(path), "now").unwrap();
+        }
+        fs::write(real.path().join("lock"), "version: 1\n").unwrap();
+        let link = |from: &Path, name: &str| std::os::unix::fs::symlink(from, project.join(name)).unwrap();
+        link(real.path(), "lib");
+        link(&real.path().join("leaf.py"), "leaf.py");
+        link(&real.path().join("lock"), LOCK_FILE);
+        link(Path::new("nowhere"), "lost");
+        let then = store.objects().put_bytes(b"then").unwrap().digest;
+        let paths = ["lib/a.py", "lib/deep/b.py", "leaf.py", "lost/c.py"];
+        let files = paths.map(|path| (path.to_owned(), then));
+        let wanted = Wanted { files: files.into(), ..Wanted::default() };
+        let source = Source::lay_out(&store, &project, &BTreeMap::new(), &wanted).await.unwrap();
+        for path in paths {
+            assert_eq!(fs::read_to_string(source.folder().join(path)).unwrap(), "then", "{path}");
+        }
+        assert_eq!(fs::read_to_string(source.folder().join("lib/beside.py")).unwrap(), "now");
+        assert!(!source.folder().join(LOCK_FILE).is_symlink());
+        for path in ["a.py", "beside.py", "deep/b.py", "leaf.py"] {
+            assert_eq!(fs::read_to_string(real.path().join(path)).unwrap(), "now", "{path}");
+        }
+        assert_eq!(fs::read_to_string(real.path().join("lock")).unwrap(), "version: 1\n");
     }
 }

@@ -1,5 +1,7 @@
 //! Files that are no text: arrays of NumPy, pickles, and whatever else there is.
 
+use std::collections::HashMap;
+
 use rondo_table::difference::Spread;
 
 use super::{Finding, Kind};
@@ -49,6 +51,16 @@ fn array(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((header, bytes.get(end..)?))
 }
 
+/// One instruction of a pickle.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Word<'a> {
+    op: u8,
+    /// Of one that repeats something, what that says.
+    argument: &'a [u8],
+    /// Of one that repeats something, which instruction made that.
+    of: Option<usize>,
+}
+
 /// Two pickles; nothing where one is none, or more than an order or a number differs.
 pub(super) fn pickle(old: &[u8], new: &[u8]) -> Option<Vec<Finding>> {
     let (mut a, mut b) = (words(old)?, words(new)?);
@@ -59,27 +71,40 @@ pub(super) fn pickle(old: &[u8], new: &[u8]) -> Option<Vec<Finding>> {
     if a.len() == b.len() {
         let mut spread = Spread::default();
         let mut other = false;
-        for ((op, x), (other_op, y)) in a.iter().zip(&b) {
-            match (op, x.first_chunk::<8>(), y.first_chunk::<8>()) {
-                (b'G', Some(x), Some(y)) if op == other_op => {
-                    spread.add(f64::from_be_bytes(*x), f64::from_be_bytes(*y));
+        for (x, y) in a.iter().zip(&b) {
+            match (x.op, x.argument.first_chunk::<8>(), y.argument.first_chunk::<8>()) {
+                (b'G', Some(old), Some(new)) if y.op == b'G' => {
+                    spread.add(f64::from_be_bytes(*old), f64::from_be_bytes(*new));
                 }
-                _ => other |= (op, x) != (other_op, y),
+                _ => other |= x != y,
             }
         }
         if !other && spread.count > 0 {
             return Some(vec![Finding::numbers(spread, "")]);
         }
     }
+    // In another order what is repeated lies elsewhere: then it has to be known by what it says.
+    let (known_a, known_b) = (by_content(&mut a), by_content(&mut b));
     a.sort_unstable();
     b.sort_unstable();
-    (a == b).then(|| vec![Finding::new(Kind::Order, "it holds the same elements in another order")])
+    (known_a && known_b && a == b)
+        .then(|| vec![Finding::new(Kind::Order, "it holds the same elements in another order")])
 }
 
-/// What a pickle says, instruction by instruction, without what only remembers and repeats. It is read and
-/// never carried out.
-fn words(mut bytes: &[u8]) -> Option<Vec<(u8, &[u8])>> {
-    let mut words = Vec::new();
+/// Forgets where what is repeated was made; whether all of it is told by what it says.
+fn by_content(words: &mut [Word<'_>]) -> bool {
+    words
+        .iter_mut()
+        .filter_map(|word| Some((word.of.take()?, word.argument)))
+        .all(|(_, says)| !says.is_empty())
+}
+
+/// What a pickle says, instruction by instruction, without what only remembers. It is read and never
+/// carried out.
+fn words(mut bytes: &[u8]) -> Option<Vec<Word<'_>>> {
+    let mut words: Vec<Word<'_>> = Vec::new();
+    // The instruction that made what is remembered, by the number under which it is.
+    let mut memory: HashMap<u64, usize> = HashMap::new();
     loop {
         let (op, rest) = bytes.split_first()?;
         bytes = rest;
@@ -124,14 +149,40 @@ fn words(mut bytes: &[u8]) -> Option<Vec<(u8, &[u8])>> {
             | 0x98 => &[],
             _ => return None,
         };
+        let last = words.len().checked_sub(1);
         match op {
-            // Memory, and the frames that instructions lie in.
-            b'q' | b'r' | b'p' | 0x94 | 0x95 => {}
-            b'h' | b'j' | b'g' => words.push((b'h', &[][..])),
+            // Frames that instructions lie in.
+            0x95 => {}
+            0x94 => {
+                memory.insert(memory.len() as u64, last?);
+            }
+            b'q' | b'r' | b'p' => {
+                memory.insert(number(*op, argument)?, last?);
+            }
+            b'h' | b'j' | b'g' => {
+                let of = *memory.get(&number(*op, argument)?)?;
+                let argument = words.get(of)?.argument;
+                words.push(Word { op: b'h', argument, of: Some(of) });
+            }
             b'.' => return bytes.is_empty().then_some(words),
-            op => words.push((*op, argument)),
+            op => {
+                // A class is told by its name, which stands before it.
+                let argument =
+                    if *op == 0x93 { words.last().map_or(argument, |word| word.argument) } else { argument };
+                words.push(Word { op: *op, argument, of: None });
+            }
         }
     }
+}
+
+/// The number under which something is remembered.
+fn number(op: u8, argument: &[u8]) -> Option<u64> {
+    if matches!(op, b'p' | b'g') {
+        return std::str::from_utf8(argument).ok()?.trim().parse().ok();
+    }
+    let mut wide = [0; 8];
+    wide.get_mut(..argument.len())?.copy_from_slice(argument);
+    Some(u64::from_le_bytes(wide))
 }
 
 fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {

@@ -165,6 +165,80 @@ fn pickles_are_read_and_never_carried_out() {
     assert_eq!(only(b"\x80\x03\xff.", b"\x80\x03\xfe.").kind, Kind::Bytes);
 }
 
+#[test]
+fn what_a_pickle_repeats_is_part_of_what_it_says() {
+    // `pickle.dumps(["cat", "dog", "cat"])` and `pickle.dumps(["cat", "dog", "dog"])`, protocols 2 and 4.
+    let two = |of: u8| {
+        let head = b"\x80\x02]q\x00(X\x03\x00\x00\x00catq\x01X\x03\x00\x00\x00dogq\x02h".as_slice();
+        [head, &[of], b"e."].concat()
+    };
+    let four = |of: u8| {
+        let head = b"\x80\x04\x95\x13\x00\x00\x00\x00\x00\x00\x00]\x94(\x8c\x03cat\x94\x8c\x03dog\x94h";
+        [head.as_slice(), &[of], b"e."].concat()
+    };
+    assert_eq!(only(two(1), two(2)).kind, Kind::Bytes);
+    assert_eq!(only(four(1), four(2)).kind, Kind::Bytes);
+    // The same under other numbers, and without the list's own number.
+    let other = b"\x80\x02](X\x03\x00\x00\x00catq\x05X\x03\x00\x00\x00dogq\x01h\x05e.";
+    assert_eq!(only(two(1), other).kind, Kind::Formatting);
+    // `["dog", "cat", "cat"]` holds the same in another order, `["dog", "cat", "dog"]` does not.
+    let turned = |of: u8| {
+        let head = b"\x80\x02]q\x00(X\x03\x00\x00\x00dogq\x01X\x03\x00\x00\x00catq\x02h".as_slice();
+        [head, &[of], b"e."].concat()
+    };
+    assert_eq!(only(two(1), turned(2)).kind, Kind::Order);
+    assert_eq!(only(two(1), turned(1)).kind, Kind::Bytes);
+}
+
+#[tokio::test]
+async fn more_differences_than_are_told_are_judged_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let store = rondo_store::Store::open(&root.path().join("store")).await.unwrap();
+    let folder = |name: &str, shift: f64, last: &str| {
+        let folder = root.path().join(name);
+        fs::create_dir_all(folder.join("deep")).unwrap();
+        for number in 0..120 {
+            fs::write(folder.join(format!("deep/{number:03}.csv")), format!("x\n{}\n", 1.5 + shift)).unwrap();
+        }
+        fs::write(folder.join("zz.txt"), last).unwrap();
+        let stored = store.objects().put_path(&folder, rondo_store::objects::Take::Keep).unwrap();
+        let (name, reference) = (name.to_owned(), String::new());
+        Link { name, reference, digest: stored.digest, size: stored.size, folder: true }
+    };
+    let base = folder("a", 0.0, "same");
+    let near = links(store.objects(), &base, &folder("b", 1e-12, "same"), &Marks::default()).unwrap();
+    assert_eq!(near.len(), TOLD + 1);
+    assert_eq!(near[0].place, "deep/000.csv");
+    let rest = &near[TOLD];
+    assert_eq!((rest.kind, rest.spread.unwrap().count), (Kind::Numbers, 70));
+    assert!(rest.text.starts_with("in 70 more places 70 numbers differ"), "{}", rest.text);
+    assert_eq!(judge(&near, Some(1e-9)), Verdict::WithinTolerance);
+    assert_eq!(judge(&near, Some(1e-15)), Verdict::Different);
+    // One that is not allowed counts also where it is not told.
+    let other = links(store.objects(), &base, &folder("c", 1e-12, "other"), &Marks::default()).unwrap();
+    assert_eq!(judge(&other, Some(1e-9)), Verdict::Different);
+    assert_eq!((other.len(), other[TOLD + 1].kind), (TOLD + 2, Kind::Text));
+}
+
+#[tokio::test]
+async fn folders_of_many_files_are_compared_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let store = rondo_store::Store::open(&root.path().join("store")).await.unwrap();
+    let folder = |name: &str, files: &[&str]| {
+        let folder = root.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        files.iter().for_each(|file| fs::write(folder.join(file), "x").unwrap());
+        let stored = store.objects().put_path(&folder, rondo_store::objects::Take::Keep).unwrap();
+        let (name, reference) = (name.to_owned(), String::new());
+        Link { name, reference, digest: stored.digest, size: stored.size, folder: true }
+    };
+    let (old, new) = (folder("a", &["a", "b", "d"]), folder("b", &["b", "c", "d", "e"]));
+    let found = links(store.objects(), &old, &new, &Marks::default()).unwrap();
+    let told: Vec<(&str, &str)> = found.iter().map(|one| (one.place.as_str(), one.text.as_str())).collect();
+    let come = "it was not there before";
+    assert_eq!(told, [("a", "it is missing now"), ("c", come), ("e", come)]);
+}
+
 fn picture(compression: png::Compression, note: &str, first: u8) -> Vec<u8> {
     let mut made = Vec::new();
     let mut encoder = png::Encoder::new(&mut made, 8, 8);

@@ -58,7 +58,8 @@ pub async fn make(
     let place = session.planner.graph.place(&node.name);
     let forced =
         session.request.force && place.map(|place| session.planner.role(place)) == Some(Role::Wanted);
-    let cached = step.cache && !forced;
+    // What is made again is made: nothing stands for it, and it stands for nothing.
+    let cached = step.cache && !forced && session.request.again.is_none();
     let mut study = Study::new(wanted);
     study.record.study = Some(resume::study(&keyed.parts));
     if cached && let Some(study_key) = study.record.study {
@@ -278,15 +279,10 @@ async fn finish(
         let batch = of_best(session, best).await?;
         session.store.meta().log_batch(run, batch).await?;
     }
-    let ending = record::end(&session.store, run, state, detail, now);
-    if cause.is_none() && step.cache {
-        let kept = async {
-            let meta = session.store.meta();
-            Ok::<_, Error>(meta.keep_cached(keyed.key, &node.name, run, &outputs, now).await?)
-        };
-        tokio::try_join!(ending, kept)?;
+    if cause.is_none() && step.cache && session.request.again.is_none() {
+        record::end_kept(&session.store, run, detail, keyed.key, &node.name, now).await?;
     } else {
-        ending.await?;
+        record::end(&session.store, run, state, detail, now).await?;
     }
     let tail = ended?.tail;
     if let Some(early) = &record.early {

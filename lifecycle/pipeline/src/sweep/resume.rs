@@ -11,7 +11,7 @@ use rondo_core::{Digest, canonical};
 use rondo_store::Store;
 use serde_json::json;
 
-use crate::Error;
+use crate::{Error, again};
 
 /// The part of a sweep's key that says how many trials there may be.
 pub const TRIALS: &str = "sweep.trials";
@@ -27,7 +27,7 @@ pub fn study(parts: &BTreeMap<String, String>) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// The trials of the newest sweep of a study, by number.
+/// The trials of the newest sweep of a study, by number; those of runs that make others again do not count.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -35,7 +35,7 @@ pub async fn earlier(store: &Store, experiment: i64, name: &str, study: Digest) 
     let rows = store.meta().runs_of_kind(RunKind::Step, Some(name), LOOK_BACK).await?;
     let of_study = |row: &rondo_core::run::RunRow| {
         let own = row.detail.sweep.as_ref().and_then(|sweep| sweep.study);
-        row.experiment == experiment && own == Some(study)
+        row.experiment == experiment && own == Some(study) && !again::is_again(&row.detail)
     };
     let Some(row) = rows.into_iter().find(of_study) else { return Ok(Vec::new()) };
     let recorded = row.detail.sweep.map(|sweep| sweep.trials).unwrap_or_default();

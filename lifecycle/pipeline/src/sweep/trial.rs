@@ -146,8 +146,13 @@ impl Around<'_> {
         };
         let Some((at, value)) = last(store, run, &self.wanted.metric).await? else { return Ok(None) };
         self.measure(trial.number, run).await?;
-        let (value, at, run) = (Some(value), Some(at), Some(run));
-        let trial = Trial { state: TrialState::Cached, value, step: at, run, ..trial.clone() };
+        let trial = Trial { run: Some(run), ..trial.clone() };
+        if value.is_nan() {
+            let trial = no_number(trial, &self.wanted.metric);
+            return Ok(Some(Ended { trial, outputs, tail: Vec::new() }));
+        }
+        let (value, at) = (Some(value), Some(at));
+        let trial = Trial { state: TrialState::Cached, value, step: at, ..trial };
         Ok(Some(Ended { trial, outputs, tail: Vec::new() }))
     }
 
@@ -219,10 +224,7 @@ impl Around<'_> {
             Some((at, value)) if !value.is_nan() => {
                 Trial { state: TrialState::Finished, value: Some(value), step: Some(at), ..trial }
             }
-            Some(_) => {
-                let cause = format!("its `{metric}` is not a number");
-                Trial { state: TrialState::Failed, cause: Some(cause), ..trial }
-            }
+            Some(_) => no_number(trial, metric),
             None => {
                 let cause = Some(missing(store, run, metric).await?);
                 Trial { state: TrialState::Failed, cause, ..trial }
@@ -284,6 +286,12 @@ async fn changed(changes: &mut Option<watch::Receiver<u64>>) -> bool {
         Some(changes) => changes.changed().await.is_ok(),
         None => std::future::pending().await,
     }
+}
+
+/// A trial whose metric says nothing.
+fn no_number(trial: Trial, metric: &str) -> Trial {
+    let cause = Some(format!("its `{metric}` is not a number"));
+    Trial { state: TrialState::Failed, cause, ..trial }
 }
 
 fn reason(metric: &str, behind: &Behind) -> String {

@@ -7,7 +7,10 @@ use std::time::Duration;
 use rondo_core::run::{RunKind, RunRow, RunState};
 use rondo_core::sweep::{Sweep, TrialState};
 use rondo_core::{RunId, Timestamp};
-use rondo_pipeline::{Outcome, RunReport, RunRequest};
+use rondo_pipeline::again::Again;
+use rondo_pipeline::git::Commit;
+use rondo_pipeline::sweep::resume;
+use rondo_pipeline::{Outcome, Place, RunReport, RunRequest};
 use rondo_store::meta::metrics::{Batch, Point};
 use serde_json::json;
 use tokio::sync::watch;
@@ -254,4 +257,64 @@ async fn the_parameters_of_a_package_are_swept_like_any() {
     assert_eq!(outcomes(&report), "train:ran");
     assert_eq!((lab.read("m.txt").as_str(), sweep(&report).trials.len()), ("fit 3 5\n", 3));
     assert_eq!(row(&lab, sweep(&report).trials[0].run).await.detail.params["scale"], json!(5));
+}
+
+#[tokio::test]
+async fn a_sweep_made_again_runs_every_trial_and_stands_for_nothing() {
+    let lab = lab("over: { x: { int: [1, 4] } }, maximize: score").await;
+    let first = lab.run().await;
+    let step = first.step("train").unwrap();
+    let (key, before) = (step.key.unwrap(), row(&lab, step.run).await);
+    let trials: Vec<_> = sweep(&first).trials.iter().map(|trial| trial.key.unwrap()).collect();
+    let meta = lab.store.meta();
+    let mut cached = vec![meta.cached(key).await.unwrap()];
+    for key in &trials {
+        cached.push(meta.cached(*key).await.unwrap());
+    }
+    assert!(cached.iter().all(Option::is_some));
+    let again = Again {
+        of: first.run,
+        inputs: BTreeMap::from([("train".to_owned(), Vec::new())]),
+        variables: BTreeMap::new(),
+        commit: Commit::default(),
+    };
+    let request = RunRequest {
+        targets: vec!["train".to_owned()],
+        only: true,
+        started_by: Again::reason(first.run),
+        place: Place::Detached,
+        again: Some(again),
+        ..RunRequest::default()
+    };
+    let (_never, cancel) = watch::channel(false);
+    let made = lab.runner().run(request, cancel).await.unwrap();
+    assert_eq!((states(sweep(&made)).as_str(), lab.count("ran")), ("ffff", 8));
+    assert_eq!(made.step("train").unwrap().outputs, step.outputs);
+    let mut after = vec![meta.cached(key).await.unwrap()];
+    for key in &trials {
+        after.push(meta.cached(*key).await.unwrap());
+    }
+    assert_eq!(after, cached);
+    // A sweep that goes on goes on where the first one stopped.
+    let study = before.detail.sweep.as_ref().unwrap().study.unwrap();
+    let earlier = resume::earlier(&lab.store, before.experiment, "train", study).await.unwrap();
+    let runs = |trials: &[rondo_core::sweep::Trial]| trials.iter().map(|trial| trial.run).collect::<Vec<_>>();
+    assert_eq!(runs(&earlier), runs(&sweep(&first).trials));
+}
+
+#[tokio::test]
+async fn a_cached_run_whose_metric_is_no_number_is_a_failed_trial() {
+    let lab = lab("over: { x: { int: [1, 3] } }, maximize: score, max_failed: 3").await;
+    let first = lab.run().await;
+    let trial = sweep(&first).trial(2).unwrap().clone();
+    let point = Point { timestamp: 1_800_000_000_000, step: 9, value: f64::NAN };
+    let batch = Batch { metrics: vec![("score".to_owned(), point)], ..Batch::default() };
+    lab.store.meta().log_batch(trial.run.unwrap(), batch).await.unwrap();
+    let wider = "over: { x: { int: [1, 4] } }, maximize: score, max_failed: 3";
+    lab.write("rondo.yaml", &project(wider));
+    let next = lab.run().await;
+    assert_eq!(states(sweep(&next)), "cfcf");
+    let trial = sweep(&next).trial(2).unwrap();
+    assert_eq!((trial.state, trial.value), (TrialState::Failed, None));
+    assert_eq!(trial.cause.as_deref(), Some("its `score` is not a number"));
 }

@@ -135,13 +135,21 @@ impl Crate<'_> {
 
     /// Puts a file or folder into the crate.
     fn file(&mut self, path: &str, digest: Digest, folder: bool, rest: Value) -> Result<String, Error> {
-        let id = if folder { format!("{}/", escaped(path)) } else { escaped(path) };
+        let identifier = Value::from(format!("blake3:{digest}"));
+        let name = |path: &str| if folder { format!("{}/", escaped(path)) } else { escaped(path) };
+        let of = |id: &str| self.entities.get(id).map(|entity| entity.get("identifier") == Some(&identifier));
+        // Two steps may have been given different versions of what has one name.
+        let path = match of(&name(path)) {
+            Some(false) => format!("{path}-{}", digest.short()),
+            Some(true) | None => path.to_owned(),
+        };
+        let id = name(&path);
         if self.entities.contains_key(&id) {
             return Ok(id);
         }
-        self.objects.check_out(digest, folder, &self.folder.join(path))?;
+        self.objects.check_out(digest, folder, &self.folder.join(&path))?;
         self.files += 1;
-        let mut known = json!({ "identifier": format!("blake3:{digest}") });
+        let mut known = json!({ "identifier": identifier });
         if let (Value::Object(known), Value::Object(rest)) = (&mut known, rest) {
             known.extend(rest);
         }
@@ -247,7 +255,7 @@ impl Crate<'_> {
             "name": link.reference, "contentSize": (!link.folder).then(|| link.size.to_string()),
             "exampleOfWork": of, "isBasedOn": dataset.map(|version| version.source.clone()),
         });
-        let path = format!("{folder}/{}", link.reference.replace('.', "/"));
+        let path = format!("{folder}/{}", place(link));
         let id = self.file(&path, link.digest, link.folder, rest)?;
         if let Some(Value::Object(formal)) = self.entities.get_mut(&formal) {
             formal.insert("workExample".to_owned(), reference(&id));
@@ -377,6 +385,16 @@ impl Crate<'_> {
         self.entity("./", "Dataset".into(), rest);
         let about = json!({ "about": reference("./"), "conformsTo": standards });
         self.entity(METADATA, "CreativeWork".into(), about);
+    }
+}
+
+/// The path of an input or output: what made it, then its name, which may be an artifact's path with dots
+/// of its own.
+fn place(link: &Link) -> String {
+    let artifact = link.reference.strip_suffix(&link.name).and_then(|of| of.strip_suffix('.'));
+    match artifact.map(|of| (of, link.name.as_str())).or_else(|| link.reference.rsplit_once('.')) {
+        Some((of, name)) => format!("{of}/{name}"),
+        None => link.reference.clone(),
     }
 }
 

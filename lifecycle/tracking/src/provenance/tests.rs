@@ -179,6 +179,33 @@ async fn a_crate_holds_its_files_and_says_what_each_is() {
     assert!(!target.join(PROJECT_FILE).exists());
 }
 
+#[tokio::test]
+async fn artifacts_keep_their_paths_and_what_differs_lies_apart() {
+    let bench = bench().await;
+    let mut step = gather(&bench.store, bench.run.clone()).await.unwrap().steps[0].clone();
+    let link = |name: &str, reference: &str, text: &str| {
+        let stored = bench.store.objects().put_bytes(text.as_bytes()).unwrap();
+        let (name, reference) = (name.to_owned(), reference.to_owned());
+        Link { name, reference, digest: stored.digest, size: stored.size, folder: false }
+    };
+    step.detail.inputs = vec![link("a", "data.a", "one"), link("b", "data.a", "two")];
+    step.detail.outputs = vec![
+        link("models/ckpt.pt", "prepare.models/ckpt.pt", "weights"),
+        link("m", "train[rate=0.1].m", "the model"),
+    ];
+    let known = gather(&bench.store, step).await.unwrap();
+    let target = bench.folder.path().join("crate");
+    ro_crate::write(&known, bench.store.objects(), &target, ro_crate::NO_LICENCE).unwrap();
+    let read = |path: &str| std::fs::read_to_string(target.join(path)).unwrap();
+    assert_eq!(read("outputs/prepare/models/ckpt.pt"), "weights");
+    assert_eq!(read("outputs/train[rate=0.1]/m"), "the model");
+    let other = format!("inputs/data/a-{}", Digest::of(b"two").short());
+    assert_eq!((read("inputs/data/a"), read(&other)), ("one".to_owned(), "two".to_owned()));
+    let graph: Value = serde_json::from_str(&read(ro_crate::METADATA)).unwrap();
+    let graph = graph["@graph"].as_array().unwrap();
+    assert!(graph.iter().any(|entity| entity["@id"] == other.as_str()));
+}
+
 #[test]
 fn sources_become_uris() {
     assert_eq!(source_uri("data/my rows.csv"), "file:data/my%20rows.csv");
