@@ -48,8 +48,13 @@ pub fn level(session: &Session, step: &Step, kind: Option<Kind>) -> Result<Level
 pub(super) fn is_unheld(session: &Session, step: &Step, keyed: &Keyed, detail: &RunDetail) -> bool {
     use rondo_project::project::Isolation;
     let wanted = step.isolation.unwrap_or(session.planner.project.isolation);
-    let is_image = keyed.environment.as_ref().is_some_and(|lock| lock.kind == Kind::Image);
-    wanted != Isolation::None && !is_image && detail.isolation.is_none()
+    let kind = keyed.environment.as_ref().map(|lock| lock.kind);
+    wanted != Isolation::None && ran_free(kind, detail.isolation.as_deref())
+}
+
+/// Whether nothing held a step of such an environment at this level; an image holds by itself.
+fn ran_free(kind: Option<Kind>, level: Option<&str>) -> bool {
+    kind != Some(Kind::Image) && level.is_none()
 }
 
 /// What a try's processes are kept to; nothing where they are free. Changes the variables to fit.
@@ -143,5 +148,16 @@ pub fn announce(session: &Session) {
     let messages: std::collections::BTreeSet<String> = asked.into_iter().map(machine).collect();
     for message in messages {
         session.progress.report(Event::Note { subject: "isolation".to_owned(), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_neither_a_level_nor_an_image_held_ran_free() {
+        assert!(ran_free(None, None) && ran_free(Some(Kind::Python), None));
+        assert!(!ran_free(None, Some("landlock")) && !ran_free(Some(Kind::Image), None));
     }
 }
