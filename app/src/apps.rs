@@ -30,7 +30,7 @@ mod supervise;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use rondo_core::RunId;
 use rondo_core::ports::Event;
@@ -55,11 +55,15 @@ pub struct App {
     told: watch::Sender<Order>,
     status: RwLock<Status>,
     board: Board,
-    /// The ends of all its processes, those that finish what is open too.
-    processes: Mutex<Vec<Ends>>,
+    /// All its processes, those that finish what is open too.
+    processes: Mutex<Vec<Process>>,
 }
 
-type Ends = watch::Receiver<Option<Ending>>;
+/// A process that was started, and its end. Whoever uses it keeps it: one that nobody does stops by itself.
+struct Process {
+    instance: Weak<Instance>,
+    ends: watch::Receiver<Option<Ending>>,
+}
 
 /// What was last asked of an app; the number tells one asking from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,18 +98,20 @@ impl App {
     }
 
     /// Remembers a process, so that its end can be waited for.
-    fn remember(&self, ends: Ends) {
+    fn remember(&self, instance: &Arc<Instance>) {
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
-        processes.retain(|ends| ends.borrow().is_none());
-        processes.push(ends);
+        processes.retain(|process| process.ends.borrow().is_none());
+        processes.push(Process { instance: Arc::downgrade(instance), ends: instance.ends() });
     }
 
-    /// Waits until every process has ended.
-    async fn all_ended(&self) {
+    /// Stops every process, those that finish what is open too, and waits until all have ended.
+    async fn end_all(&self) {
         let processes = std::mem::take(&mut *self.processes.lock().unwrap_or_else(PoisonError::into_inner));
-        for mut ends in processes {
+        // Open sockets hold theirs, so that it would not stop by itself.
+        processes.iter().filter_map(|process| process.instance.upgrade()).for_each(|open| open.ask_to_stop());
+        for mut process in processes {
             // An error means that its task is gone, and the process with it.
-            let _ = ends.wait_for(Option::is_some).await;
+            let _ = process.ends.wait_for(Option::is_some).await;
         }
     }
 

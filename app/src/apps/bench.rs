@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rondo_core::Code;
+use rondo_core::{Code, Digest};
 use rondo_pipeline::environment::host::{base_variables, find_program, search_path};
 use rondo_pipeline::environment::provision::Provisioned;
 use rondo_pipeline::execute::outputs::variable;
@@ -121,7 +121,7 @@ impl Bench {
             What::Command(command) => command,
         };
         let target = if spec.socket {
-            Target::Unix(self.sockets.folder.join(format!("{}-{number}", short(&spec.name))))
+            Target::Unix(self.sockets.folder.join(socket_name(&spec.name, number)))
         } else {
             Target::Tcp(free_port()?)
         };
@@ -225,9 +225,10 @@ impl Bench {
     }
 }
 
-/// The beginning of a name, for a path that has to be short.
-fn short(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(16).collect()
+/// What the socket of an app's process is called: short whatever the app is called, and no other app's.
+fn socket_name(name: &str, number: u64) -> String {
+    let digest = Digest::of(name.as_bytes()).hex();
+    format!("{}-{number}", digest.get(..16).unwrap_or(&digest))
 }
 
 /// A port that nobody listens on. Somebody may before the process does: then it does not become ready, or
@@ -237,4 +238,18 @@ fn free_port() -> Result<SocketAddr, Error> {
     let listener =
         std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("listen on", place))?;
     listener.local_addr().map_err(Error::io("listen on", place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::socket_name;
+
+    #[test]
+    fn sockets_of_apps_whose_names_begin_alike_are_not_the_same() {
+        let (one, other) = ("a-dashboard-of-sales-north", "a-dashboard-of-sales-south");
+        assert_ne!(socket_name(one, 1), socket_name(other, 1));
+        assert_ne!(socket_name(one, 1), socket_name(one, 2));
+        assert_eq!(socket_name(one, 1), socket_name(one, 1));
+        assert!(socket_name(&"x".repeat(200), 12).len() < 30);
+    }
 }

@@ -99,33 +99,94 @@ impl Target {
         tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Whether what listens there is a process of this user; where that cannot be told, it is taken for one.
-    pub fn is_ours(&self) -> bool {
-        let Self::Tcp(address) = self else { return true };
-        let Ok(table) = std::fs::read_to_string("/proc/net/tcp") else { return true };
-        let place = format!("0100007F:{:04X}", address.port());
+    /// Whose what listens there is. Before that is known, it must not be told what only ours may know.
+    pub fn owner(&self) -> Owner {
+        let Self::Tcp(address) = self else { return Owner::Ours };
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+        if tables.iter().all(Result::is_err) {
+            // It cannot be told here.
+            return Owner::Ours;
+        }
         // SAFETY: `geteuid` has no effects and cannot fail.
         let own = unsafe { libc::geteuid() };
-        let listens = table.lines().skip(1).filter_map(|line| {
-            let mut words = line.split_whitespace().skip(1);
-            let (local, state) = (words.next()?, words.nth(1)?);
-            let user: u32 = words.nth(3)?.parse().ok()?;
-            (local == place && state == "0A").then_some(user)
-        });
-        listens.into_iter().all(|user| user == own)
+        let users: Vec<u32> =
+            tables.iter().flatten().flat_map(|table| listeners(table, address.port())).collect();
+        match users.as_slice() {
+            [] => Owner::Nobody,
+            users if users.iter().all(|user| *user == own) => Owner::Ours,
+            _ => Owner::Another,
+        }
     }
+}
+
+/// Whose what listens on a port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// This user's; also where that cannot be told.
+    Ours,
+    /// Another user's.
+    Another,
+    /// Nobody listens there.
+    Nobody,
+}
+
+/// The users who listen on a port so that the loopback address reaches them, by the system's table.
+fn listeners(table: &str, port: u16) -> Vec<u32> {
+    // The loopback address, and all addresses, of either kind; version 6 stands for version 4 too.
+    const REACHED: [&str; 5] = [
+        "0100007F",
+        "00000000",
+        "00000000000000000000000000000000",
+        "00000000000000000000000001000000",
+        "0000000000000000FFFF00000100007F",
+    ];
+    let port = format!("{port:04X}");
+    let lines = table.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, state) = (words.next()?, words.nth(1)?);
+        let user: u32 = words.nth(3)?.parse().ok()?;
+        let (address, at) = local.split_once(':')?;
+        (REACHED.contains(&address) && at == port && state == "0A").then_some(user)
+    });
+    lines.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn whoever_the_loopback_address_reaches_is_seen() {
+        let line = |address: &str, state: &str, user: u32| {
+            format!(
+                "   0: {address}:1F90 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  {user} 0 1\n"
+            )
+        };
+        let table = |lines: &[String]| format!("  sl  local_address\n{}", lines.concat());
+        let listening = table(&[
+            line("0100007F", "0A", 1),
+            line("00000000", "0A", 2),
+            line("0100007F", "01", 3),
+            line("0200A8C0", "0A", 4),
+            line("00000000000000000000000000000000", "0A", 5),
+        ]);
+        assert_eq!(listeners(&listening, 8080), [1, 2, 5]);
+        assert!(listeners(&listening, 8081).is_empty());
+    }
+
     #[tokio::test]
     async fn who_listens_is_told_from_who_does_not() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let target = Target::Tcp(listener.local_addr().unwrap());
-        assert!(target.is_ours());
+        assert_eq!(target.owner(), Owner::Ours);
         drop(listener);
+        assert_eq!(target.owner(), Owner::Nobody);
+        for place in ["0.0.0.0:0", "[::]:0"] {
+            // A machine may have no version 6.
+            let Ok(listener) = std::net::TcpListener::bind(place) else { continue };
+            let port = listener.local_addr().unwrap().port();
+            assert_eq!(Target::Tcp(([127, 0, 0, 1], port).into()).owner(), Owner::Ours, "{place}");
+        }
         assert!(target.ask("/", None).await.is_err());
         assert!(Target::Unix("/nowhere/at/all".into()).ask("/", None).await.is_err());
     }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::bench::Prepared;
-use super::health::Target;
+use super::health::{Owner, Target};
 use super::log::AppLog;
 use super::spec::Spec;
 
@@ -134,6 +134,20 @@ impl Instance {
         (Arc::new(instance), end)
     }
 
+    /// Something that runs until it is stopped.
+    #[cfg(test)]
+    pub(super) fn until_stopped() -> Arc<Self> {
+        let (stop, mut stopped) = watch::channel(false);
+        let (instance, end) = Self::at(Target::Unix("/nowhere".into()));
+        let Ok(mut instance) = Arc::try_unwrap(instance).map_err(drop) else { unreachable!("it is new") };
+        instance.stop = stop;
+        tokio::spawn(async move {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+            end.send_replace(Some(Ending { cause: "it was stopped".to_owned(), tail: Vec::new() }));
+        });
+        Arc::new(instance)
+    }
+
     /// Counts a request or socket as open.
     pub fn hold(self: &Arc<Self>) -> Held {
         self.open.send_modify(|open| *open += 1);
@@ -176,14 +190,16 @@ impl Instance {
             if let Some(ending) = self.ending() {
                 return Err(ending);
             }
-            match self.target.ask(&path, self.authorization.as_ref()).await {
-                Ok(status) if (200..400).contains(&status) && self.target.is_ours() => return Ok(()),
-                Ok(status) if (200..400).contains(&status) => {
-                    last = "its port was taken by another user's program".to_owned();
-                }
-                Ok(status) => last = format!("it answers {status}"),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
-                Err(error) => last = error.to_string(),
+            match self.target.owner() {
+                // It is asked with what only it may know.
+                Owner::Ours => match self.target.ask(&path, self.authorization.as_ref()).await {
+                    Ok(status) if (200..400).contains(&status) => return Ok(()),
+                    Ok(status) => last = format!("it answers {status}"),
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
+                    Err(error) => last = error.to_string(),
+                },
+                Owner::Another => last = "its port was taken by another user's program".to_owned(),
+                Owner::Nobody => {}
             }
             if Instant::now() >= until {
                 let cause = format!("it was not ready at `{path}` within {:?}: {last}", spec.start);
@@ -196,9 +212,14 @@ impl Instance {
 
     /// Stops it and waits until it has ended: it is asked, and after a while killed.
     pub async fn stop(&self) -> Ending {
+        self.ask_to_stop();
+        self.ended().await
+    }
+
+    /// Stops it, and waits for nothing.
+    pub(super) fn ask_to_stop(&self) {
         // No receiver means that it has ended.
         let _ = self.stop.send(true);
-        self.ended().await
     }
 
     /// Lets it finish what is open, as long as that may take, and stops it.

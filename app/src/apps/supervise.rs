@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rondo_core::error::causes;
 use rondo_core::{Digest, Explain};
+use rondo_project::project::Environment;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -49,15 +50,13 @@ pub(super) async fn supervise(app: Arc<App>, bench: Bench, mut stopped: watch::R
         missed: 0,
         pulse: Instant::now(),
     };
-    // What it is about to start, and what finishes, is dropped with it, and so told to stop.
+    // What it is about to start is dropped with it, and so told to stop.
     tokio::select! {
         () = Box::pin(keeper.run(stopped.clone())) => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
-    if let Some(instance) = app.put(None) {
-        instance.stop().await;
-    }
-    app.all_ended().await;
+    app.put(None);
+    app.end_all().await;
     app.change(|status| status.state = State::Stopped);
 }
 
@@ -154,6 +153,12 @@ impl Keeper {
         let Some(declared) = platform.project().apps.get(&self.app.spec.name) else {
             return Err("it is not declared any more".to_owned());
         };
+        let is_run = matches!(self.app.spec.what, What::Command(_));
+        let environment = declared.environment.as_ref().filter(|_| is_run);
+        let kind = environment.and_then(|name| boxed(platform.project().environments.get(name)));
+        if let (Some(name), Some(kind)) = (environment, kind) {
+            return Err(refusal(name, kind));
+        }
         match inputs::gather(platform, declared).await {
             Ok(Ok(given)) => Ok(given),
             Ok(Err(missing)) => Err(missing.0),
@@ -271,7 +276,7 @@ impl Keeper {
         let (log, now) = (&self.bench.log, platform.clock().now());
         log.say(&format!("{now} starts"));
         let instance = Instance::start(&app.spec, prepared, given, log, platform.store().objects(), now);
-        app.remember(instance.ends());
+        app.remember(&instance);
         let mut orders = app.told.subscribe();
         tokio::select! {
             ready = instance.ready(&app.spec) => ready.map(|()| instance.clone()),
@@ -340,6 +345,22 @@ impl Keeper {
     }
 }
 
+/// What an environment is that has a root file system of its own: an app would run beside it, not in it.
+const fn boxed(environment: Option<&Environment>) -> Option<&'static str> {
+    match environment {
+        Some(Environment::Image { .. }) => Some("a container image"),
+        Some(Environment::Rootfs { .. }) => Some("a root file system"),
+        _ => None,
+    }
+}
+
+fn refusal(name: &str, kind: &str) -> String {
+    format!(
+        "its environment `{name}` is {kind}, in which apps cannot run: declare one of Python, R, conda or Nix \
+         for it, or have `run:` start the container"
+    )
+}
+
 fn told(error: &Error) -> String {
     let mut text = error.to_string();
     causes(error).iter().for_each(|cause| text.push_str(&format!(": {cause}")));
@@ -354,4 +375,57 @@ fn with_tail(message: &str, tail: &[String]) -> String {
     let mut text = message.to_owned();
     tail.iter().for_each(|line| text.push_str(&format!("\n             | {line}")));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, RwLock};
+
+    use super::super::spec::Spec;
+    use super::super::status::{Board, Status};
+    use super::super::{App, Order};
+    use super::*;
+
+    #[test]
+    fn an_app_is_not_started_beside_its_environment() {
+        let image = Environment::Image { image: "i".to_owned() };
+        let said = refusal("box", boxed(Some(&image)).unwrap());
+        assert!(said.contains("`box` is a container image, in which apps cannot run"), "{said}");
+        assert!(boxed(Some(&Environment::Rootfs { rootfs: "r.tar".to_owned() })).is_some());
+        assert_eq!(boxed(Some(&Environment::Host { host: Vec::new() })), None);
+    }
+
+    #[tokio::test]
+    async fn what_finishes_while_a_socket_is_open_is_stopped_with_the_rest() {
+        let declared = rondo_project::project::App {
+            uses: None,
+            with: Default::default(),
+            run: Some("x {port}".into()),
+            files: None,
+            inputs: Default::default(),
+            models: Default::default(),
+            environment: None,
+            care: Default::default(),
+            drain: None,
+            restarts: None,
+            used: None,
+            packaged: None,
+        };
+        let spec = Spec::new("a", &declared);
+        let status = RwLock::new(Status::new(&spec, rondo_core::Timestamp(0)));
+        let (told, _) = watch::channel(Order { number: 0, verb: Verb::Start });
+        let (current, processes, board) = (RwLock::default(), Mutex::default(), Board::nowhere());
+        let app = App { spec, key: String::new(), current, told, status, board, processes };
+        let (old, new) = (Instance::until_stopped(), Instance::until_stopped());
+        [&old, &new].into_iter().for_each(|instance| app.remember(instance));
+        app.put(Some(new));
+        let open = old.hold();
+        let mut draining = JoinSet::new();
+        draining.spawn(old.clone().drain(Duration::from_secs(600)));
+        drop(draining);
+        app.put(None);
+        tokio::time::timeout(Duration::from_secs(20), app.end_all()).await.unwrap();
+        assert_eq!(old.ending().unwrap().cause, "it was stopped");
+        drop(open);
+    }
 }

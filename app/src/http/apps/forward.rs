@@ -50,7 +50,9 @@ pub async fn forward(
     mut request: Request,
 ) -> Result<Response, Trouble> {
     let held = instance.hold();
+    // What else a connection could turn to, HTTP/2 above all, would not be looked at on its way any more.
     let wanted = headers::upgrade(request.headers())
+        .filter(|wanted| wanted.as_bytes().eq_ignore_ascii_case(b"websocket"))
         .filter(|_| request.method() == Method::GET && request.version() == Version::HTTP_11);
     let browser = wanted.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();

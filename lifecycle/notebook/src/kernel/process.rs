@@ -139,7 +139,8 @@ impl Process {
         Self::spawn_confined(argv, cwd, env, memory, lines, None)
     }
 
-    /// The same, where the process is kept to something, beside places that are its own.
+    /// The same, where the process is kept to something, beside places that are its own. A process that is has
+    /// the variables in `env` and no others.
     ///
     /// # Errors
     /// When the program cannot be started or confined.
@@ -168,6 +169,10 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        if confinement.is_some() {
+            // What Rondo itself was started with is none of its business.
+            command.env_clear().envs(env);
+        }
         let kept = confinement.map(|(confinement, own)| confinement.ready(&mut command, own)).transpose()?;
         let mut child = command.spawn()?;
         // What it was readied with is ours as long as the command is there.
@@ -435,6 +440,31 @@ mod tests {
         let mut words = process.last_words(5).await.unwrap().0;
         words.sort();
         assert_eq!(words, ["one", "two"]);
+    }
+
+    /// Keeps a process to nothing.
+    struct Nothing;
+
+    impl Confinement for Nothing {
+        fn words(&self, words: Vec<OsString>, _own: &[PathBuf]) -> Vec<OsString> {
+            words
+        }
+
+        fn ready(&self, _command: &mut Command, _own: &[PathBuf]) -> io::Result<Box<dyn Send + Sync>> {
+            Ok(Box::new(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_confined_process_has_the_variables_that_it_is_given_and_no_others() {
+        let argv = ["/usr/bin/env".to_owned()];
+        let env = [("GIVEN".to_owned(), "1".to_owned())].into();
+        let lines: LineSink = Arc::new(|_| {});
+        let confinement: (&dyn Confinement, &[PathBuf]) = (&Nothing, &[]);
+        let spawned = Process::spawn_confined(&argv, Path::new("/"), &env, None, lines, Some(confinement));
+        let mut process = spawned.unwrap();
+        process.ended().await;
+        assert_eq!(process.last_words(50).await.unwrap().0, ["GIVEN=1"]);
     }
 
     #[tokio::test]

@@ -19,8 +19,8 @@ use crate::execute::process::Command;
 /// The variables of the contract that a container gets; the host's own are not its business.
 const PASSED: [&str; 2] = ["RONDO_", "MLFLOW_"];
 
-/// Up to how many files that links of a folder lead to are mounted one by one; of more, their folders are.
-const MANY: usize = 256;
+/// Up to how many files that links of a folder lead to are mounted: a command line has an end.
+const MANY: usize = 2000;
 
 /// The package.
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,7 +154,11 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
     };
     call.step.inputs.values().for_each(|place| arguments.extend(mount_real(place)));
     // The links in a folder are the same inside: what they lead to has to be there too.
-    for place in linked(call.step.inputs.values())? {
+    let places = linked(call.step.inputs.values())?;
+    if let Some(why) = too_many(places.len()) {
+        return Err(Failed::Program(why));
+    }
+    for place in places {
         arguments.extend(mount_real(&place));
     }
     if let Some(file) = call.environment.get("RONDO_STEP_FILE") {
@@ -181,7 +185,8 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
     Ok(Command { program, arguments, folder, variables, mark: mark(call) })
 }
 
-/// Where the links in these folders lead to, at any depth, each place once.
+/// Where the links in these folders lead to, at any depth, each place once. Never the folders around them:
+/// beside what an input leads to lies what nobody has declared.
 pub(crate) fn linked<'a>(inputs: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>, Failed> {
     let is_folder = |place: &Path| fs::symlink_metadata(place).is_ok_and(|found| found.is_dir());
     let mut open: Vec<PathBuf> = inputs.filter(|place| is_folder(place)).cloned().collect();
@@ -198,13 +203,19 @@ pub(crate) fn linked<'a>(inputs: impl Iterator<Item = &'a PathBuf>) -> Result<Ve
             }
         }
     }
-    // A command line has an end.
-    if places.len() > MANY {
-        places = places.iter().filter_map(|place| place.parent()).map(Path::to_owned).collect();
-    }
     places.sort_unstable();
     places.dedup();
     Ok(places)
+}
+
+/// Why so many places cannot be shown one by one, where they are too many.
+pub(crate) fn too_many(places: usize) -> Option<String> {
+    (places > MANY).then(|| {
+        format!(
+            "its inputs lead to {places} large files in the store, and at most {MANY} can be shown to it: put \
+             them into one archive, or ask for `isolation: landlock` or `none`"
+        )
+    })
 }
 
 /// Who a folder belongs to.
@@ -320,8 +331,14 @@ mod tests {
         for number in 0..MANY {
             std::os::unix::fs::symlink(at("store/aa/1"), at(&format!("in/images/{number}"))).unwrap();
         }
-        let all = words(&call);
-        assert!(all.iter().any(|word| word.ends_with("/store/aa:ro")) && all.len() < 60, "{all:?}");
+        // The same file many times is one.
+        assert!(!words(&call).iter().any(|word| word.ends_with("/store/aa:ro")));
+        for number in 0..=MANY {
+            let link = at(&format!("in/images/of-its-own-{number}"));
+            std::os::unix::fs::symlink(at(&format!("store/aa/of-its-own-{number}")), link).unwrap();
+        }
+        let refused = command(&call).err().map(|error| error.to_string()).unwrap();
+        assert!(refused.contains("large files in the store"), "{refused}");
     }
 
     #[tokio::test]

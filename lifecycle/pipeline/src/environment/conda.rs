@@ -64,7 +64,8 @@ impl Environments {
         };
         let said = self.host_call(&program, list).await?;
         self.check(name, "lock", &said)?;
-        let lines: Vec<&str> = said.text.lines().map(str::trim).filter(|line| line.contains("://")).collect();
+        let lines: Vec<&str> =
+            said.answer.lines().map(str::trim).filter(|line| line.contains("://")).collect();
         let lock = EnvironmentLock::new(wanted, &platform(), &format!("@EXPLICIT\n{}", lines.join("\n")));
         self.ended(name, &format!("locked: {} packages", lock.packages().len()));
         Ok(lock)

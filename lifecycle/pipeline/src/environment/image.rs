@@ -46,7 +46,7 @@ impl Environments {
     async fn image_reference(&self, engine: &Path, image: &str) -> Result<Option<String>, Error> {
         let form = "{{range .RepoDigests}}{{.}} {{end}}{{.Id}}";
         let said = self.host_call(engine, &["image", "inspect", "--format", form, image]).await?;
-        let words: Vec<&str> = said.text.split_whitespace().filter(|_| said.ok).collect();
+        let words: Vec<&str> = said.answer.split_whitespace().filter(|_| said.ok).collect();
         let by_digest = words.iter().find(|word| word.contains("@sha256:"));
         // An image that was made here and never pushed is known by its id alone.
         let id = words.last().map(|id| format!("sha256:{}", id.trim_start_matches("sha256:")));

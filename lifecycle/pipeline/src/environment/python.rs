@@ -157,7 +157,7 @@ fn not_cached(text: &str) -> Option<String> {
 /// An interpreter on this machine of a wanted version; nothing where there is none.
 async fn interpreter(uv: &Uv, environments: &Environments, wanted: &str) -> Result<Option<String>, Error> {
     let said = uv.call(&environments.root, &["python", "find", "--no-project", "--system", wanted]).await?;
-    let path = said.text.lines().map(str::trim).find(|line| line.starts_with('/')).map(str::to_owned);
+    let path = said.answer.lines().map(str::trim).find(|line| line.starts_with('/')).map(str::to_owned);
     Ok(path.filter(|_| said.ok))
 }
 
@@ -165,7 +165,7 @@ async fn interpreter(uv: &Uv, environments: &Environments, wanted: &str) -> Resu
 async fn minor_version(uv: &Uv, environments: &Environments, python: &str) -> Result<Option<String>, Error> {
     let program = "import sys; print('%d.%d' % sys.version_info[:2])";
     let said = uv.call_program(Path::new(python), &environments.root, &["-c", program]).await?;
-    let version = said.text.lines().map(str::trim).find(|line| is_version(line)).map(str::to_owned);
+    let version = said.answer.lines().map(str::trim).find(|line| is_version(line)).map(str::to_owned);
     Ok(version.filter(|_| said.ok))
 }
 

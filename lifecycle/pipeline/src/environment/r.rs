@@ -89,7 +89,7 @@ impl Environments {
         let said = self.host_call(&program, &[&["--vanilla", "-e", PROGRAM], &names[..]].concat()).await?;
         self.check(name, "lock", &said)?;
         let unread = || self.failed(name, "lock", "R did not say what is installed".to_owned());
-        Found::read(&said.text).ok_or_else(unread)
+        Found::read(&said.answer).ok_or_else(unread)
     }
 
     /// R and packages as they are on this machine.

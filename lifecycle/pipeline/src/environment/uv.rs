@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// How much of what a program says is kept for a message.
 const SAID: usize = 64 * 1024;
 
+/// How much a program may answer.
+const ANSWER: usize = 64 * 1024 * 1024;
+
 /// A `uv` that can be called.
 pub(super) struct Uv {
     program: PathBuf,
@@ -34,7 +38,9 @@ pub(super) struct Uv {
 pub(super) struct Said {
     /// Whether it ended well.
     pub ok: bool,
-    /// Its standard output and error, cut.
+    /// Its standard output, whole: what it answered.
+    pub answer: String,
+    /// The ends of its standard output and error, for people.
     pub text: String,
 }
 
@@ -147,19 +153,49 @@ pub(super) async fn call(
         variables: variables.clone(),
         mark: None,
     };
-    let mut said = Vec::new();
+    let mut answer = Vec::new();
+    let mut cut = false;
     let mut take = |bytes: &[u8]| {
-        let room = SAID.saturating_sub(said.len());
-        said.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or(bytes));
+        let room = ANSWER.saturating_sub(answer.len());
+        cut |= bytes.len() > room;
+        answer.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     };
-    let ended = process::run(&command, Some(LIMIT), &mut cancel.clone(), &mut take)
+    // What it warns of is no part of what it answers.
+    let mut errors = tempfile::tempfile().map_err(Error::io("write in", &std::env::temp_dir()))?;
+    let apart = errors.try_clone().map_err(Error::io("write in", &std::env::temp_dir()))?;
+    let ended = process::run_apart(&command, apart, Some(LIMIT), &mut cancel.clone(), &mut take)
         .await
         .map_err(Error::io("start", program))?;
     match ended.stopped {
-        Some(process::Stopped::Cancelled) => Err(Error::Interrupted),
-        Some(process::Stopped::TimedOut) => Ok(Said { ok: false, text: "it took too long".to_owned() }),
-        None => Ok(Said { ok: ended.code == Some(0), text: String::from_utf8_lossy(&said).into_owned() }),
+        Some(process::Stopped::Cancelled) => return Err(Error::Interrupted),
+        Some(process::Stopped::TimedOut) => {
+            return Ok(Said { ok: false, answer: String::new(), text: "it took too long".to_owned() });
+        }
+        None if cut => {
+            let why = std::io::Error::other(format!("it is longer than {} MiB", ANSWER >> 20));
+            return Err(Error::io("read the answer of", program)(why));
+        }
+        None => {}
     }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let warned = end_of(&mut errors).map_err(Error::io("read what was said by", program))?;
+    let text = format!("{}\n{}", last_of(&answer), String::from_utf8_lossy(&warned));
+    Ok(Said { ok: ended.code == Some(0), answer, text: text.trim().to_owned() })
+}
+
+/// The end of a file.
+fn end_of(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(SAID as u64)))?;
+    let mut bytes = Vec::new();
+    file.take(SAID as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The end of a text.
+fn last_of(text: &str) -> &str {
+    let from = (text.len().saturating_sub(SAID)..=text.len()).find(|from| text.is_char_boundary(*from));
+    from.and_then(|from| text.get(from..)).unwrap_or(text)
 }
 
 /// Waits until nobody else holds the lock of a file. The kernel lets go of it when its holder dies.
@@ -183,4 +219,31 @@ pub(super) async fn exclusive(path: PathBuf, cancel: &mut watch::Receiver<bool>)
 pub(super) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.get(lines.len().saturating_sub(6)..).unwrap_or_default().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn said(script: &str) -> Result<Said, Error> {
+        let (_never, cancel) = watch::channel(false);
+        let variables = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+        let arguments = ["-c", script].map(OsString::from).into();
+        call(Path::new("/bin/sh"), arguments, Path::new("/"), &variables, &cancel).await
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_is_whole_and_apart_from_what_is_warned_of() {
+        let said = said("echo one; echo warning >&2; head -c 200000 /dev/zero | tr '\\0' x; echo; echo last");
+        let said = said.await.unwrap();
+        assert!(said.ok && said.answer.starts_with("one\nxxx") && said.answer.ends_with("x\nlast\n"));
+        assert_eq!(said.answer.len(), 200_010);
+        assert!(said.text.ends_with("warning") && said.text.len() < 2 * SAID + 10);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_an_error() {
+        let error = said("head -c 70000000 /dev/zero").await.err().unwrap();
+        assert!(rondo_core::error::causes(&error).iter().any(|cause| cause.contains("64 MiB")), "{error:?}");
+    }
 }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
+use rondo_core::run::RunDetail;
 use rondo_project::project::Step;
 
 use super::image::is_daemonless;
 use super::step::Bench;
 use crate::Error;
+use crate::builtins::container::too_many;
 use crate::environment::kind::Kind;
 use crate::environment::provision::Provisioned;
 use crate::environment::rootfs::ROOT;
@@ -40,6 +43,20 @@ pub fn level(session: &Session, step: &Step, kind: Option<Kind>) -> Result<Level
     }
 }
 
+/// Whether a step was to be isolated (`auto`) and this machine could not: its key says what did not hold, so
+/// its result must not stand for that of another machine.
+pub(super) fn is_unheld(session: &Session, step: &Step, keyed: &Keyed, detail: &RunDetail) -> bool {
+    use rondo_project::project::Isolation;
+    let wanted = step.isolation.unwrap_or(session.planner.project.isolation);
+    let kind = keyed.environment.as_ref().map(|lock| lock.kind);
+    wanted != Isolation::None && ran_free(kind, detail.isolation.as_deref())
+}
+
+/// Whether nothing held a step of such an environment at this level; an image holds by itself.
+fn ran_free(kind: Option<Kind>, level: Option<&str>) -> bool {
+    kind != Some(Kind::Image) && level.is_none()
+}
+
 /// What a try's processes are kept to; nothing where they are free. Changes the variables to fit.
 ///
 /// # Errors
@@ -62,7 +79,7 @@ pub(super) fn confined(
         fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
     }
     let real_home = variables.get("HOME").cloned();
-    if let Some(pyenv) = real_home.map(|home| std::path::Path::new(&home).join(".pyenv"))
+    if let Some(pyenv) = real_home.as_ref().map(|home| Path::new(home).join(".pyenv"))
         && pyenv.is_dir()
     {
         // Its programs look for it below the home folder, which is another now.
@@ -87,9 +104,15 @@ pub(super) fn confined(
         environment: environment.filter(|environment| environment.folder.exists()),
         variables,
         network: step.network.unwrap_or(false),
+        home: real_home.as_deref().map(Path::new),
     };
     let looked = |reason| Error::IsolationMissing { level: level.text(), reason };
     let mut surroundings = Surroundings::of(&given).map_err(looked)?;
+    // The rules of the kernel have no end; the words of a command do.
+    let shown = if level == Level::Landlock { 0 } else { surroundings.linked.len() };
+    if let Some(why) = too_many(shown) {
+        return Err(looked(why));
+    }
     if let Some(environment) = environment.filter(|environment| environment.kind == Kind::Rootfs) {
         surroundings.root = Some(environment.folder.join(ROOT));
     }
@@ -125,5 +148,16 @@ pub fn announce(session: &Session) {
     let messages: std::collections::BTreeSet<String> = asked.into_iter().map(machine).collect();
     for message in messages {
         session.progress.report(Event::Note { subject: "isolation".to_owned(), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_neither_a_level_nor_an_image_held_ran_free() {
+        assert!(ran_free(None, None) && ran_free(Some(Kind::Python), None));
+        assert!(!ran_free(None, Some("landlock")) && !ran_free(Some(Kind::Image), None));
     }
 }

@@ -1,8 +1,8 @@
 //! A step's command in a container image, where its environment is one.
 //!
 //! The container sees what the step declares, at the same paths as outside. With podman it is started in a
-//! network of the step's own, into which the tracking port is relayed; docker's daemon starts containers in
-//! networks of its own, so that a step without `network: true` has none there.
+//! network of the step's own, into which the tracking port is relayed; where the machine cannot make one, and
+//! with docker, whose daemon starts containers elsewhere, a step without `network: true` has no network.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -42,6 +42,8 @@ pub(super) struct Boxed<'a> {
     pub command: &'a str,
     /// What it may see.
     pub surroundings: &'a Surroundings,
+    /// Whether the engine is started in a network of the step's own.
+    pub own_network: bool,
     /// Its variables.
     pub variables: &'a BTreeMap<String, String>,
     /// The variables that Rondo was started with.
@@ -58,11 +60,11 @@ pub fn is_daemonless(engine: &Path) -> bool {
 impl Boxed<'_> {
     /// The engine's command. `mark` is the variable by which what it leaves behind is known.
     pub(super) fn command(self, mark: Option<String>) -> Command {
-        let Self { engine, image, command, surroundings, variables, host, run } = self;
+        let Self { engine, image, command, surroundings, own_network, variables, host, run } = self;
         let mut words: Vec<OsString> = ["run", "--rm", "--pull=never"].map(OsString::from).into();
         words.extend(["--name".into(), container::name(run).into()]);
-        // In a network of the step's own, that one is the "host's".
-        let network = if surroundings.network || is_daemonless(engine) { "host" } else { "none" };
+        // In a network of the step's own, that one is the "host's"; where none could be made, there is none.
+        let network = if surroundings.network || own_network { "host" } else { "none" };
         words.push(format!("--network={network}").into());
         if !is_daemonless(engine) {
             // A container of docker would write as root; podman's root is the caller already.
@@ -90,5 +92,35 @@ impl Boxed<'_> {
         words.extend([image.into(), "sh".into(), "-c".into(), command.into()]);
         let folder = surroundings.folder.clone();
         Command { program: engine.to_owned(), arguments: words, folder, variables: known, mark }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_network_is_for_who_asks_for_it_or_has_one_of_its_own() {
+        let network = |engine: &str, network: bool, own_network: bool| {
+            let surroundings = Surroundings { network, temporary: "/".into(), ..Surroundings::default() };
+            let nothing = BTreeMap::new();
+            let boxed = Boxed {
+                engine: Path::new(engine),
+                image: "i",
+                command: "true",
+                surroundings: &surroundings,
+                own_network,
+                variables: &nothing,
+                host: &nothing,
+                run: RunId::random(),
+            };
+            let words = boxed.command(None).arguments;
+            let words = words.iter().map(|word| word.to_string_lossy());
+            words.filter_map(|word| word.strip_prefix("--network=").map(str::to_owned)).collect::<Vec<_>>()
+        };
+        assert_eq!(network("/usr/bin/podman", false, false), ["none"]);
+        assert_eq!(network("/usr/bin/podman", false, true), ["host"]);
+        assert_eq!(network("/usr/bin/podman", true, false), ["host"]);
+        assert_eq!(network("/usr/bin/docker", false, false), ["none"]);
     }
 }

@@ -1,12 +1,13 @@
 //! One process and everything it starts, as a group: run, watched, stopped, and accounted for.
 //!
 //! The process gets no standard input; its standard output and error are one pipe, so that their order is
-//! kept. When it ends, whatever it has left in its group is killed, so that a forgotten child neither
+//! kept, but where a program is asked something and its answer is read. When it ends, whatever it has left in its group is killed, so that a forgotten child neither
 //! keeps us waiting nor goes on writing; so is what left the group and still carries the command's mark in
 //! its environment. When Rondo itself dies, its guard ([`super::guard`]) does the same.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::FromRawFd;
@@ -101,8 +102,33 @@ pub async fn run_confined(
     cancel: &mut watch::Receiver<bool>,
     output: &mut (dyn FnMut(&[u8]) + Send),
 ) -> io::Result<Ended> {
+    watched(command, confinement, None, limit, cancel, output).await
+}
+
+/// The same, free, where standard error goes to a file instead.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) async fn run_apart(
+    command: &Command,
+    errors: File,
+    limit: Option<Duration>,
+    cancel: &mut watch::Receiver<bool>,
+    output: &mut (dyn FnMut(&[u8]) + Send),
+) -> io::Result<Ended> {
+    watched(command, None, Some(errors), limit, cancel, output).await
+}
+
+async fn watched(
+    command: &Command,
+    confinement: Option<&dyn Confinement>,
+    errors: Option<File>,
+    limit: Option<Duration>,
+    cancel: &mut watch::Receiver<bool>,
+    output: &mut (dyn FnMut(&[u8]) + Send),
+) -> io::Result<Ended> {
     let (reader, writer) = io::pipe()?;
-    let (mut group, _kept) = start(command, confinement, writer)?;
+    let (mut group, _kept) = start(command, confinement, writer, errors)?;
     let ended = exited(group.leader);
     tokio::pin!(ended);
     let mut pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
@@ -209,11 +235,13 @@ impl Drop for Group {
     }
 }
 
-/// Starts the command, kept to what it is to be kept to.
+/// Starts the command, kept to what it is to be kept to. Its standard error goes to `errors`, where that is
+/// given.
 fn start(
     command: &Command,
     confinement: Option<&dyn Confinement>,
     writer: io::PipeWriter,
+    errors: Option<File>,
 ) -> io::Result<(Group, Option<Box<dyn Send + Sync>>)> {
     let words: Vec<OsString> =
         [command.program.clone().into()].into_iter().chain(command.arguments.iter().cloned()).collect();
@@ -230,7 +258,7 @@ fn start(
         .envs(&command.variables)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
-        .stderr(writer)
+        .stderr(errors.map_or_else(|| Stdio::from(writer), Stdio::from))
         .process_group(0);
     let kept = confinement.map(|confinement| confinement.ready(&mut child, &[])).transpose()?;
     let spawned = child.spawn()?;

@@ -219,7 +219,8 @@ async fn finish(
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
     let now = session.clock.now();
-    if ok && step.cache && session.request.again.is_none() {
+    let kept = step.cache && !confine::is_unheld(session, step, keyed, &detail);
+    if ok && kept && session.request.again.is_none() {
         record::end_kept(&session.store, id, detail, keyed.key, &node.name, now).await?;
     } else {
         record::end(&session.store, id, state, detail, now).await?;
@@ -462,8 +463,9 @@ async fn work(
             let run = bench.contract.run;
             running = Some(Running::new(engine, run, &tool_variables(&session.host)));
             let (surroundings, image) = (&confined.surroundings, environment.version.as_str());
-            let (variables, host) = (&variables, &session.host);
-            Boxed { engine, image, command: &text, surroundings, variables, host, run }.command(mark)
+            let (variables, host, own_network) = (&variables, &session.host, confined.own_network);
+            let command = &text;
+            Boxed { engine, image, command, surroundings, own_network, variables, host, run }.command(mark)
         }
         Doer::Sql(_) | Doer::Builtin(..) if environment.is_some_and(Provisioned::has_root) => {
             let what = "a command runs in a root file system of its own; SQL and packages in Rust do not";

@@ -15,6 +15,10 @@ const OWN: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 /// Devices that are passed on where they are: graphics cards.
 const CARDS: [&str; 3] = ["nvidia", "dri", "kfd"];
 
+/// What root keeps of its rights in a sandbox: those over files and users, not the one to undo the sandbox.
+const RIGHTS: [(&str, u32); 5] =
+    [("CAP_CHOWN", 0), ("CAP_DAC_OVERRIDE", 1), ("CAP_FOWNER", 3), ("CAP_SETGID", 6), ("CAP_SETUID", 7)];
+
 /// The command that runs `words` in a sandbox.
 pub(super) fn words(
     bwrap: &Path,
@@ -24,6 +28,7 @@ pub(super) fn words(
 ) -> Vec<OsString> {
     let mut all = Words(vec![bwrap.into()]);
     all.say(&["--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]);
+    all.rights();
     // A kernel would look for this process and not see it; `bwrap` itself ends the kernel when Rondo dies.
     all.say(&["--unsetenv", "JPY_PARENT_PID"]);
     match &surroundings.root {
@@ -82,6 +87,12 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     places
 }
 
+/// The rights of a process, by what the system says of it.
+fn own_rights(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 struct Words(Vec<OsString>);
 
 impl Words {
@@ -91,6 +102,22 @@ impl Words {
 
     fn pair(&mut self, word: &str, from: &Path, to: &Path) {
         self.0.extend([word.into(), from.into(), to.into()]);
+    }
+
+    /// Anybody else has no rights in a sandbox; root would keep all of them, and could make writable what is
+    /// only to be read.
+    fn rights(&mut self) {
+        // SAFETY: it has no arguments and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        self.say(&["--cap-drop", "ALL"]);
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let own = own_rights(&status);
+        // One that root does not have here cannot be given.
+        for (name, _) in RIGHTS.iter().filter(|(_, bit)| own >> bit & 1 == 1) {
+            self.say(&["--cap-add", name]);
+        }
     }
 
     /// A link stays one: in a sandbox it leads to what is there.
@@ -118,6 +145,12 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rights_of_a_process_are_read() {
+        assert_eq!(own_rights("CapPrm:\t0000000000000001\nCapEff:\t00000000a80425fb\n"), 0xa804_25fb);
+        assert_eq!(own_rights("CapEff: x"), 0);
+    }
 
     #[test]
     fn what_lies_in_another_comes_after_it_and_links_stay_links() {

@@ -12,6 +12,10 @@ use crate::environment::host::find_program;
 /// The first version of Landlock that has rules for TCP ports.
 const PORTS: i32 = 4;
 
+/// What Landlock has no rules for, whichever version it is.
+const UNHELD: &str =
+    "sockets in the file system can be reached, and the rights, owner and times of files changed";
+
 /// A level that a step runs at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -80,17 +84,18 @@ impl Machine {
         match (level, &self.landlock) {
             (Level::None, _) => "steps read and write whatever they like".to_owned(),
             (Level::Bubblewrap, _) => {
-                "steps see only what they declare, and of the network only the tracking port".to_owned()
+                "steps see only what they declare, and of the network only the tracking port; a notebook that is \
+                 stopped is ended, not interrupted"
+                    .to_owned()
             }
             (Level::Landlock, Ok(version)) if *version < PORTS => format!(
                 "steps read only what they declare; the network is open to them, since this kernel's Landlock \
-                 (version {version}) has no rules for it"
+                 (version {version}) has no rules for it; {UNHELD}"
             ),
-            (Level::Landlock, _) => {
+            (Level::Landlock, _) => format!(
                 "steps read only what they declare, and connect by TCP only to the tracking port; UDP is open \
-                 to them"
-                    .to_owned()
-            }
+                 to them; {UNHELD}"
+            ),
         }
     }
 }
@@ -154,6 +159,9 @@ mod tests {
     fn what_a_level_does_not_hold_is_said() {
         let old = Machine { landlock: Ok(3), bubblewrap: Err(String::new()), own_network: true };
         assert!(old.holds(Level::Landlock).contains("the network is open"));
-        assert!(machine(true, true).holds(Level::Landlock).contains("UDP is open"));
+        let said = machine(true, true).holds(Level::Landlock);
+        assert!(said.contains("UDP is open") && said.contains("sockets in the file system"), "{said}");
+        assert!(old.holds(Level::Landlock).contains("times of files"));
+        assert!(machine(true, true).holds(Level::Bubblewrap).contains("not interrupted"));
     }
 }

@@ -12,10 +12,17 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as Pair;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use tokio::io::{Interest, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
+
+/// How many connections are passed on at once; further ones wait.
+const AT_ONCE: usize = 256;
+
+/// How long is waited when no connection can be taken.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What passes the tracking port on; stops when dropped.
 pub(super) struct Relay(Option<JoinHandle<()>>);
@@ -72,8 +79,16 @@ async fn pass_on(listener: OwnedFd, port: u16) -> io::Result<()> {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (mut inside, _) = accepted?;
+            accepted = listener.accept(), if open.len() < AT_ONCE => {
+                let mut inside = match accepted {
+                    Ok((inside, _)) => inside,
+                    Err(error) => {
+                        // The system is out of something, or whoever called has gone; both pass.
+                        tracing::warn!("accept in a step's network: {error}");
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                };
                 open.spawn(async move {
                     // Whoever closes first has had enough.
                     if let Ok(mut outside) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {

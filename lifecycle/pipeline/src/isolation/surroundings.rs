@@ -61,7 +61,7 @@ pub struct Surroundings {
     pub tools: Vec<PathBuf>,
     /// What it declares, and its environment.
     pub readable: Vec<PathBuf>,
-    /// Where its inputs and the links in them lead; of many, their folders.
+    /// Where its inputs and the links in them lead.
     pub linked: Vec<PathBuf>,
     /// Folders whose names may be seen, and no contents.
     pub listed: Vec<PathBuf>,
@@ -97,6 +97,8 @@ pub struct Given<'a> {
     pub variables: &'a BTreeMap<String, String>,
     /// Whether it may use the network.
     pub network: bool,
+    /// The home folder of who runs it.
+    pub home: Option<&'a Path>,
 }
 
 impl Surroundings {
@@ -109,9 +111,11 @@ impl Surroundings {
         let hidden = [given.project, given.store];
         let mut tools: Vec<PathBuf> =
             SYSTEM.iter().map(PathBuf::from).filter(|place| place.exists()).collect();
-        tools.extend(of_variables(given.variables));
+        let home = Home::new(given.home);
+        tools.extend(of_variables(given.variables, &home));
         let environment = given.environment;
-        tools.extend(environment.iter().flat_map(|environment| environment.places.iter().cloned()));
+        let places = environment.iter().flat_map(|environment| &environment.places);
+        tools.extend(places.flat_map(|place| home.interpreter(place)));
         let mut tools: Vec<PathBuf> = tools.iter().flat_map(|place| around(place, &hidden)).collect();
         tools.sort_unstable();
         tools.dedup();
@@ -177,8 +181,63 @@ fn loopback_port(address: &str) -> Option<u16> {
     rest.split('/').next()?.parse().ok()
 }
 
-/// The places that the `PATH` and its like lead to, where they are not the system's.
-fn of_variables(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
+/// A home folder, as it is written and as it is: what lies in it is somebody's own.
+struct Home(Vec<PathBuf>);
+
+impl Home {
+    fn new(home: Option<&Path>) -> Self {
+        let home = home.filter(|home| home.is_absolute());
+        let real = home.and_then(|home| home.canonicalize().ok());
+        Self(home.map(Path::to_owned).into_iter().chain(real).collect())
+    }
+
+    /// Whether a place is it, or around it.
+    fn is_in(&self, place: &Path) -> bool {
+        self.0.iter().any(|home| home.starts_with(place))
+    }
+
+    fn has(&self, place: &Path) -> bool {
+        self.0.iter().any(|home| place.starts_with(home))
+    }
+
+    /// Whether programs lie beside what is no business of theirs: in it, or in its `.local`.
+    fn is_shared(&self, place: &Path) -> bool {
+        self.is_in(place) || self.0.iter().any(|home| place == home.join(".local"))
+    }
+
+    /// What belongs to an interpreter that is installed in a folder: all of it, where nothing else lies there.
+    fn interpreter(&self, place: &Path) -> Vec<PathBuf> {
+        if !self.is_shared(place) {
+            return vec![place.to_owned()];
+        }
+        let library = fs::read_dir(place.join("lib")).into_iter().flatten().flatten();
+        let is_its = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("python3");
+        let own = library.filter(is_its).map(|entry| entry.path());
+        own.chain([place.join("bin")]).filter(|place| place.exists()).collect()
+    }
+}
+
+/// Where the links in a folder of programs lead to: the programs, and what lies beside them.
+fn led_to(folder: &Path, home: &Home) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+        let Ok(program) = entry.path().canonicalize() else { continue };
+        let bin = program.parent().filter(|bin| bin.file_name().is_some_and(|name| name == "bin"));
+        match bin.and_then(Path::parent).filter(|above| !home.is_shared(above)) {
+            Some(above) => {
+                let beside = BESIDE_PROGRAMS.iter().chain(&["bin", "pyvenv.cfg"]);
+                places.extend(beside.map(|name| above.join(name)));
+            }
+            None => places.push(program),
+        }
+    }
+    places
+}
+
+/// The places that the `PATH` and its like lead to, where they are not the system's. What lies beside a
+/// folder of programs in the home folder is not theirs alone, and stays hidden.
+fn of_variables(variables: &BTreeMap<String, String>, home: &Home) -> Vec<PathBuf> {
     let mut places = Vec::new();
     for folder in variables.get("PATH").map(|path| path.split(':')).into_iter().flatten().map(Path::new) {
         if !folder.is_absolute() {
@@ -186,11 +245,12 @@ fn of_variables(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
         }
         let above = folder.parent().filter(|above| above.parent().is_some());
         match (folder.file_name().and_then(|name| name.to_str()), above) {
+            // The programs there only find the ones that are meant.
+            (Some("shims"), Some(above)) => places.push(above.to_owned()),
+            _ if home.has(folder) => places.extend(led_to(folder, home)),
             (Some("bin" | "sbin"), Some(above)) => {
                 places.extend(BESIDE_PROGRAMS.iter().map(|name| above.join(name)));
             }
-            // The programs there only find the ones that are meant.
-            (Some("shims"), Some(above)) => places.push(above.to_owned()),
             _ => {}
         }
         places.push(folder.to_owned());
@@ -199,7 +259,7 @@ fn of_variables(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
     places.extend(
         named.flat_map(|value| value.split(':')).map(PathBuf::from).filter(|place| place.is_absolute()),
     );
-    places.retain(|place| place.exists());
+    places.retain(|place| place.exists() && !home.is_in(place));
     places
 }
 
@@ -242,11 +302,53 @@ mod tests {
         let at = |path: &str| folder.path().join(path);
         let path =
             format!("{}:{}:relative", at("ann/.local/bin").display(), at("ann/.pyenv/shims").display());
-        let places = of_variables(&[("PATH".to_owned(), path)].into());
+        let places = of_variables(&[("PATH".to_owned(), path)].into(), &Home::new(None));
         for place in ["ann/.local/bin", "ann/.local/lib", "ann/.pyenv"] {
             assert!(places.contains(&at(place)), "{places:?}");
         }
         assert!(!places.contains(&at("ann/.local")) && !places.contains(&at("ann")), "{places:?}");
+    }
+
+    #[test]
+    fn of_the_home_folder_programs_alone_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        for place in [
+            "ann/.local/bin",
+            "ann/.local/share/keyrings",
+            "ann/.local/lib/x",
+            "ann/.local/share/uv/py/bin",
+            "ann/.local/share/uv/py/lib",
+            "ann/bin",
+            "ann/lib/python3.11",
+            "ann/lib/own",
+            "ann/shims",
+            "opt/x/bin",
+            "opt/x/lib",
+        ] {
+            fs::create_dir_all(at(place)).unwrap();
+        }
+        fs::write(at("ann/.local/share/uv/py/bin/python3"), "").unwrap();
+        let link = at("ann/.local/bin/python3");
+        std::os::unix::fs::symlink(at("ann/.local/share/uv/py/bin/python3"), link).unwrap();
+        let home = Home::new(Some(&at("ann")));
+        let path = ["ann/.local/bin", "ann/bin", "ann/shims", "ann", "opt/x/bin"];
+        let path = path.map(|place| at(place).to_string_lossy().into_owned()).join(":");
+        let named = ("R_HOME".to_owned(), at("ann").to_string_lossy().into_owned());
+        let places = of_variables(&[("PATH".to_owned(), path), named].into(), &home);
+        let is_seen = |place: &str| places.iter().any(|seen| at(place).starts_with(seen));
+        for place in ["ann/.local/bin", "ann/bin", "ann/shims", "ann/.local/share/uv/py/lib", "opt/x/lib"] {
+            assert!(is_seen(place), "{place}: {places:?}");
+        }
+        for place in ["ann/.local/share/keyrings", "ann/.local/lib/x", "ann/lib/own", "ann/docs"] {
+            assert!(!is_seen(place), "{place}: {places:?}");
+        }
+        let mut own = home.interpreter(&at("ann"));
+        own.sort_unstable();
+        assert_eq!(own, [at("ann/bin"), at("ann/lib/python3.11")]);
+        let place = at("ann/.local/share/uv/py");
+        assert_eq!(home.interpreter(&place), [place]);
     }
 
     #[test]

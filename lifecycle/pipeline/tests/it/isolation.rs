@@ -145,6 +145,51 @@ async fn an_undeclared_file_is_refused_and_named() {
 }
 
 #[tokio::test]
+async fn a_sandbox_is_not_undone_from_within() {
+    if !levels().contains(&"bubblewrap") {
+        eprintln!("skipped: what only a sandbox holds");
+        return;
+    }
+    let lab = Lab::new().await;
+    lab.write(
+        "rondo.yaml",
+        "project: p\nisolation: bubblewrap\nsteps:\n  undo: { run: 'mount -o remount,bind,rw /usr' }\n  owns: { run: 'touch $TMPDIR/x && chown $(id -u):$(id -g) $TMPDIR/x && chmod 600 $TMPDIR/x' }\n",
+    );
+    let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+    let refused = cause(&report, "undo");
+    assert!(
+        refused.contains("denied") || refused.contains("permitted") || refused.contains("root"),
+        "{refused}"
+    );
+    assert_eq!(report.step("owns").unwrap().cause, None, "{report:#?}");
+}
+
+#[tokio::test]
+async fn what_was_to_be_isolated_and_was_not_is_not_kept() {
+    let lab = Lab::new().await;
+    lab.write(
+        "rondo.yaml",
+        "project: p\nsteps:\n  a: { run: 'echo 1 > ${{ outputs.o }}', outputs: { o: o }, isolation: auto }\n",
+    );
+    let machine = Machine::probe("");
+    let free = machine.landlock.is_err() && machine.bubblewrap.is_err();
+    let mut runner = lab.runner();
+    let empty = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/bin/sh", empty.path().join("sh")).unwrap();
+    runner.host_env.insert("PATH".to_owned(), empty.path().to_string_lossy().into_owned());
+    let (_never, cancel) = watch::channel(false);
+    for _ in 0..2 {
+        let report = runner.run(RunRequest::default(), cancel.clone()).await.unwrap();
+        assert!(all_good(&report), "{report:#?}");
+        if !free {
+            eprintln!("skipped: this kernel has Landlock");
+            return;
+        }
+        assert_eq!(report.step("a").unwrap().outcome, rondo_pipeline::Outcome::Ran);
+    }
+}
+
+#[tokio::test]
 async fn the_tracking_port_is_reached_and_nothing_else_unless_it_is_asked_for() {
     for level in levels() {
         let lab = Lab::new().await;

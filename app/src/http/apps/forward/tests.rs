@@ -235,6 +235,17 @@ async fn an_upgrade_that_the_app_does_not_want_is_an_ordinary_answer() {
 }
 
 #[tokio::test]
+async fn nothing_but_websockets_is_upgraded_to() {
+    let stage = Stage::new(false, echo_head).await;
+    for other in ["h2c", "tcp", "websocket, h2c"] {
+        let asked = UPGRADE.replace("Upgrade: websocket", &format!("Upgrade: {other}"));
+        let answer = stage.ask(&asked.replace("keep-alive, Upgrade", "close, Upgrade")).await;
+        let answer = answer.to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && !answer.contains("upgrade: "), "{other}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_that_nobody_asked_for_is_a_bad_gateway() {
     let turning = |to: &'static str| {
         Stage::new(false, move |mut stream: TcpStream| async move {
