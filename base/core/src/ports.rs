@@ -195,3 +195,22 @@ pub trait Scorer: Send + Sync {
     /// When no engine can run the model, or the columns do not fit it.
     async fn score(&self, model: Digest, rows: &Path) -> Result<Vec<f64>, PortError>;
 }
+
+/// Runs SQL over tables that lie in files: what checks ask of whatever engine the project has.
+///
+/// The statement is a single `SELECT`. Each name is a table for it: a Parquet, CSV, JSON Lines or Arrow file
+/// or a folder of Parquet files. Nothing else of the machine is readable for the statement.
+#[async_trait]
+pub trait SqlEngine: Send + Sync {
+    /// Writes the result's rows to `output` as Parquet.
+    ///
+    /// # Errors
+    /// When there is no engine (with a hint how to get one), or the statement is refused; the message is the
+    /// engine's.
+    async fn query(
+        &self,
+        statement: &str,
+        tables: &BTreeMap<String, PathBuf>,
+        output: &Path,
+    ) -> Result<(), PortError>;
+}
