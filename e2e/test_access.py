@@ -166,6 +166,34 @@ def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_pat
         assert "of-the-run" not in answer.text
 
 
+def test_who_manages_a_model_says_whether_a_version_is_approved(tmp_path):
+    store = tmp_path / "store"
+    for name in ["ada", "ben"]:
+        admin(store, "user", "add", name, password=PASSWORD + "\n")
+    admin(store, "permission", "default", "edit")
+    with serve(store, "--auth") as server:
+        def call(who, path, **body):
+            answer = requests.post(server.url + path, json=body, auth=(who, PASSWORD), timeout=10)
+            return answer.status_code, answer.json()
+
+        api = "/api/2.0/mlflow"
+        assert call("ada", f"{api}/registered-models/create", name="m")[0] == 200
+        source = "mlflow-artifacts:/0/x/artifacts"
+        assert call("ada", f"{api}/model-versions/create", name="m", source=source)[0] == 200
+        decide = "/api/v1/models/m/versions/1"
+        assert call("ben", f"{decide}/approve", why="mine")[0] == 403
+        code, refused = call("ada", f"{decide}/approve", why=" ")
+        assert code == 400 and "why" in refused["message"]
+        assert call("ada", "/api/v1/models/m/versions/7/approve", why="seen")[0] == 404
+        code, said = call("ada", f"{decide}/reject", why="not seen")
+        assert code == 200 and said["approval"]["decision"] == "rejected"
+        code, said = call("ada", f"{decide}/approve", why="seen it")
+        assert code == 200, said
+        assert (said["approval"]["by"], said["approval"]["why"]) == ("ada", "seen it")
+        told = requests.get(server.url + decide, auth=("ada", PASSWORD), timeout=10).json()
+        assert told["approval"]["decision"] == "approved"
+
+
 def test_failed_logins_behind_a_trusted_proxy_are_counted_by_client(tmp_path):
     store = tmp_path / "store"
     admin(store, "user", "add", "root", "--role", "admin", password=PASSWORD + "\n")

@@ -1,23 +1,29 @@
-//! `/api/v1/models`: all that is known of a model's version, and the model's journal.
+//! `/api/v1/models`: all that is known of a model's version, the word of who approves it, and the model's
+//! journal.
 
 use axum::Json;
 use axum::extract::{Path, State};
+use rondo_core::Code;
+use rondo_registry::approval::Approval;
 use rondo_registry::log::{self, Line};
 use rondo_store::meta::access::Subject;
 use rondo_tracking::Tracking;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::access::On::Model;
-use super::access::Rule::Read;
-use super::access::routes::get;
+use super::access::Rule::{Manage, Read};
+use super::access::routes::{get, post};
 use super::access::{Caller, Routes};
-use super::problem::Answer;
+use super::problem::{Answer, Problem};
+use crate::platform::approvals::{self, Word};
 use crate::platform::dossier::{self, Dossier};
 
 /// The routes.
 pub fn routes() -> Routes<Tracking> {
     Routes::new()
         .route("/api/v1/models/{name}/versions/{version}", get(Read(Model), version))
+        .route("/api/v1/models/{name}/versions/{version}/approve", post(Manage(Model), approve))
+        .route("/api/v1/models/{name}/versions/{version}/reject", post(Manage(Model), reject))
         .route("/api/v1/models/{name}/journal", get(Read(Model), journal))
 }
 
@@ -41,6 +47,65 @@ pub async fn version(
         told.withhold();
     }
     Ok(Json(told))
+}
+
+/// What is said of a version.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// Why, in one sentence, for the journal.
+    why: String,
+    /// To approve it although its gate does not pass.
+    #[serde(default)]
+    force: bool,
+}
+
+impl Said {
+    fn why(&self) -> Answer<&str> {
+        let why = self.why.trim();
+        if why.is_empty() {
+            return Err(Problem::new(Code::RequestInvalid, "say why in `why`: the journal keeps it"));
+        }
+        Ok(why)
+    }
+}
+
+/// The decision, as `rondo models approve --json` prints it.
+#[derive(Debug, Serialize)]
+pub struct Decided {
+    approval: Approval,
+}
+
+/// Approves a version that waits for it: its promotion goes on.
+///
+/// # Errors
+/// When there is no such version, its gate does not pass, or the alias has moved since it was judged.
+pub async fn approve(
+    State(tracking): State<Tracking>,
+    caller: Caller,
+    Path((model, version)): Path<(String, i64)>,
+    Json(said): Json<Said>,
+) -> Answer<Json<Decided>> {
+    caller.model(&model)?;
+    let word = Word { model: &model, version, by: &caller.name(), why: said.why()? };
+    let approval = approvals::approve(tracking.store(), word, said.force, tracking.now()).await?;
+    Ok(Json(Decided { approval }))
+}
+
+/// Rejects a version: no protected alias goes to it.
+///
+/// # Errors
+/// When there is no such version.
+pub async fn reject(
+    State(tracking): State<Tracking>,
+    caller: Caller,
+    Path((model, version)): Path<(String, i64)>,
+    Json(said): Json<Said>,
+) -> Answer<Json<Decided>> {
+    caller.model(&model)?;
+    let word = Word { model: &model, version, by: &caller.name(), why: said.why()? };
+    let approval = approvals::reject(tracking.store(), word, tracking.now()).await?;
+    Ok(Json(Decided { approval }))
 }
 
 /// The lines of a journal.

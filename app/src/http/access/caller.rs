@@ -180,7 +180,7 @@ impl Caller {
     }
 
     /// What it is called in the journal.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.who {
             Who::User(pass) => pass.account.name.clone(),
             Who::Anyone => "anyone".to_owned(),
