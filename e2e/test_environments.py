@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
-from conftest import Rondo
+from conftest import RONDO, Rondo
 
 
 def needs(*programs):
@@ -17,6 +19,15 @@ def project(folder, text):
     folder.mkdir(exist_ok=True)
     (folder / "rondo.yaml").write_text(text)
     return Rondo(folder)
+
+
+def until(what, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
 
 
 def findings(rondo):
@@ -199,6 +210,32 @@ steps:
     rondo("run", "a")
     left = subprocess.run(["podman", "ps", "-aq"], capture_output=True, text=True, check=True)
     assert left.stdout.strip() == ""
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_container_that_a_killed_run_left_is_stopped(tmp_path, image, guarded):
+    folder = tmp_path / "k"
+    rondo = project(folder, f"""
+project: k
+environments: {{ box: {{ image: "{image}" }} }}
+steps:
+  a: {{ run: "echo up; while true; do head -c 1000 /dev/zero > /dev/null; done", environment: box }}
+""")
+    names = lambda: subprocess.run(["podman", "ps", "-a", "--format", "{{.Names}}"], capture_output=True, text=True).stdout.split()
+    running = subprocess.Popen([RONDO, "run"], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(names)
+    until(lambda: any(log.read_text() == "up\n" for log in folder.glob(".rondo/work/*/a/log")))
+    if not guarded:
+        # What ends the processes when Rondo dies is killed as well.
+        guards = subprocess.run(["pgrep", "-P", str(running.pid), "-f", "rondo-guard"], capture_output=True, text=True)
+        for guard in guards.stdout.split():
+            os.kill(int(guard), signal.SIGKILL)
+    running.kill()
+    running.communicate()
+    (folder / "rondo.yaml").write_text("project: k\nsteps: { b: { run: 'true' } }\n")
+    rondo("run")
+    until(lambda: not names())
 
 
 @pytest.mark.service

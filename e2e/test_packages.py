@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,66 @@ def test_a_new_package_passes_its_own_tests(empty, kind):
 
 @pytest.mark.parametrize("name", ["shell", "python", "split", "balance", "check", "profile", "cross-validate"])
 def test_what_is_built_in_passes_its_tests(empty, name):
+    shutil.copytree(PACKAGES / name, empty.folder / "packages" / name)
+    tested = empty.json("package", "test", f"./packages/{name}")
+    assert tested["passed"] and tested["tests"], json.dumps(tested, indent=1)
+
+
+SERVICE = """
+name: hello
+version: 1
+summary: Says hello
+inputs: { text: any }
+run:
+  service: |
+    {python} - <<'END'
+    import http.server, os, sys
+    if {broken}: sys.exit("it is broken")
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = self.path.endswith("/hello")
+            self.send_response(200 if found or self.path.endswith("/health") else 404)
+            self.end_headers()
+            self.wfile.write(open(os.environ["RONDO_INPUT_TEXT"], "rb").read())
+    http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+    END
+  health: health
+tests:
+  it_answers:
+    inputs: { text: text.txt }
+    expect: { http: [{ path: /hello, contains: {wanted} }, { path: /other, status: 404 }] }
+  it_becomes_ready: { inputs: { text: text.txt } }
+"""
+
+
+def test_a_service_is_started_asked_and_stopped(empty):
+    folder = empty.folder / "hello"
+    folder.mkdir()
+    (folder / "text.txt").write_text("good morning")
+
+    def package(broken="0", wanted="good morning"):
+        text = SERVICE.replace("{python}", "exec " + sys.executable).replace("{broken}", broken)
+        (folder / "package.yaml").write_text(text.replace("{wanted}", wanted))
+
+    package()
+    tested = empty.json("package", "test", "./hello")
+    assert tested["passed"] and len(tested["tests"]) == 2, json.dumps(tested, indent=1)
+    package(wanted="good night")
+    problems = [test["problems"] for test in empty.json("package", "test", "./hello", code=6)["error"]["data"]["tests"]]
+    assert problems[1] == [] and "`/hello` does not hold `good night`: good morning" in problems[0][0], problems
+    package(broken="1")
+    problems = [test["problems"] for test in empty.json("package", "test", "./hello", code=6)["error"]["data"]["tests"]]
+    assert all("it is broken" in problem[0] for problem in problems), problems
+    left = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True)
+    assert left.stdout == ""
+    text = (folder / "package.yaml").read_text()
+    (folder / "package.yaml").write_text(text.replace("expect: {", "expect: { exit: 0,"))
+    assert "a service has no `exit` to expect" in empty("package", "check", "./hello", code=2).stderr
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("name", ["streamlit", "jupyterlab", "gradio", "dash", "panel", "shiny", "marimo"])
+def test_apps_that_are_built_in_pass_their_tests(empty, name):
     shutil.copytree(PACKAGES / name, empty.folder / "packages" / name)
     tested = empty.json("package", "test", f"./packages/{name}")
     assert tested["passed"] and tested["tests"], json.dumps(tested, indent=1)

@@ -263,6 +263,7 @@ def test_cve_2025_14297_every_surface_of_a_thing_asks_the_same(guarded):
                  f"/ajax-api/2.0/mlflow-artifacts/artifacts/{where}/secret.txt",
                  f"/api/2.0/mlflow-artifacts/artifacts?path={where}", f"{API}/experiments/get?experiment_id={experiment}",
                  f"/api/v1/runs/{id}/series?metric=m", f"/api/v1/runs/compare?run={id}", f"/api/v1/runs/{id}/events",
+                 f"/api/v1/runs/{id}/log", f"/api/v1/runs/{id}/log?format=text", f"/api/v1/runs/{id}/outputs",
                  f"/api/v1/experiments/{experiment}/columns?kind=metric"]:
         refused(eve.call("GET", path), 403)
     query = "{ mlflowGetRun(input: {runId: \"%s\"}) { run { info { runId } } } }" % id

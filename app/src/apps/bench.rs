@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rondo_core::{Code, Digest};
 use rondo_pipeline::environment::host::{base_variables, find_program, search_path};
@@ -28,6 +29,15 @@ use crate::platform::{Error, Platform};
 
 /// How long the path of a socket may be (`sun_path` has 108 bytes).
 const SOCKET: usize = 100;
+
+/// How the folders of sockets outside of the work folder begin.
+const PREFIX: &str = "rondo-apps-";
+
+/// The file in a folder of sockets that is locked while it is used.
+const OWNER: &str = ".owner";
+
+/// How old a folder of sockets is that nobody is about to lock.
+const OLD: Duration = Duration::from_secs(60);
 
 /// Variables that make a step's result the same everywhere; what answers the network is better off without
 /// them.
@@ -59,6 +69,36 @@ pub(super) struct Prepared {
 pub(super) struct Sockets {
     folder: PathBuf,
     _temporary: Option<tempfile::TempDir>,
+    /// Its lock says that the folder is in use; the kernel lets go of it however this process ends.
+    _owner: fs::File,
+}
+
+/// Removes the folders of sockets that killed processes have left: those whose lock nobody holds, and that
+/// were not made this moment.
+fn sweep(within: &Path, old: Duration) {
+    let entries = fs::read_dir(within).into_iter().flatten().flatten();
+    let ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PREFIX);
+    for folder in entries.filter(ours).map(|entry| entry.path()) {
+        // Not through a link, and not what is somebody else's.
+        let own = folder.symlink_metadata().ok().filter(|found| found.is_dir() && found.uid() == uid());
+        let age = own.and_then(|found| found.modified().ok()?.elapsed().ok());
+        if age.is_none_or(|age| age < old) {
+            continue;
+        }
+        let free = match fs::File::open(folder.join(OWNER)) {
+            Ok(owner) => owner.try_lock().is_ok(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if free {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(&folder);
+        }
+    }
+}
+
+fn uid() -> u32 {
+    // SAFETY: it has no memory effects and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 impl Sockets {
@@ -76,12 +116,16 @@ impl Sockets {
         } else {
             let within = std::env::temp_dir();
             let within = if plain(&within) { within } else { PathBuf::from("/tmp") };
-            let made = tempfile::Builder::new().prefix("rondo-apps-").tempdir_in(&within);
+            sweep(&within, OLD);
+            let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&within);
             let made = made.map_err(Error::io("make a folder in", &within))?;
             (made.path().to_owned(), Some(made))
         };
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(Error::io("protect", &folder))?;
-        Ok(Self { folder, _temporary: temporary })
+        let place = folder.join(OWNER);
+        let owner = fs::File::create(&place).map_err(Error::io("make", &place))?;
+        owner.lock().map_err(Error::io("lock", &place))?;
+        Ok(Self { folder, _temporary: temporary, _owner: owner })
     }
 }
 
@@ -242,7 +286,30 @@ fn free_port() -> Result<SocketAddr, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::socket_name;
+    use std::time::Duration;
+
+    use super::{OLD, OWNER, PREFIX, fs, socket_name, sweep};
+
+    #[test]
+    fn folders_of_sockets_go_when_nobody_holds_them() {
+        let within = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let folder = within.path().join(format!("{PREFIX}{name}"));
+            fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let (held, left, unheld) = (made("held"), made("left"), made("unheld"));
+        let owner = fs::File::create(held.join(OWNER)).unwrap();
+        owner.lock().unwrap();
+        fs::write(left.join(OWNER), "").unwrap();
+        let other = within.path().join("other");
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&other, within.path().join(format!("{PREFIX}link"))).unwrap();
+        sweep(within.path(), OLD);
+        assert!(left.exists() && unheld.exists(), "whoever made them may be about to lock them");
+        sweep(within.path(), Duration::ZERO);
+        assert!(held.exists() && other.exists() && !left.exists() && !unheld.exists());
+    }
 
     #[test]
     fn sockets_of_apps_whose_names_begin_alike_are_not_the_same() {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, header};
+use axum::http::{HeaderName, HeaderValue, Request, header};
+use futures::StreamExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rondo_core::Code;
@@ -82,19 +83,48 @@ impl Target {
     /// # Errors
     /// When nobody answers.
     pub async fn ask(&self, path: &str, authorization: Option<&HeaderValue>) -> io::Result<u16> {
+        let headers = authorization.map(|value| (header::AUTHORIZATION, value.clone()));
+        Ok(self.fetch(path, headers, 0).await?.0)
+    }
+
+    /// Asks for a path; the status of the answer and at most so many bytes of what it holds.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn fetch(
+        &self,
+        path: &str,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+        most: usize,
+    ) -> io::Result<(u16, Vec<u8>)> {
         let asked = async {
             let stream = self.connect().await?;
             let (mut sender, connection) =
                 http1::handshake::<_, Body>(TokioIo::new(stream)).await.map_err(io::Error::other)?;
             let connection = tokio::spawn(connection);
             let mut request = Request::get(path).header(header::HOST, self.host());
-            if let Some(authorization) = authorization {
-                request = request.header(header::AUTHORIZATION, authorization);
+            for (name, value) in headers {
+                request = request.header(name, value);
             }
             let request = request.body(Body::empty()).map_err(io::Error::other)?;
             let answer = sender.send_request(request).await.map_err(io::Error::other);
+            let mut held = Vec::new();
+            let read = match answer {
+                Ok(answer) => {
+                    let status = answer.status().as_u16();
+                    let mut parts = Body::new(answer.into_body()).into_data_stream();
+                    while held.len() < most
+                        && let Some(part) = parts.next().await
+                    {
+                        held.extend_from_slice(&part.map_err(io::Error::other)?);
+                    }
+                    Ok(status)
+                }
+                Err(error) => Err(error),
+            };
             connection.abort();
-            Ok(answer?.status().as_u16())
+            held.truncate(most);
+            Ok((read?, held))
         };
         tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use rondo_core::error::causes;
 use rondo_core::{Digest, Explain};
-use rondo_project::project::Environment;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -153,12 +152,6 @@ impl Keeper {
         let Some(declared) = platform.project().apps.get(&self.app.spec.name) else {
             return Err("it is not declared any more".to_owned());
         };
-        let is_run = matches!(self.app.spec.what, What::Command(_));
-        let environment = declared.environment.as_ref().filter(|_| is_run);
-        let kind = environment.and_then(|name| boxed(platform.project().environments.get(name)));
-        if let (Some(name), Some(kind)) = (environment, kind) {
-            return Err(refusal(name, kind));
-        }
         match inputs::gather(platform, declared).await {
             Ok(Ok(given)) => Ok(given),
             Ok(Err(missing)) => Err(missing.0),
@@ -345,22 +338,6 @@ impl Keeper {
     }
 }
 
-/// What an environment is that has a root file system of its own: an app would run beside it, not in it.
-const fn boxed(environment: Option<&Environment>) -> Option<&'static str> {
-    match environment {
-        Some(Environment::Image { .. }) => Some("a container image"),
-        Some(Environment::Rootfs { .. }) => Some("a root file system"),
-        _ => None,
-    }
-}
-
-fn refusal(name: &str, kind: &str) -> String {
-    format!(
-        "its environment `{name}` is {kind}, in which apps cannot run: declare one of Python, R, conda or Nix \
-         for it, or have `run:` start the container"
-    )
-}
-
 fn told(error: &Error) -> String {
     let mut text = error.to_string();
     causes(error).iter().for_each(|cause| text.push_str(&format!(": {cause}")));
@@ -385,15 +362,6 @@ mod tests {
     use super::super::status::{Board, Status};
     use super::super::{App, Order};
     use super::*;
-
-    #[test]
-    fn an_app_is_not_started_beside_its_environment() {
-        let image = Environment::Image { image: "i".to_owned() };
-        let said = refusal("box", boxed(Some(&image)).unwrap());
-        assert!(said.contains("`box` is a container image, in which apps cannot run"), "{said}");
-        assert!(boxed(Some(&Environment::Rootfs { rootfs: "r.tar".to_owned() })).is_some());
-        assert_eq!(boxed(Some(&Environment::Host { host: Vec::new() })), None);
-    }
 
     #[tokio::test]
     async fn what_finishes_while_a_socket_is_open_is_stopped_with_the_rest() {

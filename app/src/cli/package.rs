@@ -3,6 +3,7 @@
 pub mod check;
 pub mod list;
 pub mod new;
+mod service;
 pub mod show;
 pub mod test;
 

@@ -1,6 +1,7 @@
 //! `rondo runs`: what was done, with which result.
 
 pub mod list;
+pub mod logs;
 pub mod show;
 
 use super::Session;
@@ -13,6 +14,8 @@ pub enum Verb {
     List(list::Args),
     /// Show a run: parameters, metrics, inputs, outputs, how it ended
     Show(show::Args),
+    /// Show what a run says, also while another process has it under way
+    Logs(logs::Args),
 }
 
 /// Does it.
@@ -23,5 +26,6 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
     match verb {
         Verb::List(args) => list::run(&args, session).await,
         Verb::Show(args) => show::run(&args, session).await,
+        Verb::Logs(args) => logs::run(&args, session).await,
     }
 }

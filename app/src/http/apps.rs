@@ -29,7 +29,7 @@ use crate::report::html;
 
 /// The name of the parameter and of the cookie that open an app to a browser, where nobody is asked who they
 /// are.
-const KEY: &str = "rondo_key";
+pub const KEY: &str = "rondo_key";
 
 /// How many requests and sockets of an app may be open at a time.
 const MOST: usize = 4096;

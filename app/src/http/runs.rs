@@ -2,6 +2,8 @@
 
 mod compare;
 mod events;
+mod log;
+mod outputs;
 mod series;
 mod sweep;
 mod table;
@@ -20,6 +22,8 @@ pub fn routes() -> Routes<Tracking> {
         .route("/api/v1/runs/compare", get(Read(Experiment), compare::compare))
         .route("/api/v1/runs/{id}/series", get(Read(Experiment), series::series))
         .route("/api/v1/runs/{id}/events", get(Read(Experiment), events::events))
+        .route("/api/v1/runs/{id}/log", get(Read(Experiment), log::log))
+        .route("/api/v1/runs/{id}/outputs", get(Read(Experiment), outputs::outputs))
         .route("/api/v1/runs/{id}/sweep", get(Read(Experiment), sweep::sweep))
         .route("/api/v1/runs/{id}/sweep.html", get(Read(Experiment), sweep::page))
 }

@@ -24,8 +24,8 @@ use crate::config::Config;
 /// Where in the temporary project the package's surroundings appear.
 const HERE: &str = "here";
 
-/// The step that uses the package.
-const STEP: &str = "tested";
+/// The step or app that uses the package.
+pub const STEP: &str = "tested";
 
 /// A temporary place, with a store that the tests of one package share.
 pub struct Bench {
@@ -78,8 +78,28 @@ pub async fn test(
     Ok(Tested { test: name.to_owned(), seconds: began.elapsed().as_secs_f64(), problems })
 }
 
+/// Makes the project of a service's test, with what goes into it made; a refusal in words.
+///
+/// # Errors
+/// As [`test`].
+pub async fn made(
+    bench: &Bench,
+    package: &Package,
+    uses: &str,
+    test: &Test,
+) -> Result<Result<Platform, String>, Error> {
+    let platform = match opened(bench, package, uses, test).await? {
+        Ok(platform) => platform,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if platform.project().steps.is_empty() {
+        return Ok(Ok(platform));
+    }
+    Ok(ran(bench, platform).await?.map(|(platform, _)| platform))
+}
+
 /// A test that is refused before anything runs passes where it was to fail so.
-fn refused(expect: &Expect, refusal: &str) -> Vec<String> {
+pub fn refused(expect: &Expect, refusal: &str) -> Vec<String> {
     match &expect.fails {
         Some(text) if refusal.contains(text.as_str()) => Vec::new(),
         Some(text) => vec![format!("it was to fail with `{text}`, and failed so:\n{refusal}")],
@@ -91,6 +111,19 @@ type Ran = Result<(Platform, RunReport), String>;
 
 /// Makes the project of a test and runs it; a refusal in words.
 async fn outcome(bench: &Bench, package: &Package, uses: &str, test: &Test) -> Result<Ran, Error> {
+    match opened(bench, package, uses, test).await? {
+        Ok(platform) => ran(bench, platform).await,
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Makes the project of a test.
+async fn opened(
+    bench: &Bench,
+    package: &Package,
+    uses: &str,
+    test: &Test,
+) -> Result<Result<Platform, String>, Error> {
     let root = bench.folder.path();
     let text = serde_json::to_string_pretty(&project(package, uses, test)).unwrap_or_default();
     let file = root.join(PROJECT_FILE);
@@ -99,10 +132,13 @@ async fn outcome(bench: &Bench, package: &Package, uses: &str, test: &Test) -> R
     if out.exists() {
         fs::remove_dir_all(&out).map_err(Error::io("remove", &out))?;
     }
-    let platform = match Platform::open(root, bench.config.clone(), Arc::new(Unwatched)).await? {
-        Opened::Platform(platform) => *platform,
-        Opened::Faults { file, source, faults } => return Ok(Err(fault::render(&file, &source, &faults))),
-    };
+    Ok(match Platform::open(root, bench.config.clone(), Arc::new(Unwatched)).await? {
+        Opened::Platform(platform) => Ok(*platform),
+        Opened::Faults { file, source, faults } => Err(fault::render(&file, &source, &faults)),
+    })
+}
+
+async fn ran(bench: &Bench, platform: Platform) -> Result<Ran, Error> {
     let request = RunRequest {
         started_by: "user".to_owned(),
         user: bench.config.user.clone(),
@@ -159,8 +195,16 @@ fn project(package: &Package, uses: &str, test: &Test) -> Value {
             step.insert(key.to_owned(), Value::Object(block));
         }
     }
-    steps.insert(STEP.to_owned(), Value::Object(step));
-    json!({ "project": "package-test", "steps": steps })
+    let mut project = Map::from_iter([("project".to_owned(), json!("package-test"))]);
+    if package.app {
+        project.insert("apps".to_owned(), json!({ STEP: step }));
+    } else {
+        steps.insert(STEP.to_owned(), Value::Object(step));
+    }
+    if !steps.is_empty() {
+        project.insert("steps".to_owned(), Value::Object(steps));
+    }
+    Value::Object(project)
 }
 
 /// The outputs that a test asks for, those that the package makes in any case included.

@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use rondo_core::error::causes;
 use rondo_core::run::{Link, RunRow};
+use rondo_core::sweep::TrialState;
 use rondo_core::{Digest, RunId, Timestamp};
 use rondo_pipeline::again::vary::{self, Variation};
 use rondo_pipeline::compare::verdict::{Verdict, judge, name_randomness};
 use rondo_pipeline::compare::{Finding, Kind, Marks, links};
-use rondo_pipeline::{Outcome, RunReport, RunRequest};
+use rondo_pipeline::{Outcome, RunReport, RunRequest, StepReport};
 use rondo_project::ordered::Ordered;
 use rondo_project::project::Reproducible;
 use serde::Serialize;
@@ -330,7 +331,7 @@ impl Platform {
 
     /// What the project declares today of a step's outputs.
     fn tolerances(&self, step: &str) -> Option<Reproducible> {
-        let name = step.split('[').next().unwrap_or(step);
+        let name = step.split(['[', '@']).next().unwrap_or(step);
         let declared = self.project().steps.get(name)?;
         let usual = Reproducible { tolerance: None, outputs: Ordered::new() };
         Some(declared.reproducible.clone().unwrap_or(usual))
@@ -409,7 +410,33 @@ async fn attempt(
         Box::pin(platform.run(request, cancel)).await?
     };
     found.tries.push(Try { run: report.run, varied: varied.to_vec() });
+    let report = with_trials(&ready.platform, report).await?;
     Ok(Made { report, root })
+}
+
+/// A report with the trials of its sweeps as if they were steps.
+async fn with_trials(platform: &Platform, mut report: RunReport) -> Result<RunReport, Error> {
+    let mut trials = Vec::new();
+    for step in &report.steps {
+        for trial in step.sweep.iter().flat_map(|sweep| &sweep.trials) {
+            let row = match trial.run {
+                Some(run) => platform.store().meta().run(run).await?,
+                None => None,
+            };
+            let ok = trial.state == TrialState::Finished;
+            trials.push(StepReport {
+                name: format!("{}@{}", step.name, trial.number),
+                outcome: if ok { Outcome::Ran } else { Outcome::Failed },
+                run: trial.run,
+                outputs: row.map(|row| row.detail.outputs).unwrap_or_default(),
+                cause: trial.cause.clone(),
+                sweep: None,
+                ..step.clone()
+            });
+        }
+    }
+    report.steps.extend(trials);
+    Ok(report)
 }
 
 /// Runs on threads of their own that may use one core: what they start may use no other.

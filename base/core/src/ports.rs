@@ -130,6 +130,19 @@ pub struct BuiltinCall {
     pub progress: Arc<dyn Progress>,
 }
 
+impl BuiltinCall {
+    /// A folder, not made yet, whose files become artifacts of the run however the package ends, and can be
+    /// looked at while it runs: what is to be there also when it fails.
+    pub fn kept(&self) -> PathBuf {
+        Self::kept_below(&self.scratch)
+    }
+
+    /// The same of a call with that folder for what it needs on the way.
+    pub fn kept_below(scratch: &Path) -> PathBuf {
+        scratch.join("kept")
+    }
+}
+
 /// What came of a built-in package.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BuiltinResult {

@@ -18,6 +18,7 @@ mod models;
 mod outputs;
 mod packages;
 mod ports;
+mod ranges;
 pub(crate) mod read;
 mod references;
 mod steps;

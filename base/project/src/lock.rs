@@ -20,6 +20,9 @@ use crate::yaml::{self, Node, join};
 /// The lock file's name.
 pub const LOCK_FILE: &str = "rondo.lock";
 
+/// The folder beside it that holds the text of each environment's lock: `NAME.txt`.
+pub const LOCKS_FOLDER: &str = "rondo.locks";
+
 /// The form of the file that is written.
 const FORM: i64 = 1;
 

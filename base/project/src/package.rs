@@ -468,6 +468,21 @@ pub struct Expect {
     pub outputs: Ordered<Expected>,
     /// Of each metric: the value, or bounds.
     pub metrics: Ordered<Bounds>,
+    /// Of a service: what its paths answer once it is ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<Answers>,
+}
+
+/// What a path of a service should answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answers {
+    /// The path below the app's own, with a slash at its beginning.
+    pub path: String,
+    /// The status.
+    pub status: u16,
+    /// A text that the answer holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
 }
 
 /// What an output should be.

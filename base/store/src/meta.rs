@@ -18,6 +18,7 @@ pub mod experiments;
 pub mod facts;
 pub mod import;
 pub mod journal;
+pub mod kin;
 pub mod leases;
 pub mod listing;
 pub mod live;

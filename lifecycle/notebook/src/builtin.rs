@@ -40,6 +40,9 @@ const KEYS: &[&str] = &[
     "report_mode",
 ];
 
+/// How often the copy is written while one cell runs, for who looks on; less often where that takes long.
+const AUTOSAVE: Duration = Duration::from_secs(2);
+
 /// The package.
 #[derive(Clone, Default)]
 pub struct Papermill {
@@ -270,7 +273,8 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
     let input = call.root.join(&with.notebook);
     let stem =
         input.file_stem().map_or_else(|| "notebook".to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let output = call.scratch.join(format!("{stem}.executed.ipynb"));
+    // It is kept also when a cell fails, and looked at while cells run.
+    let output = call.kept().join(format!("notebook/{stem}.ipynb"));
     let secrets = secrets(&with, &package.variables)?;
     let kernel =
         KernelChoice { name: with.kernel, python: call.python.clone(), data_dirs: package.data_dirs.clone() };
@@ -287,6 +291,7 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         start_timeout: with.start_timeout.unwrap_or(usual.start_timeout),
         progress: call.progress.clone(),
         subject: call.step.step.clone(),
+        autosave: Some(AUTOSAVE),
         ..usual
     }))
     .await?;
@@ -296,16 +301,9 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         }
         fs::copy(&output, &copy).map_err(|error| Error::io("write", &copy, error))?;
     }
-    let page = call.scratch.join(format!("{stem}.executed.html"));
     let html = crate::html::export(&Notebook::read(&output)?, &stem);
-    write_atomically(&page, html.as_bytes())?;
-    Ok(BuiltinResult {
-        metrics: executed.metrics,
-        artifacts: BTreeMap::from([
-            (format!("notebook/{stem}.ipynb"), output),
-            (format!("notebook/{stem}.html"), page),
-        ]),
-    })
+    write_atomically(&output.with_extension("html"), html.as_bytes())?;
+    Ok(BuiltinResult { metrics: executed.metrics, artifacts: BTreeMap::new() })
 }
 
 /// The values of the secrets, from the user's environment.

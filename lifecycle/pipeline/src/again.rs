@@ -12,6 +12,7 @@ pub mod vary;
 use std::collections::BTreeMap;
 
 use rondo_core::run::{Link, RunDetail, RunRow};
+use rondo_core::sweep::Trial;
 use rondo_core::{RunId, suggest};
 
 use crate::git::Commit;
@@ -33,6 +34,8 @@ pub struct Again {
     pub of: RunId,
     /// What goes into steps, by step: what was recorded, instead of what this run makes.
     pub inputs: BTreeMap<String, Vec<Link>>,
+    /// The trials of sweeps that are made again, by step: these with their values, and no others.
+    pub trials: BTreeMap<String, Vec<Trial>>,
     /// Variables that every step finds changed.
     pub variables: BTreeMap<String, String>,
     /// The commit that the code is of.

@@ -48,6 +48,14 @@ pub enum Error {
         /// What was given.
         found: &'static str,
     },
+    /// A place in a log that is none of the run's.
+    #[error("`{place}` is no place in what run `{run}` says")]
+    PlaceForeign {
+        /// The place.
+        place: String,
+        /// The run.
+        run: RunId,
+    },
     /// A dataset has no version yet.
     #[error("dataset `{dataset}` has no version yet")]
     DatasetMissing {
@@ -255,6 +263,7 @@ impl Explain for Error {
             Self::StepNotFound { .. } => Code::StepNotFound,
             Self::ParameterNotFound { .. } | Self::ParameterType { .. } => Code::ValueInvalid,
             Self::NeverMade { .. } => Code::StepNotFound,
+            Self::PlaceForeign { .. } => Code::RequestInvalid,
             Self::DatasetMissing { .. } | Self::VersionMissing { .. } => Code::DatasetNotFound,
             Self::CodeMissing { .. } | Self::Expression { .. } | Self::Condition { .. } => {
                 Code::ProjectInvalid
@@ -308,6 +317,7 @@ impl Explain for Error {
             Self::StepFailed { run: None, .. }
             | Self::Io { .. }
             | Self::ParameterType { .. }
+            | Self::PlaceForeign { .. }
             | Self::CodeMissing { .. }
             | Self::Expression { .. }
             | Self::Condition { .. }

@@ -5,7 +5,8 @@
 //! [`plan`] say which steps there are and [`key`] what a step's result depends on; [`environment`] gives a step its
 //! interpreter and [`isolation`] keeps it to what it declares; [`cache`] and [`worktree`] say when nothing
 //! has to be done; [`execute`] runs one step, and [`run`] runs them all, as many at once as the machine
-//! allows; [`sweep`] searches parameters; [`why`] explains. [`again`] makes an earlier run
+//! allows; [`sweep`] searches parameters; [`why`] explains and [`logs`] tells what
+//! steps say, also while they say it in another process. [`again`] makes an earlier run
 //! again, and [`compare`] says how what it gave differs.
 //!
 //! Nothing here parses `rondo.yaml` (that is `rondo-project`), knows a dataset's meaning (the data
@@ -38,6 +39,7 @@ pub mod run;
 pub mod sweep;
 
 pub mod lock;
+pub mod logs;
 pub mod why;
 
 pub mod error;

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
 use rondo_core::Digest;
-use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset, LockedPackage, LockedStep};
+use rondo_project::lock::{LOCK_FILE, LOCKS_FOLDER, Lock, LockedDataset, LockedPackage, LockedStep};
 
 use crate::Error;
+use crate::environment::lock::{EnvironmentLock, text_at};
 use crate::packages::{folder, git};
 use crate::plan::{Planner, is_package_environment};
 use crate::request::StepReport;
@@ -48,10 +50,10 @@ pub async fn differences_before(planner: &Planner) -> Result<Vec<String>, Error>
             found => differences.push(differs("dataset", name, found, version.digest)),
         }
     }
-    for (name, digest) in environments(planner, |_| true).await? {
+    for (name, now) in environments(planner, |_| true).await? {
         match lock.environments.get(&name).copied() {
-            Some(locked) if locked == digest => {}
-            found => differences.push(differs("environment", &name, found, digest)),
+            Some(locked) if locked == now.digest => {}
+            found => differences.push(differs("environment", &name, found, now.digest)),
         }
     }
     for (origin, package) in packages(planner)? {
@@ -99,15 +101,15 @@ fn differs(what: &str, name: &str, locked: Option<Digest>, now: Digest) -> Strin
     }
 }
 
-/// The environments of some of a plan's steps with the digests of their locks.
+/// The environments of some of a plan's steps with their locks.
 async fn environments(
     planner: &Planner,
     of: impl Fn(&str) -> bool,
-) -> Result<BTreeMap<String, Digest>, Error> {
+) -> Result<BTreeMap<String, Arc<EnvironmentLock>>, Error> {
     let mut environments = BTreeMap::new();
     for (_, node) in planner.nodes().filter(|(_, node)| of(&node.name)) {
         let lock = planner.environment_lock(planner.step(node)?).await?;
-        environments.extend(lock.map(|lock| (lock.name.clone(), lock.digest)));
+        environments.extend(lock.map(|lock| (lock.name.clone(), lock)));
     }
     Ok(environments)
 }
@@ -119,6 +121,33 @@ fn alone(store: &Path) -> Result<File, Error> {
     let file = file.map_err(Error::io("make", &place))?;
     file.lock().map_err(Error::io("lock", &place))?;
     Ok(file)
+}
+
+/// Writes the texts of the environments' locks that a run has used beside the lock file, and removes those
+/// of environments that it does not name any more. Nothing else in that folder is touched.
+fn write_texts(
+    store: &Path,
+    root: &Path,
+    lock: &Lock,
+    used: &BTreeMap<String, Arc<EnvironmentLock>>,
+) -> Result<(), Error> {
+    for (name, own) in used {
+        let place = text_at(root, name);
+        if fs::read(&place).is_ok_and(|text| text == own.text.as_bytes()) {
+            continue;
+        }
+        write_atomically(store, &place, own.text.as_bytes())?;
+    }
+    let entries = fs::read_dir(root.join(LOCKS_FOLDER)).into_iter().flatten().flatten();
+    for place in entries.map(|entry| entry.path()).filter(|place| place.extension() == Some("txt".as_ref())) {
+        let name = place.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let is_ours =
+            || fs::read_to_string(&place).is_ok_and(|text| EnvironmentLock::parse(&name, &text).is_some());
+        if !lock.environments.contains_key(&name) && is_ours() {
+            fs::remove_file(&place).map_err(Error::io("remove", &place))?;
+        }
+    }
+    Ok(())
 }
 
 /// Brings the lock file up to date with a run: what the run did not touch stays, what the project does not
@@ -142,13 +171,14 @@ pub async fn update(store: &Path, planner: &Planner, steps: &[StepReport]) -> Re
         let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
         lock.datasets.insert(name.clone(), locked);
     }
-    lock.environments.extend(used);
+    lock.environments.extend(used.iter().map(|(name, lock)| (name.clone(), lock.digest)));
     lock.packages = packages(planner)?;
     for step in steps.iter().filter(|step| step.outcome.is_good()) {
         let Some(key) = step.key else { continue };
         let outputs = step.outputs.iter().map(|link| (link.name.clone(), link.digest)).collect();
         lock.steps.insert(step.name.clone(), LockedStep { key, outputs });
     }
+    write_texts(store, &planner.root, &lock, &used)?;
     let (place, text) = (planner.root.join(LOCK_FILE), lock.text());
     if fs::read(&place).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(false);

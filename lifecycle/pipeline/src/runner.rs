@@ -8,6 +8,7 @@ use std::time::Instant;
 use rondo_core::RunId;
 use rondo_core::ports::{Builtin, Clock, Progress, TrackingAccess};
 use rondo_core::run::RunState;
+use rondo_core::sweep::TrialState;
 use rondo_project::lock::Lock;
 use rondo_project::project::Project;
 use rondo_store::Store;
@@ -92,7 +93,12 @@ impl Runner {
                 node.and_then(|node| session.planner.step(node).ok()).is_some_and(|step| step.cache)
             };
             let made = steps.iter().filter(|step| step.outcome == Outcome::Ran && kept(&step.name));
-            let made: Vec<_> = made.filter_map(|step| step.key.zip(step.run)).collect();
+            let made = made.filter_map(|step| step.key.zip(step.run));
+            // A trial that ended well stands for itself, whatever became of its sweep.
+            let sweeps = steps.iter().filter(|step| kept(&step.name)).filter_map(|step| step.sweep.as_ref());
+            let trials = sweeps.flat_map(|sweep| &sweep.trials);
+            let trials = trials.filter(|trial| trial.state == TrialState::Finished);
+            let made: Vec<_> = made.chain(trials.filter_map(|trial| trial.key.zip(trial.run))).collect();
             let mut cancel = session.cancel.clone();
             tokio::select! {
                 given = shared.give(&self.store, &made) => drop(given?),

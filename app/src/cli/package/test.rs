@@ -3,7 +3,7 @@
 use rondo_core::Code;
 use serde_json::json;
 
-use super::find;
+use super::{find, service};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::platform::packages::{self, Bench};
@@ -38,7 +38,11 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let mut results = Vec::new();
     for (name, test) in package.tests.iter() {
         if args.tests.is_empty() || args.tests.iter().any(|wanted| wanted == name) {
-            let result = Box::pin(packages::test(&bench, package, &found.uses, name, test)).await?;
+            let result = if package.app {
+                Box::pin(service::test(&bench, package, &found.uses, name, test)).await?
+            } else {
+                Box::pin(packages::test(&bench, package, &found.uses, name, test)).await?
+            };
             let mark = if result.problems.is_empty() { "ok" } else { "failed" };
             session.printer().note(&format!("{name:<40} {mark}  ({:.1} s)", result.seconds));
             for problem in &result.problems {

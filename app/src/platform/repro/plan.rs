@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use rondo_core::RunId;
 use rondo_core::run::{Link, RunKind, RunRow, RunState};
-use rondo_core::sweep::Sweep;
+use rondo_core::sweep::{Trial, TrialState};
 use rondo_pipeline::again::source::{Source, Wanted};
 use rondo_pipeline::again::{Again, source};
 use rondo_pipeline::compare::{Finding, Kind};
@@ -25,10 +26,19 @@ pub(super) struct Ready {
     pub platform: Arc<Platform>,
     /// What to ask of it.
     pub request: RunRequest,
-    /// The steps' runs whose outputs were recorded.
+    /// The runs of steps and trials whose outputs were recorded.
     pub recorded: Vec<RunRow>,
     source: Source,
     elsewhere: Mutex<Option<Arc<Platform>>>,
+}
+
+/// A trial that is made again.
+struct TrialAgain {
+    /// The step that is swept.
+    of: String,
+    trial: Trial,
+    /// Its run, under the name that it has in this sweep.
+    row: RunRow,
 }
 
 /// What was made, and where.
@@ -65,16 +75,12 @@ impl Platform {
         found: &mut Reproduction,
         cancel: watch::Receiver<bool>,
     ) -> Result<Option<Ready>, Error> {
-        let recorded = self.recorded(run, found).await?;
+        let (steps, trials) = self.recorded(run, found).await?;
         if !found.reasons.is_empty() {
             return Ok(None);
         }
-        let parent = match run.parent {
-            Some(parent) if run.kind == RunKind::Step => self.store().meta().run(parent).await?,
-            Some(_) | None => None,
-        };
-        let whole = parent.as_ref().unwrap_or(run);
-        let wanted = wanted(whole, &recorded);
+        let whole = &self.pipeline_of(run).await?;
+        let wanted = wanted(whole, &steps);
         let source = Source::lay_out(self.store(), self.root(), &self.config().environment, &wanted).await?;
         if source.from_commit {
             found.source = "commit";
@@ -94,19 +100,88 @@ impl Platform {
                 return Ok(None);
             }
         };
-        let request = self.request(run, whole, &platform, &recorded, &wanted);
-        match platform.key_differences(&request, &recorded, cancel).await? {
+        let request = self.request(run, whole, &platform, (&steps, &trials), &wanted);
+        match platform.key_differences(&request, &steps, cancel).await? {
             Ok(differences) => found.reasons.extend(differences),
             Err(reason) => found.reasons.push(reason),
         }
         if !found.reasons.is_empty() {
             return Ok(None);
         }
+        // Of a trial that is asked for by itself, what its sweep made is not looked at.
+        let asked = |row: &RunRow| run.detail.trial.is_none() || row.detail.trial.is_some();
+        let recorded = steps.into_iter().chain(trials.into_iter().map(|trial| trial.row));
+        let recorded = recorded.filter(asked).collect();
         Ok(Some(Ready { platform, request, recorded, source, elsewhere: Mutex::default() }))
     }
 
-    /// The runs of the steps that are to be made again.
-    async fn recorded(&self, run: &RunRow, found: &mut Reproduction) -> Result<Vec<RunRow>, Error> {
+    /// The run of the pipeline that a run belongs to; itself where it belongs to none.
+    async fn pipeline_of(&self, run: &RunRow) -> Result<RunRow, Error> {
+        let mut row = run.clone();
+        while let Some(parent) = row.parent.filter(|_| row.kind == RunKind::Step) {
+            match self.store().meta().run(parent).await? {
+                Some(parent) => row = parent,
+                None => break,
+            }
+        }
+        Ok(row)
+    }
+
+    /// The trials of a sweep that can be made again: those that ended well.
+    async fn trials(
+        &self,
+        sweep: &RunRow,
+        only: Option<RunId>,
+        found: &mut Reproduction,
+    ) -> Result<Vec<TrialAgain>, Error> {
+        let step = sweep.step.clone().unwrap_or_else(|| sweep.name.clone());
+        let record = sweep.detail.sweep.as_deref();
+        let mut trials = Vec::new();
+        let mut left = BTreeMap::new();
+        for trial in record.into_iter().flat_map(|record| &record.trials) {
+            let wanted = only.is_none_or(|only| trial.run == Some(only));
+            let Some(run) = trial.run.filter(|_| wanted) else { continue };
+            if !matches!(trial.state, TrialState::Finished | TrialState::Cached) {
+                *left.entry(trial.state.text()).or_insert(0_usize) += 1;
+                continue;
+            }
+            match self.store().meta().run(run).await? {
+                Some(row) => {
+                    // Another sweep, or a plain step, may have made it; its files lay in its pipeline's folder.
+                    let parent = Some(self.pipeline_of(&row).await?.id);
+                    let name = Some(format!("{step}@{}", trial.number));
+                    let row = RunRow { parent, step: name, ..row };
+                    trials.push(TrialAgain { of: step.clone(), trial: trial.clone(), row });
+                }
+                None => *left.entry("removed").or_insert(0) += 1,
+            }
+        }
+        if !left.is_empty() {
+            let left: Vec<String> = left.iter().map(|(state, count)| format!("{count} {state}")).collect();
+            found.notes.push(format!("trials of `{step}` that are not made again: {}", left.join(", ")));
+        }
+        Ok(trials)
+    }
+
+    /// The runs of the steps that are to be made again, and the trials of those that are sweeps.
+    async fn recorded(
+        &self,
+        run: &RunRow,
+        found: &mut Reproduction,
+    ) -> Result<(Vec<RunRow>, Vec<TrialAgain>), Error> {
+        let steps = self.recorded_steps(run, found).await?;
+        let only = run.detail.trial.is_some().then_some(run.id);
+        let mut trials = Vec::new();
+        for sweep in steps.iter().filter(|row| row.detail.sweep.is_some()) {
+            trials.extend(self.trials(sweep, only, found).await?);
+        }
+        if only.is_some() && trials.is_empty() && found.reasons.is_empty() {
+            found.reasons.push("its sweep does not say that it ended well".to_owned());
+        }
+        Ok((steps, trials))
+    }
+
+    async fn recorded_steps(&self, run: &RunRow, found: &mut Reproduction) -> Result<Vec<RunRow>, Error> {
         if run.kind == RunKind::Client {
             found.reasons.push("a client of the tracking server made it: no step says how".to_owned());
             return Ok(Vec::new());
@@ -116,9 +191,16 @@ impl Platform {
             found.reasons.push(format!("it did not end well: it is {state}"));
             return Ok(Vec::new());
         }
-        if let Some(trial) = &run.detail.trial {
-            found.reasons.push(of_trial(run, trial.number));
-            return Ok(Vec::new());
+        if run.detail.trial.is_some() {
+            let sweep = match run.parent {
+                Some(parent) => self.store().meta().run(parent).await?,
+                None => None,
+            };
+            let sweep = sweep.filter(|sweep| sweep.detail.sweep.is_some());
+            if sweep.is_none() {
+                found.reasons.push("the run of its sweep is not here".to_owned());
+            }
+            return Ok(sweep.into_iter().collect());
         }
         let mut recorded = Vec::new();
         let mut kept = Vec::new();
@@ -143,14 +225,6 @@ impl Platform {
         if recorded.is_empty() && found.reasons.is_empty() {
             found.reasons.push("no step of it made anything".to_owned());
         }
-        let sweeps = recorded.iter().filter(|row| row.detail.sweep.as_deref().is_some_and(is_by_chance));
-        found.reasons.extend(sweeps.map(|row| {
-            let name = row.step.as_deref().unwrap_or(&row.name);
-            format!(
-                "step `{name}` is a sweep: which trials there are depends on when they end; \
-                 to repeat its best one, run the step without its sweep and with that one's values"
-            )
-        }));
         let alone = run.kind == RunKind::Step;
         let given = |link: &&Link| alone || kept.iter().any(|step| link.reference.starts_with(step));
         for link in recorded.iter().flat_map(|row| &row.detail.inputs).filter(given) {
@@ -167,9 +241,13 @@ impl Platform {
         run: &RunRow,
         whole: &RunRow,
         platform: &Self,
-        recorded: &[RunRow],
+        (recorded, trials): (&[RunRow], &[TrialAgain]),
         wanted: &Wanted,
     ) -> RunRequest {
+        let mut again: BTreeMap<String, Vec<Trial>> = BTreeMap::new();
+        for trial in trials {
+            again.entry(trial.of.clone()).or_default().push(trial.trial.clone());
+        }
         let held = |row: &&RunRow| {
             row.detail.inputs.iter().all(|link| self.store().objects().holds(link.digest, link.folder))
         };
@@ -196,6 +274,7 @@ impl Platform {
             again: Some(Again {
                 of: run.id,
                 inputs,
+                trials: again,
                 variables: BTreeMap::new(),
                 commit: Commit { id: wanted.commit.clone(), dirty },
             }),
@@ -268,19 +347,6 @@ impl Platform {
     }
 }
 
-/// Why a trial's run is not made again.
-fn of_trial(run: &RunRow, number: u32) -> String {
-    let name = run.step.as_deref().unwrap_or(&run.name);
-    let step = name.rsplit_once('@').map_or(name, |(step, _)| step);
-    let sweep = run.parent.map(|parent| format!(" (run {})", parent.short())).unwrap_or_default();
-    format!("it is trial {number} of the sweep of step `{step}`{sweep}: a trial is made again with its sweep")
-}
-
-/// Whether it depends on the moments at which a sweep's trials end which others there are.
-fn is_by_chance(sweep: &Sweep) -> bool {
-    !matches!(sweep.strategy.as_str(), "grid" | "random") || sweep.pruning.is_some()
-}
-
 /// Whether an error says nothing about the run: the store refuses, or somebody wants to stop.
 fn is_ours(error: &rondo_pipeline::Error) -> bool {
     matches!(error, rondo_pipeline::Error::Interrupted | rondo_pipeline::Error::Store(_))
@@ -318,20 +384,4 @@ fn source_note(wanted: &Wanted) -> String {
 /// A step that fails in other surroundings.
 pub(super) fn failed(cause: &str) -> Finding {
     Finding { kind: Kind::Text, place: String::new(), text: format!("it fails: {cause}"), spread: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_sweeps_whose_trials_do_not_hang_on_each_other_are_repeatable() {
-        let sweep = |strategy: &str, pruning: Option<&str>| Sweep {
-            strategy: strategy.to_owned(),
-            pruning: pruning.map(str::to_owned),
-            ..Sweep::default()
-        };
-        assert!(!is_by_chance(&sweep("grid", None)) && !is_by_chance(&sweep("random", None)));
-        assert!(is_by_chance(&sweep("tpe", None)) && is_by_chance(&sweep("random", Some("halving"))));
-    }
 }

@@ -67,6 +67,25 @@ pub(super) fn isolation(node: &Node) -> Option<Isolation> {
     Isolation::of(&read::text(node, "isolation")?)
 }
 
+/// The environment that an app names: one that it can run in.
+pub(super) fn of_app(context: &mut Context<'_>, node: &Node, path: &str) -> Option<String> {
+    let name = named(context, node, path)?;
+    let declared = context.section("environments").iter().find(|entry| entry.key == name);
+    let kind = declared.and_then(|entry| {
+        [("image", "a container image"), ("rootfs", "a root file system")]
+            .into_iter()
+            .find_map(|(key, kind)| entry.value.get(key).map(|_| kind))
+    });
+    // Files are shown as they are: nothing runs.
+    if let (Some(kind), Some(value), None) = (kind, node.get("environment"), node.get("files")) {
+        let message = format!("apps cannot run in `{name}`, which is {kind}");
+        let fault = Fault::new(join(path, "environment"), value.place, message);
+        let fault = fault.expected("an environment of the kind `python`, `r`, `conda`, `nix` or `host`");
+        context.fault(fault.hint("or leave `environment:` out and have `run:` start the container"));
+    }
+    Some(name)
+}
+
 /// The environment that a step or app names.
 pub(super) fn named(context: &mut Context<'_>, node: &Node, path: &str) -> Option<String> {
     let value = node.get("environment")?;

@@ -283,7 +283,7 @@ fn app(context: &mut Context<'_>, entry: &Entry) -> App {
         files: read::text(node, "files"),
         inputs: inputs.resolved,
         models: inputs.models.unwrap_or_default(),
-        environment: environments::named(context, node, &path),
+        environment: environments::of_app(context, node, &path),
         care: care(node),
         drain: read::span(node, "drain"),
         restarts: read::count(node, "restarts").and_then(|count| u32::try_from(count).ok()),

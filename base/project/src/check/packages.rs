@@ -192,7 +192,7 @@ fn goes_into(own: FieldKind, wanted: FieldKind) -> bool {
 }
 
 /// The parameter that a text is, where it is one expression and nothing else.
-fn only_param(text: &str) -> Option<String> {
+pub(super) fn only_param(text: &str) -> Option<String> {
     match pieces(text.trim()).as_slice() {
         [Piece::Expression(Ok(Expression { scope: Scope::Params, name }))] => Some(name.clone()),
         _ => None,

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::context::{Context, one_of};
-use super::{packages, read};
-use crate::builtins::Package;
+use super::{packages, ranges, read};
+use crate::builtins::{Field, Package};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::project::{Prune, Range, Strategy, Sweep};
@@ -41,7 +41,7 @@ pub(super) fn sweep(
     }
     let mut own = packages::swept(context, step);
     own.extend(packages::fields(used));
-    let over = over(context, step, node, &path, strategy, &own);
+    let over = over(context, step, node, &path, strategy, (&own, used));
     reached(context, step, node, &path, params, &own);
     let own = over.names().filter(|name| own.iter().any(|known| known == name)).map(str::to_owned).collect();
     let (metric, maximize) = match (read::text(node, "maximize"), read::text(node, "minimize")) {
@@ -103,7 +103,7 @@ fn over(
     node: &Node,
     path: &str,
     strategy: Strategy,
-    own: &[String],
+    (own, used): (&[String], Option<&Package>),
 ) -> Ordered<Range> {
     let entries = node.get("over").and_then(Node::map).unwrap_or_default();
     let mut known = context.names("params");
@@ -116,7 +116,8 @@ fn over(
             let fault = Fault::new(&path, entry.place, format!("no parameter is called `{}`", entry.key));
             context.fault(fault.expected(one_of(&known)).did_you_mean(&entry.key, known.iter().copied()));
         }
-        match range(&entry.value) {
+        let fields = ranges::fields(step, used, &entry.key);
+        match searched(&entry.value, &fields) {
             Ok(Some(Range::Float { low, high, step: None, .. }))
                 if strategy == Strategy::Grid && low < high =>
             {
@@ -129,6 +130,10 @@ fn over(
                 let examples = examples(&range);
                 if !own.contains(&entry.key) {
                     same_kind(context, entry, &path, &examples);
+                }
+                if let Some((name, (message, expected))) = outside(&fields, &range) {
+                    let fault = Fault::new(&path, entry.value.place, format!("`{name}` {message}"));
+                    context.fault(fault.expected(expected));
                 } else if let Some((message, expected)) =
                     packages::refused(context, step, &entry.key, &examples)
                 {
@@ -139,9 +144,9 @@ fn over(
             }
             Ok(None) => {}
             Err(expected) => {
-                let fault =
-                    Fault::new(&path, entry.value.place, format!("`{}` has no range to search", entry.key));
-                context.fault(fault.expected(expected));
+                let auto = if is_auto(&entry.value) { "declared range" } else { "range to search" };
+                let message = format!("`{}` has no {auto}", entry.key);
+                context.fault(Fault::new(&path, entry.value.place, message).expected(expected));
             }
         }
     }
@@ -157,6 +162,24 @@ fn over(
         context.fault(fault.hint("use the strategy `random` or `tpe` with a number of `trials`"));
     }
     over
+}
+
+fn is_auto(node: &Node) -> bool {
+    node.text() == Some("auto")
+}
+
+/// The range that is written, or that the step's package declares.
+fn searched(node: &Node, fields: &[&Field]) -> Result<Option<Range>, &'static str> {
+    if !is_auto(node) {
+        return range(node);
+    }
+    const EXPECTED: &str = "a parameter of the step's package with `min` and `max`, or `enum`";
+    fields.iter().find_map(|field| ranges::declared(field)).map(Some).ok_or(EXPECTED)
+}
+
+/// The first of these fields that does not take every value of a range, and why.
+fn outside<'f>(fields: &[&'f Field], range: &Range) -> Option<(&'f str, (String, String))> {
+    fields.iter().find_map(|field| Some((field.name.as_str(), ranges::outside(field, range)?)))
 }
 
 /// How many values a range of a grid has.

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::load::{Home, Loader};
 use super::shape::PACKAGE;
 use super::{
-    Bounds, Expect, Expected, Field, FieldKind, Kind, PACKAGE_FILE, Package, Port, Ports, Run, Test, plain,
+    Answers, Bounds, Expect, Expected, Field, FieldKind, Kind, PACKAGE_FILE, Package, Port, Ports, Run, Test,
+    plain,
 };
 use crate::builtins::Builtins;
 use crate::check::{self, Context, View, read};
@@ -464,5 +465,35 @@ fn expect(context: &mut Context<'_>, node: &Node, path: &str) -> Expect {
         let bounds = Bounds { min: read::float(&entry.value, "min"), max: read::float(&entry.value, "max") };
         expect.metrics.insert(entry.key.clone(), bounds);
     }
+    expect.http = answers(context, node, path);
     expect
+}
+
+/// What the paths of a service should answer. Other packages answer nobody, and a service makes nothing.
+fn answers(context: &mut Context<'_>, node: &Node, path: &str) -> Vec<Answers> {
+    let is_service = context.root.get("run").is_some_and(|run| run.get("service").is_some());
+    let odd: &[&str] = if is_service { &["exit", "outputs", "metrics"] } else { &["http"] };
+    for entry in odd.iter().filter_map(|key| node.entry(key)) {
+        let message = match is_service {
+            true => format!("a service has no `{}` to expect: it runs until it is stopped", entry.key),
+            false => "only a service answers requests".to_owned(),
+        };
+        let fault = Fault::new(join(path, &entry.key), entry.place, message);
+        let hint = if is_service { "expect `http` of it" } else { "expect `outputs` or `metrics` of it" };
+        context.fault(fault.hint(hint));
+    }
+    let mut answers = Vec::new();
+    for (index, item) in node.get("http").and_then(Node::list).unwrap_or_default().iter().enumerate() {
+        let Some(asked) = read::text(item, "path") else { continue };
+        if !asked.starts_with('/') || asked.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            let place = item.get("path").map_or(item.place, |node| node.place);
+            let fault =
+                Fault::new(format!("{path}.http[{index}].path"), place, format!("`{asked}` is no path"));
+            context.fault(fault.expected("a path that begins with `/`"));
+        }
+        let status = item.get("status").and_then(Node::int).and_then(|status| u16::try_from(status).ok());
+        let contains = read::text(item, "contains");
+        answers.push(Answers { path: asked, status: status.unwrap_or(200), contains });
+    }
+    answers
 }

@@ -150,6 +150,11 @@ static EXPECT: Shape = Shape {
         key("exit", Form::Int(0, 255), "The exit code of its command."),
         key("outputs", Form::Map(&Form::Object(&EXPECTED)), "What each output should be."),
         key("metrics", Form::Map(&Form::Object(&BOUNDS)), "What each metric should be."),
+        key(
+            "http",
+            Form::List(&Form::Object(&ANSWERS)),
+            "Of a service: what its paths answer once it is ready.",
+        ),
     ],
     rules: &[],
 };
@@ -162,6 +167,16 @@ static EXPECTED: Shape = Shape {
         key("equals", Form::Path, "The same bytes as this file of the package."),
         key("contains", Form::Text, "A text that holds this."),
         key("checks", Form::List(&OPEN), "A table that these checks hold of."),
+    ],
+    rules: &[],
+};
+
+static ANSWERS: Shape = Shape {
+    noun: "what a path should answer",
+    keys: &[
+        key("path", Form::Text, "The path below the app's own, such as `/`.").required(),
+        key("status", Form::Int(100, 599), "The status; 200 where absent."),
+        key("contains", Form::Text, "A text that the answer holds."),
     ],
     rules: &[],
 };

@@ -149,9 +149,13 @@ static SWEEP: Shape = Shape {
         key("strategy", Form::Choice(STRATEGIES), "How the next trial is chosen; `grid` where absent.")
             .elsewhere(&["method", "algorithm"]),
         key("trials", Form::Int(1, 1_000_000), "How many trials.").elsewhere(&["max_trials", "n_trials"]),
-        key("over", Form::Map(&RANGE), "The parameters and their ranges.")
-            .required()
-            .elsewhere(&["space", "parameters"]),
+        key(
+            "over",
+            Form::Map(&RANGE),
+            "The parameters and their ranges; `auto` for the one that the step's package declares.",
+        )
+        .required()
+        .elsewhere(&["space", "parameters"]),
         key("maximize", Form::Text, "The metric to make great."),
         key("minimize", Form::Text, "The metric to make small."),
         key("seed", COUNT, "The seed of the choices; 0 where absent."),
@@ -192,7 +196,8 @@ static PRUNE: Shape = Shape {
 
 pub(crate) const STRATEGIES: &[&str] = &["grid", "random", "tpe", "asha"];
 
-const RANGE: Form = Form::Either(&[Form::List(&Form::Scalar), Form::Object(&RANGES)]);
+const RANGE: Form =
+    Form::Either(&[Form::List(&Form::Scalar), Form::Object(&RANGES), Form::Choice(&["auto"])]);
 
 static RANGES: Shape = Shape {
     noun: "a range",

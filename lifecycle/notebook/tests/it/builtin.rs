@@ -49,10 +49,11 @@ async fn a_step_makes_its_outputs_and_keeps_the_executed_notebook() {
     let with = json!({"notebook": "in.ipynb", "parameters": {"depth": 3}});
     let result = Papermill::default().run(call(&work, with)).await.unwrap();
     assert_eq!(std::fs::read_to_string(work.path("made/model.txt")).unwrap(), "3");
-    let kept = &result.artifacts["notebook/in.ipynb"];
-    assert_eq!(kept, &work.path("scratch/in.executed.ipynb"));
-    assert_eq!(std::fs::read(kept).unwrap(), std::fs::read(work.path("made/report.ipynb")).unwrap());
-    crate::environment::validate(&work.python, kept);
+    assert!(result.artifacts.is_empty(), "what is kept lies where it is kept however the step ends");
+    let kept = work.path("scratch/kept/notebook/in.ipynb");
+    assert_eq!(std::fs::read(&kept).unwrap(), std::fs::read(work.path("made/report.ipynb")).unwrap());
+    assert!(kept.with_extension("html").is_file());
+    crate::environment::validate(&work.python, &kept);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rondo_core::RunId;
@@ -12,7 +13,7 @@ use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use serde_json::Value;
 
 use super::{Failed, mark, program, text};
-use crate::environment::host::{find_program, search_path};
+use crate::environment::host::{find_program, search_path, tool_variables};
 use crate::environment::image::ENGINES;
 use crate::execute::process::Command;
 
@@ -59,7 +60,8 @@ impl Builtin for Container {
 
 async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
     let command = command(call)?;
-    let running = Running::new(&command.program, call.step.run, &call.environment);
+    let folder = call.environment.get("RONDO_STEP_FILE").and_then(|file| Path::new(file).parent());
+    let running = Running::new(&command.program, call.step.run, folder, &call.environment);
     // The engine is no part of the step: what it starts is isolated by it.
     program(call, &command, false).await?;
     running.ended();
@@ -71,6 +73,35 @@ pub(crate) fn name(run: RunId) -> String {
     format!("rondo-{run}")
 }
 
+/// The file in a step's folder that says which engine has a container of it. It is seen by no container.
+const RECORD: &str = "container";
+
+/// How long an engine may take to remove a container that a killed process has left.
+const REMOVAL: Duration = Duration::from_secs(30);
+
+/// Removes the container that the step of a killed process has left, where it had one.
+pub(crate) async fn remove_left(folder: &Path, run: RunId, host: &BTreeMap<String, String>) {
+    let Ok(engine) = fs::read_to_string(folder.join(RECORD)) else { return };
+    let known = ENGINES.iter().find(|known| **known == engine.trim());
+    let Some(program) = known.and_then(|engine| find_program(engine, search_path(host))) else { return };
+    let removal = tokio::process::Command::new(program)
+        .args(["rm", "-f", "--", &name(run)])
+        .env_clear()
+        .envs(tool_variables(host))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    // That it was gone already is no fault, and an engine that does not answer keeps nobody from starting.
+    match tokio::time::timeout(REMOVAL, removal).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!("container {} cannot be removed: {error}", name(run)),
+        Err(_) => tracing::warn!("container {}: its engine does not answer", name(run)),
+    }
+}
+
 /// A container that may be running: docker's daemon keeps it although the program that started it is gone.
 pub(crate) struct Running {
     engine: PathBuf,
@@ -80,8 +111,18 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The container of a run, which is about to be started.
-    pub(crate) fn new(engine: &Path, run: RunId, variables: &BTreeMap<String, String>) -> Self {
+    /// The container of a run, which is about to be started. Of which engine it is stands in the step's
+    /// folder, for who finds it after this process was killed.
+    pub(crate) fn new(
+        engine: &Path,
+        run: RunId,
+        folder: Option<&Path>,
+        variables: &BTreeMap<String, String>,
+    ) -> Self {
+        if let (Some(folder), Some(engine)) = (folder, engine.file_name()) {
+            // One that is not noted is still ended with its processes.
+            let _ = fs::write(folder.join(RECORD), engine.as_encoded_bytes());
+        }
         Self { engine: engine.to_owned(), name: name(run), variables: variables.clone(), ended: false }
     }
 
@@ -361,7 +402,7 @@ mod tests {
                 if folder.path().join(file).exists() {
                     return;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             panic!("`{file}` is not there");
         };

@@ -9,13 +9,15 @@
 //! ```
 //!
 //! The text is an object of the store, which `rondo.lock` pins by its digest, and lies under its
-//! environment's name in `locks/` of the store's folder, so that the same requirements give it again.
+//! environment's name in `locks/` of the store's folder, so that the same requirements give it again. It
+//! lies beside `rondo.lock`, too: who checks the project out has the lock without a network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rondo_core::Digest;
 use rondo_core::ports::Event;
+use rondo_project::lock::LOCKS_FOLDER;
 
 use super::Environments;
 use super::kind::{Kind, Wanted};
@@ -179,8 +181,16 @@ impl Environments {
 
     fn pinned(&self, wanted: &Wanted) -> Option<EnvironmentLock> {
         let digest = *self.pins.get(&wanted.name)?;
-        let text = String::from_utf8(self.store.objects().read(digest).ok()?).ok()?;
+        let held = self.store.objects().read(digest).ok();
+        let text = held.or_else(|| self.beside(&wanted.name, digest))?;
+        let text = String::from_utf8(text).ok()?;
         EnvironmentLock::parse(&wanted.name, &text).filter(|lock| lock.wanted == wanted.digest)
+    }
+
+    /// The text of a pinned lock that lies beside `rondo.lock`, as in a fresh clone.
+    fn beside(&self, name: &str, digest: Digest) -> Option<Vec<u8>> {
+        let text = fs::read(text_at(&self.root, name)).ok()?;
+        (Digest::of(&text) == digest).then_some(text)
     }
 
     fn remembered(&self, wanted: &Wanted) -> Option<EnvironmentLock> {
@@ -200,6 +210,11 @@ impl Environments {
         }
         write_atomically(self.store.root(), &place, lock.text.as_bytes())
     }
+}
+
+/// Where the text of an environment's lock lies in a project, for Git.
+pub(crate) fn text_at(root: &Path, name: &str) -> PathBuf {
+    root.join(LOCKS_FOLDER).join(format!("{name}.txt"))
 }
 
 /// An environment as the subject of what is reported.
@@ -223,6 +238,33 @@ mod tests {
         for text in ["", "duckdb==1", &header, &format!("{header}\n# requirements: x\n# python: 3\n")] {
             assert_eq!(EnvironmentLock::parse("py", text), None);
         }
+    }
+
+    #[tokio::test]
+    async fn a_fresh_clone_has_its_locks_from_beside_the_lock_file() {
+        let (root, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let wanted = Wanted::python("py", ">=3.10", "nowhere-to-be-had");
+        let lock = EnvironmentLock::new(&wanted, "3.11", "nowhere-to-be-had==7\n");
+        let store = rondo_store::Store::open(folder.path()).await.unwrap();
+        let environments = |pin| {
+            Environments::new(super::super::Making {
+                store: store.clone(),
+                root: root.path().to_owned(),
+                tools: folder.path().to_owned(),
+                host: Default::default(),
+                progress: std::sync::Arc::new(rondo_core::ports::Unwatched),
+                pins: [("py".to_owned(), pin)].into(),
+                cancel: tokio::sync::watch::channel(false).1,
+            })
+        };
+        assert_eq!(environments(lock.digest).known(&wanted), None);
+        let place = text_at(root.path(), "py");
+        fs::create_dir(place.parent().unwrap()).unwrap();
+        fs::write(&place, &lock.text).unwrap();
+        assert_eq!(environments(lock.digest).known(&wanted), Some(lock.clone()));
+        // What was edited, or is another than the lock file says, is none.
+        fs::write(&place, lock.text.replace("==7", "==8")).unwrap();
+        assert_eq!(environments(lock.digest).known(&wanted), None);
     }
 
     #[test]

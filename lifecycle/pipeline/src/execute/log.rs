@@ -1,11 +1,12 @@
 //! The log of a step: all that its process says, in a file, and line by line to whoever watches.
 //!
 //! What is kept is bounded, on the disk too while it is written: the beginning, and of what comes after
-//! that the end, which goes round and round in a second file. What was left out between is counted.
+//! that the last two pieces, each in a file of its own. What was left out between is counted. Nothing is
+//! held back, so that another process reads what was said as soon as it was ([`crate::logs`]).
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -14,10 +15,10 @@ use rondo_core::ports::{Event, Progress};
 use crate::worktree::lock;
 
 /// How much of the beginning is kept.
-const HEAD: u64 = 48 * 1024 * 1024;
+pub(crate) const HEAD: u64 = 48 * 1024 * 1024;
 
-/// How much of the end is kept.
-const END: u64 = 16 * 1024 * 1024;
+/// How much of the end is kept, and how long a piece of it is.
+pub(crate) const END: u64 = 16 * 1024 * 1024;
 
 /// How long a line may be that is shown.
 const LINE: usize = 8 * 1024;
@@ -32,15 +33,32 @@ pub struct Log(Arc<Mutex<Inner>>);
 struct Inner {
     path: PathBuf,
     /// Made with the first byte: many steps say nothing.
-    file: Option<BufWriter<File>>,
+    file: Option<File>,
     head: u64,
-    /// The end of a long log, written round and round, and how much has gone into it.
-    end: Option<(File, u64)>,
+    /// The end of a long log.
+    end: End,
     line: Vec<u8>,
     tail: VecDeque<String>,
     subject: String,
     progress: Arc<dyn Progress>,
     broken: Option<io::Error>,
+}
+
+/// The end of a long log while it is written: its last two pieces, and how much has gone into all.
+#[derive(Default)]
+struct End {
+    pieces: VecDeque<(PathBuf, File)>,
+    written: u64,
+}
+
+/// The file of the piece of a long log that begins at that byte of it.
+pub(crate) fn piece(log: &Path, at: u64) -> PathBuf {
+    log.with_extension(format!("end-{at}"))
+}
+
+/// What stands in a log where something was left out.
+pub(crate) fn gap(bytes: u64) -> String {
+    format!("\n[{bytes} bytes were left out here]\n")
 }
 
 /// A log that is whole.
@@ -67,7 +85,7 @@ impl Log {
             path: path.to_owned(),
             file: None,
             head: 0,
-            end: None,
+            end: End::default(),
             line: Vec::new(),
             tail: VecDeque::new(),
             subject: subject.to_owned(),
@@ -97,8 +115,7 @@ impl Log {
             inner.show();
         }
         let ended = inner.join_end();
-        let flushed = inner.file.as_mut().map_or(Ok(()), Write::flush);
-        let broken = inner.broken.take().or(ended.as_ref().err().map(copied)).or(flushed.err());
+        let broken = inner.broken.take().or(ended.as_ref().err().map(copied));
         Written {
             path: inner.file.as_ref().map(|_| inner.path.clone()),
             tail: inner.tail.iter().cloned().collect(),
@@ -126,26 +143,30 @@ impl Inner {
     fn keep_head(&mut self, bytes: &[u8]) -> io::Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => BufWriter::new(File::create(&self.path)?),
+            None => File::create(&self.path)?,
         };
         self.file.insert(file).write_all(bytes)
     }
 
-    /// Writes to the end of a long log: over what is older than its length.
+    /// Writes to the end of a long log: pieces that are older than its length go.
     fn keep_end(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        if self.end.is_none() {
-            let place = self.path.with_extension("end");
-            let file = File::options().create(true).truncate(true).read(true).write(true).open(place)?;
-            self.end = Some((file, 0));
-        }
-        let Some((file, written)) = &mut self.end else { return Ok(()) };
         while !bytes.is_empty() {
-            let at = *written % END;
+            let at = self.end.written % END;
+            if at == 0 {
+                let place = piece(&self.path, HEAD + self.end.written);
+                let file = File::options().create(true).truncate(true).read(true).write(true).open(&place)?;
+                self.end.pieces.push_back((place, file));
+                if self.end.pieces.len() > 2
+                    && let Some((old, _)) = self.end.pieces.pop_front()
+                {
+                    std::fs::remove_file(old)?;
+                }
+            }
+            let Some((_, file)) = self.end.pieces.back_mut() else { return Ok(()) };
             let room = usize::try_from(END - at).unwrap_or(usize::MAX).min(bytes.len());
             let (part, rest) = bytes.split_at(room);
-            file.seek(SeekFrom::Start(at))?;
             file.write_all(part)?;
-            *written += part.len() as u64;
+            self.end.written += part.len() as u64;
             bytes = rest;
         }
         Ok(())
@@ -153,21 +174,16 @@ impl Inner {
 
     /// Puts the end behind the beginning; the bytes that were left out between.
     fn join_end(&mut self) -> io::Result<u64> {
-        let (Some((mut file, written)), Some(head)) = (self.end.take(), &mut self.file) else { return Ok(0) };
-        let dropped = written.saturating_sub(END);
-        if dropped > 0 {
-            head.write_all(format!("\n[{dropped} bytes were left out here]\n").as_bytes())?;
-            let oldest = written % END;
-            file.seek(SeekFrom::Start(oldest))?;
-            io::copy(&mut (&mut file).take(END - oldest), head)?;
-            file.seek(SeekFrom::Start(0))?;
-            io::copy(&mut file.take(oldest), head)?;
-        } else {
-            file.seek(SeekFrom::Start(0))?;
-            io::copy(&mut file.take(written), head)?;
+        let (End { pieces, written }, Some(head)) = (std::mem::take(&mut self.end), &mut self.file) else {
+            return Ok(0);
+        };
+        let files = pieces.iter().map(|(_, file)| file);
+        let dropped = append(head, files, written)?;
+        // The newest first: to who reads along, an older one that is gone was left out.
+        for (place, _) in pieces.iter().rev() {
+            // Its folder goes with the step; where it cannot be removed now it is removed then.
+            let _ = std::fs::remove_file(place);
         }
-        // Its folder goes with the step; where it cannot be removed now it is removed then.
-        let _ = std::fs::remove_file(self.path.with_extension("end"));
         Ok(dropped)
     }
 
@@ -182,6 +198,51 @@ impl Inner {
         self.tail.push_back(line.clone());
         self.progress.report(Event::Output { subject: self.subject.clone(), line });
     }
+}
+
+/// Puts the last pieces of a long log behind its beginning, `written` bytes having gone into all of its
+/// pieces; the bytes that were left out between.
+fn append<'f>(head: &mut File, pieces: impl Iterator<Item = &'f File>, written: u64) -> io::Result<u64> {
+    let dropped = written.saturating_sub(END);
+    if dropped > 0 {
+        head.write_all(gap(dropped).as_bytes())?;
+    }
+    let pieces: Vec<&File> = pieces.collect();
+    // The pieces but the last are full; what of the first is older than the length is passed over.
+    let first = (written.saturating_sub(1) / END + 1).saturating_sub(pieces.len() as u64) * END;
+    let mut over = dropped.saturating_sub(first);
+    for mut piece in pieces {
+        piece.seek(SeekFrom::Start(over))?;
+        io::copy(&mut piece, head)?;
+        over = 0;
+    }
+    Ok(dropped)
+}
+
+/// Makes the log of a process that was killed whole, where it wrote one.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn salvage(log: &Path) -> io::Result<bool> {
+    let mut head = match File::options().append(true).open(log) {
+        Ok(head) => head,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut pieces: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in log.parent().map(std::fs::read_dir).transpose()?.into_iter().flatten() {
+        let path = entry?.path();
+        let at = path.extension().and_then(|end| end.to_str()?.strip_prefix("end-")?.parse().ok());
+        pieces.extend(at.map(|at| (at, path)));
+    }
+    pieces.sort_unstable();
+    let files: Vec<File> =
+        pieces.iter().map(|(_, path)| File::open(path)).collect::<Result<_, io::Error>>()?;
+    if let (Some((at, _)), Some(last)) = (pieces.last(), files.last()) {
+        let written = at.saturating_sub(HEAD) + last.metadata()?.len();
+        append(&mut head, files.iter(), written)?;
+    }
+    Ok(true)
 }
 
 /// Passes on what a built-in package reports, its output lines through the log.
@@ -246,12 +307,32 @@ mod tests {
         assert_eq!(written.dropped, said - HEAD - END);
         assert!(written.broken.is_none());
         let text = std::fs::read(written.path.as_ref().unwrap()).unwrap();
-        let note = format!("\n[{} bytes were left out here]\n", written.dropped);
+        let note = gap(written.dropped);
         assert_eq!(text.len() as u64, HEAD + END + note.len() as u64);
         assert!(text.starts_with(b"0000000000000000000\n") && text.ends_with(b"\nthe last line\n"));
         let middle = &text[HEAD as usize..HEAD as usize + note.len()];
         assert_eq!(middle, note.as_bytes());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_log_of_a_killed_process_is_made_whole() {
+        for said in [3_u64 << 20, HEAD + 5, HEAD + END, HEAD + 3 * END + 77] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("log");
+            let log = Log::new(&path, "s", Arc::new(rondo_core::ports::Unwatched));
+            let mut left = said;
+            while left > 0 {
+                let part = vec![b'x'; left.min(1 << 20) as usize];
+                log.take(&part);
+                left -= part.len() as u64;
+            }
+            assert!(salvage(&path).unwrap());
+            let dropped = said.saturating_sub(HEAD + END);
+            let note = if dropped > 0 { gap(dropped).len() as u64 } else { 0 };
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), said - dropped + note);
+        }
+        assert!(!salvage(Path::new("/nonexistent/log")).unwrap());
     }
 
     #[test]

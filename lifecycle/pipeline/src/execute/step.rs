@@ -461,7 +461,7 @@ async fn work(
             };
             let engine = environment.places.first().map(PathBuf::as_path).unwrap_or(Path::new("podman"));
             let run = bench.contract.run;
-            running = Some(Running::new(engine, run, &tool_variables(&session.host)));
+            running = Some(Running::new(engine, run, Some(&bench.folder), &tool_variables(&session.host)));
             let (surroundings, image) = (&confined.surroundings, environment.version.as_str());
             let (variables, host, own_network) = (&variables, &session.host, confined.own_network);
             let command = &text;
@@ -500,7 +500,9 @@ async fn work(
                 confinement: confined.map(|confined| confined as Arc<dyn Confinement>),
                 progress: Arc::new(Logged { log: bench.log.clone(), progress: session.progress.clone() }),
             };
-            return in_process(stop(session, node), builtin, call, limit).await;
+            let kept = call.kept();
+            let ended = in_process(stop(session, node), builtin, call, limit).await;
+            return keep_left(session, bench, &kept, ended).await;
         }
     };
     let mut take = |bytes: &[u8]| bench.log.take(bytes);
@@ -674,6 +676,21 @@ async fn keep_metrics(
         kept.await.map_err(|error| chain(&error))?;
     }
     record::metrics(session, bench.contract.run, metrics).await.map_err(|error| chain(&error))
+}
+
+/// Keeps what a package in Rust wants kept however it ends.
+async fn keep_left(
+    session: &Session,
+    bench: &Bench,
+    kept: &Path,
+    ended: Result<Worked, Exit>,
+) -> Result<Worked, Exit> {
+    let Ok(entries) = fs::read_dir(kept) else { return ended };
+    let entries =
+        entries.flatten().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    let stored = keep_artifacts(session, bench, entries.collect()).await;
+    // Of what has failed, the cause is that it failed.
+    ended.and_then(|worked| stored.map(|()| worked).map_err(|error| failed(chain(&error))))
 }
 
 async fn keep_artifacts(

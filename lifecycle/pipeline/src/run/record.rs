@@ -215,12 +215,13 @@ pub async fn artifact(
     Ok(session.store.meta().put_artifact(&id.hex(), path, digest, size, session.clock.now()).await?)
 }
 
-/// Ends a run whose process is gone.
+/// Ends a run whose process is gone, with what it had said.
 ///
 /// # Errors
 /// When the store refuses.
-pub async fn killed(store: &Store, row: RunRow, at: Timestamp) -> Result<(), Error> {
+pub async fn killed(store: &Store, row: RunRow, log: Option<Digest>, at: Timestamp) -> Result<(), Error> {
     let mut detail = row.detail;
+    detail.log = detail.log.or(log);
     let exit = Exit { cause: Some("the process that ran it is gone".to_owned()), ..Exit::default() };
     detail.exit = Some(exit);
     end(store, row.id, RunState::Killed, detail, at).await

@@ -4,18 +4,22 @@
 //! dies, however it dies. A run of another machine has no such folder here: it holds a lease, renewed
 //! while it lives.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rondo_core::run::{RunKind, RunRow};
-use rondo_core::{RunId, Span, Timestamp};
+use rondo_core::{Digest, RunId, Span, Timestamp};
 use rondo_store::Store;
+use rondo_store::objects::Take;
 
 use super::record;
 use crate::Error;
-use crate::execute::leftovers;
+use crate::builtins::container;
+use crate::execute::{leftovers, log};
+use crate::logs;
 
 /// The file in a work folder that its owner holds locked. No step can have its name.
 const OWNER: &str = ".owner";
@@ -72,14 +76,22 @@ impl WorkFolder {
     }
 }
 
-/// Ends the runs whose process is gone, and removes what they left. The runs that were ended.
+/// Ends the runs whose process is gone, and removes what they left, containers too: `host` are the variables
+/// that this process was started with. The runs that were ended.
 ///
 /// # Errors
 /// When the store refuses.
-pub async fn recover(store: &Store, now: Timestamp) -> Result<Vec<RunId>, Error> {
+pub async fn recover(
+    store: &Store,
+    host: &BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<Vec<RunId>, Error> {
     let folders = WorkFolders::look(&store.root().join("work"));
     for folder in &folders.dead {
         kill_leftovers(&folder.path);
+        for (step, run) in logs::folders(&folder.path) {
+            container::remove_left(&step, run, host).await;
+        }
     }
     let mut ended = Vec::new();
     let live = store.meta().live_runs().await?;
@@ -93,7 +105,9 @@ pub async fn recover(store: &Store, now: Timestamp) -> Result<Vec<RunId>, Error>
         };
         if dead {
             ended.push(row.id);
-            record::killed(store, row, now).await?;
+            let left = folders.dead.iter().find_map(|folder| logs::folder_of(&folder.path, row.id));
+            let log = left.and_then(|left| kept_log(store, &left));
+            record::killed(store, row, log, now).await?;
         }
     }
     remove_old(&store.root().join("scratch"));
@@ -102,6 +116,14 @@ pub async fn recover(store: &Store, now: Timestamp) -> Result<Vec<RunId>, Error>
         fs::remove_dir_all(&folder.path).map_err(Error::io("remove", &folder.path))?;
     }
     Ok(ended)
+}
+
+/// What a step had said whose process is gone. What cannot be read is no reason not to go on.
+fn kept_log(store: &Store, folder: &Path) -> Option<Digest> {
+    let log = folder.join("log");
+    let whole = log::salvage(&log).and_then(|any| Ok(any.then_some(log.canonicalize()?)));
+    let kept = whole.ok().flatten().map(|log| store.objects().put_path(&log, Take::Keep));
+    kept.and_then(Result::ok).map(|stored| stored.digest)
 }
 
 async fn is_dead(store: &Store, row: &RunRow, folders: &WorkFolders, now: Timestamp) -> Result<bool, Error> {
@@ -201,7 +223,7 @@ mod tests {
         let dead = store.root().join("work").join(RunId::random().hex());
         fs::create_dir_all(dead.join("train/out")).unwrap();
         fs::write(dead.join(OWNER), "").unwrap();
-        assert!(recover(&store, Timestamp(1)).await.unwrap().is_empty());
+        assert!(recover(&store, &BTreeMap::new(), Timestamp(1)).await.unwrap().is_empty());
         assert!(alive.path().is_dir() && !dead.exists());
     }
 }

@@ -389,5 +389,5 @@ async fn beat(store: Store, clock: Arc<dyn Clock>, run: RunId, holder: String) {
 /// # Errors
 /// When the store refuses.
 pub async fn clean(runner: &Runner) -> Result<Vec<RunId>, Error> {
-    recover::recover(&runner.store, runner.clock.now()).await
+    recover::recover(&runner.store, &runner.host_env, runner.clock.now()).await
 }

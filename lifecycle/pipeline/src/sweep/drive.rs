@@ -66,6 +66,9 @@ pub async fn make(
         let earlier = resume::earlier(&session.store, session.experiment, &node.name, study_key).await?;
         study.adopt(&earlier);
     }
+    if let Some(trials) = session.request.again.as_ref().and_then(|again| again.trials.get(&node.name)) {
+        study.repeat(trials);
+    }
     let run = RunId::random();
     let detail = RunDetail {
         sweep: Some(Box::new(study.record.clone())),

@@ -93,6 +93,15 @@ impl Study {
         }
     }
 
+    /// Goes through these trials again, with their numbers and values, and through no others: what another
+    /// search found out is not found out again.
+    pub fn repeat(&mut self, trials: &[Trial]) {
+        self.again = trials.iter().map(|trial| (trial.number, trial.values.clone())).collect();
+        self.record.limit = u32::try_from(trials.len()).unwrap_or(u32::MAX);
+        self.record.pruning = None;
+        (self.next, self.halving) = (u32::MAX, None);
+    }
+
     /// How many trials are gone through again.
     pub fn waiting(&self) -> usize {
         self.again.len()

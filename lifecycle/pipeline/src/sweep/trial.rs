@@ -132,6 +132,9 @@ impl Around<'_> {
         if waited && let Some(known) = self.known(&step, &keyed, &trial).await? {
             return Ok(ended(known));
         }
+        if let Some(known) = self.elsewhere(&node, &step, &keyed, &trial).await? {
+            return Ok(ended(known));
+        }
         Ok(self.tried(&step, &keyed, trial, permit).await?.and_then(ended))
     }
 
@@ -154,6 +157,27 @@ impl Around<'_> {
         let (value, at) = (Some(value), Some(at));
         let trial = Trial { state: TrialState::Cached, value, step: at, ..trial };
         Ok(Some(Ended { trial, outputs, tail: Vec::new() }))
+    }
+
+    /// The same in the cache that the team shares.
+    async fn elsewhere(
+        &self,
+        node: &Node,
+        step: &Step,
+        keyed: &Keyed,
+        trial: &Trial,
+    ) -> Result<Option<Ended>, Error> {
+        let session = self.session;
+        let Some(shared) = session.shared.as_ref().filter(|_| self.cached) else { return Ok(None) };
+        let mut cancel = session.cancel.clone();
+        let found = tokio::select! {
+            found = shared.find(&session.store, session.experiment, &node.name, keyed.key) => found?,
+            () = cancelled(&mut cancel) => None,
+        };
+        match found {
+            Some(_) => self.known(step, keyed, trial).await,
+            None => Ok(None),
+        }
     }
 
     /// Lets others be judged by what a run reported that is over.

@@ -9,6 +9,7 @@ mod failures;
 mod isolation;
 mod lab;
 mod lock;
+mod logs;
 mod records;
 mod recovery;
 mod shapes;

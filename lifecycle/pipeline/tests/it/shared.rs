@@ -167,3 +167,36 @@ async fn a_remote_that_is_away_makes_no_run_fail() {
     assert_eq!(outcomes(&lab.run().await), "prepare:ran train:ran");
     assert!(notes(&lab).contains("not asked any more"), "{}", notes(&lab));
 }
+
+#[tokio::test]
+async fn trials_of_a_sweep_are_given_and_taken_one_by_one() {
+    let team = Team::new();
+    let swept = |most: u32| {
+        format!(
+            r#"
+project: shared
+params: {{ n: 1 }}
+steps:
+  fit:
+    run: echo x >> ../fit; echo $RONDO_PARAM_N > $RONDO_OUTPUT_M; echo "{{\"m\":$RONDO_PARAM_N}}" > $RONDO_METRICS
+    outputs: {{ m: m.txt }}
+    metrics: m.json
+    sweep: {{ over: {{ n: {{ int: [1, {most}] }} }}, maximize: m }}
+"#
+        )
+    };
+    let ci = team.machine("main", Some(&team.ci)).await;
+    ci.write("rondo.yaml", &swept(3));
+    ci.run().await;
+    assert_eq!((ci.count("fit"), team.entries("main").len()), (3, 4), "three trials and the sweep");
+
+    // Another sweep with trials of its own takes what there is, and makes what there is not.
+    let ada = team.machine("main", None).await;
+    ada.write("rondo.yaml", &swept(4));
+    let report = ada.run().await;
+    assert_eq!((ada.count("fit"), ada.read("m.txt").as_str()), (1, "4\n"), "{}", notes(&ada));
+    let sweep = report.step("fit").unwrap().sweep.clone().unwrap();
+    let states: Vec<&str> = sweep.trials.iter().map(|trial| trial.state.text()).collect();
+    assert_eq!(states.iter().filter(|state| **state == "cached").count(), 3, "{states:?}");
+    assert_eq!(sweep.best().unwrap().value, Some(4.0));
+}

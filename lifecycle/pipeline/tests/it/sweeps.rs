@@ -275,6 +275,7 @@ async fn a_sweep_made_again_runs_every_trial_and_stands_for_nothing() {
     let again = Again {
         of: first.run,
         inputs: BTreeMap::from([("train".to_owned(), Vec::new())]),
+        trials: BTreeMap::new(),
         variables: BTreeMap::new(),
         commit: Commit::default(),
     };
@@ -287,8 +288,17 @@ async fn a_sweep_made_again_runs_every_trial_and_stands_for_nothing() {
         ..RunRequest::default()
     };
     let (_never, cancel) = watch::channel(false);
-    let made = lab.runner().run(request, cancel).await.unwrap();
+    let made = lab.runner().run(request.clone(), cancel.clone()).await.unwrap();
     assert_eq!((states(sweep(&made)).as_str(), lab.count("ran")), ("ffff", 8));
+    // One trial alone: with its number and values, and no other.
+    let third = sweep(&first).trial(3).unwrap().clone();
+    let mut request = request;
+    let again = request.again.as_mut().unwrap();
+    again.trials = BTreeMap::from([("train".to_owned(), vec![third.clone()])]);
+    let alone = lab.runner().run(request, cancel).await.unwrap();
+    let once = &sweep(&alone).trials;
+    assert_eq!((once.len(), once[0].number, &once[0].values), (1, 3, &third.values));
+    assert_eq!((once[0].key, lab.count("ran")), (third.key, 9));
     assert_eq!(made.step("train").unwrap().outputs, step.outputs);
     let mut after = vec![meta.cached(key).await.unwrap()];
     for key in &trials {

@@ -1,0 +1,45 @@
+//! The executed notebook of a step, while it is executed and afterwards.
+
+use std::path::PathBuf;
+
+use rondo_core::ports::BuiltinCall;
+use rondo_core::run::RunRow;
+use rondo_store::Store;
+
+use super::files::work_folder;
+use crate::Error;
+
+/// The folder of notebooks among the artifacts of a run.
+const NOTEBOOKS: &str = "notebook";
+
+/// An executed notebook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// Its file, which is replaced as a whole while it is executed.
+    pub path: PathBuf,
+    /// Whether it changes no more.
+    pub whole: bool,
+}
+
+/// The executed notebook of a run as it is now; nothing where there is none, or none yet.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn executed(store: &Store, run: &RunRow) -> Result<Option<Executed>, Error> {
+    if !run.state.ended() {
+        let Some(folder) = work_folder(store, run.id).await? else { return Ok(None) };
+        let kept = BuiltinCall::kept_below(&folder.join("scratch")).join(NOTEBOOKS);
+        let entries = std::fs::read_dir(kept).into_iter().flatten().flatten();
+        let shown = |path: &PathBuf| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            !name.starts_with('.') && name.ends_with(".ipynb")
+        };
+        let path = entries.map(|entry| entry.path()).filter(shown).min();
+        return Ok(path.map(|path| Executed { path, whole: false }));
+    }
+    let artifacts = store.meta().artifacts_below(&run.id.hex(), NOTEBOOKS).await?;
+    let notebook = artifacts.into_iter().find(|artifact| artifact.path.ends_with(".ipynb"));
+    let digest = notebook.map(|artifact| artifact.digest);
+    let path = digest.and_then(|digest| store.objects().path(digest));
+    Ok(path.map(|path| Executed { path, whole: true }))
+}
