@@ -28,7 +28,7 @@ pub use index::Index;
 pub use place::Remote;
 pub use pull::Pulled;
 pub use push::Pushed;
-pub use sweep::Swept;
+pub use sweep::{Reaches, Swept};
 
 use rondo_core::Digest;
 

@@ -1,6 +1,6 @@
 //! Cleaning up a remote: packs in which nothing is left that a note reaches.
 //!
-//! The notes are the roots: whatever looks like a digest in one is needed, of a folder with all that it
+//! The notes are the roots: what one reaches, which its writer knows, is needed, of a folder with all that it
 //! holds, of a large file with its chunks. What is younger than a grace is needed too, with all that it
 //! rests on, so that a push that was stopped can go on. A pack of which nothing is needed goes; one of which
 //! less than half is needed is written anew with that half.
@@ -17,7 +17,6 @@ use futures::{StreamExt, TryStreamExt};
 use rondo_core::Digest;
 use rondo_core::ports::{Event, Progress};
 use rondo_core::tree::Listing;
-use rondo_store::meta::marks::digests;
 use serde::Serialize;
 
 use crate::chunk::Recipe;
@@ -32,6 +31,9 @@ const AT_ONCE: usize = 8;
 
 /// After so many files it is asked again whether it is still this one's turn.
 const GROUP: usize = 32;
+
+/// What a note of a name and text reaches.
+pub type Reaches = fn(&str, &str) -> Vec<Digest>;
 
 /// What a clean-up took away, or would take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -71,24 +73,25 @@ struct Plan {
 }
 
 impl Remote {
-    /// Takes away what no note reaches, but for notes that are to be forgotten, which go first. What was
-    /// written within a `grace` stays. Without `apply` nothing is done.
+    /// Takes away what no note `reaches`, which says what one does, but for notes that are to be forgotten,
+    /// which go first. What was written within a `grace` stays. Without `apply` nothing is done.
     ///
     /// # Errors
     /// [`Error::Busy`] when somebody pushes or cleans up; when the remote cannot be reached or refuses.
     pub async fn sweep(
         &self,
         forget: Vec<String>,
+        reaches: Reaches,
         grace: Duration,
         apply: bool,
         progress: &dyn Progress,
     ) -> Result<Swept, Error> {
         self.look().await?;
         if !apply {
-            return Ok(self.plan(&forget, grace, progress).await?.swept);
+            return Ok(self.plan(&forget, reaches, grace, progress).await?.swept);
         }
         let turn = self.turn(What::Sweep).await?;
-        let swept = self.sweep_in_turn(&turn, &forget, grace, progress).await;
+        let swept = self.sweep_in_turn(&turn, &forget, reaches, grace, progress).await;
         let ended = turn.end().await;
         let swept = swept?;
         ended.map(|()| swept)
@@ -98,10 +101,11 @@ impl Remote {
         &self,
         turn: &Turn,
         forget: &[String],
+        reaches: Reaches,
         grace: Duration,
         progress: &dyn Progress,
     ) -> Result<Swept, Error> {
-        let plan = self.plan(forget, grace, progress).await?;
+        let plan = self.plan(forget, reaches, grace, progress).await?;
         // A note whose objects are gone would be a promise that is not kept.
         for note in forget {
             self.forget(note).await?;
@@ -134,12 +138,18 @@ impl Remote {
         Ok(plan.swept)
     }
 
-    async fn plan(&self, forget: &[String], grace: Duration, progress: &dyn Progress) -> Result<Plan, Error> {
+    async fn plan(
+        &self,
+        forget: &[String],
+        reaches: Reaches,
+        grace: Duration,
+        progress: &dyn Progress,
+    ) -> Result<Plan, Error> {
         let lying = self.lying(grace).await?;
         let mut roots = HashSet::new();
         for (name, text) in self.all_notes().await? {
             if !forget.contains(&name) {
-                roots.extend(digests(&String::from_utf8_lossy(&text)));
+                roots.extend(reaches(&name, &String::from_utf8_lossy(&text)));
             }
         }
         let index = self.index().await?;

@@ -14,7 +14,7 @@ use rondo_core::journal::Because;
 use rondo_core::ports::Clock;
 use rondo_core::{Digest, Span};
 use rondo_remote::{Remote, Swept};
-use rondo_store::meta::marks::{Versions, digests};
+use rondo_store::meta::marks::{Versions, digests, held_by};
 use rondo_store::meta::outdated::Outdated;
 use rondo_store::upkeep::{Outdating, Report, Retention};
 use serde::Serialize;
@@ -85,7 +85,7 @@ impl Datasets {
         };
         let forget = versions.iter().map(|version| crate::remote::place(&version.dataset, version.digest));
         let grace = Duration::from_millis(request.grace.millis().unsigned_abs());
-        let swept = remote.sweep(forget.collect(), grace, request.apply, &*self.progress).await?;
+        let swept = remote.sweep(forget.collect(), reaches, grace, request.apply, &*self.progress).await?;
         Ok(RemoteReport { remote: remote.address(), dry_run: !request.apply, versions, consumers, swept })
     }
 
@@ -150,6 +150,11 @@ impl Datasets {
         }
         Ok(())
     }
+}
+
+/// What a note of a remote reaches: a version holds its content and profile, any other what it names.
+fn reaches(name: &str, text: &str) -> Vec<Digest> {
+    if name.starts_with(VERSIONS) { held_by(text) } else { digests(text).collect() }
 }
 
 /// The notes of clones.

@@ -3,7 +3,8 @@
 //! What a table means by its texts is not asked: whatever looks like a digest is taken for one. So a table
 //! that is added later is counted without a line here, and a mistake errs on the side of keeping.
 //!
-//! Three things are known better. A version of a dataset that was dropped holds nothing. A line of the
+//! A few things are known better. A version of a dataset that was dropped holds nothing, and none holds the
+//! one before it. A line of the
 //! journal about a dataset's refs says where they were, and the versions themselves hold what is there. And
 //! what is remembered of a file (its profile, the checks that it passed) is held by the file, see
 //! [`Meta::file_notes`].
@@ -11,6 +12,7 @@
 use std::collections::HashSet;
 
 use futures::TryStreamExt;
+use rondo_core::handoff::DatasetVersion;
 use rondo_core::{Digest, reference};
 use sqlx::{Connection, Row, SqliteConnection};
 
@@ -173,7 +175,10 @@ async fn named(
                 _ => true,
             };
             for (column, text) in columns.iter().zip(&texts) {
-                if let Some(text) = text.as_deref().filter(|_| holds(column)) {
+                let Some(text) = text.as_deref().filter(|_| holds(column)) else { continue };
+                if table == "dataset_version" && column == "record" {
+                    marks.extend(held_by(text));
+                } else {
                     marks.extend(digests(text));
                 }
             }
@@ -181,6 +186,15 @@ async fn named(
     }
     moment.rollback().await?;
     Ok(marks)
+}
+
+/// What the record of a version of a dataset holds: all that it names but the version before it.
+pub fn held_by(record: &str) -> Vec<Digest> {
+    match serde_json::from_str::<DatasetVersion>(record) {
+        Ok(version) => [version.digest].into_iter().chain(version.profile).collect(),
+        // One that cannot be read holds whatever it may name.
+        Err(_) => digests(record).collect(),
+    }
 }
 
 fn is_passed_over(versions: Versions<'_>, dataset: Option<&str>, digest: Option<&str>) -> bool {

@@ -207,7 +207,8 @@ mod tests {
         }
 
         async fn add(&self, content: &str) -> Digest {
-            let version = self.version(content, 10);
+            let mut version = self.version(content, 10);
+            version.parent = self.store.meta().target("dataset/d@latest").await.unwrap();
             self.store.meta().add_dataset_version(&version, Because::new("ada", "added")).await.unwrap();
             version.digest
         }
