@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import RONDO, Rondo
+from conftest import RONDO, Rondo, git
 
 
 @pytest.fixture
@@ -235,3 +235,137 @@ def test_an_index_that_is_damaged_or_gone_costs_time_and_nothing_else(empty):
     shutil.rmtree(index.parent)
     again = empty.json("data", "add", "data")["added"][0]
     assert (again["outcome"], again["version"]["digest"]) == ("unchanged", digest)
+
+
+def commit(folder, message):
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
+
+
+def test_versions_that_nothing_reaches_go_and_those_of_any_commit_tag_or_stash_stay(empty):
+    (empty.folder / ".gitignore").write_text(".rondo/\n")
+    git(empty.folder, "init", "-q", "-b", "main")
+    path = empty.folder / "rows.bin"
+
+    def add(number):
+        path.write_bytes(bytes([number]) * 5000)
+        return empty.json("data", "add", "rows.bin")["added"][0]["version"]["digest"]
+
+    first = add(1)
+    commit(empty.folder, "first")
+    git(empty.folder, "checkout", "-q", "-b", "idea")
+    branch = add(2)
+    commit(empty.folder, "on a branch")
+    git(empty.folder, "checkout", "-q", "main")
+    stashed = add(3)
+    git(empty.folder, "stash", "-q")
+    lost, tagged = add(4), add(5)
+    empty("data", "tag", "rows", "paper", "-m", "as in the paper")
+    before, latest = add(6), add(7)
+    assert empty.json("data", "gc", "--versions")["gc"]["versions"] == [], "all of them are young"
+
+    gone = ("data", "gc", "--versions", "--keep", "1", "--grace", "0s")
+    counted = empty.json(*gone)["gc"]
+    assert counted["dry_run"] and [one["digest"] for one in counted["versions"]] == [before, lost]
+    assert counted["objects"] >= 2 and counted["bytes"] >= 10_000
+    assert "--apply does it" in empty(*gone).stdout
+    done = empty.json(*gone, "--apply")["gc"]
+    assert (done["objects"], done["bytes"]) == (counted["objects"], counted["bytes"])
+    assert empty.json(*gone)["gc"]["objects"] == 0
+    for called in [first, branch, stashed, tagged, latest, "paper", "1", "5"]:
+        empty("data", "get", f"rows@{called[:12]}", f"out-{called[:6]}")
+    empty("data", "get", "rows@4", "nowhere", code=3)
+    assert empty.json("data", "verify")["report"]["broken"] == []
+    assert add(4) == lost, "the same content again is the same version"
+    empty("data", "get", "rows@4", "again")
+
+    (empty.folder / ".git/HEAD").write_text("nonsense")
+    error = empty("data", "gc", "--grace", "0s", code=8).stderr
+    assert "nothing is removed" in error
+
+
+def test_tags_name_versions_everywhere(empty):
+    path = empty.folder / "t.csv"
+    for rows in ["1,2\n", "1,2\n3,4\n"]:
+        path.write_text("a,b\n" + rows)
+        empty("data", "add", "t.csv")
+    empty("data", "tag", "t@1", "v1.0")
+    assert empty.json("data", "diff", "t", "v1.0", "latest")["diff"]["to"]["rows"] == 2
+    assert empty.json("data", "profile", "t@v1.0")["profile"]["rows"] == 1
+    taken = json.loads(empty("data", "tag", "t", "v1.0", "--json", code=4).stdout)["error"]
+    assert taken["code"] == "ref-moved" and "--move" in taken["hints"][0]
+    empty("data", "tag", "t", "v1.0", "--move", "-m", "it was wrong")
+    for name in ["latest", "3", "deadbeef", "a b"]:
+        empty("data", "tag", "t", name, code=2)
+    [tag] = empty.json("data", "tag", "t")["tags"]
+    assert tag["tag"] == "v1.0"
+    assert "v1.0" in empty("data", "log", "t").stdout
+    empty("data", "tag", "t", "v1.0", "--remove")
+    empty("data", "tag", "t", "v1.0", "--remove", code=3)
+    empty("data", "get", "t@v1.0", "x", code=3)
+
+
+def spoil(path):
+    path.chmod(0o644)
+    path.write_bytes(b"#" * path.stat().st_size)
+    path.chmod(0o440)
+
+
+def test_what_is_broken_is_healed_from_the_work_tree_another_store_or_a_remote(empty):
+    data = empty.folder / "data"
+    fill(data, 30)
+    empty("data", "add", "data")
+    store = empty.folder / ".rondo/objects"
+    copy = empty.folder / "copy"
+    shutil.copytree(store, copy / "objects")
+
+    def break_all():
+        files = [path for path in store.glob("??/*") if path.stat().st_size == 64]
+        for path in files[:5]:
+            path.unlink()
+        for path in files[5:10]:
+            spoil(path)
+        listing = next(path for path in store.glob("??/*") if path.read_bytes().startswith(b"rondo tree"))
+        spoil(listing)
+        error = json.loads(empty("data", "verify", "--json", code=6).stdout)["error"]
+        return len(error["data"]["report"]["broken"])
+
+    assert break_all() > 0
+    healed = empty.json("data", "verify", "--heal")
+    assert len(healed["healed"]) == 11 and healed["report"]["broken"] == []
+    empty("data", "verify")
+    # Files that are others now heal nothing; another copy does.
+    break_all()
+    shutil.rmtree(data)
+    data.mkdir()
+    left = json.loads(empty("data", "verify", "--heal", "--json", code=6).stdout)["error"]["data"]
+    assert left["healed"] == [] and left["report"]["broken"]
+    healed = empty.json("data", "verify", "--from", str(copy))
+    assert healed["report"]["broken"] == [] and {one["from"] for one in healed["healed"]} == {str(copy)}
+    # What an addition stores again takes the place of bytes that only have the right length.
+    fill(data, 30)
+    spoil(next(path for path in store.glob("??/*") if path.stat().st_size == 64))
+    shutil.rmtree(empty.folder / ".rondo/stat")
+    (data / "more").write_text("x")
+    empty("data", "add", "data")
+    assert empty.json("data", "verify")["report"]["broken"] == []
+
+
+def test_a_clean_up_that_is_killed_beside_additions_loses_nothing(empty):
+    data = empty.folder / "data"
+    for round in range(4):
+        shutil.rmtree(data, ignore_errors=True)
+        fill(data, 900, size=64 + 8 * round)
+        empty("data", "add", "data")
+    gone = [RONDO, "data", "gc", "--versions", "--keep", "1", "--grace", "0s", "--apply"]
+    running = subprocess.Popen(gone, cwd=empty.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    fill(data, 900, size=64)
+    adding = subprocess.Popen([RONDO, "data", "add", "data"], cwd=empty.folder, stderr=subprocess.PIPE)
+    time.sleep(0.1)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    error = adding.communicate()[1].decode()
+    assert adding.returncode == 0, error
+    assert empty.json("data", "verify")["report"]["broken"] == []
+    # The lock of the killed one runs out by itself; the objects are whole whatever it had begun.
+    assert state(empty, "data")["state"] == "unchanged"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -198,3 +199,112 @@ def test_a_remote_that_refuses_or_is_not_there_says_so(bucket, tmp_path):
     assert gone["code"] == "remote-unavailable" and "s3://team/flights" in gone["message"]
     assert here("data", "push", "--remote", "tema", code=2)["error"]["code"] == "remote-invalid"
     assert here("data", "pull", "--remote", str(tmp_path / "empty"), code=3)["error"]["code"] == "dataset-not-found"
+
+
+class Dropping:
+    """A proxy that cuts connections off after so many bytes in all, until it is told to hold."""
+
+    def __init__(self, to, limit):
+        self.to, self.limit, self.sent = to, limit, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.to))
+            for source, sink in [(client, server), (server, client)]:
+                threading.Thread(target=self.pass_on, args=(source, sink), daemon=True).start()
+
+    def pass_on(self, source, sink):
+        try:
+            while data := source.recv(1 << 16):
+                self.sent += len(data)
+                if self.limit and self.sent > self.limit:
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for one in (source, sink):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def test_a_remote_that_drops_half_way_is_said_and_gone_on_with(bucket, tmp_path):
+    client, settings = bucket
+    port = int(settings["AWS_ENDPOINT"].rsplit(":", 1)[1])
+    proxy = Dropping(port, 150 << 20)
+    through = {**settings, "AWS_ENDPOINT": f"http://127.0.0.1:{proxy.port}", "AWS_MAX_RETRIES": "0"}
+    here = Machine(tmp_path / "here", through)
+    (here.folder / "rondo.yaml").write_text(
+        "project: p\nremotes: { team: \"s3://team/p\" }\ndata: { blob: { source: blob.bin } }\n"
+    )
+    (here.folder / "blob.bin").write_bytes(noise(9, 200 << 20))
+    here("data", "add", "blob")
+    dropped = here("data", "push", code=8)["error"]
+    assert dropped["code"] == "remote-unavailable"
+    assert not client.list_objects_v2(Bucket="team", Prefix="p/notes/dataset/").get("Contents")
+    proxy.limit = 0
+    assert here("data", "push")["push"]["sent"] < 100 << 20, "what was listed is not sent again"
+    proxy.limit, proxy.sent = 60 << 20, 0
+    there = Machine(tmp_path / "there", through).take(here, "rondo.yaml", "rondo.lock")
+    assert there("data", "pull", code=8)["error"]["code"] == "remote-unavailable"
+    proxy.limit = 0
+    assert there("data", "pull")["pull"]["received"] < 190 << 20, "what has come does not come again"
+    assert there("data", "verify")["report"]["broken"] == []
+
+
+def test_tags_travel_and_a_clean_up_of_the_remote_asks_all_clones(bucket, tmp_path):
+    client, settings = bucket
+    here = Machine(tmp_path / "here", settings)
+    (here.folder / "rondo.yaml").write_text(PROJECT)
+    rows = here.folder / "rows.csv"
+    digests = []
+    for number in range(4):
+        rows.write_text("a,b\n" + f"{number},2\n" * 3000)
+        digests.append(here("data", "add", "rows")["added"][0]["version"]["digest"])
+        if number == 0:
+            # A clone that stays at the first version.
+            here("data", "push")
+            other = Machine(tmp_path / "other", settings).take(here, "rondo.yaml", "rondo.lock")
+            other("data", "pull")
+    here("data", "tag", "rows@2", "paper")
+    pushed = here("data", "push", "--all-versions")["push"]
+    assert [tag["tag"] for tag in pushed["tags"]] == ["paper"]
+    pulled = other("data", "pull", "rows@paper")["pull"]
+    assert pulled["versions"][0]["version"]["digest"] == digests[1]
+    assert [tag["tag"] for tag in pulled["tags"]] == ["paper"]
+    assert other("data", "log", "rows")["log"][0]["version"]["digest"] == digests[0], "the latest stays"
+    # Tags that do not agree are said; the rest is done.
+    other("data", "tag", "rows@1", "paper", "--move")
+    error = other("data", "push", code=4)["error"]
+    assert error["data"]["push"]["conflicts"][0]["tag"] == "paper"
+    error = other("data", "pull", code=4)["error"]
+    assert error["data"]["pull"]["conflicts"][0]["here"] == digests[0]
+    other("data", "pull", "--move-tags")
+    assert other("data", "tag", "rows")["tags"][0]["digest"] == digests[1]
+
+    gone = ("data", "gc", "--remote", "team", "--versions", "--keep", "1", "--grace", "0s")
+    counted = here(*gone)["gc"]
+    assert [one["digest"] for one in counted["versions"]] == [digests[2]] and counted["consumers"] == 2
+    done = here(*gone, "--apply")["gc"]
+    assert done["bytes"] == counted["bytes"] > 0
+    third = Machine(tmp_path / "third", settings).take(here, "rondo.yaml", "rondo.lock")
+    third("data", "pull")
+    third("data", "pull", "rows@paper", f"rows@{digests[0][:12]}")
+    assert third("data", "verify")["report"]["broken"] == []
+    third("data", "pull", f"rows@{digests[2][:12]}", code=3)
+    here("data", "push", "rows@3")
+    third("data", "pull", f"rows@{digests[2][:12]}")
+    # A damaged object that is here already comes again where it is asked for.
+    objects = [path for path in (third.folder / ".rondo/objects").glob("??/*") if path.stat().st_size > 10_000]
+    objects[0].chmod(0o644)
+    objects[0].write_bytes(b"#" * objects[0].stat().st_size)
+    third("data", "pull", "rows@paper", f"rows@{digests[0][:12]}", f"rows@{digests[2][:12]}", "rows", "--verify")
+    assert third("data", "verify")["report"]["broken"] == []

@@ -6,6 +6,7 @@ file of 2 GiB).
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -43,6 +44,10 @@ def bar(what, value, most):
     BARS.append((what, value, most))
 
 
+def ratio(what, peer, own):
+    print(f"{what}: DVC takes {peer / own:.1f} times the CPU", flush=True)
+
+
 def fill(folder, files, size, per_folder):
     rnd = random.Random(7)
     block = rnd.randbytes(size)
@@ -72,6 +77,7 @@ def small(args):
     time.sleep(3)
     stat, _, _ = show("floor: lstat of 10,000", [run(floor("small"), work) for _ in range(5)])
     cold, _, _ = show("rondo add 10,000 x 4 KiB, cold", [run([args.rondo, "data", "add", "small"], work)])
+    run([args.rondo, "data", "status"], work)
     again, _, _ = show("rondo add, unchanged", [run([args.rondo, "data", "add", "small"], work) for _ in range(20)])
     status, _, _ = show("rondo status", [run([args.rondo, "data", "status"], work) for _ in range(20)])
     bar("add unchanged, CPU s", again, 0.07)
@@ -82,9 +88,11 @@ def small(args):
         subprocess.run([args.dvc, "init", "-q"], cwd=peer, check=True)
         shutil.copytree(work / "small", peer / "small")
         dvc, _, _ = show("dvc add, cold", [run([args.dvc, "add", "-q", "small"], peer)])
-        show("dvc add, unchanged", [run([args.dvc, "add", "-q", "small"], peer) for _ in range(3)])
-        show("dvc status", [run([args.dvc, "status", "-q"], peer) for _ in range(3)])
+        dvc_again, _, _ = show("dvc add, unchanged", [run([args.dvc, "add", "-q", "small"], peer) for _ in range(3)])
+        dvc_status, _, _ = show("dvc status", [run([args.dvc, "status", "-q"], peer) for _ in range(3)])
         bar("add cold, share of DVC's CPU", cold / dvc, 0.1)
+        ratio("add unchanged", dvc_again, again)
+        ratio("status", dvc_status, status)
         shutil.rmtree(peer)
     shutil.rmtree(work)
     return stat
@@ -132,6 +140,19 @@ def big(args):
     cold, _, wall = show(f"rondo add {args.big} MiB, cold", [run([args.rondo, "data", "add", "big.bin"], work)])
     show("rondo status", [run([args.rondo, "data", "status"], work) for _ in range(5)])
     bar("add of a big file, times reading and writing it", wall / copy[2], 1.3)
+    push = [args.rondo, "data", "push", "--json", "--remote", str(work / "remote")]
+    show("rondo push of it to a folder, cold", [run(push, work)])
+    with open(work / "big.bin", "r+b") as file:
+        file.seek(args.big << 19)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    show("rondo add, one byte changed", [run([args.rondo, "data", "add", "big.bin"], work)])
+    pushed = subprocess.run([str(word) for word in push], cwd=work, capture_output=True, check=True)
+    sent = json.loads(pushed.stdout)["push"]["sent"]
+    print(f"rondo push, one byte changed: {sent / 1e6:.2f} MB sent", flush=True)
+    bar("one changed byte sends, MB", sent / 1e6, 10)
+    shutil.rmtree(work / "remote")
     shutil.rmtree(work / ".rondo")
     if args.dvc:
         subprocess.run(["git", "init", "-q", "."], cwd=work, check=True)

@@ -15,8 +15,13 @@ if [ -n "${PEERS-dvc}" ]; then
   if [ ! -e "$home/dvc/ready" ]; then
     rm -rf "${home:?}/dvc"
     mkdir -p "$home"
-    "${PYTHON:-python3}" -m venv "$home/dvc"
-    "$home/dvc/bin/python" -m pip install --quiet --disable-pip-version-check dvc
+    if command -v uv > /dev/null; then
+      uv venv --quiet "$home/dvc"
+      uv pip install --quiet --python "$home/dvc/bin/python" dvc
+    else
+      "${PYTHON:-python3}" -m venv "$home/dvc"
+      "$home/dvc/bin/python" -m pip install --quiet --disable-pip-version-check dvc
+    fi
     touch "$home/dvc/ready"
   fi
   arguments+=(--dvc "$home/dvc/bin/dvc")

@@ -3,12 +3,14 @@
 pub mod add;
 pub mod check;
 pub mod diff;
+pub mod gc;
 pub mod get;
 pub mod log;
 pub mod profile;
 pub mod pull;
 pub mod push;
 pub mod status;
+pub mod tag;
 pub mod verify;
 
 use super::Session;
@@ -37,6 +39,10 @@ pub enum Verb {
     Get(get::Args),
     /// Read every object that versions need; name what is missing or damaged and who needs it
     Verify(verify::Args),
+    /// Give a version a name of your own, or list, move and remove such names
+    Tag(tag::Args),
+    /// Say what could be removed and what that frees; with `--apply`, remove it
+    Gc(gc::Args),
 }
 
 /// Does it.
@@ -55,5 +61,7 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Pull(args) => pull::run(&args, session).await,
         Verb::Get(args) => get::run(&args, session).await,
         Verb::Verify(args) => verify::run(&args, session).await,
+        Verb::Tag(args) => tag::run(&args, session).await,
+        Verb::Gc(args) => gc::run(&args, session).await,
     }
 }

@@ -1,15 +1,17 @@
 //! The project's remotes, with the credentials that the environment holds, and the cache in one of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rondo_core::error::causes;
 use rondo_core::ports::Event;
 use rondo_core::{Code, Explain};
+use rondo_data::remote::{Beside, Wanted};
 use rondo_pipeline::shared::{self, KeyPair, Shared};
 use rondo_remote::Remote;
 
 use super::{Error, Platform};
+use crate::history;
 
 /// Variables of the environment that are settings of object stores.
 const SETTINGS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
@@ -57,6 +59,7 @@ impl Platform {
         names: &[String],
         all: bool,
         remote: Option<&str>,
+        move_tags: bool,
     ) -> Result<rondo_data::remote::PushReport, Error> {
         let (datasets, remote) = (self.datasets(), self.remote(remote)?);
         let mut versions = Vec::new();
@@ -70,10 +73,26 @@ impl Platform {
         }
         let mut seen = HashSet::new();
         versions.retain(|version| seen.insert((version.dataset.clone(), version.digest)));
-        Ok(datasets.push(&remote, &versions).await?)
+        let beside = Beside { move_tags, ..self.beside().await };
+        Ok(datasets.push(&remote, &versions, &beside).await?)
     }
 
-    /// Fetches versions of datasets: those that `rondo.lock` pins, else, or if wanted, the newest.
+    /// What a remote is told and asked beside objects.
+    async fn beside(&self) -> Beside {
+        let named = match history::locked(self.store()).await {
+            Ok(locked) => locked.named,
+            // Then what the store's own refs name is all that is known.
+            Err(error) => {
+                let message = error.to_string();
+                self.progress().report(Event::Note { subject: "remote".to_owned(), message });
+                HashSet::new()
+            }
+        };
+        Beside { named, actor: self.config().user.clone(), ..Beside::default() }
+    }
+
+    /// Fetches versions of datasets: those that `rondo.lock` pins, else, or if wanted, the newest;
+    /// `NAME@TAG` or `NAME@DIGEST` for one that is called so there.
     ///
     /// # Errors
     /// When a dataset is not declared, or the remote lacks it or cannot be reached.
@@ -82,14 +101,22 @@ impl Platform {
         names: &[String],
         newest: bool,
         remote: Option<&str>,
+        (move_tags, verify): (bool, bool),
     ) -> Result<rondo_data::remote::PullReport, Error> {
         let (datasets, remote) = (self.datasets(), self.remote(remote)?);
         let lock = rondo_pipeline::lock::read(self.root())?;
         let declared = || self.project().data.names().map(str::to_owned).collect();
         let named: Vec<String> = if names.is_empty() { declared() } else { names.to_vec() };
         let pin = |name: &str| lock.datasets.get(name).map(|locked| locked.digest).filter(|_| !newest);
-        let wanted: BTreeMap<_, _> = named.into_iter().map(|name| (name.clone(), pin(&name))).collect();
-        Ok(datasets.pull(&remote, &wanted, &self.config().user).await?)
+        let which = |name: &String| match name.split_once('@') {
+            Some((name, called)) => (name.to_owned(), Wanted::Called(called.to_owned())),
+            None => (name.clone(), pin(name).map_or(Wanted::Newest, Wanted::Pinned)),
+        };
+        let mut wanted: Vec<(String, Wanted)> = named.iter().map(which).collect();
+        let mut seen = HashSet::new();
+        wanted.retain(|wanted| seen.insert(wanted.clone()));
+        let beside = Beside { move_tags, verify, ..self.beside().await };
+        Ok(datasets.pull(&remote, &wanted, &beside).await?)
     }
 
     /// The cache that the project shares, where it does.

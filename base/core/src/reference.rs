@@ -3,6 +3,7 @@
 //! | ref | points to |
 //! |---|---|
 //! | `dataset/flights@latest` | the content digest of a dataset version |
+//! | `tag/flights@v1` | the content digest of the version that somebody called so |
 //! | `model/delay@champion` | a model version's record |
 //! | `deployment/delay` | the live deployment's record |
 //! | `stage/delay/3` | MLflow's stage of a version |
@@ -12,6 +13,16 @@
 /// The ref of a dataset's newest version.
 pub fn dataset(name: &str) -> String {
     format!("dataset/{name}@latest")
+}
+
+/// The ref of a tag of a dataset's; of all of them with an empty tag.
+pub fn tag(dataset: &str, tag: &str) -> String {
+    format!("tag/{dataset}@{tag}")
+}
+
+/// Whether a ref is one of a dataset's.
+pub fn is_of_dataset(name: &str) -> bool {
+    name.starts_with("dataset/") || name.starts_with("tag/")
 }
 
 /// The ref of a model's alias.

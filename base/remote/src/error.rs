@@ -33,6 +33,14 @@ pub enum Error {
         /// Its answer.
         source: Box<object_store::Error>,
     },
+    /// Somebody is at what cannot be done at the same time.
+    #[error("the remote `{remote}` {why}")]
+    Busy {
+        /// Its address.
+        remote: String,
+        /// What goes on there.
+        why: &'static str,
+    },
     /// It was written by a newer Rondo.
     #[error("the remote `{remote}` has format `{found}`, which this version of rondo does not know")]
     Newer {
@@ -78,6 +86,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a file of the remote that was asked for is not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Unavailable { source, .. } if matches!(**source, object_store::Error::NotFound { .. }))
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: &std::path::Path,
@@ -93,6 +106,7 @@ impl Explain for Error {
             Self::Address { .. } => Code::RemoteInvalid,
             Self::Unavailable { .. } | Self::Stopped => Code::RemoteUnavailable,
             Self::Denied { .. } => Code::RemoteDenied,
+            Self::Busy { .. } => Code::Busy,
             Self::Newer { .. } => Code::RemoteInvalid,
             Self::Missing { .. } => Code::ObjectNotFound,
             Self::Corrupt { .. } => Code::Corrupt,
@@ -112,6 +126,9 @@ impl Explain for Error {
             }
             Self::Unavailable { .. } | Self::Stopped => {
                 vec!["say it again: what has arrived is not sent a second time".to_owned()]
+            }
+            Self::Busy { .. } => {
+                vec!["say it again in a while: what was killed stands in nobody's way after 15 minutes".to_owned()]
             }
             Self::Newer { .. } => vec!["install a newer rondo".to_owned()],
             Self::Missing { .. } => vec!["push it again from where it is: `rondo data push`".to_owned()],

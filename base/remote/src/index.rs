@@ -70,6 +70,23 @@ impl Index {
         Some((*self.packs.get(place.pack as usize)?, place.entry))
     }
 
+    /// The packs that it lists, each with the entries that count: of what lies in several, one.
+    pub(crate) fn packs(&self) -> impl Iterator<Item = (Digest, Vec<Entry>)> {
+        let mut entries: Vec<Vec<Entry>> = vec![Vec::new(); self.packs.len()];
+        for place in self.entries.values() {
+            if let Some(list) = entries.get_mut(place.pack as usize) {
+                list.push(place.entry);
+            }
+        }
+        // A pack that two segments list is one.
+        let mut packs: BTreeMap<Digest, Vec<Entry>> = BTreeMap::new();
+        for (pack, list) in self.packs.iter().zip(entries) {
+            packs.entry(*pack).or_default().extend(list);
+        }
+        packs.values_mut().for_each(|list| list.sort_by_key(|entry| entry.offset));
+        packs.into_iter()
+    }
+
     fn add(&mut self, pack: Digest, entries: impl IntoIterator<Item = Entry>) {
         let Ok(number) = u32::try_from(self.packs.len()) else { return };
         self.packs.push(pack);
@@ -123,7 +140,16 @@ impl Remote {
             let seen: HashSet<(Digest, u32, bool)> = known.iter().map(said).collect();
             known.extend(entries.iter().filter(|entry| !seen.contains(&said(entry))));
         }
-        let bytes = encode(packs.iter().map(|(pack, entries)| (*pack, entries.as_slice())));
+        self.replace(&segments, encode(packs.iter().map(|(pack, entries)| (*pack, entries.as_slice())))).await
+    }
+
+    /// Puts one segment in the place of all that are there.
+    pub(crate) async fn replace_index(&self, segment: Vec<u8>) -> Result<(), Error> {
+        let segments = self.segments().await?;
+        self.replace(&segments, segment).await
+    }
+
+    async fn replace(&self, segments: &[(String, Segment)], bytes: Vec<u8>) -> Result<(), Error> {
         let name = Digest::of(&bytes).hex();
         self.put(&format!("{FOLDER}/{name}"), bytes.into()).await?;
         for (old, _) in segments.iter().filter(|(old, _)| *old != name) {
@@ -188,7 +214,7 @@ fn forget(kept: &Path, names: &[String]) {
 
 type Segment = Vec<(Digest, Vec<Entry>)>;
 
-fn encode<'a>(packs: impl Iterator<Item = (Digest, &'a [Entry])>) -> Vec<u8> {
+pub(crate) fn encode<'a>(packs: impl Iterator<Item = (Digest, &'a [Entry])>) -> Vec<u8> {
     let packs: Vec<_> = packs.collect();
     let mut bytes = MAGIC.to_vec();
     let number = |count: usize, bytes: &mut Vec<u8>| {

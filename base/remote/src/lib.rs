@@ -18,14 +18,17 @@ mod pack;
 mod place;
 mod pull;
 mod push;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use error::Error;
 pub use index::Index;
 pub use place::Remote;
 pub use pull::Pulled;
 pub use push::Pushed;
+pub use sweep::{Reaches, Swept};
 
 use rondo_core::Digest;
 

@@ -1,8 +1,14 @@
 //! Notes: small named files of a remote that say what its objects mean.
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::{Error, Remote};
+
+const FOLDER: &str = "notes";
+
+/// How many notes are read at once.
+const AT_ONCE: usize = 16;
 
 impl Remote {
     /// Writes a note, in place of one of the same name. A name is a path such as `dataset/flights/<id>`.
@@ -40,8 +46,31 @@ impl Remote {
         names.sort();
         Ok(names)
     }
+
+    /// All notes, by name.
+    ///
+    /// # Errors
+    /// As [`Remote::keep`].
+    pub async fn all_notes(&self) -> Result<Vec<(String, Bytes)>, Error> {
+        let names = self.list(FOLDER).await?;
+        let read = names.into_iter().map(|name| async move {
+            let text = self.note(&name).await?;
+            Ok::<_, Error>(text.map(|text| (name, text)))
+        });
+        let notes: Vec<_> = futures::stream::iter(read).buffered(AT_ONCE).boxed().try_collect().await?;
+        // One that went meanwhile says nothing any more.
+        Ok(notes.into_iter().flatten().collect())
+    }
+
+    /// Takes a note away.
+    ///
+    /// # Errors
+    /// As [`Remote::keep`].
+    pub async fn forget(&self, name: &str) -> Result<(), Error> {
+        self.remove(&place(name)).await
+    }
 }
 
 fn place(name: &str) -> String {
-    format!("notes/{name}")
+    format!("{FOLDER}/{name}")
 }

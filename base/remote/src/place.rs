@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -27,6 +28,16 @@ pub struct Remote {
     store: Arc<dyn ObjectStore>,
     /// What is kept of it on this machine: segments of its index, and files that are half here.
     cache: Arc<PathBuf>,
+}
+
+/// A file of a remote.
+pub(crate) struct Lies {
+    /// Its whole name.
+    pub(crate) name: String,
+    /// Its bytes.
+    pub(crate) size: u64,
+    /// When it was written, by the remote's clock.
+    pub(crate) modified: SystemTime,
 }
 
 impl fmt::Debug for Remote {
@@ -106,6 +117,27 @@ impl Remote {
         let lead = format!("{folder}/");
         let names = found.iter().filter_map(|meta| meta.location.as_ref().strip_prefix(&lead));
         Ok(names.map(str::to_owned).collect())
+    }
+
+    /// The files at or below a path of it, with their whole names.
+    pub(crate) async fn files(&self, path: &str) -> Result<Vec<Lies>, Error> {
+        let place = Path::from(path);
+        let (folder, only) = match self.store.head(&place).await {
+            Ok(meta) => (None, Some(meta)),
+            Err(object_store::Error::NotFound { .. }) => (Some(place), None),
+            Err(error) => return Err(self.failed(format!("look at {path}"), error)),
+        };
+        let found = match folder {
+            Some(folder) => self.store.list(Some(&folder)).try_collect::<Vec<_>>().await,
+            None => Ok(only.into_iter().collect()),
+        };
+        let found = found.map_err(|error| self.failed(format!("list {path}"), error))?;
+        let lies = |meta: object_store::ObjectMeta| Lies {
+            name: meta.location.as_ref().to_owned(),
+            size: meta.size,
+            modified: meta.last_modified.into(),
+        };
+        Ok(found.into_iter().map(lies).collect())
     }
 
     /// All of a file; nothing where it is not there.

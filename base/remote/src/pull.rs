@@ -36,9 +36,9 @@ pub struct Pulled {
 
 /// Blobs of a pack that are near each other, asked for at once.
 #[derive(Debug, Clone)]
-struct Span {
+pub(crate) struct Span {
     pack: Digest,
-    entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     start: u32,
     end: u32,
 }
@@ -65,7 +65,7 @@ impl Span {
 }
 
 /// Puts what follows each other in a pack into one request.
-fn spans(found: impl IntoIterator<Item = (Digest, Entry)>) -> Vec<Span> {
+pub(crate) fn spans(found: impl IntoIterator<Item = (Digest, Entry)>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (pack, entry) in found {
         if !spans.last_mut().is_some_and(|span| span.takes(pack, &entry)) {
@@ -102,6 +102,19 @@ impl Remote {
     /// When the remote lacks one too, cannot be reached, or gives what is not what its digest says. What has
     /// come by then need not come again.
     pub async fn pull(
+        &self,
+        objects: &Objects,
+        wanted: &[Need],
+        progress: &dyn Progress,
+    ) -> Result<Pulled, Error> {
+        match self.pull_once(objects, wanted, progress).await {
+            // A clean-up has put what was there into other packs: the index says which.
+            Err(error) if error.is_missing_file() => self.pull_once(objects, wanted, progress).await,
+            pulled => pulled,
+        }
+    }
+
+    async fn pull_once(
         &self,
         objects: &Objects,
         wanted: &[Need],
@@ -187,7 +200,7 @@ impl Remote {
     }
 
     /// The blobs of a span, each what its entry says.
-    async fn read_span(&self, span: &Span) -> Result<Vec<Bytes>, Error> {
+    pub(crate) async fn read_span(&self, span: &Span) -> Result<Vec<Bytes>, Error> {
         let name = pack_name(span.pack);
         let (start, end) = (span.start, span.end);
         // Of nothing, nothing can be asked for.

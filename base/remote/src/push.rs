@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use rondo_core::Digest;
 use rondo_core::ports::{Event, Progress};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::chunk::{Recipe, SIZES, cut};
 use crate::index::Index;
 use crate::pack::{Filled, Kind, Pack};
+use crate::turn::What;
 use crate::{Error, Need, Remote};
 
 /// How many packs are under way at once.
@@ -43,18 +45,40 @@ struct Lacking {
 }
 
 impl Remote {
-    /// Sends what the remote lacks of some objects.
+    /// Sends what the remote lacks of some objects, and then keeps the notes that name them. Until then no
+    /// clean-up takes away what was there already.
     ///
     /// # Errors
-    /// When an object is not in the store or corrupt, or the remote cannot be reached. What was sent by then
-    /// need not be sent again.
+    /// When an object is not in the store or corrupt, or the remote cannot be reached or is being cleaned
+    /// up. What was sent by then need not be sent again.
     pub async fn push(
+        &self,
+        objects: &Objects,
+        wanted: &[Need],
+        notes: Vec<(String, Bytes)>,
+        progress: &dyn Progress,
+    ) -> Result<Pushed, Error> {
+        self.found().await?;
+        let turn = self.turn(What::Push).await?;
+        let pushed = async {
+            let pushed = self.push_in_turn(objects, wanted, progress).await?;
+            for (name, text) in notes {
+                self.keep(&name, text).await?;
+            }
+            Ok::<_, Error>(pushed)
+        };
+        let pushed = pushed.await;
+        let ended = turn.end().await;
+        let pushed = pushed?;
+        ended.map(|()| pushed)
+    }
+
+    async fn push_in_turn(
         &self,
         objects: &Objects,
         wanted: &[Need],
         progress: &dyn Progress,
     ) -> Result<Pushed, Error> {
-        self.found().await?;
         let index = Arc::new(self.index().await?);
         let (store, needs, known) = (objects.clone(), wanted.to_vec(), index.clone());
         let lacking = blocking(move || {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use rondo_core::Digest;
@@ -9,6 +10,7 @@ use rondo_core::ports::{Event, Progress};
 use rondo_store::objects::{Objects, Stored, Take};
 
 use crate::chunk::{Recipe, cut};
+use crate::turn::{STALE, What};
 use crate::{Error, Need, Remote};
 
 struct Quiet;
@@ -82,10 +84,10 @@ async fn what_was_pushed_is_pulled_elsewhere_and_nothing_goes_twice() {
     let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (&**name, bytes.clone())).collect();
     let stored = house.store(&here, &files);
 
-    let pushed = house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    let pushed = house.remote("a").push(&here, &[need(stored)], Vec::new(), &Quiet).await.unwrap();
     assert!(pushed.objects > 300 && pushed.sent > 9 << 20, "{pushed:?}");
     assert!(packs(&house).len() < 4, "small files travel together");
-    let again = house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    let again = house.remote("a").push(&here, &[need(stored)], Vec::new(), &Quiet).await.unwrap();
     assert_eq!((again.objects, again.sent), (0, 0));
 
     let there = house.objects("there");
@@ -105,10 +107,10 @@ async fn a_byte_in_a_large_file_sends_a_chunk() {
     let here = house.objects("here");
     let mut bytes = noise(2, 24 << 20);
     let before = house.store(&here, &[("large", bytes.clone())]);
-    let whole = house.remote("a").push(&here, &[need(before)], &Quiet).await.unwrap();
+    let whole = house.remote("a").push(&here, &[need(before)], Vec::new(), &Quiet).await.unwrap();
     bytes.insert(11 << 20, 7);
     let after = house.store(&here, &[("large", bytes)]);
-    let part = house.remote("a").push(&here, &[need(after)], &Quiet).await.unwrap();
+    let part = house.remote("a").push(&here, &[need(after)], Vec::new(), &Quiet).await.unwrap();
     assert!(whole.sent > 24 << 20 && part.sent < 5 << 20, "{whole:?} {part:?}");
     let there = house.objects("there");
     house.remote("b").pull(&there, &[need(after)], &Quiet).await.unwrap();
@@ -121,7 +123,7 @@ async fn a_file_that_is_half_here_goes_on_and_spoilt_bytes_of_it_come_again() {
     let here = house.objects("here");
     let bytes = noise(3, 12 << 20);
     let stored = here.put_bytes(&bytes).unwrap();
-    house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    house.remote("a").push(&here, &[need(stored)], Vec::new(), &Quiet).await.unwrap();
     let remote = house.remote("b");
     let mut half = bytes[..8 << 20].to_vec();
     *half.last_mut().unwrap() ^= 1;
@@ -138,7 +140,7 @@ async fn bytes_that_are_not_what_they_are_called_never_become_objects() {
     let house = House::new();
     let here = house.objects("here");
     let stored = house.store(&here, &[("a", noise(4, 3000)), ("b", noise(5, 3000))]);
-    house.remote("a").push(&here, &[need(stored)], &Quiet).await.unwrap();
+    house.remote("a").push(&here, &[need(stored)], Vec::new(), &Quiet).await.unwrap();
     for pack in packs(&house) {
         let mut bytes = fs::read(&pack).unwrap();
         bytes[100] ^= 1;
@@ -161,7 +163,7 @@ async fn an_empty_file_travels_too() {
     let house = House::new();
     let here = house.objects("here");
     let empty = need(here.put_bytes(b"").unwrap());
-    house.remote("a").push(&here, &[empty], &Quiet).await.unwrap();
+    house.remote("a").push(&here, &[empty], Vec::new(), &Quiet).await.unwrap();
     let there = house.objects("there");
     house.remote("b").pull(&there, &[empty], &Quiet).await.unwrap();
     assert_eq!(there.read(empty.digest).unwrap(), b"");
@@ -172,7 +174,7 @@ async fn what_is_missing_is_named_on_both_sides() {
     let house = House::new();
     let here = house.objects("here");
     let nowhere = Digest::of(b"nowhere");
-    let pushed = house.remote("a").push(&here, &[Need::file(nowhere)], &Quiet).await;
+    let pushed = house.remote("a").push(&here, &[Need::file(nowhere)], Vec::new(), &Quiet).await;
     assert!(matches!(pushed, Err(Error::Store(rondo_store::Error::ObjectNotFound(d))) if d == nowhere));
     let pulled = house.remote("a").pull(&here, &[Need::folder(nowhere)], &Quiet).await;
     assert!(matches!(pulled, Err(Error::Missing { digest, .. }) if digest == nowhere));
@@ -185,7 +187,7 @@ async fn many_segments_become_one_and_readers_of_the_old_ones_find_it() {
     let mut stored = Vec::new();
     for i in 0..40 {
         let one = need(here.put_bytes(format!("file {i}").as_bytes()).unwrap());
-        house.remote("a").push(&here, &[one], &Quiet).await.unwrap();
+        house.remote("a").push(&here, &[one], Vec::new(), &Quiet).await.unwrap();
         if i == 5 {
             assert_eq!(house.remote("b").index().await.unwrap().len(), 6);
         }
@@ -202,8 +204,8 @@ async fn a_listing_that_was_sent_as_a_file_is_no_folder_yet() {
     let house = House::new();
     let here = house.objects("here");
     let folder = house.store(&here, &[("a", b"a".to_vec())]);
-    house.remote("a").push(&here, &[Need::file(folder.digest)], &Quiet).await.unwrap();
-    let pushed = house.remote("a").push(&here, &[need(folder)], &Quiet).await.unwrap();
+    house.remote("a").push(&here, &[Need::file(folder.digest)], Vec::new(), &Quiet).await.unwrap();
+    let pushed = house.remote("a").push(&here, &[need(folder)], Vec::new(), &Quiet).await.unwrap();
     assert_eq!(pushed.objects, 2);
     let there = house.objects("there");
     house.remote("b").pull(&there, &[need(folder)], &Quiet).await.unwrap();
@@ -253,4 +255,107 @@ proptest! {
         let chunks: Vec<u8> = cut(&*bytes).flat_map(|chunk| chunk.unwrap().data).collect();
         prop_assert!(chunks == bytes);
     }
+}
+
+fn reaches(_: &str, text: &str) -> Vec<Digest> {
+    rondo_store::meta::marks::digests(text).collect()
+}
+
+fn note(name: &str, stored: Stored) -> Vec<(String, bytes::Bytes)> {
+    vec![(name.to_owned(), stored.digest.hex().into())]
+}
+
+#[tokio::test]
+async fn a_clean_up_takes_what_no_note_reaches_and_no_more() {
+    let house = House::new();
+    let here = house.objects("here");
+    let remote = house.remote("a");
+    let mut large = noise(20, 24 << 20);
+    let old = house
+        .store(&here, &[("large", large.clone()), ("old", noise(21, 900)), ("inner/both", noise(22, 800))]);
+    remote.push(&here, &[need(old)], note("old", old), &Quiet).await.unwrap();
+    large[3 << 20] ^= 1;
+    let new =
+        house.store(&here, &[("large", large), ("new", noise(23, 900)), ("inner/both", noise(22, 800))]);
+    remote.push(&here, &[need(new)], note("new", new), &Quiet).await.unwrap();
+    let second = Duration::ZERO;
+
+    let nothing = remote.sweep(Vec::new(), reaches, second, true, &Quiet).await.unwrap();
+    assert_eq!((nothing.packs, nothing.bytes), (0, 0), "all of it is reached: {nothing:?}");
+    let before = packs(&house).len();
+    let young = remote
+        .sweep(vec!["old".to_owned()], reaches, Duration::from_secs(3600), false, &Quiet)
+        .await
+        .unwrap();
+    assert_eq!(young.packs, 0, "what is young stays: {young:?}");
+    let counted = remote.sweep(vec!["old".to_owned()], reaches, second, false, &Quiet).await.unwrap();
+    assert_eq!(packs(&house).len(), before, "only counted");
+    assert!(remote.note("old").await.unwrap().is_some());
+    let done = remote.sweep(vec!["old".to_owned()], reaches, second, true, &Quiet).await.unwrap();
+    assert_eq!(done, counted);
+    assert!(remote.note("old").await.unwrap().is_none());
+
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &[need(new)], &Quiet).await.unwrap();
+    assert!(there.holds(new.digest, true));
+    // What was taken for there before is sent again.
+    remote.push(&here, &[need(old)], note("old", old), &Quiet).await.unwrap();
+    let fourth = house.objects("fourth");
+    house.remote("c").pull(&fourth, &[need(old)], &Quiet).await.unwrap();
+    assert!(fourth.holds(old.digest, true));
+}
+
+#[tokio::test]
+async fn of_a_pack_the_needed_part_is_written_anew_and_a_reader_with_an_old_index_goes_on() {
+    let house = House::new();
+    let here = house.objects("here");
+    let remote = house.remote("a");
+    let files: Vec<(String, Vec<u8>)> = (0..60).map(|i| (format!("f{i}"), noise(100 + i, 9000))).collect();
+    let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (&**name, bytes.clone())).collect();
+    let all = house.store(&here, &files);
+    remote.push(&here, &[need(all)], note("all", all), &Quiet).await.unwrap();
+    let few = house.store(&here, &files[..5]);
+    remote.push(&here, &[need(few)], note("few", few), &Quiet).await.unwrap();
+    let first = packs(&house);
+    let swept = remote.sweep(vec!["all".to_owned()], reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+    assert!(swept.rewritten == 1 && swept.objects >= 55 && swept.bytes > 55 * 8000, "{swept:?}");
+    assert!(packs(&house).iter().any(|pack| !first.contains(pack)));
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &[need(few)], &Quiet).await.unwrap();
+    assert!(there.holds(few.digest, true));
+    // What a killed clean-up leaves, packs that nothing lists, goes with the next one.
+    let left = house.folder.path().join("remote/packs/ab").join(format!("ab{}", "0".repeat(62)));
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    fs::write(&left, b"left").unwrap();
+    let again = remote.sweep(Vec::new(), reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+    assert_eq!((again.packs, again.bytes), (1, 4));
+    assert!(!left.exists());
+}
+
+#[tokio::test]
+async fn a_push_and_a_clean_up_never_meet_and_what_was_killed_stands_in_nobodys_way() {
+    let house = House::new();
+    let here = house.objects("here");
+    let remote = house.remote("a");
+    let one = house.store(&here, &[("a", noise(30, 900))]);
+    let turn = remote.turn(What::Sweep).await.unwrap();
+    let refused = remote.push(&here, &[need(one)], Vec::new(), &Quiet).await;
+    assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+    assert!(matches!(remote.turn(What::Sweep).await.map(drop), Err(Error::Busy { .. })));
+    turn.holds().await.unwrap();
+    turn.end().await.unwrap();
+    let (first, second) = (remote.turn(What::Push).await.unwrap(), remote.turn(What::Push).await.unwrap());
+    let refused = remote.sweep(Vec::new(), reaches, Duration::ZERO, true, &Quiet).await;
+    assert!(matches!(refused, Err(Error::Busy { .. })), "pushes go on beside each other, a clean-up waits");
+    first.end().await.unwrap();
+    second.end().await.unwrap();
+    assert!(files(&house.folder.path().join("remote/turns")).is_empty());
+
+    let killed = remote.turn(What::Sweep).await.unwrap();
+    for left in files(&house.folder.path().join("remote/turns")) {
+        let long_ago = std::time::SystemTime::now() - STALE - Duration::from_secs(1);
+        fs::File::options().write(true).open(left).unwrap().set_modified(long_ago).unwrap();
+    }
+    remote.push(&here, &[need(one)], note("n", one), &Quiet).await.unwrap();
+    assert!(matches!(killed.holds().await, Err(Error::Busy { .. })), "one that stood still too long stops");
 }

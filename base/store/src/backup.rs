@@ -152,7 +152,7 @@ impl Backup {
         let scratch = tempfile::tempdir_in(&self.root).map_err(Error::io("write in", &self.root))?;
         let copy = scratch.path().join(METADATA);
         store.meta().copy_to(&copy).await?;
-        let mut named = marks(&mut read_only(&copy).await?, |_| false).await?;
+        let mut named = marks(&mut read_only(&copy).await?).await?;
         let metadata = put_prefix(&self.objects, &copy)?.ok_or_else(|| none_in(&self.root))?;
         let missing = store.objects().close_over(&mut named)?;
         let mut snapshot = Snapshot {
@@ -285,7 +285,7 @@ impl Backup {
         let metadata = folder.join(METADATA);
         self.copy_out(snapshot.metadata, &metadata)?;
         check(&metadata).await?;
-        let mut named = marks(&mut read_only(&metadata).await?, |_| false).await?;
+        let mut named = marks(&mut read_only(&metadata).await?).await?;
         let unknown = self.objects.close_over(&mut named)?;
         if unknown.len() as u64 > snapshot.missing + snapshot.corrupt.len() as u64 {
             return Err(unknown.first().map_or(Error::Closed, |digest| Error::ObjectNotFound(*digest)));
@@ -324,7 +324,7 @@ impl Backup {
     /// All that a snapshot names.
     async fn needed(&self, snapshot: &Snapshot) -> Result<std::collections::HashSet<Digest>, Error> {
         let metadata = self.objects.require(snapshot.metadata)?;
-        let mut named = marks(&mut read_only(&metadata).await?, |_| false).await?;
+        let mut named = marks(&mut read_only(&metadata).await?).await?;
         named.insert(snapshot.metadata);
         named.extend(snapshot.files.iter().map(|(_, digest)| *digest));
         Ok(named)

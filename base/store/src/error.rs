@@ -194,6 +194,14 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// A version of a dataset was dropped while something was built on it.
+    #[error("version {} of dataset `{dataset}` was dropped meanwhile", digest.short())]
+    VersionDropped {
+        /// The dataset.
+        dataset: String,
+        /// The version.
+        digest: Digest,
+    },
     /// Nobody could say any more who may what.
     #[error("user `{name}` is the last administrator")]
     LastAdmin {
@@ -390,7 +398,7 @@ impl Explain for Error {
             Self::PartNotFound { .. } => Code::ValueInvalid,
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
             Self::Needed { .. } => Code::Needed,
-            Self::RefMoved { .. } => Code::RefMoved,
+            Self::RefMoved { .. } | Self::VersionDropped { .. } => Code::RefMoved,
             Self::LastAdmin { .. } => Code::LastAdmin,
             Self::ParameterChanged { .. } | Self::ModelParameterChanged { .. } => Code::ParameterChanged,
             Self::TraceElsewhere { .. } => Code::ValueInvalid,
@@ -441,6 +449,7 @@ impl Explain for Error {
             | Self::Deleted { .. }
             | Self::Series { .. }
             | Self::RefMoved { .. }
+            | Self::VersionDropped { .. }
             | Self::ParameterChanged { .. }
             | Self::ModelParameterChanged { .. }
             | Self::TraceElsewhere { .. }

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod models;
 pub mod monitors;
 pub mod needs;
+pub mod outdated;
 mod packs;
 mod plain;
 pub mod purge;
@@ -60,7 +61,7 @@ pub use writer::Work;
 use writer::Writer;
 
 /// The migrations, in order; a database's format is how many of them it has seen.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0001_house.sql"),
     include_str!("../migrations/0002_models.sql"),
     include_str!("../migrations/0003_upkeep.sql"),
@@ -71,6 +72,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0008_access.sql"),
     include_str!("../migrations/0009_packs.sql"),
     include_str!("../migrations/0010_wire.sql"),
+    include_str!("../migrations/0011_versions.sql"),
 ];
 
 /// How long a writer of this process waits for one of another process.

@@ -7,6 +7,7 @@
 
 mod bulk;
 mod changes;
+mod doubt;
 mod half;
 mod lend;
 mod sweep;
@@ -42,6 +43,8 @@ pub struct Objects {
     incoming: Arc<Incoming>,
     /// Whether the file system has refused to share blocks: then it is not asked for each file again.
     unshared: Arc<AtomicBool>,
+    /// Those that are taken for absent in this view.
+    doubted: doubt::Doubted,
 }
 
 /// What was stored.
@@ -100,6 +103,7 @@ impl Objects {
             root: Arc::new(root.to_owned()),
             incoming: Arc::new(Incoming::open(&incoming)?),
             unshared: Arc::default(),
+            doubted: None,
         };
         objects.restore_swept()?;
         Ok(objects)
@@ -141,7 +145,8 @@ impl Objects {
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Stored, Error> {
         let digest = Digest::of(bytes);
         let stored = Stored { digest, size: bytes.len() as u64, files: 1, folder: false };
-        if self.renew(digest) {
+        if self.has_bytes(digest, bytes) {
+            self.clear(digest);
             return Ok(stored);
         }
         let mut incoming = self.incoming()?;
@@ -209,7 +214,7 @@ impl Objects {
         let before = fs::metadata(path).map_err(Error::io("read", path))?;
         let digest = hash_file(path)?;
         let stored = Stored { digest, size: before.len(), files: 1, folder: false };
-        if self.renew(digest) {
+        if self.is_sound(digest, before.len()) {
             return Ok(stored);
         }
         let incoming = match take {
@@ -443,6 +448,7 @@ impl Objects {
             named => named,
         };
         named.map_err(|error| Error::io("write", &place)(error.error))?;
+        self.clear(digest);
         sync_folder(&folder)?;
         if made { sync_folder(&self.root) } else { Ok(()) }
     }

@@ -8,9 +8,12 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
+use rondo_core::journal::Because;
 use rondo_core::{Digest, RunId, Span, Timestamp};
 use serde::Serialize;
 
+use crate::meta::marks::{VersionId, Versions};
+use crate::meta::outdated::Outdated;
 use crate::meta::purge::Purge;
 use crate::objects::Swept;
 use crate::{Error, Store};
@@ -32,6 +35,18 @@ pub struct Retention {
     pub dry_run: bool,
     /// Digests that are named outside the metadata, such as in `rondo.lock`.
     pub also_named: HashSet<Digest>,
+    /// Whether versions of datasets go that nothing reaches; all stay without it.
+    pub versions: Option<Outdating>,
+}
+
+/// Which versions of datasets stay although nothing reaches them, beside those that are younger than what
+/// has no name must be.
+#[derive(Debug, Clone)]
+pub struct Outdating {
+    /// The newest so many of each dataset.
+    pub keep: usize,
+    /// Who drops the others, and why.
+    pub because: Because,
 }
 
 /// What a pass removed, or would remove.
@@ -51,10 +66,17 @@ pub struct Report {
     pub files: u64,
     /// Runs, logged models and traces that went and whose plain files wait, for one who knows that folder.
     pub waiting: u64,
+    /// Versions of datasets.
+    pub versions: Vec<Outdated>,
     /// Objects.
     pub objects: u64,
     /// Bytes of those objects.
     pub bytes: u64,
+    /// How many of these bytes a work tree or another place has by the same file, so that the disk keeps
+    /// them.
+    pub shared: u64,
+    /// Objects that stay only because they are young.
+    pub young: u64,
     /// Deleted runs and logged models that stay, since something living needs them.
     pub needed: Vec<String>,
     /// Objects that are named and not here. A digest of something that never was an object (a cache key,
@@ -88,18 +110,52 @@ impl Store {
             self.meta().purge(&purge).await?;
             overwritten = self.meta().purge_overwritten(before).await?;
         }
-        let mut marks = self.meta().marks(|owner| retention.dry_run && passed_over.contains(owner)).await?;
+        let mut versions = self.outdated(retention, now).await?;
+        let going: HashSet<VersionId> = versions.iter().map(Outdated::id).collect();
+        let passed = |owner: &str| retention.dry_run && passed_over.contains(owner);
+        let mut marks = self.meta().marks(passed, Versions::But(&going)).await?;
         marks.extend(&retention.also_named);
+        // What has come to be named since it was found stays.
+        let mut back = Vec::new();
+        versions.retain(|version| {
+            let named = marks.contains(&version.digest) && !retention.dry_run;
+            back.extend(named.then(|| version.clone()));
+            !named
+        });
+        for version in &back {
+            self.meta().undrop_version(version).await?;
+        }
+        let notes = self.meta().file_notes().await?;
         let unnamed = Duration::from_millis(retention.unnamed.millis().unsigned_abs());
         let old = SystemTime::now().checked_sub(unnamed).unwrap_or(SystemTime::UNIX_EPOCH);
         let (objects, dry_run) = (self.objects().clone(), retention.dry_run);
-        let (missing, swept) = tokio::task::spawn_blocking(move || {
+        let (missing, marks, notes) = tokio::task::spawn_blocking(move || {
             let missing = objects.close_over(&mut marks)?.len();
-            Ok::<_, Error>((missing, objects.sweep(&marks, old, dry_run)?))
+            let (of_kept, of_gone): (Vec<_>, Vec<_>) =
+                notes.into_iter().partition(|note| marks.contains(&note.file));
+            marks.extend(of_kept.iter().filter_map(|note| note.object));
+            Ok::<_, Error>((missing, marks, of_gone))
         })
         .await
         .map_err(|_| Error::Closed)??;
-        Ok(Report { files, ..report(&purge, overwritten, swept, missing, retention.dry_run) })
+        if !dry_run {
+            self.meta().forget_file_notes(notes.into_iter().map(|note| note.name).collect()).await?;
+        }
+        let objects = self.objects().clone();
+        let swept = tokio::task::spawn_blocking(move || objects.sweep(&marks, old, dry_run)).await;
+        let swept = swept.map_err(|_| Error::Closed)??;
+        Ok(Report { files, versions, ..report(&purge, overwritten, swept, missing, retention.dry_run) })
+    }
+
+    /// The versions of datasets that nothing reaches; dropped, unless they are only counted.
+    async fn outdated(&self, retention: &Retention, now: Timestamp) -> Result<Vec<Outdated>, Error> {
+        let Some(outdating) = &retention.versions else { return Ok(Vec::new()) };
+        let after = now - retention.unnamed;
+        let found = self.meta().outdated(outdating.keep, after, &retention.also_named).await?;
+        if retention.dry_run {
+            return Ok(found.versions);
+        }
+        self.meta().drop_versions(found, &outdating.because, now).await
     }
 }
 
@@ -112,8 +168,11 @@ fn report(purge: &Purge, overwritten: u64, swept: Swept, missing: usize, dry_run
         overwritten,
         files: 0,
         waiting: 0,
+        versions: Vec::new(),
         objects: swept.objects,
         bytes: swept.bytes,
+        shared: swept.shared,
+        young: swept.young,
         needed: purge.needed.clone(),
         missing,
     }
@@ -168,7 +227,13 @@ mod tests {
     }
 
     fn now_at_once(dry_run: bool) -> Retention {
-        Retention { deleted: Span::days(30), unnamed: Span(0), dry_run, also_named: HashSet::new() }
+        Retention {
+            deleted: Span::days(30),
+            unnamed: Span(0),
+            dry_run,
+            also_named: HashSet::new(),
+            versions: None,
+        }
     }
 
     #[tokio::test]

@@ -94,6 +94,30 @@ pub enum Error {
         /// What was asked for.
         version: String,
     },
+    /// A name that no tag can have.
+    #[error("`{tag}` cannot be a tag: {why}")]
+    TagName {
+        /// The name.
+        tag: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// No such tag.
+    #[error("dataset `{dataset}` has no tag `{tag}`")]
+    TagNotFound {
+        /// The dataset.
+        dataset: String,
+        /// The tag.
+        tag: String,
+    },
+    /// Tags that are of one version here and of another elsewhere.
+    #[error("{}", told(tags))]
+    TagTaken {
+        /// All of them.
+        tags: Vec<crate::tags::Conflict>,
+        /// What takes the other version instead.
+        hint: String,
+    },
     /// A dataset that is one thing and was taken for another.
     #[error("dataset `{dataset}` is {found}, not {expected}")]
     Shape {
@@ -211,9 +235,13 @@ impl Explain for Error {
             Self::SourceNotFound { .. } => Code::SourceNotFound,
             Self::Checksum { .. } | Self::Record { .. } => Code::Corrupt,
             Self::Split { .. } | Self::NoTable { .. } => Code::TableInvalid,
-            Self::Name { .. } | Self::Format { .. } | Self::Shape { .. } | Self::Suite { .. } => {
-                Code::ValueInvalid
-            }
+            Self::Name { .. }
+            | Self::Format { .. }
+            | Self::Shape { .. }
+            | Self::Suite { .. }
+            | Self::TagName { .. } => Code::ValueInvalid,
+            Self::TagNotFound { .. } => Code::RefNotFound,
+            Self::TagTaken { .. } => Code::RefMoved,
             Self::DatasetNotFound { .. } | Self::VersionNotFound { .. } => Code::DatasetNotFound,
             Self::ChecksFailed { .. } => Code::ChecksFailed,
             Self::With { .. } => Code::PackageInvalid,
@@ -240,6 +268,8 @@ impl Explain for Error {
                 near.iter().map(|near| format!("did you mean `{near}`?")).collect()
             }
             Self::VersionNotFound { dataset, .. } => vec![format!("rondo data log {dataset}")],
+            Self::TagNotFound { dataset, .. } => vec![format!("rondo data tag {dataset}")],
+            Self::TagTaken { hint, .. } => vec![hint.clone()],
             Self::InTheWay { dataset, .. } => vec![
                 format!("keep them as a version first: rondo data add {dataset}"),
                 format!("or give them up: rondo data get {dataset} --force"),
@@ -257,6 +287,7 @@ impl Explain for Error {
             | Self::Archive { .. }
             | Self::Split { .. }
             | Self::Name { .. }
+            | Self::TagName { .. }
             | Self::Format { .. }
             | Self::Suite { .. }
             | Self::ChecksFailed { .. }
@@ -266,6 +297,12 @@ impl Explain for Error {
             | Self::Stopped => Vec::new(),
         }
     }
+}
+
+/// Which tags are what here and what elsewhere.
+fn told(tags: &[crate::tags::Conflict]) -> String {
+    let told: Vec<String> = tags.iter().map(ToString::to_string).collect();
+    told.join("; ")
 }
 
 /// The first broken check of each file, in a line.

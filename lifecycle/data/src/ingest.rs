@@ -238,7 +238,26 @@ impl Datasets {
             subject: intake.dataset.clone(),
             message: format!("looking at `{source}`"),
         });
-        let looked = self.look(&looker, intake, place.clone(), known).await;
+        match self.add_looked(intake, place, source, &looker, known).await {
+            // A version that this one rested on went while it was made: what it needs is looked for again.
+            Err(Error::Store(rondo_store::Error::VersionDropped { .. })) => {
+                let (index, _) = looker.index().await?;
+                self.add_looked(intake, place, source, &looker, (index, false)).await
+            }
+            added => added,
+        }
+    }
+
+    async fn add_looked(
+        &self,
+        intake: &Intake,
+        place: &Place,
+        source: &str,
+        looker: &Looker,
+        known: (Option<Index>, bool),
+    ) -> Result<Added, Error> {
+        let rests = known.0.as_ref().filter(|_| known.1).and_then(|index| index.version);
+        let looked = self.look(looker, intake, place.clone(), known).await;
         let (look, tables) = match looked {
             Ok(looked) => looked,
             Err(error) => return Err(self.failed(intake, error)),
@@ -246,14 +265,25 @@ impl Datasets {
         if look.stored.files == 0 && place.glob.is_some() {
             return Err(Error::SourceNotFound { what: format!("{source}: no file matches"), near: None });
         }
-        let mut draft = Draft { intake, stored: look.stored, tables: &tables, part: None, checked: None };
+        let mut draft = Draft {
+            intake,
+            stored: look.stored,
+            tables: &tables,
+            part: None,
+            checked: None,
+            rests: rests.into_iter().collect(),
+        };
         let mut look = look;
         if !intake.suite.is_empty() {
-            let checked = self.checked_first(&looker, look, &draft).await;
+            let checked = self.checked_first(looker, look, &draft).await;
             (look, draft.checked) = checked.map_err(|error| self.failed(intake, error))?;
+            if draft.checked.is_none() {
+                // It is a version already, so it was not stored again.
+                draft.rests.push(draft.stored.digest);
+            }
         }
         let added = self.add_drafted(&draft, source).await?;
-        let version = Some(added.version.digest);
+        let (version, looker) = (Some(added.version.digest), looker.clone());
         self.hinted(intake, blocking(move || look.remember(&looker, version)).await);
         Ok(added)
     }
@@ -338,7 +368,8 @@ impl Datasets {
         for _ in 0..ATTEMPTS {
             let previous = self.latest(&intake.dataset).await?;
             let (stored, tables) = self.grown(intake, part, leaf, previous.as_ref()).await?;
-            let draft = Draft { intake, stored, tables: &tables, part: Some(&part.name), checked: None };
+            let (part, rests) = (Some(part.name.as_str()), Vec::new());
+            let draft = Draft { intake, stored, tables: &tables, part, checked: None, rests };
             match self.add_draft(&draft, previous.as_ref(), source).await {
                 Err(Error::Store(rondo_store::Error::RefMoved { .. })) => {}
                 result => return result,
@@ -396,10 +427,8 @@ impl Datasets {
         };
         let name = rondo_core::reference::dataset(&intake.dataset);
         let because = intake.because.clone();
-        self.store
-            .meta()
-            .move_ref(&name, expected(previous), Some(digest), because, self.clock.now())
-            .await?;
+        let (version_id, now) = ((intake.dataset.as_str(), digest), self.clock.now());
+        self.store.meta().point_at_version(&name, expected(previous), version_id, because, now).await?;
         Ok(Some(Added { outcome: Outcome::Returned, version, part, checked: Vec::new() }))
     }
 
@@ -469,7 +498,10 @@ impl Datasets {
                 "checks": intake.suite.len(), "warnings": checked.iter().map(FileReport::warnings).sum::<usize>(),
             });
         }
-        self.store.meta().add_dataset_version_after(&version, expected(previous), because).await?;
+        self.store
+            .meta()
+            .add_dataset_version_after(&version, expected(previous), &draft.rests, because)
+            .await?;
         let part = draft.part.map(str::to_owned);
         Ok(Added { outcome: Outcome::Added, version, part, checked })
     }
@@ -608,6 +640,8 @@ struct Draft<'a> {
     part: Option<&'a str>,
     /// What the checks said, where they were run before it was stored.
     checked: Option<Vec<FileReport>>,
+    /// Versions by which some of it was known to be stored.
+    rests: Vec<Digest>,
 }
 
 impl Draft<'_> {

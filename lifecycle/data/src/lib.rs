@@ -25,6 +25,8 @@ pub mod place;
 
 pub mod versions;
 
+pub mod tags;
+
 pub mod ingest;
 
 pub mod check;
@@ -36,7 +38,9 @@ pub mod packages;
 
 pub mod status;
 
+pub mod gc;
 pub mod get;
+pub mod heal;
 pub mod verify;
 
 pub mod remote;

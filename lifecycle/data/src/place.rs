@@ -156,7 +156,7 @@ impl Looker {
 
     /// Forgets what a broken-off addition had stored.
     fn settled(&self) {
-        Resume::read(&self.note("partial")).done();
+        Resume::done(&self.note("partial"));
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A version in a remote is a note with its record and the objects that it names; it may be that of any
 //! machine, since its identity is its content. Which version is the latest is each store's own matter: what
-//! is pulled becomes it, with a line in the journal that says from where.
+//! is pulled becomes it, with a line in the journal that says from where, unless it was asked for by name.
+//! Tags travel with the versions that they name; one that names another version there is said, not moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 use rondo_core::handoff::DatasetVersion;
@@ -13,7 +14,35 @@ use rondo_core::{Digest, id, suggest};
 use rondo_remote::{Need, Pulled, Pushed, Remote};
 use serde::Serialize;
 
+use crate::tags::{Conflict, Tag, Taken, check_tag};
 use crate::{Datasets, Error};
+
+/// The notes of versions.
+pub(crate) const VERSIONS: &str = "dataset/";
+
+/// Which version of a dataset is fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// The newest that is there.
+    Newest,
+    /// This one, which becomes the latest here.
+    Pinned(Digest),
+    /// The one of this tag or beginning of a digest; the latest here stays what it is.
+    Called(String),
+}
+
+/// What goes beyond objects.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// What becomes of tags that name another version.
+    pub move_tags: bool,
+    /// Look at objects that are here already, and fetch those anew that are damaged.
+    pub verify: bool,
+    /// Digests that lock files name: the remote is told that they are needed.
+    pub named: HashSet<Digest>,
+    /// Who asks.
+    pub actor: String,
+}
 
 /// What became of a push.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,6 +57,10 @@ pub struct PushReport {
     pub size: u64,
     /// Bytes that were sent.
     pub sent: u64,
+    /// Tags that went along.
+    pub tags: Vec<Tag>,
+    /// Tags that name another version there, and stayed.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// What became of a pull.
@@ -41,6 +74,14 @@ pub struct PullReport {
     pub objects: u64,
     /// Bytes that came.
     pub received: u64,
+    /// How many objects were damaged here and came anew.
+    pub healed: usize,
+    /// Tags that came along.
+    pub tags: Vec<Tag>,
+    /// Tags of versions that are not here: they can be asked for.
+    pub elsewhere: Vec<Tag>,
+    /// Tags that name another version here, and stayed.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// A version after a pull.
@@ -53,51 +94,187 @@ pub struct Arrived {
 }
 
 impl Datasets {
-    /// Sends versions, with their profiles, to a remote.
+    /// Sends versions, with their profiles and tags, to a remote.
     ///
     /// # Errors
     /// When an object of one is not here, or the remote refuses.
-    pub async fn push(&self, remote: &Remote, versions: &[DatasetVersion]) -> Result<PushReport, Error> {
+    pub async fn push(
+        &self,
+        remote: &Remote,
+        versions: &[DatasetVersion],
+        beside: &Beside,
+    ) -> Result<PushReport, Error> {
         let needs: Vec<Need> = versions.iter().flat_map(needs).collect();
-        let Pushed { objects, size, sent, .. } =
-            remote.push(self.store.objects(), &needs, &*self.progress).await?;
-        for version in versions {
+        let record = |version: &DatasetVersion| {
             let text = serde_json::json!(version).to_string();
-            remote.keep(&place(&version.dataset, version.digest), text).await?;
+            (place(&version.dataset, version.digest), Bytes::from(text))
+        };
+        let notes = versions.iter().map(record).collect();
+        let Pushed { objects, size, sent, .. } =
+            remote.push(self.store.objects(), &needs, notes, &*self.progress).await?;
+        let sent_ids: HashSet<(&str, Digest)> =
+            versions.iter().map(|version| (version.dataset.as_str(), version.digest)).collect();
+        let (mut tags, mut conflicts) = (Vec::new(), Vec::new());
+        for tag in self.tags(None).await? {
+            if !sent_ids.contains(&(tag.dataset.as_str(), tag.digest)) {
+                continue;
+            }
+            match self.push_tag(remote, &tag, beside.move_tags).await? {
+                None => tags.push(tag),
+                Some(there) => {
+                    let Tag { dataset, tag, digest: here } = tag;
+                    conflicts.push(Conflict { dataset, tag, here: there, there: here });
+                }
+            }
         }
-        Ok(PushReport { remote: remote.address(), versions: versions.to_vec(), objects, size, sent })
+        self.tell_needs(remote, &beside.named).await?;
+        let versions = versions.to_vec();
+        Ok(PushReport { remote: remote.address(), versions, objects, size, sent, tags, conflicts })
     }
 
-    /// Fetches versions of a remote: of each dataset the one that is pinned, or the newest that is there.
+    /// Sends a tag; the version that it names there, where that is another and it stays.
+    async fn push_tag(&self, remote: &Remote, tag: &Tag, may_move: bool) -> Result<Option<Digest>, Error> {
+        let (name, text) = (tag_place(tag), serde_json::json!(tag).to_string());
+        if may_move {
+            remote.keep(&name, text).await?;
+            return Ok(None);
+        }
+        if remote.keep_new(&name, text).await? {
+            return Ok(None);
+        }
+        let there = remote.note(&name).await?.and_then(|text| read_tag(&text, &tag.dataset, &tag.tag));
+        let there = there.ok_or_else(|| remote.corrupt(name, "it is no record of that tag"))?;
+        Ok(Some(there.digest).filter(|there| *there != tag.digest))
+    }
+
+    /// Fetches versions of a remote, with their profiles and tags.
     ///
     /// # Errors
     /// When the remote has none, lacks an object of one, or cannot be reached.
     pub async fn pull(
         &self,
         remote: &Remote,
-        wanted: &BTreeMap<String, Option<Digest>>,
-        actor: &str,
+        wanted: &[(String, Wanted)],
+        beside: &Beside,
     ) -> Result<PullReport, Error> {
-        let mut found = Vec::new();
-        for (dataset, pin) in wanted {
-            found.push(match pin {
-                Some(digest) => self.noted(remote, dataset, *digest).await?,
-                None => self.newest(remote, dataset).await?,
-            });
+        let mut found: Vec<(DatasetVersion, &Wanted)> = Vec::new();
+        for (dataset, which) in wanted {
+            let version = match which {
+                Wanted::Pinned(digest) => self.noted(remote, dataset, *digest).await?,
+                Wanted::Newest => self.newest(remote, dataset).await?,
+                Wanted::Called(called) => self.called(remote, dataset, called).await?,
+            };
+            found.push((version, which));
         }
-        let needs: Vec<Need> = found.iter().flat_map(needs).collect();
-        let Pulled { objects, received } = remote.pull(self.store.objects(), &needs, &*self.progress).await?;
+        let needs: Vec<Need> = found.iter().flat_map(|(version, _)| needs(version)).collect();
+        let mut pulled = remote.pull(self.store.objects(), &needs, &*self.progress).await?;
+        let mut healed = 0;
+        if beside.verify {
+            let versions = found.iter().map(|(version, _)| version.clone()).collect();
+            let again = self.pull_damaged(remote, versions, &needs).await?;
+            healed = again.objects as usize;
+            pulled.received += again.received;
+        }
+        let because = Because::new(&beside.actor, &format!("pulled from {}", remote.address()));
         let mut versions = Vec::new();
-        for version in found {
+        for (version, which) in found {
             let known = self.store.meta().dataset_version(&version.dataset, version.digest).await?;
             let latest = self.latest(&version.dataset).await?.map(|latest| latest.digest);
-            if known.is_none() || latest != Some(version.digest) {
-                let because = Because::new(actor, &format!("pulled from {}", remote.address()));
-                self.store.meta().add_dataset_version_at(&version, because, self.clock.now()).await?;
+            let aside = matches!(which, Wanted::Called(_)) && latest.is_some();
+            if aside {
+                if known.is_none() {
+                    self.store.meta().add_dataset_version_aside(&version).await?;
+                }
+            } else if known.is_none() || latest != Some(version.digest) {
+                self.store.meta().add_dataset_version_at(&version, because.clone(), self.clock.now()).await?;
             }
             versions.push(Arrived { new: known.is_none(), version });
         }
-        Ok(PullReport { remote: remote.address(), versions, objects, received })
+        let datasets: BTreeSet<&str> = wanted.iter().map(|(dataset, _)| dataset.as_str()).collect();
+        let mut report = PullReport {
+            remote: remote.address(),
+            versions,
+            objects: pulled.objects,
+            received: pulled.received,
+            healed,
+            tags: Vec::new(),
+            elsewhere: Vec::new(),
+            conflicts: Vec::new(),
+        };
+        for dataset in datasets {
+            self.pull_tags(remote, dataset, beside, &because, &mut report).await?;
+        }
+        self.tell_needs(remote, &beside.named).await?;
+        Ok(report)
+    }
+
+    /// Fetches what is here and damaged of some versions.
+    async fn pull_damaged(
+        &self,
+        remote: &Remote,
+        versions: Vec<DatasetVersion>,
+        needs: &[Need],
+    ) -> Result<Pulled, Error> {
+        let damaged = self.damaged(versions).await?;
+        if damaged.is_empty() {
+            return Ok(Pulled::default());
+        }
+        let view = self.store.objects().doubting(damaged);
+        Ok(remote.pull(&view, needs, &*self.progress).await?)
+    }
+
+    async fn pull_tags(
+        &self,
+        remote: &Remote,
+        dataset: &str,
+        beside: &Beside,
+        because: &Because,
+        report: &mut PullReport,
+    ) -> Result<(), Error> {
+        for name in remote.notes(&format!("tag/{dataset}")).await? {
+            let Some(tag) = self.noted_tag(remote, dataset, &name).await? else { continue };
+            if self.store.meta().dataset_version(dataset, tag.digest).await?.is_none() {
+                report.elsewhere.push(tag);
+                continue;
+            }
+            let taken = if beside.move_tags { Taken::Move } else { Taken::Refuse };
+            match self.tag(&tag, taken, because.clone()).await {
+                Ok(true) => report.tags.push(tag),
+                Ok(false) => {}
+                Err(Error::TagTaken { tags, .. }) => report.conflicts.extend(tags),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn noted_tag(&self, remote: &Remote, dataset: &str, tag: &str) -> Result<Option<Tag>, Error> {
+        let name = format!("tag/{dataset}/{tag}");
+        match remote.note(&name).await? {
+            Some(text) => read_tag(&text, dataset, tag)
+                .map(Some)
+                .ok_or_else(|| remote.corrupt(name, "it is no record of that tag").into()),
+            None => Ok(None),
+        }
+    }
+
+    /// The version of a tag, or of the beginning of a digest.
+    async fn called(&self, remote: &Remote, dataset: &str, called: &str) -> Result<DatasetVersion, Error> {
+        if called == "latest" {
+            return self.newest(remote, dataset).await;
+        }
+        if check_tag(called).is_ok()
+            && let Some(tag) = self.noted_tag(remote, dataset, called).await?
+        {
+            return self.noted(remote, dataset, tag.digest).await;
+        }
+        let names = remote.notes(&format!("dataset/{dataset}")).await?;
+        let lower = called.to_lowercase();
+        let mut matching = names.iter().filter(|name| called.len() >= 6 && name.starts_with(&lower));
+        match (matching.next().and_then(|name| name.parse().ok()), matching.next()) {
+            (Some(digest), None) => self.noted(remote, dataset, digest).await,
+            (_, _) => Err(Error::VersionNotFound { dataset: dataset.to_owned(), version: called.to_owned() }),
+        }
     }
 
     async fn noted(&self, remote: &Remote, dataset: &str, digest: Digest) -> Result<DatasetVersion, Error> {
@@ -135,12 +312,22 @@ fn needs(version: &DatasetVersion) -> impl Iterator<Item = Need> + use<> {
     [content].into_iter().chain(version.profile.map(Need::file))
 }
 
-fn place(dataset: &str, digest: Digest) -> String {
-    format!("dataset/{dataset}/{}", digest.hex())
+pub(crate) fn place(dataset: &str, digest: Digest) -> String {
+    format!("{VERSIONS}{dataset}/{}", digest.hex())
+}
+
+fn tag_place(tag: &Tag) -> String {
+    format!("tag/{}/{}", tag.dataset, tag.tag)
+}
+
+/// The tag in a note, where it is that one.
+fn read_tag(text: &Bytes, dataset: &str, called: &str) -> Option<Tag> {
+    let tag: Tag = serde_json::from_slice(text).ok()?;
+    (tag.dataset == dataset && tag.tag == called && check_tag(called).is_ok()).then_some(tag)
 }
 
 /// The record in a note, where it is of this version.
-fn read(text: &Bytes, dataset: &str, digest: Digest) -> Option<DatasetVersion> {
+pub(crate) fn read(text: &Bytes, dataset: &str, digest: Digest) -> Option<DatasetVersion> {
     let version: DatasetVersion = serde_json::from_slice(text).ok()?;
     (version.dataset == dataset && version.digest == digest && id::is_name(dataset)).then_some(version)
 }

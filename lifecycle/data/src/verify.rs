@@ -77,17 +77,17 @@ impl Datasets {
         let names = if datasets.is_empty() { self.store.meta().datasets().await? } else { datasets.to_vec() };
         let mut versions: Vec<Numbered> = Vec::new();
         for name in &names {
-            let of_it = self.store.meta().dataset_versions(name).await?;
+            let of_it = self.store.meta().numbered_versions(name).await?;
             if of_it.is_empty() {
-                self.version(name, "latest").await?;
+                return Err(self.unknown(name).await?);
             }
-            versions.extend(of_it.into_iter().enumerate().map(|(index, version)| (index + 1, version)));
+            versions.extend(of_it);
         }
         let datasets = self.clone();
         crate::fetch::blocking(move || Ok(datasets.verify_versions(&versions))).await
     }
 
-    fn verify_versions(&self, versions: &[Numbered]) -> Report {
+    pub(crate) fn verify_versions(&self, versions: &[Numbered]) -> Report {
         let mut faults: HashMap<Digest, Fault> = HashMap::new();
         let mut files: HashMap<Digest, u64> = HashMap::new();
         let mut opened = HashSet::new();

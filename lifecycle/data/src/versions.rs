@@ -1,5 +1,6 @@
 //! The versions of datasets: which there are, and what a person means by naming one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct LogEntry {
     pub version: Option<DatasetVersion>,
     /// Which version that is, counted from 1 in the order in which they were first added.
     pub number: Option<usize>,
+    /// Its tags.
+    pub tags: Vec<String>,
 }
 
 impl Datasets {
@@ -55,30 +58,34 @@ impl Datasets {
         }
     }
 
-    /// A version by what people call it: `latest`, `previous`, its number from 1, or the beginning (six
-    /// characters or more) of its digest.
+    /// A version by what people call it: `latest`, `previous`, a tag, its number from 1, or the beginning
+    /// (six characters or more) of its digest.
     ///
     /// # Errors
     /// When there is no such dataset or version, or several begin so.
     pub async fn version(&self, dataset: &str, called: &str) -> Result<DatasetVersion, Error> {
-        let versions = self.store.meta().dataset_versions(dataset).await?;
-        if versions.is_empty() {
+        let numbered = self.store.meta().numbered_versions(dataset).await?;
+        if numbered.is_empty() {
             return Err(self.unknown(dataset).await?);
         }
+        let versions: Vec<&DatasetVersion> = numbered.iter().map(|(_, version)| version).collect();
         let not_found = || Error::VersionNotFound { dataset: dataset.to_owned(), version: called.to_owned() };
-        let by_digest = |digest: Digest| versions.iter().find(|version| version.digest == digest);
+        let by_digest = |digest: Digest| versions.iter().copied().find(|version| version.digest == digest);
         let latest = self.store.meta().target(&reference::dataset(dataset)).await?.and_then(by_digest);
         let found = match called {
             "" | "latest" => latest,
             "previous" => latest.and_then(|latest| latest.parent).and_then(by_digest),
-            _ => None,
+            tag => self.store.meta().target(&reference::tag(dataset, tag)).await?.and_then(by_digest),
         };
-        let by_number = || called.parse::<usize>().ok()?.checked_sub(1).and_then(|index| versions.get(index));
+        let by_number = || {
+            let wanted: usize = called.parse().ok()?;
+            numbered.iter().find(|(number, _)| *number == wanted).map(|(_, version)| version)
+        };
         let by_prefix = || {
             let hex = called.len() >= 6 && called.bytes().all(|byte| byte.is_ascii_hexdigit());
             let lower = called.to_lowercase();
             let mut matching =
-                versions.iter().filter(|version| hex && version.digest.hex().starts_with(&lower));
+                versions.iter().copied().filter(|version| hex && version.digest.hex().starts_with(&lower));
             match (matching.next(), matching.next()) {
                 (Some(only), None) => Some(only),
                 (None | Some(_), _) => None,
@@ -92,17 +99,22 @@ impl Datasets {
     /// # Errors
     /// When there is no such dataset.
     pub async fn log(&self, dataset: &str, limit: i64) -> Result<Vec<LogEntry>, Error> {
-        let versions = self.store.meta().dataset_versions(dataset).await?;
+        let versions = self.store.meta().numbered_versions(dataset).await?;
         if versions.is_empty() {
             return Err(self.unknown(dataset).await?);
+        }
+        let mut tags: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+        for tag in self.tags(Some(dataset)).await? {
+            tags.entry(tag.digest).or_default().push(tag.tag);
         }
         let journal = self.store.meta().journal(&reference::dataset(dataset), limit).await?;
         Ok(journal
             .into_iter()
             .map(|entry| {
-                let index = versions.iter().position(|version| Some(version.digest) == entry.to);
-                let version = index.and_then(|index| versions.get(index)).cloned();
-                LogEntry { entry, version, number: index.map(|index| index + 1) }
+                let found = versions.iter().find(|(_, version)| Some(version.digest) == entry.to);
+                let tags = entry.to.and_then(|to| tags.get(&to)).cloned().unwrap_or_default();
+                let (number, version) = found.cloned().unzip();
+                LogEntry { entry, version, number, tags }
             })
             .collect())
     }
@@ -132,7 +144,7 @@ impl Datasets {
         .await
     }
 
-    async fn unknown(&self, dataset: &str) -> Result<Error, Error> {
+    pub(crate) async fn unknown(&self, dataset: &str) -> Result<Error, Error> {
         let names = self.store.meta().datasets().await?;
         let near = suggest::nearest(dataset, names.iter().map(String::as_str)).map(str::to_owned);
         Ok(Error::DatasetNotFound { name: dataset.to_owned(), near })

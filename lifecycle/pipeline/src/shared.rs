@@ -123,16 +123,11 @@ impl Shared {
             }
         }
         let needs: Vec<Need> = entries.iter().flat_map(Entry::needs).collect();
-        if let Err(error) = self.remote.push(store.objects(), &needs, &*self.progress).await {
+        let signed = |entry: &Entry| Ok((place(branch, entry.key()), entry.signed(key)?.into()));
+        let notes = entries.iter().map(signed).collect::<Result<_, Error>>()?;
+        if let Err(error) = self.remote.push(store.objects(), &needs, notes, &*self.progress).await {
             self.gone("cache", &error);
             return Ok(0);
-        }
-        for entry in &entries {
-            let text = entry.signed(key)?;
-            if let Err(error) = self.remote.keep(&place(branch, entry.key()), text).await {
-                self.gone("cache", &error);
-                return Ok(0);
-            }
         }
         Ok(entries.len())
     }

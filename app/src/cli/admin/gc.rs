@@ -12,8 +12,8 @@ use serde_json::json;
 use super::{Which, size};
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
+use crate::history::locked;
 use crate::platform::WallClock;
-use crate::upkeep::locked;
 
 /// Remove for good what was deleted long ago, and files that nothing names
 ///
@@ -47,7 +47,8 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         deleted: args.keep_deleted,
         unnamed: args.keep_unnamed,
         dry_run: args.dry_run,
-        also_named: locked(&store),
+        also_named: locked(&store).await?.named,
+        versions: None,
     };
     let roots = match &args.artifacts_destination {
         Some(folder) => Roots::default().with_destination(folder, &session.here())?,

@@ -24,7 +24,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
     let log = platform.datasets().log(&args.dataset, i64::from(args.limit)).await?;
     let mut rows: Vec<Vec<String>> =
-        vec![["version", "digest", "files", "rows", "at", "by", "why"].map(String::from).to_vec()];
+        vec![["version", "digest", "files", "rows", "at", "by", "why", "tags"].map(String::from).to_vec()];
     for line in &log {
         let version = line.version.as_ref();
         let text = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
@@ -36,6 +36,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             line.entry.at.rfc3339(),
             line.entry.because.actor.clone(),
             line.entry.because.why.clone(),
+            line.tags.join(", "),
         ]);
     }
     session.printer().result(&json!({ "schema": 1, "dataset": args.dataset, "log": log }), &table(&rows));

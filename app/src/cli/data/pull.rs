@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::tag::{agreed, tags};
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
 use crate::cli::output::table;
@@ -11,7 +12,7 @@ use rondo_data::place::size as bytes;
 /// Fetch dataset versions from a remote: those that rondo.lock pins, else the newest
 #[derive(clap::Args)]
 pub struct Args {
-    /// The datasets; all of the project where none is named
+    /// The datasets, each also as NAME@TAG or NAME@DIGEST; all of the project where none is named
     datasets: Vec<String>,
     /// The remote, by its name in `remotes:` or by its address; the first one where it is not said
     #[arg(long, value_name = "REMOTE")]
@@ -19,6 +20,12 @@ pub struct Args {
     /// The newest version that the remote has, whatever rondo.lock pins
     #[arg(long)]
     newest: bool,
+    /// Tags that name another version here are moved
+    #[arg(long)]
+    move_tags: bool,
+    /// Read what is here already too, and fetch anew what is damaged
+    #[arg(long)]
+    verify: bool,
 }
 
 /// Fetches them.
@@ -27,7 +34,9 @@ pub struct Args {
 /// When the remote has no such dataset, lacks an object of it, or cannot be reached.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
-    let report = platform.pull(&args.datasets, args.newest, args.remote.as_deref()).await?;
+    let report = platform
+        .pull(&args.datasets, args.newest, args.remote.as_deref(), (args.move_tags, args.verify))
+        .await?;
     let mut rows = vec![["dataset", "version", "files", "size", ""].map(String::from).to_vec()];
     for arrived in &report.versions {
         let version = &arrived.version;
@@ -39,13 +48,19 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             if arrived.new { "new" } else { "was here" }.to_owned(),
         ]);
     }
-    let text = format!(
-        "{}{}: {} objects were lacking here, {} received\n",
+    let healed =
+        if report.healed > 0 { format!(", {} damaged ones came anew", report.healed) } else { String::new() };
+    let mut text = format!(
+        "{}{}: {} objects were lacking here{healed}, {} received{}\n",
         table(&rows),
         report.remote,
         report.objects,
-        bytes(report.received)
+        bytes(report.received),
+        tags("with", &report.tags),
     );
-    session.printer().result(&json!({ "schema": 1, "pull": report }), &text);
-    Ok(())
+    for tag in &report.elsewhere {
+        text.push_str(&format!("{0}@{1} is not here: rondo data pull {0}@{1}\n", tag.dataset, tag.tag));
+    }
+    let value = json!({ "schema": 1, "pull": report });
+    agreed(session, value, text, report.conflicts, "rondo data pull --move-tags")
 }

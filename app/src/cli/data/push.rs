@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::tag::{agreed, tags};
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
 use crate::cli::output::table;
@@ -19,6 +20,9 @@ pub struct Args {
     /// Every version, not the latest alone
     #[arg(long)]
     all_versions: bool,
+    /// Tags that name another version there are moved
+    #[arg(long)]
+    move_tags: bool,
 }
 
 /// Sends them.
@@ -27,7 +31,8 @@ pub struct Args {
 /// When there is no such dataset or remote, or the remote refuses.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
-    let report = platform.push(&args.datasets, args.all_versions, args.remote.as_deref()).await?;
+    let report =
+        platform.push(&args.datasets, args.all_versions, args.remote.as_deref(), args.move_tags).await?;
     let mut rows = vec![["dataset", "version", "files", "size"].map(String::from).to_vec()];
     for version in &report.versions {
         rows.push(vec![
@@ -38,13 +43,14 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         ]);
     }
     let text = format!(
-        "{}{}: {} objects of {} were lacking, {} sent\n",
+        "{}{}: {} objects of {} were lacking, {} sent{}\n",
         table(&rows),
         report.remote,
         report.objects,
         bytes(report.size),
-        bytes(report.sent)
+        bytes(report.sent),
+        tags("with", &report.tags),
     );
-    session.printer().result(&json!({ "schema": 1, "push": report }), &text);
-    Ok(())
+    let value = json!({ "schema": 1, "push": report });
+    agreed(session, value, text, report.conflicts, "rondo data push --move-tags")
 }

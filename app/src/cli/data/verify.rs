@@ -1,15 +1,19 @@
 //! `rondo data verify`.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use rondo_core::Code;
+use rondo_core::journal::Because;
+use rondo_data::heal::{Healing, Sources};
 use rondo_data::place::size;
-use rondo_data::verify::{Broken, Fault, Report};
+use rondo_data::verify::{Broken, Fault, Need, Report};
 use serde_json::json;
 
 use super::status::plain;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
+use crate::platform::Platform;
 
 /// So many that need a broken object are named for people.
 const NAMED: usize = 10;
@@ -20,6 +24,13 @@ pub struct Args {
     /// Only these datasets
     #[arg(value_name = "DATASET")]
     datasets: Vec<String>,
+    /// Store anew what is broken, from the files in the work tree or else from the project's remotes
+    #[arg(long)]
+    heal: bool,
+    /// Heal from here in place of the project's remotes: another remote, another clone or a backup of the
+    /// store; may be repeated
+    #[arg(long, value_name = "REMOTE|FOLDER")]
+    from: Vec<String>,
 }
 
 /// Reads them.
@@ -28,21 +39,66 @@ pub struct Args {
 /// When something is broken, or there is no such dataset.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
-    let report = platform.datasets().verify(&args.datasets).await?;
-    let Report { versions, objects, bytes, broken } = &report;
-    let value = json!({ "schema": 1, "report": report });
+    let healing = if args.heal || !args.from.is_empty() {
+        platform.datasets().heal(&args.datasets, &sources(args, session, &platform)?).await?
+    } else {
+        Healing { report: platform.datasets().verify(&args.datasets).await?, healed: Vec::new() }
+    };
+    let Healing { report, healed } = &healing;
+    let Report { versions, objects, bytes, broken } = report;
+    let mut value = json!({ "schema": 1, "report": report });
+    if args.heal || !args.from.is_empty() {
+        value["healed"] = json!(healed);
+    }
+    let mut text = String::new();
+    for one in healed {
+        let needs = one.broken.needed_by.first().map_or_else(String::new, need);
+        let _ = writeln!(text, "{} healed from {}{needs}", one.broken.digest.short(), plain(&one.from));
+    }
     if broken.is_empty() {
-        let text = format!("{versions} versions, {objects} objects, {}: all there and whole\n", size(*bytes));
+        let _ =
+            writeln!(text, "{versions} versions, {objects} objects, {}: all there and whole", size(*bytes));
         session.printer().result(&value, &text);
         return Ok(());
     }
-    let mut text = String::new();
     for one in broken {
         text.push_str(&lines(one));
     }
-    let message = format!("verify: {} of {objects} objects are broken", broken.len());
+    let message = match healed.len() {
+        0 => format!("verify: {} of {objects} objects are broken", broken.len()),
+        some => format!("verify: {some} objects were healed, {} of {objects} are still broken", broken.len()),
+    };
     let shown = format!("{text}error: {message}\n");
     Err(Failure::new(Code::DataBroken, message).shown(shown, value))
+}
+
+/// Where whole bytes may be.
+fn sources(args: &Args, session: &Session, platform: &Platform) -> Outcome<Sources> {
+    let names = platform.project().data.names().map(str::to_owned).collect::<Vec<_>>();
+    let mut sources = Sources { root: platform.root().to_owned(), ..Sources::default() };
+    for name in names {
+        sources.declared.push(platform.intake(&name, Because::new(&session.config().user, "healed"))?);
+    }
+    for from in &args.from {
+        let folder = session.path(Path::new(from));
+        let is_store = ["objects", ".rondo/objects"].iter().any(|inner| folder.join(inner).is_dir());
+        if is_store {
+            sources.copies.push(folder);
+        } else {
+            sources.remotes.push(platform.remote(Some(from))?);
+        }
+    }
+    if args.from.is_empty() {
+        for (name, _) in platform.project().remotes.iter() {
+            sources.remotes.push(platform.remote(Some(name))?);
+        }
+    }
+    Ok(sources)
+}
+
+fn need(need: &Need) -> String {
+    let path = if need.path.is_empty() { String::new() } else { format!(" {}", plain(&need.path)) };
+    format!(", {}@{}{path}", need.dataset, need.version)
 }
 
 fn lines(broken: &Broken) -> String {

@@ -84,6 +84,8 @@ pub struct Bulk {
     batch: Mutex<Batch>,
     named: Mutex<BTreeSet<String>>,
     number: AtomicU64,
+    /// Where they wait, in order.
+    folders: Mutex<Vec<PathBuf>>,
     kept: Box<Kept>,
 }
 
@@ -111,6 +113,7 @@ impl Objects {
             batch: Mutex::default(),
             named: Mutex::default(),
             number: AtomicU64::new(0),
+            folders: Mutex::default(),
             kept: Box::new(kept),
         }
     }
@@ -129,6 +132,9 @@ impl Objects {
     /// Whether an object is here as it was stored, and from now on counted as new. One that shares its
     /// file with a work tree may have been written through there, so its bytes are looked at.
     fn trusted(&self, digest: Digest, size: u64) -> bool {
+        if self.is_doubted(digest) {
+            return false;
+        }
         let place = self.place(digest);
         let Ok(file) = File::open(&place) else { return false };
         let Ok(metadata) = file.metadata() else { return false };
@@ -148,6 +154,8 @@ impl Bulk {
     pub fn put_file(&self, path: &Path, maybe_here: bool) -> Result<(Digest, Stamp), Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let before = stamp_of(&file, path)?;
+        // One that has another name may be an object's own file, whose copy would be one too many.
+        let maybe_here = maybe_here || file.metadata().is_ok_and(|metadata| metadata.nlink() > 1);
         let (digest, stamp) = if before.size <= SMALL {
             self.put_small(path, &file)?
         } else {
@@ -183,11 +191,11 @@ impl Bulk {
             if stamp_of(file, path)? != before {
                 return Err(changed(path));
             }
-            if self.objects.trusted(digest, before.size) {
+            if self.objects.is_sound(digest, before.size) {
                 return Ok(digest);
             }
         }
-        let fresh = Fresh(self.fresh());
+        let fresh = Fresh(self.fresh()?);
         let copied = if reflink_copy::reflink(path, &fresh.0).is_ok() {
             fs::set_permissions(&fresh.0, fs::Permissions::from_mode(READ_ONLY))
                 .map_err(Error::io("protect", &fresh.0))
@@ -199,7 +207,8 @@ impl Bulk {
             return Err(changed(path));
         }
         let digest = copied?;
-        if !self.objects.trusted(digest, before.size) {
+        // What is here under that name may be damaged, and what was copied just now is not.
+        if !self.lock().digests.contains(&digest) {
             self.wait(digest, fresh.keep(), before.size)?;
         }
         Ok(digest)
@@ -211,10 +220,14 @@ impl Bulk {
     /// When they cannot be written.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest, Error> {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-        if self.lock().digests.contains(&digest) || self.objects.trusted(digest, size) {
+        if self.lock().digests.contains(&digest) {
             return Ok(digest);
         }
-        let fresh = Fresh(self.fresh());
+        if self.objects.has_bytes(digest, bytes) {
+            self.objects.clear(digest);
+            return Ok(digest);
+        }
+        let fresh = Fresh(self.fresh()?);
         let mut file = create(&fresh.0, 0).map_err(Error::io("write", &fresh.0))?;
         io::Write::write_all(&mut file, bytes).map_err(Error::io("write", &fresh.0))?;
         self.wait(digest, fresh.keep(), size)?;
@@ -279,6 +292,7 @@ impl Bulk {
         }
         fs::rename(&unnamed.0, &place).map_err(Error::io("write", &place))?;
         unnamed.keep();
+        self.objects.clear(file.digest);
         let prefix = file.digest.hex().get(..2).unwrap_or_default().to_owned();
         self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(prefix);
         Ok(())
@@ -301,9 +315,28 @@ impl Bulk {
         sync_folder(&self.objects.root)
     }
 
-    fn fresh(&self) -> PathBuf {
+    /// A name for a file that nothing has. Every so many files there is a new folder: a file system looks for
+    /// room near a file's folder, and the longer the more of it is taken there.
+    fn fresh(&self) -> Result<PathBuf, Error> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
-        self.objects.incoming.path().join(format!("bulk-{:p}-{number}", &raw const *self))
+        let nth = usize::try_from(number).unwrap_or_default() / BATCH_FILES;
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        while folders.len() <= nth {
+            let name = format!("bulk-{:p}-{}", &raw const *self, folders.len());
+            let folder = self.objects.incoming.path().join(name);
+            make_folder(&folder)?;
+            folders.push(folder);
+        }
+        let folder = folders.get(nth).cloned().unwrap_or_default();
+        Ok(folder.join(number.to_string()))
+    }
+
+    fn remove_folders(&self) {
+        let folders = std::mem::take(&mut *self.folders.lock().unwrap_or_else(PoisonError::into_inner));
+        for folder in folders {
+            // One that is not empty goes with the folder of this process.
+            let _ = fs::remove_dir(folder);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batch> {
@@ -315,6 +348,7 @@ impl Drop for Bulk {
     fn drop(&mut self) {
         let batch = std::mem::take(&mut *self.lock());
         batch.files.into_iter().for_each(|file| drop(Fresh(file.path)));
+        self.remove_folders();
     }
 }
 
@@ -378,7 +412,7 @@ fn read_from_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-fn hash_open(file: &File, size: u64) -> io::Result<Digest> {
+pub(super) fn hash_open(file: &File, size: u64) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; if size > SMALL { BLOCK } else { SMALL as usize }];
     let mut at = 0_u64;

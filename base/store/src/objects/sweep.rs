@@ -8,11 +8,12 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rondo_core::Digest;
-use rondo_core::tree::Listing;
+use rondo_core::tree::{Listing, Mode};
 
 use super::{Objects, names};
 use crate::Error;
@@ -24,11 +25,25 @@ pub struct Swept {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How many of these bytes another name has too, such as one in a work tree.
+    pub shared: u64,
+    /// Objects that would go if they were older.
+    pub young: u64,
+}
+
+/// An object that is not to be kept.
+struct Unnamed {
+    bytes: u64,
+    shared: bool,
+    old: bool,
 }
 
 impl Objects {
     /// Whether an object is here, and from now on counted as new.
     pub fn renew(&self, digest: Digest) -> bool {
+        if self.is_doubted(digest) {
+            return false;
+        }
         let place = self.place(digest);
         // Not ours to touch, or gone: then it is written anew.
         fs::File::open(&place).and_then(|file| file.set_modified(SystemTime::now())).is_ok()
@@ -39,12 +54,13 @@ impl Objects {
     /// # Errors
     /// When an object cannot be read.
     pub fn close_over(&self, marks: &mut HashSet<Digest>) -> Result<Vec<Digest>, Error> {
-        let mut missing = Vec::new();
+        let mut missing = HashSet::new();
         let mut open: Vec<Digest> = marks.iter().copied().collect();
         open.sort_unstable();
+        let mut opened: HashSet<Digest> = marks.clone();
         while let Some(digest) = open.pop() {
             let Some(path) = self.path(digest) else {
-                missing.push(digest);
+                missing.insert(digest);
                 continue;
             };
             if !is_listing(&path)? {
@@ -52,14 +68,24 @@ impl Objects {
             }
             // Bytes that only begin like a listing are a file.
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-            let inner: Vec<Digest> = match Listing::decode(&bytes) {
-                Ok(Listing::Whole(tree)) => tree.entries().iter().map(|entry| entry.digest).collect(),
-                Ok(Listing::Parts(parts)) => parts.iter().map(|part| part.digest).collect(),
+            let inner: Vec<(Digest, bool)> = match Listing::decode(&bytes) {
+                Ok(Listing::Whole(tree)) => {
+                    tree.entries().iter().map(|entry| (entry.digest, entry.mode == Mode::Folder)).collect()
+                }
+                Ok(Listing::Parts(parts)) => parts.iter().map(|part| (part.digest, true)).collect(),
                 Err(_) => continue,
             };
-            open.extend(inner.into_iter().filter(|inner| marks.insert(*inner)));
+            for (inner, folder) in inner {
+                // Of a file no more is asked than whether it is here.
+                if marks.insert(inner) && !folder && self.path(inner).is_none() {
+                    missing.insert(inner);
+                }
+                if folder && opened.insert(inner) {
+                    open.push(inner);
+                }
+            }
         }
-        Ok(missing)
+        Ok(missing.into_iter().collect())
     }
 
     /// Removes the objects that are not to be kept and were stored, or stored again, before a moment.
@@ -74,29 +100,38 @@ impl Objects {
                 if keep.contains(&digest) {
                     continue;
                 }
-                if let Some(bytes) = self.remove_old(digest, before, dry_run)? {
+                let Some(gone) = self.remove_old(digest, before, dry_run)? else { continue };
+                if gone.old {
                     swept.objects += 1;
-                    swept.bytes += bytes;
+                    swept.bytes += gone.bytes;
+                    swept.shared += if gone.shared { gone.bytes } else { 0 };
+                } else {
+                    swept.young += 1;
                 }
             }
         }
         Ok(swept)
     }
 
-    fn remove_old(&self, digest: Digest, before: SystemTime, dry_run: bool) -> Result<Option<u64>, Error> {
+    fn remove_old(
+        &self,
+        digest: Digest,
+        before: SystemTime,
+        dry_run: bool,
+    ) -> Result<Option<Unnamed>, Error> {
         let place = self.place(digest);
-        let Some(bytes) = old(&place, before)? else { return Ok(None) };
-        if dry_run {
-            return Ok(Some(bytes));
+        let Some(found) = unnamed(&place, before)? else { return Ok(None) };
+        if dry_run || !found.old {
+            return Ok(Some(found));
         }
         let aside = self.aside(digest)?;
         gone(fs::rename(&place, &aside)).map_err(Error::io("remove", &place))?;
-        if old(&aside, before)?.is_none() {
+        if !unnamed(&aside, before)?.is_some_and(|aside| aside.old) {
             self.put_back(digest, &aside)?;
             return Ok(None);
         }
         gone(fs::remove_file(&aside)).map_err(Error::io("remove", &aside))?;
-        Ok(Some(bytes))
+        Ok(Some(found))
     }
 
     /// Puts back what a sweep had renamed when it was killed.
@@ -125,10 +160,14 @@ impl Objects {
     }
 }
 
-/// The bytes of a file that was last renewed before a moment; nothing where it is younger or gone.
-fn old(path: &Path, before: SystemTime) -> Result<Option<u64>, Error> {
-    match fs::metadata(path).and_then(|metadata| Ok((metadata.modified()?, metadata.len()))) {
-        Ok((modified, bytes)) => Ok((modified <= before).then_some(bytes)),
+/// What is known of a file, and whether it was last renewed before a moment; nothing where it is gone.
+fn unnamed(path: &Path, before: SystemTime) -> Result<Option<Unnamed>, Error> {
+    let look = |metadata: fs::Metadata| {
+        let (bytes, shared) = (metadata.len(), metadata.nlink() > 1);
+        Ok(Unnamed { bytes, shared, old: metadata.modified()? <= before })
+    };
+    match fs::metadata(path).and_then(look) {
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),
     }

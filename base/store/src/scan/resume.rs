@@ -76,11 +76,9 @@ impl Resume {
     }
 
     /// Ends: all of it is in the index.
-    pub fn done(&self) {
-        if !self.path.as_os_str().is_empty() {
-            // One that stays is read again and says the same.
-            let _ = fs::remove_file(&self.path);
-        }
+    pub fn done(path: &Path) {
+        // One that stays is read again and says the same.
+        let _ = fs::remove_file(path);
     }
 }
 

@@ -223,7 +223,7 @@ fn what_was_stored_before_a_kill_is_not_read_again() {
     let bulk = house.objects.bulk(|_| {});
     fs::remove_file(house.data().join("a")).unwrap();
     scan.settle(How::Store(&bulk), &resume, &|_| {}).unwrap();
-    resume.done();
+    Resume::done(&partial);
     assert!(!partial.exists());
 }
 

@@ -72,7 +72,13 @@ mod tests {
     const DAY: i64 = 86_400_000;
 
     fn retention(dry_run: bool) -> Retention {
-        Retention { deleted: Span::days(30), unnamed: Span(0), dry_run, also_named: HashSet::new() }
+        Retention {
+            deleted: Span::days(30),
+            unnamed: Span(0),
+            dry_run,
+            also_named: HashSet::new(),
+            versions: None,
+        }
     }
 
     async fn house(at: &Path) -> Tracking {

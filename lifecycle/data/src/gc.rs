@@ -1,0 +1,164 @@
+//! Cleaning up: objects that nothing names, and, where that is wanted, versions that nothing reaches; here,
+//! and in a remote.
+//!
+//! Here it is the store's one sweep (see [`rondo_store::upkeep`]), asked to leave what was deleted elsewhere
+//! in peace. In a remote the notes are what reaches: the versions and tags that were pushed, the cache of
+//! steps, and what each clone that has used the remote says its Git history needs. So nobody has to know the
+//! others' branches.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use rondo_core::handoff::DatasetVersion;
+use rondo_core::journal::Because;
+use rondo_core::ports::Clock;
+use rondo_core::{Digest, Span};
+use rondo_remote::{Remote, Swept};
+use rondo_store::meta::marks::{Versions, digests, held_by};
+use rondo_store::meta::outdated::Outdated;
+use rondo_store::upkeep::{Outdating, Report, Retention};
+use serde::Serialize;
+
+use crate::remote::{VERSIONS, read};
+use crate::{Datasets, Error};
+
+/// Longer than any store is old: what was deleted elsewhere is not this clean-up's.
+const FOR_EVER: Span = Span::days(1_000_000);
+
+/// What is to be cleaned up.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Versions go too that nothing reaches, but for so many of the newest of each dataset.
+    pub versions: Option<usize>,
+    /// What is younger stays in any case.
+    pub grace: Span,
+    /// Do it; otherwise only say what would go.
+    pub apply: bool,
+    /// Digests that lock files name.
+    pub named: HashSet<Digest>,
+    /// Who asks.
+    pub actor: String,
+}
+
+/// What went from a remote, or would go.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RemoteReport {
+    /// The remote.
+    pub remote: String,
+    /// Whether it was only counted.
+    pub dry_run: bool,
+    /// Versions that nobody reaches.
+    pub versions: Vec<Outdated>,
+    /// Clones that have said what their history needs.
+    pub consumers: usize,
+    /// Its packs.
+    #[serde(flatten)]
+    pub swept: Swept,
+}
+
+impl Datasets {
+    /// Cleans up the store.
+    ///
+    /// # Errors
+    /// When another process is at it, or the store cannot be read or written.
+    pub async fn gc(&self, request: &Request) -> Result<Report, Error> {
+        let because = Because::new(&request.actor, "nothing reaches it");
+        let retention = Retention {
+            deleted: FOR_EVER,
+            unnamed: request.grace,
+            dry_run: !request.apply,
+            also_named: request.named.clone(),
+            versions: request.versions.map(|keep| Outdating { keep, because }),
+        };
+        Ok(self.store.tidy(&retention, self.clock.now()).await?)
+    }
+
+    /// Cleans up a remote.
+    ///
+    /// # Errors
+    /// When somebody pushes or cleans up at the moment, or the remote refuses or cannot be reached.
+    pub async fn gc_remote(&self, remote: &Remote, request: &Request) -> Result<RemoteReport, Error> {
+        let consumers = remote.notes(CONSUMERS).await?.len();
+        let versions = match request.versions {
+            Some(keep) => self.outdated_in(remote, keep, request).await?,
+            None => Vec::new(),
+        };
+        let forget = versions.iter().map(|version| crate::remote::place(&version.dataset, version.digest));
+        let grace = Duration::from_millis(request.grace.millis().unsigned_abs());
+        let swept = remote.sweep(forget.collect(), reaches, grace, request.apply, &*self.progress).await?;
+        Ok(RemoteReport { remote: remote.address(), dry_run: !request.apply, versions, consumers, swept })
+    }
+
+    /// The versions of a remote that neither its other notes nor this machine reach.
+    async fn outdated_in(
+        &self,
+        remote: &Remote,
+        keep: usize,
+        request: &Request,
+    ) -> Result<Vec<Outdated>, Error> {
+        let mut reached = self.store.meta().marks(|_| false, Versions::None).await?;
+        reached.extend(&request.named);
+        let mut versions: BTreeMap<String, Vec<DatasetVersion>> = BTreeMap::new();
+        for (name, text) in remote.all_notes().await? {
+            let Some((dataset, digest)) = name.strip_prefix(VERSIONS).and_then(|name| name.split_once('/'))
+            else {
+                reached.extend(digests(&String::from_utf8_lossy(&text)));
+                continue;
+            };
+            let version = digest.parse().ok().and_then(|digest| read(&text, dataset, digest));
+            let version = version.ok_or_else(|| remote.corrupt(&name, "it is no record of a version"))?;
+            versions.entry(dataset.to_owned()).or_default().push(version);
+        }
+        let before = self.clock.now() - request.grace;
+        let mut outdated = Vec::new();
+        for (dataset, mut versions) in versions {
+            versions.sort_by_key(|version| std::cmp::Reverse((version.added, version.digest)));
+            for version in versions.into_iter().skip(keep.max(1)) {
+                let DatasetVersion { digest, size, added, .. } = version;
+                if !reached.contains(&digest) && added <= before {
+                    outdated.push(Outdated { dataset: dataset.clone(), number: 0, digest, size, added });
+                }
+            }
+        }
+        Ok(outdated)
+    }
+
+    /// Tells a remote what this clone's history needs of it, so that no clean-up by others takes it. That it
+    /// cannot be told, where one may only read, takes nothing back.
+    pub(crate) async fn tell_needs(&self, remote: &Remote, named: &HashSet<Digest>) -> Result<(), Error> {
+        let meta = self.store.meta();
+        let mut needs = named.clone();
+        for prefix in ["dataset/", "tag/"] {
+            needs.extend(meta.refs(prefix).await?.into_iter().map(|(_, digest)| digest));
+        }
+        let mut needs: Vec<Digest> = needs.into_iter().collect();
+        needs.sort_unstable();
+        let id = match meta.setting(CONSUMER).await? {
+            Some(id) => id,
+            None => {
+                let id = rondo_core::RunId::random().hex();
+                meta.set_setting(CONSUMER, &id).await?;
+                id
+            }
+        };
+        let text = serde_json::json!({ "at": Clock::now(&*self.clock).rfc3339(), "needs": needs });
+        let kept = remote.keep(&format!("{CONSUMERS}/{id}"), text.to_string()).await;
+        if let Err(error) = kept {
+            let message = format!("the remote does not know what this clone needs of it: {error}");
+            let subject = "remote".to_owned();
+            self.progress.report(rondo_core::ports::Event::Note { subject, message });
+        }
+        Ok(())
+    }
+}
+
+/// What a note of a remote reaches: a version holds its content and profile, any other what it names.
+fn reaches(name: &str, text: &str) -> Vec<Digest> {
+    if name.starts_with(VERSIONS) { held_by(text) } else { digests(text).collect() }
+}
+
+/// The notes of clones.
+const CONSUMERS: &str = "consumer";
+
+/// The setting with this clone's name there.
+const CONSUMER: &str = "remote/consumer";
