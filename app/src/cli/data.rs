@@ -4,6 +4,7 @@ pub mod add;
 pub mod check;
 pub mod diff;
 pub mod get;
+pub mod labels;
 pub mod log;
 pub mod profile;
 pub mod pull;
@@ -29,6 +30,8 @@ pub enum Verb {
     Diff(diff::Args),
     /// List a dataset's versions with who, when and why
     Log(log::Args),
+    /// Show a dataset's labels: how many of each, by whom, what has none, how far annotators agree
+    Labels(labels::Args),
     /// Send versions to a remote
     Push(push::Args),
     /// Fetch versions from a remote
@@ -51,6 +54,7 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Profile(args) => profile::run(&args, session).await,
         Verb::Diff(args) => diff::run(&args, session).await,
         Verb::Log(args) => log::run(&args, session).await,
+        Verb::Labels(args) => labels::run(&args, session).await,
         Verb::Push(args) => push::run(&args, session).await,
         Verb::Pull(args) => pull::run(&args, session).await,
         Verb::Get(args) => get::run(&args, session).await,

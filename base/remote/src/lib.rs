@@ -10,6 +10,7 @@
 //! in [notes](Remote::keep), small named files beside them, and is the business of who writes them. This is
 //! no store: nothing is read from a remote in place of a local object.
 
+mod bucket;
 mod chunk;
 mod error;
 mod index;
@@ -21,6 +22,7 @@ mod push;
 #[cfg(test)]
 mod tests;
 
+pub use bucket::{Bucket, Found};
 pub use error::Error;
 pub use index::Index;
 pub use place::Remote;

@@ -41,7 +41,8 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             let because = Because::new(&session.config().user, "checked by hand");
             let intake = platform.intake(&version.dataset, because)?;
             let suite = suite.unwrap_or(intake.suite);
-            platform.datasets().check(version, &suite, &intake.options).await?
+            let options = rondo_data::table::options_for_version(version)?;
+            platform.datasets().check(version, &suite, &options).await?
         }
         Subject::Path { given, path } => {
             let suite = suite.ok_or_else(|| no_suite(given))?;

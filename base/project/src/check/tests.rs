@@ -47,7 +47,7 @@ fn builtins() -> Builtins {
         unknown.map_or(Ok(()), |key| Err(format!("no check is called `{key}`")))
     }
     let packages = [papermill, evaluate, streamlit].map(Arc::new).into();
-    Builtins { packages, data_check: Some(data_check), remote: None }
+    Builtins { packages, data_check: Some(data_check), ..Builtins::default() }
 }
 
 fn folder() -> tempfile::TempDir {
