@@ -71,6 +71,9 @@ def test_a_dialect_is_declared_once_and_read_alike_everywhere(project):
     assert (version["rows"], types(version)) == (2, {"ort": "string", "plz": "string", "preis": "number"})
     assert version["origin"]["read"]["encoding"] == "latin1"
     assert project.json("data", "check", "sales")["passed"]
+    flags = [f"--read={flag}" for flag in ["skip=1", "encoding=latin1", "decimal=,", "thousands=.", "null=-"]]
+    assert [column["type"] for column in project.json("data", "profile", "s.csv", *flags)["columns"]][2] == "number"
+    assert "did you mean `decimal`" in project("data", "profile", "s.csv", "--read", "decimel=,", code=2).stderr
     assert "unchanged" in project("data", "add", "sales").stdout
     # The same bytes read in another way are other rows: that is seen, and done when it is asked for.
     text = (project.folder / "rondo.yaml").read_text()
@@ -93,9 +96,9 @@ def test_what_cannot_be_read_is_named_and_not_kept(project):
         (project.folder / "t.csv").write_bytes(content)
         assert part in project("data", "add", "t", code=2).stderr
     assert len(project.json("data", "log", "t")["log"]) == 1
-    project.declare("  t: { source: t.csv, read: { delimeter: ';', encoding: latim1 } }\n")
+    project.declare("  t: { source: t.csv, read: { delimeter: ';', encoding: windows-1253x } }\n")
     error = project("data", "status", code=2).stderr
-    assert "delimiter" in error and "latin1" in error
+    assert "delimiter" in error and "`windows-1253x` is no encoding" in error
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
@@ -215,7 +218,7 @@ def s3():
             "s3", endpoint_url=settings["AWS_ENDPOINT"], region_name="us-east-1", aws_access_key_id="key",
             aws_secret_access_key="very-secret",
         )
-        client.create_bucket(Bucket="b")
+        client.create_bucket(Bucket="bucket")
         yield client, settings
     finally:
         server.terminate()
@@ -226,28 +229,28 @@ def test_a_prefix_of_a_bucket_is_a_folder(project, s3):
     client, settings = s3
     project.env.update(settings)
     for name in ["in/1.csv", "in/sub/2.csv", "in/note.txt", "one.csv"]:
-        client.put_object(Bucket="b", Key=name, Body=b"a\n1\n")
+        client.put_object(Bucket="bucket", Key=name, Body=b"a\n1\n")
     project.declare(
-        "  all: { source: s3://b/in/ }\n  some: { source: 's3://b/in/**/*.csv' }\n  one: { source: s3://b/one.csv }\n"
+        "  all: { source: s3://bucket/in/ }\n  some: { source: 's3://bucket/in/**/*.csv' }\n  one: { source: s3://bucket/one.csv }\n"
     )
     assert [project.add(name)["version"]["files"] for name in ["all", "some", "one"]] == [3, 2, 1]
     assert project.add("all")["outcome"] == "unchanged"
     state = lambda: project.json("data", "status", "all", "--remote")["datasets"][0]["source_state"]["state"]
     assert state() == "unchanged"
-    client.delete_object(Bucket="b", Key="in/note.txt")
-    client.put_object(Bucket="b", Key="in/1.csv", Body=b"a\n1\n2\n")
+    client.delete_object(Bucket="bucket", Key="in/note.txt")
+    client.put_object(Bucket="bucket", Key="in/1.csv", Body=b"a\n1\n2\n")
     assert state() == "moved"
     version = project.add("all")["version"]
     assert (version["files"], version["rows"]) == (2, 3)
-    client.put_object(Bucket="b", Key="in/../../x", Body=b"x")
-    project.declare("  none: { source: s3://b/nothing/ }\n")
+    client.put_object(Bucket="bucket", Key="in/../../x", Body=b"x")
+    project.declare("  none: { source: s3://bucket/nothing/ }\n")
     project("data", "add", "none", code=3)
     project.nowhere("very-secret")
 
 
 QUERIES = {
     "postgres": """
-        CREATE TABLE o (id int PRIMARY KEY, big bigint, price numeric(12,3), any numeric, ok boolean, at timestamptz,
+        CREATE TABLE o (id int PRIMARY KEY, big bigint, price numeric(12,3), other numeric, ok boolean, at timestamptz,
                         clock timestamp, day date, doc jsonb, raw bytea, tags text[], name text);
         INSERT INTO o VALUES
           (1, 9007199254740993, 1234.500, 0.1, true, '2013-01-01 12:00:00+02', '2013-01-01 12:00:00.123456',
@@ -255,7 +258,7 @@ QUERIES = {
           (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     """,
     "mysql": """
-        CREATE TABLE o (id int PRIMARY KEY, big bigint unsigned, price decimal(12,3), any double, ok tinyint(1),
+        CREATE TABLE o (id int PRIMARY KEY, big bigint unsigned, price decimal(12,3), other double, ok tinyint(1),
                         at timestamp NULL, clock datetime(6), day date, doc json, raw blob, tags set('a','b'),
                         name varchar(20)) CHARACTER SET utf8mb4;
         SET time_zone = '+02:00';
@@ -363,7 +366,7 @@ def test_a_query_of_a_server_is_a_dataset(kind, request, tmp_path):
     version = project.add("o")["version"]
     found = types(version)
     assert (found["at"], found["clock"], found["day"], found["doc"]) == ("timestamp", "timestamp", "timestamp", "string")
-    assert (found["ok"], found["price"], found["any"]) == ("boolean" if kind == "postgres" else found["ok"], "number", "number")
+    assert (found["ok"], found["price"], found["other"]) == ("boolean" if kind == "postgres" else found["ok"], "number", "number")
     import pyarrow.parquet
     project("data", "get", "o", "out")
     path = next(path for path in (project.folder / "out").rglob("*") if path.is_file())
@@ -377,7 +380,7 @@ def test_a_query_of_a_server_is_a_dataset(kind, request, tmp_path):
     assert all(value is None for name, value in table.to_pylist()[1].items() if name != "id")
     assert project.add("o")["outcome"] == "unchanged"
     for query, part in [
-        ("SELECT nothing FROM o", "nothing"),
+        ("SELECT absent FROM o", "absent"),
         ("DELETE FROM o", ""),
         ("SELECT 1 AS a, 2 AS a", "two columns named `a`"),
     ]:

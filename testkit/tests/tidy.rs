@@ -74,7 +74,10 @@ fn only_the_store_knows_sql_and_only_the_app_knows_http_servers_and_terminals() 
         let manifest = root().join(folder(name)).join("Cargo.toml");
         // The data stage asks other people's databases, in one room of its own; ours is the store's alone.
         let knows_sql = matches!(name, "store" | "data");
-        assert!(knows_sql || !dependencies(&manifest).iter().any(|d| d == "sqlx" || d == "rusqlite"), "{name}");
+        assert!(
+            knows_sql || !dependencies(&manifest).iter().any(|d| d == "sqlx" || d == "rusqlite"),
+            "{name}"
+        );
         for dependency in dependencies(&manifest) {
             if let Some((_, owner)) = owners.iter().find(|(library, _)| *library == dependency) {
                 assert_eq!(*owner, name, "{dependency} belongs to {owner}, not to {name}");

@@ -14,6 +14,7 @@ pub mod verify;
 
 use super::Session;
 use super::failure::Outcome;
+use rondo_table::read::ReadOptions;
 
 /// What to do with data
 #[derive(clap::Subcommand)]
@@ -60,4 +61,10 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Get(args) => get::run(&args, session).await,
         Verb::Verify(args) => verify::run(&args, session).await,
     }
+}
+
+/// The ways of reading a file that flags `--read NAME=VALUE` say.
+fn reading(pairs: &[String]) -> Outcome<ReadOptions> {
+    let written = ReadOptions::parse(pairs).map_err(rondo_data::Error::from)?;
+    Ok(ReadOptions::default().with(&written).map_err(rondo_data::Error::from)?)
 }

@@ -213,9 +213,8 @@ mod tests {
     #[test]
     fn keys_beside_the_source_are_added_too() {
         let beside = serde_json::json!({ "query": "SELECT \"a\"\nFROM t", "read": { "skip": 2 } });
-        let add = |source: &str| {
-            add_dataset_with(source, "a", "sqlite:a.db", beside.as_object().unwrap()).unwrap()
-        };
+        let add =
+            |source: &str| add_dataset_with(source, "a", "sqlite:a.db", beside.as_object().unwrap()).unwrap();
         assert_eq!(
             add("project: p\n"),
             "project: p\n\ndata:\n  a:\n    source: sqlite:a.db\n    query: \"SELECT \\\"a\\\"\\nFROM t\"\n    read: {\"skip\":2}\n"

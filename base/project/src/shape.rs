@@ -265,7 +265,7 @@ static OBJECTIVE: Shape = Shape {
     rules: &[Rule::Some(&["min", "max"])],
 };
 
-static READING: Shape = Shape {
+pub(crate) static READING: Shape = Shape {
     noun: "ways of reading",
     keys: &[
         key("delimiter", Form::Text, "What separates fields; found by looking where absent.")
@@ -293,9 +293,13 @@ const READ_TYPES: &[&str] = &["string", "integer", "number", "boolean", "timesta
 static DATASET: Shape = Shape {
     noun: "a dataset",
     keys: &[
-        key("source", Form::Text, "A path, glob or folder, or an address: https, s3, gs, az, postgres, mysql, sqlite, pypi.")
-            .required()
-            .elsewhere(&["path", "url", "uri", "file", "from"]),
+        key(
+            "source",
+            Form::Text,
+            "A path, glob or folder, or an address: https, s3, gs, az, postgres, mysql, sqlite, pypi.",
+        )
+        .required()
+        .elsewhere(&["path", "url", "uri", "file", "from"]),
         key("format", Form::Choice(FORMATS), "The format, where the source's name does not tell it."),
         key("time", Form::Text, "The column of the event time."),
         key(

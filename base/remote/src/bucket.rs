@@ -119,7 +119,11 @@ impl Bucket {
         use object_store::Error::{PermissionDenied, Unauthenticated};
         let denied = matches!(source, PermissionDenied { .. } | Unauthenticated { .. });
         let (remote, action, source) = (plain(&self.address), action.to_owned(), Box::new(source));
-        if denied { Error::Denied { remote, action, source } } else { Error::Unavailable { remote, action, source } }
+        if denied {
+            Error::Denied { remote, action, source }
+        } else {
+            Error::Unavailable { remote, action, source }
+        }
     }
 }
 

@@ -350,10 +350,15 @@ impl Explain for TableError {
                 vec!["if it is in another encoding, name it: read: { encoding: windows-1252 }".into()]
             }
             Self::Ragged { .. } => {
-                vec!["if it is another dialect, name it: read: { delimiter: \";\", quote: none, skip: 0 }".into()]
+                vec![
+                    "if it is another dialect, name it: read: { delimiter: \";\", quote: none, skip: 0 }"
+                        .into(),
+                ]
             }
             Self::Misfit { column, .. } => vec![format!("in the query, cast it: CAST({column} AS CHAR)")],
-            Self::Parquet { .. } | Self::Unreadable { .. } => vec!["fetch or write the file again: it may be cut short".into()],
+            Self::Parquet { .. } | Self::Unreadable { .. } => {
+                vec!["fetch or write the file again: it may be cut short".into()]
+            }
             Self::Io { .. }
             | Self::FileNotFound { .. }
             | Self::EmptyFile { .. }

@@ -52,13 +52,13 @@ impl Kind {
             Self::Integer => DataType::Int64,
             Self::Unsigned => DataType::UInt64,
             Self::Number => DataType::Float64,
-            Self::Decimal(precision, scale) => DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(0)),
+            Self::Decimal(precision, scale) => {
+                DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(0))
+            }
             Self::Text => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Date => DataType::Date32,
-            Self::Moment(zone) => {
-                DataType::Timestamp(TimeUnit::Microsecond, zone.then(|| "UTC".into()))
-            }
+            Self::Moment(zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.then(|| "UTC".into())),
         }
     }
 
@@ -209,7 +209,10 @@ impl Rows {
 
 impl std::fmt::Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rows").field("schema", &self.schema).field("rows", &self.rows()).finish_non_exhaustive()
+        f.debug_struct("Rows")
+            .field("schema", &self.schema)
+            .field("rows", &self.rows())
+            .finish_non_exhaustive()
     }
 }
 
@@ -341,8 +344,17 @@ mod tests {
             ("clock", Kind::Moment(false)),
         ];
         let columns: Vec<(String, Kind)> = columns.map(|(name, kind)| (name.to_owned(), kind)).to_vec();
-        let texts = ["t", "-5", "18446744073709551615", "1e3", "-12345678901234567890.0625", "x", "1969-12-31",
-            "2013-01-01 10:00:00.123456+00", "2013-01-01 10:00:00"];
+        let texts = [
+            "t",
+            "-5",
+            "18446744073709551615",
+            "1e3",
+            "-12345678901234567890.0625",
+            "x",
+            "1969-12-31",
+            "2013-01-01 10:00:00.123456+00",
+            "2013-01-01 10:00:00",
+        ];
         let write = |name: &str| {
             let path = dir.path().join(name);
             let mut rows = Rows::create(&path, &columns).unwrap();
@@ -356,7 +368,8 @@ mod tests {
             std::fs::read(path).unwrap()
         };
         assert_eq!(write("a.parquet"), write("b.parquet"));
-        let rows: Vec<_> = records::open(&dir.path().join("a.parquet")).unwrap().map(Result::unwrap).collect();
+        let rows: Vec<_> =
+            records::open(&dir.path().join("a.parquet")).unwrap().map(Result::unwrap).collect();
         assert_eq!(
             serde_json::to_string(&rows[0]).unwrap(),
             r#"{"b":true,"i":-5,"u":1.8446744073709552e+19,"n":1000.0,"d":-1.2345678901234567e+19,"t":"x","day":"1969-12-31T00:00:00Z","at":"2013-01-01T10:00:00.123Z","clock":"2013-01-01T10:00:00Z"}"#

@@ -26,9 +26,9 @@ use tokio::sync::OnceCell;
 
 use crate::source::Database;
 use crate::{Error, Source};
-use secrets::Filled;
 pub use archive::Limits;
 pub use local::{glob_files, outer};
+use secrets::Filled;
 pub(crate) use unpack::write_whole;
 
 /// Work that takes longer is reported.
@@ -193,7 +193,8 @@ impl Fetcher {
                     }
                 };
                 let timeout = self.bounds.time;
-                let ask = query::Ask { database: *database, shown: &shown, filled: &filled, sql: &sql, timeout };
+                let ask =
+                    query::Ask { database: *database, shown: &shown, filled: &filled, sql: &sql, timeout };
                 let file = self.watched(&shown, self.query(&ask)).await?;
                 origin.query = Some(sql.clone());
                 Content::File(file)

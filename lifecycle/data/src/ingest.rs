@@ -110,7 +110,11 @@ impl Intake {
             source: Source::parse(&dataset.source)?.asked(dataset.query.as_deref())?,
             suite: Suite::parse(&format!("dataset `{name}`"), &dataset.checks)?,
             options: table::options_of(dataset.format.as_deref(), &dataset.read)?,
-            origin: Origin { format: dataset.format.clone(), read: dataset.read.clone(), ..Origin::default() },
+            origin: Origin {
+                format: dataset.format.clone(),
+                read: dataset.read.clone(),
+                ..Origin::default()
+            },
             bounds: Bounds {
                 size: dataset.max_size,
                 time: dataset.timeout.map(|timeout| Duration::from_millis(timeout.0.unsigned_abs())),
@@ -510,7 +514,8 @@ impl Datasets {
         let part = draft.part.map(str::to_owned);
         if let Some(known) = self.reread(draft).await? {
             let origin = Origin { format: version.origin.format, read: version.origin.read, ..known.origin };
-            let version = DatasetVersion { rows, columns: version.columns, profile: version.profile, origin, ..known };
+            let version =
+                DatasetVersion { rows, columns: version.columns, profile: version.profile, origin, ..known };
             let at = self.clock.now();
             self.store.meta().reread_dataset_version(&version, expected(previous), because, at).await?;
             return Ok(Added { outcome: Outcome::Reread, version, part, checked });

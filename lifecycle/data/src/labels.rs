@@ -119,7 +119,8 @@ impl Labels {
     /// # Errors
     /// When it is neither, or broken.
     pub fn read(path: &Path, options: &ReadOptions) -> Result<Self, Error> {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let ending =
+            path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         match ending.as_str() {
             "xml" => Ok(Self::of("cvat", cvat::read(path, &text_of(path)?)?)),
             "json" => {
@@ -150,8 +151,10 @@ impl Labels {
         let labelled: BTreeSet<&str> = self.all.iter().map(|label| label.item.as_str()).collect();
         let labelled_names: BTreeSet<String> = labelled.iter().map(|item| short(item)).collect();
         // Tools know files by other paths than datasets do: their names have to do.
-        let without: Vec<&String> =
-            files.iter().filter(|f| !labelled.contains(f.as_str()) && !labelled_names.contains(&short(f))).collect();
+        let without: Vec<&String> = files
+            .iter()
+            .filter(|f| !labelled.contains(f.as_str()) && !labelled_names.contains(&short(f)))
+            .collect();
         self.unlabelled_count = without.len();
         self.unlabelled = without.into_iter().take(NAMED).cloned().collect();
         let unknown = labelled.iter().filter(|item| !files.contains(**item) && !names.contains(&short(item)));
@@ -251,7 +254,10 @@ fn from_table(path: &Path, options: &ReadOptions) -> Result<Vec<Label>, Error> {
     let label = find(&["label", "class", "category", "target"]);
     let annotator = find(&["annotator", "rater", "coder", "user", "annotated_by"]);
     let (Some(item), Some(label)) = (item, label) else {
-        return Err(broken(path, "a table of labels has the columns `item` and `label`, and maybe `annotator`"));
+        return Err(broken(
+            path,
+            "a table of labels has the columns `item` and `label`, and maybe `annotator`",
+        ));
     };
     let mut labels = Vec::new();
     for (row, record) in records::Records::new(reader).enumerate() {

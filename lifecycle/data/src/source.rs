@@ -74,7 +74,18 @@ pub enum Database {
 
 /// The kinds that a text may begin with, for messages.
 const KINDS: [&str; 12] = [
-    "http", "https", "pypi", "s3", "gs", "az", "abfs", "postgres", "postgresql", "mysql", "mariadb", "sqlite",
+    "http",
+    "https",
+    "pypi",
+    "s3",
+    "gs",
+    "az",
+    "abfs",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+    "sqlite",
 ];
 
 impl Source {
@@ -98,8 +109,10 @@ impl Source {
                 Err(invalid(text, "write the path alone").with_hint(text.trim_start_matches("file:")))
             }
             Some(other) => {
-                let error =
-                    invalid(text, &format!("`{other}:` is not known: expected a path, or one of {}", KINDS.join(", ")));
+                let error = invalid(
+                    text,
+                    &format!("`{other}:` is not known: expected a path, or one of {}", KINDS.join(", ")),
+                );
                 Err(match suggest::nearest(other, KINDS) {
                     Some(near) => error.with_hint(&text.replacen(other, near, 1)),
                     None => error,

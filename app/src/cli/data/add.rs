@@ -83,7 +83,11 @@ async fn add(what: &str, args: &Args, session: &Session) -> Outcome<(String, Vec
     }
     if declared.is_none() && !(args.query.is_none() && args.read.is_empty()) {
         let message = format!("add `{name}` with `--query` or `--read`: it is declared already");
-        return Err(Failure::hinted(Code::Usage, message, format!("write them under data.{name} in {PROJECT_FILE}")));
+        return Err(Failure::hinted(
+            Code::Usage,
+            message,
+            format!("write them under data.{name} in {PROJECT_FILE}"),
+        ));
     }
     let added = match &args.part {
         Some(file) => platform.add_part(&name, &session.here().join(file)).await,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use rondo_core::Code;
 use rondo_data::labels::Labels;
 use rondo_data::labels::agreement::Agreement;
-use rondo_table::read::ReadOptions;
 use serde_json::json;
 
 use super::profile::{Subject, find};
@@ -29,6 +28,9 @@ pub struct Args {
     /// Write them all to this Parquet file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Of a file: how it is read, such as `delimiter=;` or `encoding=latin1`; several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    read: Vec<String>,
 }
 
 /// Shows them.
@@ -45,12 +47,17 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
                 path => session.path(Path::new(path)).display().to_string(),
             });
             let how = given.or(declared).ok_or_else(|| {
-                let message = format!("show the labels of `{}`: nothing says where they are", version.dataset);
-                Failure::hinted(Code::Usage, message, format!("rondo data labels {} --labels path", version.dataset))
+                let message =
+                    format!("show the labels of `{}`: nothing says where they are", version.dataset);
+                Failure::hinted(
+                    Code::Usage,
+                    message,
+                    format!("rondo data labels {} --labels path", version.dataset),
+                )
             })?;
             platform.datasets().labels(version, &how, platform.root()).await?
         }
-        Subject::Path { path, .. } => Labels::read(path, &ReadOptions::default())?,
+        Subject::Path { path, .. } => Labels::read(path, &super::reading(&args.read)?)?,
     };
     if let Some(out) = &args.out {
         labels.write(&session.path(out))?;

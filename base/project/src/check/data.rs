@@ -10,8 +10,20 @@ use crate::project::{Dataset, Parts, Period};
 use crate::yaml::{Entry, Node, join};
 
 /// The kinds of addresses that a source may have.
-const SCHEMES: &[&str] =
-    &["http", "https", "s3", "gs", "az", "abfs", "postgres", "postgresql", "mysql", "mariadb", "sqlite", "pypi"];
+const SCHEMES: &[&str] = &[
+    "http",
+    "https",
+    "s3",
+    "gs",
+    "az",
+    "abfs",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+    "sqlite",
+    "pypi",
+];
 
 pub(super) fn datasets(context: &mut Context<'_>) -> Ordered<Dataset> {
     let entries = context.section("data");
@@ -88,7 +100,10 @@ fn reading(context: &mut Context<'_>, node: &Node, path: &str) -> serde_json::Ma
         serde_json::Value::Object(written) => written,
         _ => return serde_json::Map::new(),
     };
-    if let Some(Err(why)) = context.builtins.data_read.map(|judge| judge(&written)) {
+    // A key that nobody knows has been told already.
+    let known = written.iter().filter(|(key, _)| crate::shape::READING.key(key).is_some());
+    let known = known.map(|(key, value)| (key.clone(), value.clone())).collect();
+    if let Some(Err(why)) = context.builtins.data_read.map(|judge| judge(&known)) {
         context.fault(Fault::new(join(path, "read"), read.place, why));
     }
     written
@@ -102,12 +117,14 @@ fn query(context: &mut Context<'_>, node: &Node, path: &str) -> Option<String> {
     let asked = database.iter().any(|kind| source.text().unwrap_or_default().starts_with(kind));
     match (&query, node.get("query")) {
         (None, None) if asked => {
-            let fault = Fault::new(join(path, "source"), source.place, "a database is asked something by `query`");
+            let fault =
+                Fault::new(join(path, "source"), source.place, "a database is asked something by `query`");
             context.fault(fault.hint("query: SELECT * FROM orders ORDER BY id"));
         }
         (Some(_), Some(node)) if !asked => {
             let fault = Fault::new(join(path, "query"), node.place, "only a database is asked something");
-            context.fault(fault.expected("a source such as `postgres://host/database` or `sqlite:orders.db`"));
+            context
+                .fault(fault.expected("a source such as `postgres://host/database` or `sqlite:orders.db`"));
         }
         _ => {}
     }

@@ -183,7 +183,11 @@ fn count_stream(file: &mut BufReader<File>, size: u64) -> Result<u64, String> {
         }
         let message = read_at(file, at, length)?;
         let (counts, body) = header_of(&message)?;
-        at = at.checked_add(length).and_then(|at| at.checked_add(body)).filter(|at| *at <= size).ok_or_else(cut)?;
+        at = at
+            .checked_add(length)
+            .and_then(|at| at.checked_add(body))
+            .filter(|at| *at <= size)
+            .ok_or_else(cut)?;
         rows = rows.saturating_add(counts);
         file.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
     }

@@ -201,8 +201,8 @@ impl Objects {
     /// The next object with the line where it begins.
     fn next_object(&mut self) -> Result<Option<(u64, Map<String, Value>)>> {
         let Some(line) = self.cut()? else { return Ok(None) };
-        let record = std::str::from_utf8(&self.buffer)
-            .map_err(|_| text::not_utf8(&self.path, &self.options, line))?;
+        let record =
+            std::str::from_utf8(&self.buffer).map_err(|_| text::not_utf8(&self.path, &self.options, line))?;
         match serde_json::from_str(record) {
             Ok(object) if self.options.flatten => {
                 let mut flat = Map::new();

@@ -65,8 +65,19 @@ impl Default for ReadOptions {
 
 /// The names of the options that [`ReadOptions::with`] takes.
 pub const OPTIONS: [&str; 13] = [
-    "delimiter", "quote", "escape", "comment", "skip", "header", "decimal", "thousands", "encoding", "null",
-    "types", "sheet", "nested",
+    "delimiter",
+    "quote",
+    "escape",
+    "comment",
+    "skip",
+    "header",
+    "decimal",
+    "thousands",
+    "encoding",
+    "null",
+    "types",
+    "sheet",
+    "nested",
 ];
 
 impl ReadOptions {
@@ -107,7 +118,8 @@ impl ReadOptions {
                 self.thousands = mark;
             }
             "encoding" => {
-                let label = value.as_str().ok_or_else(|| wrong("encoding", "is a name such as `windows-1252`"))?;
+                let label =
+                    value.as_str().ok_or_else(|| wrong("encoding", "is a name such as `windows-1252`"))?;
                 text::named(label).map_err(|reason| TableError::Option { option: "encoding", reason })?;
                 self.encoding = Some(label.to_owned());
             }

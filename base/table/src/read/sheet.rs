@@ -120,7 +120,9 @@ impl Held<'_> {
     fn text(&self, wanted: ColumnType) -> String {
         match self {
             Self::Text(text) => (*text).to_owned(),
-            Self::Number(number) if wanted != ColumnType::Number && number.fract() == 0.0 && number.abs() < 9e15 => {
+            Self::Number(number)
+                if wanted != ColumnType::Number && number.fract() == 0.0 && number.abs() < 9e15 =>
+            {
                 format!("{number:.0}")
             }
             Self::Number(number) => number.to_string(),
@@ -169,11 +171,13 @@ fn names(path: &Path, range: &Range<Data>, options: &ReadOptions) -> Result<Vec<
     Ok(head
         .iter()
         .enumerate()
-        .map(|(index, cell)| match value(cell, &ReadOptions { null_words: Vec::new(), ..ReadOptions::default() }) {
-            Ok(Some(held)) if options.header && !held.text(ColumnType::String).is_empty() => {
-                held.text(ColumnType::String)
+        .map(|(index, cell)| {
+            match value(cell, &ReadOptions { null_words: Vec::new(), ..ReadOptions::default() }) {
+                Ok(Some(held)) if options.header && !held.text(ColumnType::String).is_empty() => {
+                    held.text(ColumnType::String)
+                }
+                Ok(_) | Err(_) => format!("column_{}", index + 1),
             }
-            Ok(_) | Err(_) => format!("column_{}", index + 1),
         })
         .collect())
 }

@@ -55,12 +55,27 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Input> {
 pub(super) fn named(label: &str) -> Result<&'static Encoding, String> {
     Encoding::for_label(label.trim().as_bytes()).ok_or_else(|| {
         let known = [
-            "utf-8", "utf-16le", "utf-16be", "windows-1250", "windows-1251", "windows-1252", "latin1",
-            "iso-8859-2", "iso-8859-15", "shift_jis", "euc-jp", "gbk", "gb18030", "big5", "euc-kr", "koi8-r",
+            "utf-8",
+            "utf-16le",
+            "utf-16be",
+            "windows-1250",
+            "windows-1251",
+            "windows-1252",
+            "latin1",
+            "iso-8859-2",
+            "iso-8859-15",
+            "shift_jis",
+            "euc-jp",
+            "gbk",
+            "gb18030",
+            "big5",
+            "euc-kr",
+            "koi8-r",
             "macintosh",
         ];
         let near = rondo_core::suggest::nearest(label, known);
-        let near = near.map_or_else(|| format!("such as `{}`", known[5]), |near| format!("did you mean `{near}`?"));
+        let near =
+            near.map_or_else(|| format!("such as `{}`", known[5]), |near| format!("did you mean `{near}`?"));
         format!("`{label}` is no encoding that is known: {near}")
     })
 }
@@ -129,7 +144,8 @@ pub(super) fn fault(path: &Path, line: u64, error: io::Error) -> TableError {
 pub(super) fn not_utf8(path: &Path, options: &ReadOptions, line: u64) -> TableError {
     let checked = || -> io::Result<Option<io::Error>> {
         let file = File::open(path)?;
-        let mut text = Decoded::new(Box::new(BufReader::new(file)), UTF_8.new_decoder_with_bom_removal(), "UTF-8");
+        let mut text =
+            Decoded::new(Box::new(BufReader::new(file)), UTF_8.new_decoder_with_bom_removal(), "UTF-8");
         let mut sink = vec![0; CHUNK];
         loop {
             match text.read(&mut sink) {
@@ -216,7 +232,8 @@ impl Decoded {
                 DecoderResult::Malformed(length, after) => {
                     self.finished = true;
                     let end = self.rest.start.saturating_sub(usize::from(after));
-                    let bytes = self.raw.get(end.saturating_sub(usize::from(length))..end).unwrap_or_default();
+                    let bytes =
+                        self.raw.get(end.saturating_sub(usize::from(length))..end).unwrap_or_default();
                     let bad = BadBytes {
                         line: self.line,
                         column: self.column,

@@ -16,9 +16,9 @@ use rondo_remote::{Bucket, Found};
 use super::glob::Glob;
 use super::unpack::write_whole;
 use super::{Fetcher, blocking, download};
+use crate::Error;
 use crate::place::pace;
 use crate::source::is_glob;
-use crate::Error;
 
 /// Variables of the environment that are settings of object stores.
 const SETTINGS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
@@ -44,7 +44,8 @@ impl Fetcher {
             settings.map(|(name, value)| (name.clone(), value.clone())).collect();
         let (place, glob) = split(address)?;
         let bucket = Bucket::open(&place, &settings)?;
-        if glob.is_none() && !place.ends_with('/')
+        if glob.is_none()
+            && !place.ends_with('/')
             && let Some(object) = bucket.object().await?
         {
             return Ok((bucket, vec![object], false));
@@ -54,7 +55,8 @@ impl Fetcher {
         if objects.is_empty() {
             return Err(Error::SourceNotFound { what: address.to_owned(), near: None });
         }
-        let odd = |name: &str| name.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains('\0'));
+        let odd =
+            |name: &str| name.split('/').any(|part| matches!(part, "" | "." | "..") || part.contains('\0'));
         if let Some(object) = objects.iter().find(|object| odd(&object.name)) {
             return Err(Error::SourceInvalid {
                 text: address.to_owned(),
@@ -129,7 +131,13 @@ impl Fetcher {
     }
 
     /// Brings one object, going on where an earlier try broke off.
-    async fn take(&self, bucket: &Bucket, object: &Found, slot: &Path, watch: &Watch<'_>) -> Result<(), Error> {
+    async fn take(
+        &self,
+        bucket: &Bucket,
+        object: &Found,
+        slot: &Path,
+        watch: &Watch<'_>,
+    ) -> Result<(), Error> {
         let name = Digest::of(format!("{}\0{}", object.name, object.state).as_bytes()).short();
         let part = slot.join(format!("{name}.part"));
         let mut attempt = 0;
@@ -213,8 +221,10 @@ fn state_of(objects: &[Found], folder: bool) -> String {
     match objects {
         [only] if !folder => only.state.clone(),
         all => {
-            let lines: String =
-                all.iter().map(|object| format!("{}\0{}\0{}\n", object.name, object.size, object.state)).collect();
+            let lines: String = all
+                .iter()
+                .map(|object| format!("{}\0{}\0{}\n", object.name, object.size, object.state))
+                .collect();
             format!("{} objects, {}", all.len(), Digest::of(lines.as_bytes()).short())
         }
     }
@@ -222,7 +232,10 @@ fn state_of(objects: &[Found], folder: bool) -> String {
 
 fn read_known(slot: &Path) -> BTreeMap<String, String> {
     // What is not known is fetched again.
-    fs::read(slot.join("known.json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    fs::read(slot.join("known.json"))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 fn write_known(slot: &Path, known: &BTreeMap<String, String>) -> Result<(), Error> {
@@ -234,7 +247,8 @@ fn write_known(slot: &Path, known: &BTreeMap<String, String>) -> Result<(), Erro
 /// Removes what is left of objects that changed while they came.
 fn forget_parts(slot: &Path) {
     let entries = fs::read_dir(slot).into_iter().flatten().flatten();
-    for path in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "part")) {
+    for path in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "part"))
+    {
         // What cannot be removed is only in the way of nobody.
         let _ = fs::remove_file(path);
     }

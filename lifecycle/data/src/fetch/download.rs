@@ -18,8 +18,8 @@ use rondo_core::ports::Event;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::unpack::{plain_name, write_whole};
 use super::secrets::Filled;
+use super::unpack::{plain_name, write_whole};
 use super::{Fetcher, blocking};
 use crate::Error;
 use crate::place::pace;
@@ -126,11 +126,13 @@ impl Fetcher {
         let work = self.download(subject, wanted, folder.clone());
         let file = match self.bounds.time {
             None => work.await?,
-            Some(time) => tokio::time::timeout(time, work).await.map_err(|_| Error::SourceUnavailable {
-                what: without_credentials(url),
-                reason: format!("it took longer than {} s", time.as_secs()),
-                hint: Some("run it again: it goes on where it stopped".to_owned()),
-            })??,
+            Some(time) => {
+                tokio::time::timeout(time, work).await.map_err(|_| Error::SourceUnavailable {
+                    what: without_credentials(url),
+                    reason: format!("it took longer than {} s", time.as_secs()),
+                    hint: Some("run it again: it goes on where it stopped".to_owned()),
+                })??
+            }
         };
         let memory = read_memory(&folder.join("memory.json")).unwrap_or_default();
         let origin = Origin { state: memory.etag, modified: memory.modified, ..Origin::default() };

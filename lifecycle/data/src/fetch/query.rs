@@ -57,9 +57,10 @@ impl Fetcher {
     /// The file with what a query gives now.
     pub(super) async fn query(&self, ask: &Ask<'_>) -> Result<PathBuf, Error> {
         if !ordered(ask.sql) {
-            let message = "the query has no ORDER BY: where the database gives its rows in another order, that \
+            let message =
+                "the query has no ORDER BY: where the database gives its rows in another order, that \
                            is another version"
-                .to_owned();
+                    .to_owned();
             self.progress.report(Event::Note { subject: ask.shown.to_owned(), message });
         }
         let key = Digest::of(format!("{}\0{}", ask.shown, ask.sql).as_bytes()).short();
@@ -117,7 +118,12 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn create(fetcher: &'a Fetcher, ask: &Ask<'a>, path: &Path, columns: &[(String, Kind)]) -> Result<Self, Error> {
+    fn create(
+        fetcher: &'a Fetcher,
+        ask: &Ask<'a>,
+        path: &Path,
+        columns: &[(String, Kind)],
+    ) -> Result<Self, Error> {
         if columns.is_empty() {
             return Err(ask.failed("it gives no columns"));
         }
@@ -178,7 +184,9 @@ mod tests {
     fn an_order_is_seen_and_only_where_it_is_one() {
         assert!(ordered("SELECT * FROM t\nORDER   BY id"));
         assert!(ordered("select * from t order/**/by id"));
-        for sql in ["SELECT * FROM t", "SELECT 'order by' FROM t", "SELECT 1 -- order by x", "SELECT \"order by\""] {
+        for sql in
+            ["SELECT * FROM t", "SELECT 'order by' FROM t", "SELECT 1 -- order by x", "SELECT \"order by\""]
+        {
             assert!(!ordered(sql), "{sql}");
         }
     }

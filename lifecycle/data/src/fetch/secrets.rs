@@ -27,15 +27,12 @@ impl Filled {
     ///
     /// # Errors
     /// When one is nowhere, or the file of secrets can be read by others.
-    pub fn address(
-        text: &str,
-        environment: &BTreeMap<String, String>,
-        root: &Path,
-    ) -> Result<Self, Error> {
+    pub fn address(text: &str, environment: &BTreeMap<String, String>, root: &Path) -> Result<Self, Error> {
         let mut secrets = Vec::new();
         let mut fault = None;
         // As it is written, and as it becomes in a URL.
-        let pattern = r"\$(?:\{|%7[Bb]){2}(?:\s|%20)*secrets\.([A-Za-z_][A-Za-z0-9_]*)(?:\s|%20)*(?:\}|%7[Dd]){2}";
+        let pattern =
+            r"\$(?:\{|%7[Bb]){2}(?:\s|%20)*secrets\.([A-Za-z_][A-Za-z0-9_]*)(?:\s|%20)*(?:\}|%7[Dd]){2}";
         let pattern = Regex::new(pattern).map_err(|_| Error::Stopped)?;
         let filled = pattern.replace_all(text, |found: &Captures<'_>| {
             let name = found.get(1).map_or("", |name| name.as_str());

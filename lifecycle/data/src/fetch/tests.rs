@@ -318,7 +318,8 @@ async fn a_source_that_is_larger_or_slower_than_allowed_is_refused() {
     let error = read(&small, &source).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { size: 5000, bound: 4999, .. }), "{error}");
     assert_eq!(server.asked().len(), 1, "that it is too large is not asked again");
-    let enough = fetcher(&cache, &[]).with_bounds(Bounds { size: Some(5000), time: Some(Duration::from_secs(60)) });
+    let enough =
+        fetcher(&cache, &[]).with_bounds(Bounds { size: Some(5000), time: Some(Duration::from_secs(60)) });
     assert_eq!(read(&enough, &source).await.unwrap().len(), 5000);
 }
 
@@ -349,7 +350,10 @@ async fn the_state_of_a_file_is_asked_without_fetching_it() {
     let server = Server::start(|_, asked| match asked.path.as_str() {
         "/gone" => Answer { status: "404 Not Found", ..Answer::default() },
         _ => Answer {
-            headers: vec![("etag", "\"two\"".into()), ("last-modified", "Tue, 01 Jan 2013 10:00:00 GMT".into())],
+            headers: vec![
+                ("etag", "\"two\"".into()),
+                ("last-modified", "Tue, 01 Jan 2013 10:00:00 GMT".into()),
+            ],
             ..ok(b"")
         },
     })
@@ -399,7 +403,7 @@ async fn a_query_of_sqlite_becomes_the_same_table_each_time() {
     assert_eq!(std::fs::read(path).unwrap(), before);
 
     for (query, part) in [
-        ("SELECT nothing FROM o", "no such column: nothing"),
+        ("SELECT absent FROM o", "no such column: absent"),
         ("DELETE FROM o", "it is no query"),
         ("SELECT 1; SELECT 2", "Multiple statements"),
         ("", "the query is empty"),

@@ -25,13 +25,15 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Label>, Error> {
     let mut reader = Reader::from_str(text);
     let mut labels = Vec::new();
     let mut seen_root = false;
-    let (mut image, mut annotator, mut assignee): (Option<String>, Option<String>, bool) = (None, None, false);
+    let (mut image, mut annotator, mut assignee): (Option<String>, Option<String>, bool) =
+        (None, None, false);
     loop {
         let fault = |at: u64, reason: &str| {
             let before = text.get(..usize::try_from(at).unwrap_or(0)).unwrap_or_default();
             broken(path, &format!("line {}: {reason}", before.matches('\n').count() + 1))
         };
-        let event = reader.read_event().map_err(|error| fault(reader.error_position(), &error.to_string()))?;
+        let event =
+            reader.read_event().map_err(|error| fault(reader.error_position(), &error.to_string()))?;
         let at = reader.buffer_position();
         match event {
             Event::Start(element) | Event::Empty(element) => {
@@ -39,15 +41,20 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Label>, Error> {
                 match name.as_ref() {
                     b"annotations" => seen_root = true,
                     b"image" => {
-                        let name = attribute(&element, "name").ok_or_else(|| fault(at, "a picture has no name"))?;
+                        let name =
+                            attribute(&element, "name").ok_or_else(|| fault(at, "a picture has no name"))?;
                         image = Some(name);
                     }
-                    b"track" => return Err(fault(at, "it is of a video: export it as `CVAT for images 1.1`")),
+                    b"track" => {
+                        return Err(fault(at, "it is of a video: export it as `CVAT for images 1.1`"));
+                    }
                     b"assignee" => assignee = true,
                     other => {
-                        let kind = SHAPES.iter().find(|(name, _)| name.as_bytes() == other).map(|(_, kind)| *kind);
+                        let kind =
+                            SHAPES.iter().find(|(name, _)| name.as_bytes() == other).map(|(_, kind)| *kind);
                         if let (Some(kind), Some(image)) = (kind, &image) {
-                            let label = attribute(&element, "label").ok_or_else(|| fault(at, "a shape has no label"))?;
+                            let label = attribute(&element, "label")
+                                .ok_or_else(|| fault(at, "a shape has no label"))?;
                             let (region, shape) = place(&element).map_err(|reason| fault(at, &reason))?;
                             labels.push(Label {
                                 annotator: annotator.clone(),
@@ -97,7 +104,9 @@ fn place(element: &BytesStart<'_>) -> Result<(Option<[f64; 4]>, Option<Value>), 
     {
         return Ok((Some([left, top, right - left, bottom - top]), None));
     }
-    if let (Some(x), Some(y), Some(rx), Some(ry)) = (number("cx")?, number("cy")?, number("rx")?, number("ry")?) {
+    if let (Some(x), Some(y), Some(rx), Some(ry)) =
+        (number("cx")?, number("cy")?, number("rx")?, number("ry")?)
+    {
         return Ok((Some([x - rx, y - ry, 2.0 * rx, 2.0 * ry]), None));
     }
     if let (Some(left), Some(top), Some(width), Some(height)) =
@@ -108,7 +117,8 @@ fn place(element: &BytesStart<'_>) -> Result<(Option<[f64; 4]>, Option<Value>), 
     let Some(points) = attribute(element, "points") else { return Ok((None, None)) };
     let mut all = Vec::new();
     for point in points.split(';') {
-        let pair = point.split_once(',').and_then(|(x, y)| Some((x.parse::<f64>().ok()?, y.parse::<f64>().ok()?)));
+        let pair =
+            point.split_once(',').and_then(|(x, y)| Some((x.parse::<f64>().ok()?, y.parse::<f64>().ok()?)));
         let (x, y) = pair.ok_or_else(|| format!("`{point}` is no point"))?;
         all.push(json!([x, y]));
     }

@@ -29,8 +29,10 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Option<Vec<Label>>, Error>
     let root: Value = serde_json::from_str(text).map_err(|error| broken(path, &error.to_string()))?;
     let Some(tasks) = root.as_array() else { return Ok(None) };
     let first = tasks.first().and_then(Value::as_object);
-    let is_full = first.is_some_and(|task| task.contains_key("annotations") || task.contains_key("completions"));
-    let is_short = first.is_some_and(|task| task.contains_key("annotator") && task.contains_key("annotation_id"));
+    let is_full =
+        first.is_some_and(|task| task.contains_key("annotations") || task.contains_key("completions"));
+    let is_short =
+        first.is_some_and(|task| task.contains_key("annotator") && task.contains_key("annotation_id"));
     let mut labels = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let fault = |reason: &str| broken(path, &format!("task {}: {reason}", index + 1));
@@ -78,16 +80,16 @@ fn take(result: &Value, item: &str, annotator: Option<&str>, labels: &mut Vec<La
         return;
     }
     // `text` beside labels is the text that they are of.
-    let Some((said, kind)) = VALUES.iter().find_map(|(key, kind)| Some((value.get(*key)?, *kind))) else { return };
+    let Some((said, kind)) = VALUES.iter().find_map(|(key, kind)| Some((value.get(*key)?, *kind))) else {
+        return;
+    };
     match said {
         Value::Array(many) => {
             for one in many {
                 let text = match one {
                     Value::String(text) => text.clone(),
                     // Of a taxonomy the way down to it.
-                    Value::Array(way) => {
-                        way.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("/")
-                    }
+                    Value::Array(way) => way.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("/"),
                     other => other.to_string(),
                 };
                 labels.push(label(text, kind));
@@ -109,7 +111,9 @@ fn short(task: &Map<String, Value>, index: usize, labels: &mut Vec<Label>) {
         .collect();
     let item = item(Some(&links), task, index);
     let annotator = task.get("annotator").and_then(person);
-    for (key, value) in task.iter().filter(|(key, _)| !BESIDE.contains(&key.as_str()) && !links.contains_key(*key)) {
+    for (key, value) in
+        task.iter().filter(|(key, _)| !BESIDE.contains(&key.as_str()) && !links.contains_key(*key))
+    {
         let said: Vec<String> = match value {
             Value::String(text) if *key != "text" => vec![text.clone()],
             Value::Object(many) => many
@@ -137,7 +141,9 @@ fn short(task: &Map<String, Value>, index: usize, labels: &mut Vec<Label>) {
 fn item(data: Option<&Map<String, Value>>, task: &Map<String, Value>, index: usize) -> String {
     let keys = ["image", "audio", "video", "img", "file", "url"];
     let by_key = data.and_then(|data| keys.iter().find_map(|key| data.get(*key)?.as_str()));
-    let link = by_key.or_else(|| data?.values().filter_map(Value::as_str).find(|text| text.contains('/') && !text.contains(' ')));
+    let link = by_key.or_else(|| {
+        data?.values().filter_map(Value::as_str).find(|text| text.contains('/') && !text.contains(' '))
+    });
     if let Some(link) = link {
         let link = link.split_once("?d=").map_or(link, |(_, path)| path);
         return link.split('?').next().unwrap_or(link).to_owned();
@@ -150,7 +156,9 @@ fn person(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
-        Value::Object(map) => map.get("email").or_else(|| map.get("username")).or_else(|| map.get("id")).and_then(person),
+        Value::Object(map) => {
+            map.get("email").or_else(|| map.get("username")).or_else(|| map.get("id")).and_then(person)
+        }
         _ => None,
     }
 }

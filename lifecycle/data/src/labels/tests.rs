@@ -37,7 +37,8 @@ fn agreement_is_what_other_programs_find() {
             [(item.to_string(), "ann", a), (item.to_string(), "bob", b)]
         })
         .collect();
-    let rows: Vec<(&str, &str, &str)> = rows.iter().map(|(item, who, label)| (item.as_str(), *who, *label)).collect();
+    let rows: Vec<(&str, &str, &str)> =
+        rows.iter().map(|(item, who, label)| (item.as_str(), *who, *label)).collect();
     let agreement = rated(&rows);
     near(agreement.cohen_kappa, TWO[0]);
     near(agreement.fleiss_kappa, TWO[1]);
@@ -76,7 +77,10 @@ fn one_class_alone_measures_nothing() {
 #[test]
 fn folders_tables_and_exports_become_the_same_table() {
     let paths = Labels::of_paths(["train/cat/1.png", "train/dog/2.png", "loose.png"].into_iter());
-    assert_eq!(paths.counts.iter().map(|(l, n)| (l.as_str(), *n)).collect::<Vec<_>>(), [("cat", 1), ("dog", 1)]);
+    assert_eq!(
+        paths.counts.iter().map(|(l, n)| (l.as_str(), *n)).collect::<Vec<_>>(),
+        [("cat", 1), ("dog", 1)]
+    );
 
     let table = read_text("l.csv", "file,label,rater\na.png,cat,ann\na.png,dog,bob\nb.png,,ann\n").unwrap();
     assert_eq!((table.items, table.all.len(), table.annotators.len(), table.format), (1, 2, 2, "table"));
@@ -155,7 +159,10 @@ fn an_export_of_cvat_is_read() {
 fn labels_are_held_against_the_files() {
     let mut labels = read_text("l.csv", "item,label\n/up/a.png,cat\nz.png,dog\n").unwrap();
     labels.against(&["x/a.png", "x/b.png"].map(str::to_owned).into());
-    assert_eq!((labels.unlabelled.as_slice(), labels.unlabelled_count), (["x/b.png".to_owned()].as_slice(), 1));
+    assert_eq!(
+        (labels.unlabelled.as_slice(), labels.unlabelled_count),
+        (["x/b.png".to_owned()].as_slice(), 1)
+    );
     assert_eq!(labels.unknown, ["z.png"]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("labels.parquet");

@@ -43,18 +43,28 @@ fn encodings_are_told_by_their_mark_or_by_name() {
         }
     }
     let (japanese, _, _) = encoding_rs::SHIFT_JIS.encode("id,name\n1,日本\n");
-    assert_eq!(read_as("t.csv", &japanese, json!({"encoding": "shift_jis"})).unwrap(), [r#"{"id":1,"name":"日本"}"#]);
+    assert_eq!(
+        read_as("t.csv", &japanese, json!({"encoding": "shift_jis"})).unwrap(),
+        [r#"{"id":1,"name":"日本"}"#]
+    );
     let (json_text, _, _) = encoding_rs::WINDOWS_1252.encode("{\"a\": \"\u{e9}\"}\n");
     assert_eq!(read_as("t.jsonl", &json_text, json!({"encoding": "latin1"})).unwrap(), [r#"{"a":"é"}"#]);
 }
 
 #[test]
 fn a_byte_of_another_encoding_is_named_by_line_and_column() {
-    let mixed = "a,b\n1,gut\nä,caf\u{e9}\n".as_bytes().iter().copied().chain(*b"2,caf\xe9\n").collect::<Vec<u8>>();
+    let mixed =
+        "a,b\n1,gut\nä,caf\u{e9}\n".as_bytes().iter().copied().chain(*b"2,caf\xe9\n").collect::<Vec<u8>>();
     assert_eq!(refused("t.csv", &mixed, json!({})), "`, line 4: column 6: 0xe9 is not UTF-8");
     let broken = b"a,b\n1,\x93\xfa\n2,\x81\xff\n";
-    assert_eq!(refused("t.csv", broken, json!({"encoding": "shift_jis"})), "`, line 3: column 3: 0x81 0xff is not Shift_JIS");
-    assert_eq!(refused("t.jsonl", b"{\"a\": 1}\n{\"a\": \"\xff\"}\n", json!({})), "`, line 2: column 8: 0xff is not UTF-8");
+    assert_eq!(
+        refused("t.csv", broken, json!({"encoding": "shift_jis"})),
+        "`, line 3: column 3: 0x81 0xff is not Shift_JIS"
+    );
+    assert_eq!(
+        refused("t.jsonl", b"{\"a\": 1}\n{\"a\": \"\xff\"}\n", json!({})),
+        "`, line 2: column 8: 0xff is not UTF-8"
+    );
     let (_dir, path) = file("t.csv", b"a\n\xff\n");
     assert!(open(&path).unwrap_err().hints()[0].contains("encoding"));
 }
@@ -75,7 +85,10 @@ fn a_record_that_never_ends_is_refused_before_it_fills_the_memory() {
     let mut text = b"a,b\n1,2\n3,\"".to_vec();
     text.resize(text.len() + (80 << 20), b'x');
     fs::write(&path, &text).unwrap();
-    assert_eq!(message(&path), "`DIR/t.csv`, line 3: the record is longer than 64 MB; perhaps a quote is not closed");
+    assert_eq!(
+        message(&path),
+        "`DIR/t.csv`, line 3: the record is longer than 64 MB; perhaps a quote is not closed"
+    );
     // Nor does it help that the field has lines of its own.
     for at in (0..text.len()).step_by(50).skip(1) {
         text[at] = b'\n';

@@ -10,10 +10,8 @@ use arrow_schema::DataType;
 use super::*;
 
 fn batch(rows: i64) -> RecordBatch {
-    let schema = Schema::new(vec![
-        Field::new("id", DataType::Int64, false),
-        Field::new("s", DataType::Utf8, true),
-    ]);
+    let schema =
+        Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("s", DataType::Utf8, true)]);
     let ids = Int64Array::from_iter_values(0..rows);
     let texts: StringArray = (0..rows).map(|row| (row % 3 != 0).then(|| format!("t{row}"))).collect();
     RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids), Arc::new(texts)]).unwrap()
@@ -77,29 +75,71 @@ fn a_cut_arrow_file_is_refused_and_a_changed_byte_never_panics() {
 fn workbook() -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let mut put = |name: &str, text: &str| {
-        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        let options =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
         zip.start_file(name, options).unwrap();
         zip.write_all(text.as_bytes()).unwrap();
     };
     let main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
     let rel = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
-    put("[Content_Types].xml", "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"/>");
-    put("_rels/.rels", &format!("<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"r1\" Type=\"{rel}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"));
-    put("xl/workbook.xml", &format!("<workbook xmlns=\"{main}\" xmlns:r=\"{rel}\"><sheets><sheet name=\"Empty\" sheetId=\"1\" r:id=\"r1\"/><sheet name=\"Sales\" sheetId=\"2\" r:id=\"r2\"/><sheet name=\"Broken\" sheetId=\"3\" r:id=\"r3\"/></sheets></workbook>"));
-    put("xl/_rels/workbook.xml.rels", &format!("<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"r1\" Type=\"{rel}/worksheet\" Target=\"worksheets/sheet1.xml\"/><Relationship Id=\"r2\" Type=\"{rel}/worksheet\" Target=\"worksheets/sheet2.xml\"/><Relationship Id=\"r3\" Type=\"{rel}/worksheet\" Target=\"worksheets/sheet3.xml\"/></Relationships>"));
-    put("xl/styles.xml", &format!("<styleSheet xmlns=\"{main}\"><cellXfs count=\"2\"><xf numFmtId=\"0\"/><xf numFmtId=\"22\"/></cellXfs></styleSheet>"));
+    put(
+        "[Content_Types].xml",
+        "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"/>",
+    );
+    put(
+        "_rels/.rels",
+        &format!(
+            "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"r1\" Type=\"{rel}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
+        ),
+    );
+    put(
+        "xl/workbook.xml",
+        &format!(
+            "<workbook xmlns=\"{main}\" xmlns:r=\"{rel}\"><sheets><sheet name=\"Empty\" sheetId=\"1\" r:id=\"r1\"/><sheet name=\"Sales\" sheetId=\"2\" r:id=\"r2\"/><sheet name=\"Broken\" sheetId=\"3\" r:id=\"r3\"/></sheets></workbook>"
+        ),
+    );
+    put(
+        "xl/_rels/workbook.xml.rels",
+        &format!(
+            "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"r1\" Type=\"{rel}/worksheet\" Target=\"worksheets/sheet1.xml\"/><Relationship Id=\"r2\" Type=\"{rel}/worksheet\" Target=\"worksheets/sheet2.xml\"/><Relationship Id=\"r3\" Type=\"{rel}/worksheet\" Target=\"worksheets/sheet3.xml\"/></Relationships>"
+        ),
+    );
+    put(
+        "xl/styles.xml",
+        &format!(
+            "<styleSheet xmlns=\"{main}\"><cellXfs count=\"2\"><xf numFmtId=\"0\"/><xf numFmtId=\"22\"/></cellXfs></styleSheet>"
+        ),
+    );
     let sheet = |rows: &str| format!("<worksheet xmlns=\"{main}\"><sheetData>{rows}</sheetData></worksheet>");
     let text = |at: &str, text: &str| format!("<c r=\"{at}\" t=\"inlineStr\"><is><t>{text}</t></is></c>");
     let number = |at: &str, number: &str| format!("<c r=\"{at}\"><v>{number}</v></c>");
     put("xl/worksheets/sheet1.xml", &sheet(""));
     let rows = [
         format!("<row r=\"1\">{}</row>", text("A1", "Report")),
-        format!("<row r=\"2\">{}{}{}{}</row>", text("A2", "city"), text("B2", "sold"), text("C2", "price"), text("D2", "at")),
-        format!("<row r=\"3\">{}{}{}<c r=\"D3\" s=\"1\"><v>41275.5</v></c></row>", text("A3", "Bonn"), number("B3", "3"), number("C3", "1.5")),
-        format!("<row r=\"4\">{}{}<c r=\"C4\" t=\"e\"><v>#N/A</v></c></row>", text("A4", "NA"), number("B4", "4")),
+        format!(
+            "<row r=\"2\">{}{}{}{}</row>",
+            text("A2", "city"),
+            text("B2", "sold"),
+            text("C2", "price"),
+            text("D2", "at")
+        ),
+        format!(
+            "<row r=\"3\">{}{}{}<c r=\"D3\" s=\"1\"><v>41275.5</v></c></row>",
+            text("A3", "Bonn"),
+            number("B3", "3"),
+            number("C3", "1.5")
+        ),
+        format!(
+            "<row r=\"4\">{}{}<c r=\"C4\" t=\"e\"><v>#N/A</v></c></row>",
+            text("A4", "NA"),
+            number("B4", "4")
+        ),
     ];
     put("xl/worksheets/sheet2.xml", &sheet(&rows.concat()));
-    let broken = format!("<row r=\"1\">{}</row><row r=\"2\"><c r=\"A2\" t=\"e\"><v>#DIV/0!</v></c></row>", text("A1", "x"));
+    let broken = format!(
+        "<row r=\"1\">{}</row><row r=\"2\"><c r=\"A2\" t=\"e\"><v>#DIV/0!</v></c></row>",
+        text("A1", "x")
+    );
     put("xl/worksheets/sheet3.xml", &sheet(&broken));
     zip.finish().unwrap().into_inner()
 }
@@ -111,8 +151,9 @@ fn a_sheet_is_a_table() {
     let options = ReadOptions { skip: 1, ..ReadOptions::default() };
     let reader = open_with(&path, &options).unwrap();
     assert_eq!(reader.rows(), 2);
-    let rows: Vec<String> =
-        crate::records::Records::new(reader).map(|row| serde_json::to_string(&row.unwrap()).unwrap()).collect();
+    let rows: Vec<String> = crate::records::Records::new(reader)
+        .map(|row| serde_json::to_string(&row.unwrap()).unwrap())
+        .collect();
     assert_eq!(
         rows,
         [
@@ -129,7 +170,8 @@ fn a_sheet_is_a_table() {
 fn sheets_cells_and_damaged_workbooks_are_named() {
     let bytes = workbook();
     let (_dir, path) = file("t.xlsx", &bytes);
-    let of = |sheet: &str| open_with(&path, &ReadOptions { sheet: Some(sheet.into()), ..ReadOptions::default() });
+    let of =
+        |sheet: &str| open_with(&path, &ReadOptions { sheet: Some(sheet.into()), ..ReadOptions::default() });
     let error = of("sales").unwrap_err();
     assert!(error.to_string().ends_with("has no sheet `sales`, but Empty, Sales, Broken"), "{error}");
     assert_eq!(error.hints(), ["read: { sheet: \"Sales\" }"]);

@@ -7,7 +7,7 @@ use std::path::Path;
 use futures::StreamExt;
 use rondo_table::typed::{Cell, Kind};
 use sqlx::mysql::{MySqlColumn, MySqlConnectOptions, MySqlConnection, MySqlRow};
-use sqlx::{AssertSqlSafe, Column, Connection, Executor, Row, SqlSafeStr, Statement, TypeInfo};
+use sqlx::{AssertSqlSafe, Column, Connection, Executor, MySql, Row, SqlSafeStr, Statement, Type, TypeInfo};
 
 use super::{Ask, Sink};
 use crate::Error;
@@ -31,9 +31,11 @@ pub(super) async fn ask(fetcher: &Fetcher, ask: &Ask<'_>, path: &Path) -> Result
         sqlx::Error::Database(said) => ask.unreachable(said.message()),
         other => ask.unreachable(&other.to_string()),
     })?;
-    for manners in
-        ["SET time_zone = '+00:00'", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ ONLY"]
-    {
+    for manners in [
+        "SET time_zone = '+00:00'",
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION READ ONLY",
+    ] {
         sqlx::raw_sql(manners).execute(&mut connection).await.map_err(|error| ask.client(&error))?;
     }
     let statement = (&mut connection).prepare(AssertSqlSafe(ask.sql.to_owned()).into_sql_str()).await;
@@ -41,7 +43,7 @@ pub(super) async fn ask(fetcher: &Fetcher, ask: &Ask<'_>, path: &Path) -> Result
     let described: Vec<MySqlColumn> = statement.columns().to_vec();
     drop(statement);
     let mut columns: Vec<(String, Kind)> =
-        described.iter().map(|column| (column.name().to_owned(), kind(column.type_info().name()))).collect();
+        described.iter().map(|column| (column.name().to_owned(), kind_of(column))).collect();
     let decimals: Vec<usize> = (0..described.len())
         .filter(|index| described.get(*index).is_some_and(|column| column.type_info().name() == "DECIMAL"))
         .collect();
@@ -65,7 +67,9 @@ pub(super) async fn ask(fetcher: &Fetcher, ask: &Ask<'_>, path: &Path) -> Result
                 }
             }
             held.push(row);
-            if held.len() >= HELD || decimals.iter().all(|index| scales.get(*index).is_some_and(Option::is_some)) {
+            if held.len() >= HELD
+                || decimals.iter().all(|index| scales.get(*index).is_some_and(Option::is_some))
+            {
                 let begun = begin(fetcher, ask, path, &mut columns, &decimals, &scales);
                 let sink = sink.insert(begun?);
                 for row in held.drain(..) {
@@ -137,6 +141,14 @@ fn scale_of(text: &str) -> u8 {
     text.split_once('.').map_or(0, |(_, digits)| u8::try_from(digits.len()).unwrap_or(u8::MAX))
 }
 
+/// The name of a type says bytes too of a text that is compared by its bytes (MariaDB's JSON is one).
+fn kind_of(column: &MySqlColumn) -> Kind {
+    match kind(column.type_info().name()) {
+        Kind::Bytes if <str as Type<MySql>>::compatible(column.type_info()) => Kind::Text,
+        kind => kind,
+    }
+}
+
 fn kind(name: &str) -> Kind {
     match name {
         "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "YEAR" | "TINYINT UNSIGNED"
@@ -146,7 +158,9 @@ fn kind(name: &str) -> Kind {
         "DATE" => Kind::Date,
         "DATETIME" => Kind::Moment(false),
         "TIMESTAMP" => Kind::Moment(true),
-        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "BIT" | "GEOMETRY" => Kind::Bytes,
+        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "BIT" | "GEOMETRY" => {
+            Kind::Bytes
+        }
         _ => Kind::Text,
     }
 }
@@ -158,6 +172,9 @@ mod tests {
     #[test]
     fn types_and_scales_are_told() {
         assert_eq!((scale_of("12.50"), scale_of("7")), (2, 0));
-        assert_eq!([kind("BIGINT UNSIGNED"), kind("JSON"), kind("TIMESTAMP")], [Kind::Unsigned, Kind::Text, Kind::Moment(true)]);
+        assert_eq!(
+            [kind("BIGINT UNSIGNED"), kind("JSON"), kind("TIMESTAMP")],
+            [Kind::Unsigned, Kind::Text, Kind::Moment(true)]
+        );
     }
 }

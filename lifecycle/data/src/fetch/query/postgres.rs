@@ -134,7 +134,8 @@ async fn digits(connection: &mut PgConnection, sql: &str, columns: usize) -> Vec
 /// The bytes of `\x0aff`.
 fn unhex(text: &str) -> Vec<u8> {
     let digits = text.strip_prefix("\\x").unwrap_or_default().as_bytes();
-    let value = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
+    let value =
+        |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
     digits.chunks_exact(2).map(|pair| value(pair[0]) << 4 | value(pair[1])).collect()
 }
 

@@ -38,7 +38,9 @@ fn read(fetcher: &Fetcher, ask: &Ask<'_>, path: &Path) -> Result<(), Error> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     if let Some(timeout) = ask.timeout {
         let end = std::time::Instant::now() + timeout;
-        connection.progress_handler(100_000, Some(move || std::time::Instant::now() > end)).map_err(failed)?;
+        connection
+            .progress_handler(100_000, Some(move || std::time::Instant::now() > end))
+            .map_err(failed)?;
     }
     connection.busy_timeout(std::time::Duration::from_secs(30)).map_err(failed)?;
     connection.execute_batch("BEGIN").map_err(failed)?;
@@ -121,7 +123,9 @@ fn kind(wish: &str, seen: Seen) -> Option<Kind> {
         (true, false, false, false) if wants(&["REAL", "FLOA", "DOUB", "NUMERIC", "DECIMAL"]) => Kind::Number,
         (true, false, false, false) => Kind::Integer,
         (_, true, false, false) => Kind::Number,
-        (false, false, true, false) if wants(&["DATE", "TIMESTAMP"]) && !seen.other_text => Kind::Moment(false),
+        (false, false, true, false) if wants(&["DATE", "TIMESTAMP"]) && !seen.other_text => {
+            Kind::Moment(false)
+        }
         (_, _, true, false) => Kind::Text,
         (false, false, false, true) => Kind::Bytes,
         _ => return None,
