@@ -30,4 +30,17 @@ if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null;
   fi
 fi
 
+# Databases that are sources of data: the same conditions.
+for need in postgres:postgresql mariadbd:mariadb-server; do
+  if command -v "${need%%:*}" >/dev/null || ls /usr/lib/postgresql/*/bin/"${need%%:*}" >/dev/null 2>&1; then continue; fi
+  if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "services.sh: CI is true and ${need#*:} is missing: installing it with apt-get" >&2
+    apt-get update -qq >&2 &&
+      DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${need#*:}" >&2 ||
+      echo "services.sh: apt-get could not install ${need#*:}; its tests skip" >&2
+  else
+    echo "services.sh: ${need#*:} is not installed: its tests skip; apt-get install ${need#*:}" >&2
+  fi
+done
+
 exec "$here/run.sh" "$rondo" -m service -rs "$@"

@@ -63,7 +63,6 @@ fn arrows_go_one_way() {
 #[test]
 fn only_the_store_knows_sql_and_only_the_app_knows_http_servers_and_terminals() {
     let owners = [
-        ("sqlx", "store"),
         ("axum", "app"),
         ("clap", "app"),
         ("indicatif", "app"),
@@ -73,11 +72,25 @@ fn only_the_store_knows_sql_and_only_the_app_knows_http_servers_and_terminals() 
     ];
     for name in BASE.into_iter().chain(STAGES) {
         let manifest = root().join(folder(name)).join("Cargo.toml");
+        // The data stage asks other people's databases, in one room of its own; ours is the store's alone.
+        let knows_sql = matches!(name, "store" | "data");
+        assert!(
+            knows_sql || !dependencies(&manifest).iter().any(|d| d == "sqlx" || d == "rusqlite"),
+            "{name}"
+        );
         for dependency in dependencies(&manifest) {
             if let Some((_, owner)) = owners.iter().find(|(library, _)| *library == dependency) {
                 assert_eq!(*owner, name, "{dependency} belongs to {owner}, not to {name}");
             }
         }
+    }
+}
+
+#[test]
+fn the_data_stage_asks_databases_in_one_room() {
+    for path in files(&root().join("lifecycle/data/src"), ".rs") {
+        let asks = read(&path).contains("sqlx::") || read(&path).contains("rusqlite::");
+        assert!(!asks || path.to_string_lossy().contains("/fetch/query"), "{}", path.display());
     }
 }
 

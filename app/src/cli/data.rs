@@ -5,6 +5,7 @@ pub mod check;
 pub mod diff;
 pub mod gc;
 pub mod get;
+pub mod labels;
 pub mod log;
 pub mod profile;
 pub mod pull;
@@ -15,6 +16,7 @@ pub mod verify;
 
 use super::Session;
 use super::failure::Outcome;
+use rondo_table::read::ReadOptions;
 
 /// What to do with data
 #[derive(clap::Subcommand)]
@@ -31,6 +33,8 @@ pub enum Verb {
     Diff(diff::Args),
     /// List a dataset's versions with who, when and why
     Log(log::Args),
+    /// Show a dataset's labels: how many of each, by whom, what has none, how far annotators agree
+    Labels(labels::Args),
     /// Send versions to a remote
     Push(push::Args),
     /// Fetch versions from a remote
@@ -57,6 +61,7 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Profile(args) => profile::run(&args, session).await,
         Verb::Diff(args) => diff::run(&args, session).await,
         Verb::Log(args) => log::run(&args, session).await,
+        Verb::Labels(args) => labels::run(&args, session).await,
         Verb::Push(args) => push::run(&args, session).await,
         Verb::Pull(args) => pull::run(&args, session).await,
         Verb::Get(args) => get::run(&args, session).await,
@@ -64,4 +69,10 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Tag(args) => tag::run(&args, session).await,
         Verb::Gc(args) => gc::run(&args, session).await,
     }
+}
+
+/// The ways of reading a file that flags `--read NAME=VALUE` say.
+fn reading(pairs: &[String]) -> Outcome<ReadOptions> {
+    let written = ReadOptions::parse(pairs).map_err(rondo_data::Error::from)?;
+    Ok(ReadOptions::default().with(&written).map_err(rondo_data::Error::from)?)
 }

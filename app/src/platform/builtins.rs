@@ -55,7 +55,12 @@ static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
 
 /// The packages built into this binary and the form of their `with:` blocks.
 pub fn known() -> Builtins {
-    Builtins { packages: PACKAGES.clone(), data_check: Some(rondo_data::check::judge), remote: None }
+    Builtins {
+        packages: PACKAGES.clone(),
+        data_check: Some(rondo_data::check::judge),
+        data_read: Some(rondo_data::table::judge),
+        remote: None,
+    }
 }
 
 /// The same for a project: packages at Git addresses are fetched as its lock file pins them.

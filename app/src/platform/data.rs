@@ -88,7 +88,7 @@ impl Platform {
     ) -> Result<Vec<Added>, Error> {
         let intake = self.intake(name, because)?;
         let root = self.root().to_owned();
-        Ok(self.datasets().bring(&self.fetcher(), &intake, &root, until).await?)
+        Ok(self.datasets().bring(&self.fetcher().with_bounds(intake.bounds), &intake, &root, until).await?)
     }
 
     /// Sees to it that every dataset the targets read has the version that `rondo.lock` pins, or some

@@ -48,6 +48,44 @@ pub struct DatasetVersion {
     pub parent: Option<Digest>,
     /// When it was added, by the wall clock.
     pub added: Timestamp,
+    /// What else is known of where it is from, and how its files are read.
+    #[serde(default, skip_serializing_if = "Origin::is_empty")]
+    pub origin: Origin,
+}
+
+/// Part of a dataset version: in what state its source was read, and how the bytes become rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// When the source was read, where that was over the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Timestamp>,
+    /// The source's own name for its state: an `ETag`, or a digest of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// When the source was last changed, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    /// By which query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The declared format, where the names of the files do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// The declared ways of reading (`read:`), as they were written.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub read: serde_json::Map<String, Value>,
+}
+
+impl Origin {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the same bytes become the same rows.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        self.format == other.format && self.read == other.read
+    }
 }
 
 /// Pipeline → a step's process: everything it gets, also as the JSON file named by `RONDO_STEP_FILE`.

@@ -11,6 +11,9 @@ pub use crate::package::{Field, FieldKind, Package};
 /// Judges one entry of `checks:`; the error says what is wrong with it.
 pub type DataCheck = fn(&Value) -> Result<(), String>;
 
+/// Judges the ways of reading of a dataset; the error says what is wrong with them.
+pub type DataRead = fn(&serde_json::Map<String, Value>) -> Result<(), String>;
+
 /// Gets packages that lie elsewhere.
 pub trait Remote: Send + Sync {
     /// The folder on disk that a Git address at a revision stands for.
@@ -36,6 +39,8 @@ pub struct Builtins {
     pub packages: Vec<Arc<Package>>,
     /// The judge of data checks; absent: they are taken as they are.
     pub data_check: Option<DataCheck>,
+    /// The judge of `read:`; absent: it is taken as it is.
+    pub data_read: Option<DataRead>,
     /// What gets packages by their Git address; absent: there are none.
     pub remote: Option<Arc<dyn Remote>>,
 }

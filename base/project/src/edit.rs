@@ -1,6 +1,7 @@
 //! Adding to the text of `rondo.yaml` without touching what people wrote: comments, order and layout stay.
 
 use rondo_core::id::is_name;
+use serde_json::Map;
 
 use crate::error::Error;
 use crate::place::Lines;
@@ -15,6 +16,19 @@ const DATA: &str = "data";
 /// When the text is no YAML, the name cannot be one or is taken, or `data:` is written in a way that
 /// nothing can be added to.
 pub fn add_dataset(source: &str, name: &str, from: &str) -> Result<String, Error> {
+    add_dataset_with(source, name, from, &Map::new())
+}
+
+/// The same, with other keys beside `source`.
+///
+/// # Errors
+/// As [`add_dataset`].
+pub fn add_dataset_with(
+    source: &str,
+    name: &str,
+    from: &str,
+    beside: &Map<String, serde_json::Value>,
+) -> Result<String, Error> {
     if !is_name(name) {
         return Err(Error::BadName { name: name.to_owned() });
     }
@@ -28,7 +42,7 @@ pub fn add_dataset(source: &str, name: &str, from: &str) -> Result<String, Error
     if root.is_some_and(|root| root.get(DATA).is_some_and(|data| data.get(name).is_some())) {
         return Err(Error::NameTaken { section: DATA.to_owned(), name: name.to_owned() });
     }
-    let entry = Dataset { name, source: scalar(from) };
+    let entry = Dataset { name, source: scalar(from), beside };
     let lines = Lines::new(source);
     let edited = match root {
         None => Some(insert(source, source.len(), &format!("{DATA}:\n{}", entry.block("  ")))),
@@ -47,7 +61,7 @@ pub fn add_dataset(source: &str, name: &str, from: &str) -> Result<String, Error
     // The edit must have done what it was meant to do, and nothing else.
     let before = root.map_or_else(|| serde_json::json!({}), Node::json);
     let after = yaml::parse(&edited);
-    let wanted = with_dataset(before, name, from);
+    let wanted = with_dataset(before, name, from, beside);
     match after.root.as_ref().map(Node::json) {
         Some(json) if after.faults.is_empty() && json == wanted => Ok(edited),
         _ => Err(stuck()),
@@ -57,28 +71,40 @@ pub fn add_dataset(source: &str, name: &str, from: &str) -> Result<String, Error
 struct Dataset<'a> {
     name: &'a str,
     source: String,
+    beside: &'a Map<String, serde_json::Value>,
 }
 
 impl Dataset<'_> {
     fn block(&self, indent: &str) -> String {
-        format!("{indent}{}:\n{indent}{indent}source: {}\n", self.name, self.source)
+        let beside = self.beside.iter().map(|(key, value)| format!("{indent}{indent}{key}: {value}\n"));
+        let beside: String = beside.collect();
+        format!("{indent}{}:\n{indent}{indent}source: {}\n{beside}", self.name, self.source)
     }
 
     fn flow(&self) -> String {
         // Inside brackets more characters mean something: always quoted there.
         let source = if self.source.starts_with('"') { self.source.clone() } else { quoted(&self.source) };
-        format!("{}: {{ source: {source} }}", self.name)
+        let beside: String = self.beside.iter().map(|(key, value)| format!(", {key}: {value}")).collect();
+        format!("{}: {{ source: {source}{beside} }}", self.name)
     }
 }
 
-fn with_dataset(mut project: serde_json::Value, name: &str, from: &str) -> serde_json::Value {
+fn with_dataset(
+    mut project: serde_json::Value,
+    name: &str,
+    from: &str,
+    beside: &Map<String, serde_json::Value>,
+) -> serde_json::Value {
     if let Some(project) = project.as_object_mut() {
         let data = project.entry(DATA).or_insert_with(|| serde_json::json!({}));
         if data.is_null() {
             *data = serde_json::json!({});
         }
         if let Some(data) = data.as_object_mut() {
-            data.insert(name.to_owned(), serde_json::json!({ "source": from }));
+            let mut dataset = Map::new();
+            dataset.insert("source".to_owned(), from.into());
+            dataset.extend(beside.clone());
+            data.insert(name.to_owned(), dataset.into());
         }
     }
     project
@@ -182,6 +208,18 @@ mod tests {
             add_dataset(source, "b", "data/b 1.csv").unwrap(),
             "project: p  # mine\n\ndata:\n    a:            # first\n        source: a.csv\n        checks:\n            - { rows: { min: 1 } }\n    # a note\n    b:\n        source: data/b 1.csv\n\n# the pipeline\nsteps: {}\n"
         );
+    }
+
+    #[test]
+    fn keys_beside_the_source_are_added_too() {
+        let beside = serde_json::json!({ "query": "SELECT \"a\"\nFROM t", "read": { "skip": 2 } });
+        let add =
+            |source: &str| add_dataset_with(source, "a", "sqlite:a.db", beside.as_object().unwrap()).unwrap();
+        assert_eq!(
+            add("project: p\n"),
+            "project: p\n\ndata:\n  a:\n    source: sqlite:a.db\n    query: \"SELECT \\\"a\\\"\\nFROM t\"\n    read: {\"skip\":2}\n"
+        );
+        assert!(add("data: {}\n").contains("query: \"SELECT"));
     }
 
     #[test]

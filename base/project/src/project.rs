@@ -128,7 +128,7 @@ pub struct Canvas {
 }
 
 /// A dataset: where it comes from and what it must satisfy.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Dataset {
     /// A path, glob, folder (`flights/`) or address (`https:`, `s3:`, `pypi:` and the like), as written.
     pub source: String,
@@ -141,6 +141,21 @@ pub struct Dataset {
     /// How the rows arrive over time, where they do: one part after another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<Parts>,
+    /// How its files are read, as written; the data stage gives it its meaning.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    pub read: serde_json::Map<String, Value>,
+    /// Of a database: what is asked of it, as text or the path of a file `.sql`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// Where its labels are: `path` (the folders' names) or the path of a table or an export.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
+    /// How much may be downloaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
+    /// How long a download or query may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
     /// The expectations, each a mapping as written; the data stage gives them their meaning.
     pub checks: Vec<Value>,
     /// For people.

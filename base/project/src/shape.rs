@@ -265,12 +265,41 @@ static OBJECTIVE: Shape = Shape {
     rules: &[Rule::Some(&["min", "max"])],
 };
 
+pub(crate) static READING: Shape = Shape {
+    noun: "ways of reading",
+    keys: &[
+        key("delimiter", Form::Text, "What separates fields; found by looking where absent.")
+            .elsewhere(&["sep", "separator"]),
+        key("quote", Form::Text, "What encloses fields, or `none`.").elsewhere(&["quotechar"]),
+        key("escape", Form::Text, "What stands before a quote in a quoted field.").elsewhere(&["escapechar"]),
+        key("comment", Form::Text, "Lines that begin with it are passed over."),
+        key("skip", Form::Int(0, 1_000_000), "Lines or rows before the table.")
+            .elsewhere(&["skiprows", "skip_rows"]),
+        key("header", Form::Bool, "Whether the first line holds the names."),
+        key("decimal", Form::Choice(&[".", ","]), "What stands before the decimals."),
+        key("thousands", Form::Text, "What stands between groups of three digits."),
+        key("encoding", Form::Text, "The encoding of text, such as `windows-1252` or `shift_jis`."),
+        key("null", TEXTS, "The texts that stand for a missing value.").elsewhere(&["na_values", "nulls"]),
+        key("types", Form::Map(&Form::Choice(READ_TYPES)), "Types of columns that are not to be inferred.")
+            .elsewhere(&["dtype", "dtypes", "columns"]),
+        key("sheet", Form::Text, "Of a workbook the sheet.").elsewhere(&["sheet_name"]),
+        key("nested", Form::Choice(&["text", "columns"]), "Objects in JSON objects: text, or columns `a.b`."),
+    ],
+    rules: &[],
+};
+
+const READ_TYPES: &[&str] = &["string", "integer", "number", "boolean", "timestamp"];
+
 static DATASET: Shape = Shape {
     noun: "a dataset",
     keys: &[
-        key("source", Form::Text, "A path, glob or folder, or an address: https, s3, gs, postgres, pypi.")
-            .required()
-            .elsewhere(&["path", "url", "uri", "file", "from"]),
+        key(
+            "source",
+            Form::Text,
+            "A path, glob or folder, or an address: https, s3, gs, az, postgres, mysql, sqlite, pypi.",
+        )
+        .required()
+        .elsewhere(&["path", "url", "uri", "file", "from"]),
         key("format", Form::Choice(FORMATS), "The format, where the source's name does not tell it."),
         key("time", Form::Text, "The column of the event time."),
         key(
@@ -278,6 +307,14 @@ static DATASET: Shape = Shape {
             Form::Either(&[Form::Choice(PERIODS), Form::Object(&PARTS)]),
             "How the rows arrive over time.",
         ),
+        key("read", Form::Object(&READING), "How its files are read, where they do not say it themselves.")
+            .elsewhere(&["dialect", "read_options", "csv"]),
+        key("query", Form::Text, "Of a database: what is asked, as SQL or the path of a file `.sql`.")
+            .elsewhere(&["sql", "select"]),
+        key("labels", Form::Text, "Where labels are: `path`, or a table, Label Studio or CVAT export.")
+            .elsewhere(&["annotations"]),
+        key("max_size", Form::Bytes, "A source that is larger is not downloaded."),
+        key("timeout", Form::Span, "How long a download or a query may take."),
         key("checks", Form::List(&OPEN), "Expectations: what is not so is refused.").elsewhere(&[
             "expectations",
             "tests",
@@ -288,7 +325,7 @@ static DATASET: Shape = Shape {
     rules: &[],
 };
 
-pub(crate) const FORMATS: &[&str] = &["parquet", "csv", "tsv", "json", "jsonl", "arrow", "files"];
+pub(crate) const FORMATS: &[&str] = &["parquet", "csv", "tsv", "json", "jsonl", "arrow", "excel", "files"];
 pub(crate) const PERIODS: &[&str] = &["day", "week", "month", "year"];
 
 static PARTS: Shape = Shape {

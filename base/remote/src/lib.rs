@@ -10,6 +10,7 @@
 //! in [notes](Remote::keep), small named files beside them, and is the business of who writes them. This is
 //! no store: nothing is read from a remote in place of a local object.
 
+mod bucket;
 mod chunk;
 mod error;
 mod index;
@@ -23,6 +24,7 @@ mod sweep;
 mod tests;
 mod turn;
 
+pub use bucket::{Bucket, Found};
 pub use error::Error;
 pub use index::Index;
 pub use place::Remote;

@@ -57,16 +57,12 @@ impl Remote {
         let wrong = |why: String| Error::Address { address: plain(address), why };
         let store: Arc<dyn ObjectStore> = if address.contains("://") {
             let url = Url::parse(address).map_err(|error| wrong(error.to_string()))?;
-            let (scheme, _) = ObjectStoreScheme::parse(&url).map_err(|error| wrong(error.to_string()))?;
-            // What the HTTP client encrypts with: set once a process, by whoever comes first.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            if matches!(scheme, ObjectStoreScheme::Local) {
-                folder(&url.to_file_path().map_err(|()| wrong("it names no folder of this machine".into()))?)?
-            } else {
-                let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-                let (store, prefix) =
-                    object_store::parse_url_opts(&url, options).map_err(|error| wrong(error.to_string()))?;
-                Arc::new(PrefixStore::new(store, prefix))
+            match connect(address, options)? {
+                Some((store, prefix)) => Arc::new(PrefixStore::new(store, prefix)),
+                None => {
+                    let path = url.to_file_path();
+                    folder(&path.map_err(|()| wrong("it names no folder of this machine".into()))?)?
+                }
             }
         } else {
             folder(FilePath::new(address))?
@@ -197,8 +193,25 @@ impl Remote {
     }
 }
 
+/// The object store of a URL and the path in it, with settings by name; nothing for a folder.
+pub(crate) fn connect(
+    address: &str,
+    options: &[(String, String)],
+) -> Result<Option<(Box<dyn ObjectStore>, Path)>, Error> {
+    let wrong = |why: String| Error::Address { address: plain(address), why };
+    let url = Url::parse(address).map_err(|error| wrong(error.to_string()))?;
+    let (scheme, _) = ObjectStoreScheme::parse(&url).map_err(|error| wrong(error.to_string()))?;
+    // What the HTTP client encrypts with: set once a process, by whoever comes first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if matches!(scheme, ObjectStoreScheme::Local) {
+        return Ok(None);
+    }
+    let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    object_store::parse_url_opts(&url, options).map(Some).map_err(|error| wrong(error.to_string()))
+}
+
 /// An address without what may be a secret: a user, a password, a query.
-fn plain(address: &str) -> String {
+pub(crate) fn plain(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));

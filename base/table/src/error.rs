@@ -56,6 +56,28 @@ pub enum TableError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A line has more or fewer fields than the first.
+    #[error("`{}`, line {line}: {found} fields, but the first line has {expected}", path.display())]
+    Ragged {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// How many it has.
+        found: u64,
+        /// How many the first has.
+        expected: u64,
+    },
+    /// A text that was taken for UTF-8 is in another encoding.
+    #[error("`{}`, line {line}: {reason}", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// Which byte.
+        reason: String,
+    },
     /// A Parquet file cannot be decoded.
     #[error("`{}` is not a readable parquet file: {reason}", path.display())]
     Parquet {
@@ -63,6 +85,66 @@ pub enum TableError {
         path: PathBuf,
         /// What the decoder said.
         reason: String,
+    },
+    /// A file of another kind cannot be decoded.
+    #[error("`{}` is not a readable {kind}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        kind: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A cell of a sheet is not as it should be.
+    #[error("`{}`, cell {cell}: {reason}", path.display())]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The cell, such as `B7`.
+        cell: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A workbook without such a sheet.
+    #[error("`{}` has no sheet `{sheet}`, but {}", path.display(), sheets.join(", "))]
+    Sheet {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        sheet: String,
+        /// What there is.
+        sheets: Vec<String>,
+        /// The one nearest to it.
+        near: Option<String>,
+    },
+    /// A way of reading that cannot be.
+    #[error("`{option}` {reason}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A way of reading that nobody knows.
+    #[error("there is no way of reading called `{option}`")]
+    OptionUnknown {
+        /// What was written.
+        option: String,
+        /// The known name nearest to it.
+        near: Option<String>,
+    },
+    /// A value that its column cannot hold.
+    #[error("row {row}: `{shown}` in column `{column}` is not {wanted}")]
+    Misfit {
+        /// The column.
+        column: String,
+        /// Counted from 1.
+        row: u64,
+        /// The value, or its beginning.
+        shown: String,
+        /// What would fit.
+        wanted: &'static str,
     },
     /// Two columns of one name.
     #[error("`{}` has two columns named `{column}`", path.display())]
@@ -220,7 +302,12 @@ impl Explain for TableError {
             | Self::Format { .. }
             | Self::EmptyFile { .. }
             | Self::Line { .. }
+            | Self::Ragged { .. }
+            | Self::NotUtf8 { .. }
             | Self::Parquet { .. }
+            | Self::Unreadable { .. }
+            | Self::Cell { .. }
+            | Self::Misfit { .. }
             | Self::DuplicateColumn { .. }
             | Self::PartColumn { .. }
             | Self::PartType { .. }
@@ -228,6 +315,7 @@ impl Explain for TableError {
             | Self::Batch { .. }
             | Self::Profile { .. }
             | Self::ProfileMismatch { .. } => Code::TableInvalid,
+            Self::Sheet { .. } | Self::Option { .. } | Self::OptionUnknown { .. } => Code::ValueInvalid,
             Self::ColumnNotFound { .. } => Code::ColumnNotFound,
             Self::CheckUnknown { .. }
             | Self::CheckInvalid { .. }
@@ -245,16 +333,39 @@ impl Explain for TableError {
                 vec![format!("the checks are {}", crate::checks::names().join(", "))]
             }
             Self::EmptyFolder { .. } | Self::Format { .. } => {
-                vec!["tables are files that end in .parquet, .csv, .tsv, .ndjson, .jsonl or .json".into()]
+                vec![
+                    "tables are files that end in .parquet, .csv, .tsv, .ndjson, .jsonl, .json, .arrow, .feather, .xlsx, .xls or .ods"
+                        .into(),
+                ]
             }
             Self::TooManyDistinct { .. } => {
                 vec!["check `distinct_count` instead: it is estimated beyond the limit".into()]
             }
-            Self::Parquet { .. } => vec!["fetch or write the file again: it may be cut short".into()],
+            Self::Sheet { near: Some(near), .. } => vec![format!("read: {{ sheet: \"{near}\" }}")],
+            Self::OptionUnknown { near: Some(near), .. } => vec![format!("did you mean `{near}`?")],
+            Self::OptionUnknown { near: None, .. } => {
+                vec![format!("ways of reading are {}, each as NAME=VALUE", crate::read::OPTIONS.join(", "))]
+            }
+            Self::NotUtf8 { .. } => {
+                vec!["if it is in another encoding, name it: read: { encoding: windows-1252 }".into()]
+            }
+            Self::Ragged { .. } => {
+                vec![
+                    "if it is another dialect, name it: read: { delimiter: \";\", quote: none, skip: 0 }"
+                        .into(),
+                ]
+            }
+            Self::Misfit { column, .. } => vec![format!("in the query, cast it: CAST({column} AS CHAR)")],
+            Self::Parquet { .. } | Self::Unreadable { .. } => {
+                vec!["fetch or write the file again: it may be cut short".into()]
+            }
             Self::Io { .. }
             | Self::FileNotFound { .. }
             | Self::EmptyFile { .. }
             | Self::Line { .. }
+            | Self::Cell { .. }
+            | Self::Sheet { near: None, .. }
+            | Self::Option { .. }
             | Self::DuplicateColumn { .. }
             | Self::PartColumn { .. }
             | Self::PartType { .. }

@@ -2,7 +2,7 @@
 //!
 //! [`read`] turns Parquet, CSV, TSV and JSON files (or folders of them) into a stream of record batches
 //! with a small fixed set of types; [`mod@columns`] and [`records`] hand out single columns and rows,
-//! [`rows`] makes batches of rows, [`mod@write`] writes Parquet. On top of the stream stand three
+//! [`rows`] makes batches of rows, [`mod@write`] writes Parquet, [`typed`] cell by cell. On top of the stream stand three
 //! computations, each in one pass with memory that does not grow with the rows: [`profile`] (what a table
 //! looks like), [`checks`] (whether it is as expected), and, between two profiles, [`drift`] (what has
 //! moved). [`metrics`] needs no table: it scores predictions against the truth.
@@ -18,6 +18,7 @@ pub mod records;
 pub mod rows;
 pub mod select;
 pub mod split;
+pub mod typed;
 pub mod write;
 
 pub mod profile;

@@ -8,6 +8,21 @@
 /// The moment in milliseconds since 1970-01-01T00:00:00Z, or nothing when the text is no moment.
 pub fn parse_millis(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
+    parse(bytes, zone_millis).map(|(millis, _)| millis)
+}
+
+/// The moment in microseconds, as databases write it: the zone may be hours alone (`+00`).
+pub(crate) fn parse_micros(text: &str) -> Option<i64> {
+    let short = |bytes: &[u8]| match bytes {
+        [sign @ (b'+' | b'-'), a, b] => zone_millis(&[*sign, *a, *b, b':', b'0', b'0']),
+        other => zone_millis(other),
+    };
+    let (millis, micros) = parse(text.as_bytes(), short)?;
+    millis.checked_mul(1000)?.checked_add(micros)
+}
+
+/// Milliseconds, and the microseconds that are left of them.
+fn parse(bytes: &[u8], zone_of: impl Fn(&[u8]) -> Option<i64>) -> Option<(i64, i64)> {
     let (year, month, day) = (digits(bytes, 0, 4)?, digits(bytes, 5, 2)?, digits(bytes, 8, 2)?);
     if *bytes.get(4)? != b'-' || *bytes.get(7)? != b'-' {
         return None;
@@ -16,14 +31,14 @@ pub fn parse_millis(text: &str) -> Option<i64> {
         return None;
     }
     let midnight = days_from_civil(year, month, day) * 86_400_000;
-    let Some(separator) = bytes.get(10) else { return Some(midnight) };
+    let Some(separator) = bytes.get(10) else { return Some((midnight, 0)) };
     if !matches!(separator, b'T' | b't' | b' ') || *bytes.get(13)? != b':' {
         return None;
     }
     let (hour, minute) = (digits(bytes, 11, 2)?, digits(bytes, 14, 2)?);
     let mut at = 16;
     let mut second = 0;
-    let mut millis = 0;
+    let (mut millis, mut micros) = (0, 0);
     if bytes.get(at) == Some(&b':') {
         second = digits(bytes, at + 1, 2)?;
         at += 3;
@@ -34,14 +49,18 @@ pub fn parse_millis(text: &str) -> Option<i64> {
             }
             let kept = fraction.min(3);
             millis = digits(bytes, at + 1, kept)? * 10_i64.pow(3 - kept as u32);
+            let finer = fraction.clamp(3, 6) - 3;
+            if finer > 0 {
+                micros = digits(bytes, at + 4, finer)? * 10_i64.pow(3 - finer as u32);
+            }
             at += 1 + fraction;
         }
     }
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let zone = zone_millis(bytes.get(at..)?)?;
-    Some(midnight + ((hour * 60 + minute) * 60 + second) * 1000 + millis - zone)
+    let zone = zone_of(bytes.get(at..)?)?;
+    Some((midnight + ((hour * 60 + minute) * 60 + second) * 1000 + millis - zone, micros))
 }
 
 /// The offset of `Z`, `+02:00` or nothing at all.

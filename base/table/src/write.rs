@@ -19,6 +19,9 @@ use crate::error::{Result, TableError};
 /// Rows of a row group: what a reader decodes at once.
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
+/// Bytes of a row group that is ended before it has so many rows.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
 /// A Parquet file that is being written.
 pub struct ParquetWriter {
     path: PathBuf,
@@ -52,6 +55,17 @@ impl ParquetWriter {
         self.writer.write(batch).map_err(|error| refused(&self.path, &error))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
+    }
+
+    /// Ends a row group whose columns have become large, so that memory does not grow with wide rows.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub(crate) fn relieve(&mut self) -> Result<()> {
+        if self.writer.in_progress_size() < ROW_GROUP_BYTES {
+            return Ok(());
+        }
+        self.writer.flush().map_err(|error| refused(&self.path, &error))
     }
 
     /// Completes the file, puts it in its place and returns the number of its rows.

@@ -48,6 +48,44 @@ pub enum Error {
         /// What came.
         found: String,
     },
+    /// A source that is larger than it may be.
+    #[error("`{what}` is larger than `max_size` allows: {} of {}", crate::place::size(*size), crate::place::size(*bound))]
+    TooLarge {
+        /// The address, without credentials.
+        what: String,
+        /// Bytes, as far as is known.
+        size: u64,
+        /// How many there may be.
+        bound: u64,
+    },
+    /// A query that a database refuses or that gives what cannot be kept.
+    #[error("the query of `{what}` fails: {reason}")]
+    Query {
+        /// The database, without credentials.
+        what: String,
+        /// What it says, without credentials.
+        reason: String,
+    },
+    /// A secret that an address names and that is nowhere.
+    #[error("there is no secret `{name}`")]
+    SecretNotFound {
+        /// Its name.
+        name: String,
+    },
+    /// A file of secrets that others can read.
+    #[error("`{}` holds secrets and can be read by others", path.display())]
+    SecretsOpen {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An export of labels that cannot be understood.
+    #[error("the labels of `{what}` cannot be read: {reason}")]
+    Labels {
+        /// The file or dataset.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
     /// An archive that cannot be unpacked, or had better not be.
     #[error("archive `{}` cannot be unpacked: {reason}", path.display())]
     Archive {
@@ -73,7 +111,7 @@ pub enum Error {
         name: String,
     },
     /// A format that no table is read in.
-    #[error("`{format}` is not a format that is read: expected csv, tsv, parquet or json")]
+    #[error("`{format}` is not a format that is read: expected csv, tsv, parquet, json, arrow or excel")]
     Format {
         /// What was written.
         format: String,
@@ -230,7 +268,12 @@ impl Error {
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
-            Self::SourceInvalid { .. } | Self::Archive { .. } => Code::SourceInvalid,
+            Self::SourceInvalid { .. }
+            | Self::Archive { .. }
+            | Self::TooLarge { .. }
+            | Self::Query { .. }
+            | Self::Labels { .. } => Code::SourceInvalid,
+            Self::SecretNotFound { .. } | Self::SecretsOpen { .. } => Code::ValueInvalid,
             Self::SourceUnavailable { .. } => Code::SourceUnavailable,
             Self::SourceNotFound { .. } => Code::SourceNotFound,
             Self::Checksum { .. } | Self::Record { .. } => Code::Corrupt,
@@ -279,11 +322,19 @@ impl Explain for Error {
             Self::NoTable { .. } => {
                 vec!["say `format: csv` beside the source, if they are tables".to_owned()]
             }
+            Self::SecretNotFound { name } => vec![
+                format!("export {name}=…"),
+                format!("or a line `{name}=…` in {}", crate::fetch::secrets::SECRETS_FILE),
+            ],
+            Self::SecretsOpen { path } => vec![format!("chmod 600 {}", path.display())],
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Table(error) => error.hints(),
             Self::Store(error) => error.hints(),
             Self::Remote(error) => error.hints(),
             Self::Checksum { .. }
+            | Self::TooLarge { .. }
+            | Self::Query { .. }
+            | Self::Labels { .. }
             | Self::Archive { .. }
             | Self::Split { .. }
             | Self::Name { .. }

@@ -6,10 +6,13 @@
 //! nothing is remembered as a version (that is [`crate::ingest`]).
 
 pub mod archive;
+mod bucket;
 mod download;
 pub mod glob;
 mod index;
 mod local;
+mod query;
+pub mod secrets;
 pub(crate) mod unpack;
 
 use std::collections::BTreeMap;
@@ -17,12 +20,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rondo_core::handoff::Origin;
 use rondo_core::ports::{Event, Progress};
 use tokio::sync::OnceCell;
 
+use crate::source::Database;
 use crate::{Error, Source};
 pub use archive::Limits;
 pub use local::{glob_files, outer};
+use secrets::Filled;
 pub(crate) use unpack::write_whole;
 
 /// Work that takes longer is reported.
@@ -35,8 +41,18 @@ pub struct Fetcher {
     progress: Arc<dyn Progress>,
     limits: Limits,
     patience: Patience,
+    bounds: Bounds,
     client: OnceLock<reqwest::Client>,
     package_index: OnceCell<reqwest::Url>,
+}
+
+/// How much a source may be, and how long it may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Of a download or query.
+    pub time: Option<Duration>,
 }
 
 /// How often a server that fails is asked again.
@@ -56,12 +72,16 @@ impl Default for Patience {
 }
 
 /// What was fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fetched {
     /// The files.
     pub content: Content,
     /// The source as it may be shown: without passwords and tokens.
     pub source: String,
+    /// In what state it was read.
+    pub origin: Origin,
+    /// Where the files of a folder lie, where that is a folder with nothing else.
+    pub root: Option<PathBuf>,
 }
 
 /// One file, or a folder of them.
@@ -76,7 +96,8 @@ pub enum Content {
 impl Fetched {
     /// A file on this machine.
     pub fn file(path: &Path) -> Self {
-        Self { content: Content::File(path.to_owned()), source: path.display().to_string() }
+        let source = path.display().to_string();
+        Self { content: Content::File(path.to_owned()), source, origin: Origin::default(), root: None }
     }
 
     /// All files, each with its path in the folder or its name.
@@ -98,6 +119,7 @@ impl Fetcher {
             progress,
             limits: Limits::default(),
             patience: Patience::default(),
+            bounds: Bounds::default(),
             client: OnceLock::new(),
             package_index: OnceCell::new(),
         }
@@ -115,6 +137,12 @@ impl Fetcher {
         self
     }
 
+    /// The same with bounds on what sources may be.
+    pub fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// The folder of the cache.
     pub fn cache(&self) -> &Path {
         &self.cache
@@ -127,6 +155,8 @@ impl Fetcher {
     /// that cannot be unpacked.
     pub async fn fetch(&self, source: &Source, root: &Path) -> Result<Fetched, Error> {
         let shown = source.to_string();
+        let mut origin = Origin::default();
+        let mut whole = None;
         let content = match source {
             Source::Path(text) => self.local(root, text).await?,
             Source::Glob(pattern) => {
@@ -134,15 +164,65 @@ impl Fetcher {
                 Content::Folder(blocking(move || glob_files(&root, &pattern)).await?)
             }
             Source::Http { url, sha256 } => {
-                let file = self.watched(&shown, self.download_http(&shown, url, sha256.as_deref())).await?;
+                let filled = Filled::address(url.as_str(), &self.environment, root)?;
+                let work = self.download_http(&shown, url, &filled, sha256.as_deref());
+                let (file, now) = self.watched(&shown, work).await?;
+                origin = now;
                 Content::File(self.unpacked(file, None).await?)
+            }
+            Source::Bucket { address } => {
+                let taken = self.watched(&shown, self.bucket(address, self.bounds.size)).await?;
+                origin.state = Some(taken.state);
+                match taken.files {
+                    None => Content::File(self.unpacked(taken.path, None).await?),
+                    Some(files) => {
+                        whole = Some(taken.path);
+                        Content::Folder(files)
+                    }
+                }
+            }
+            Source::Database { database, address, query } => {
+                let query = query.as_deref().unwrap_or_default();
+                let sql = self.sql(query, root).await?;
+                let path = root.join(address).display().to_string();
+                let address = if *database == Database::Sqlite { &path } else { address };
+                let filled = match database {
+                    Database::Sqlite => Filled::plain(address),
+                    Database::Postgres | Database::MySql => {
+                        Filled::address(address, &self.environment, root)?
+                    }
+                };
+                let timeout = self.bounds.time;
+                let ask =
+                    query::Ask { database: *database, shown: &shown, filled: &filled, sql: &sql, timeout };
+                let file = self.watched(&shown, self.query(&ask)).await?;
+                origin.query = Some(sql.clone());
+                Content::File(file)
             }
             Source::PyPi { package, version, path } => {
                 let work = self.package_file(&shown, package, version, path);
                 Content::File(self.watched(&shown, work).await?)
             }
         };
-        Ok(Fetched { content, source: shown })
+        Ok(Fetched { content, source: shown, origin, root: whole })
+    }
+
+    /// In what state a source that is elsewhere is now, where that can be asked without fetching it.
+    ///
+    /// # Errors
+    /// When it is gone or cannot be reached.
+    pub async fn state(&self, source: &Source, root: &Path) -> Result<Option<Origin>, Error> {
+        match source {
+            Source::Http { url, .. } => {
+                let filled = Filled::address(url.as_str(), &self.environment, root)?;
+                self.http_state(url, &filled).await.map(Some)
+            }
+            Source::Bucket { address } => {
+                let state = Some(self.bucket_state(address).await?);
+                Ok(Some(Origin { state, ..Origin::default() }))
+            }
+            Source::Path(_) | Source::Glob(_) | Source::PyPi { .. } | Source::Database { .. } => Ok(None),
+        }
     }
 
     async fn local(&self, root: &Path, text: &str) -> Result<Content, Error> {

@@ -302,7 +302,7 @@ fn own_place(intake: Option<&Intake>, root: &Path) -> Option<Place> {
             let (path, glob) = Glob::parse(root, pattern).ok()?;
             Some(Place { path, glob: Some(glob), plain: true })
         }
-        Source::Http { .. } | Source::PyPi { .. } => None,
+        Source::Http { .. } | Source::PyPi { .. } | Source::Bucket { .. } | Source::Database { .. } => None,
     }
 }
 

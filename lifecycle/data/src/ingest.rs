@@ -10,8 +10,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rondo_core::handoff::DatasetVersion;
+use rondo_core::handoff::{DatasetVersion, Origin};
 use rondo_core::id::is_name;
 use rondo_core::journal::Because;
 use rondo_core::ports::Event;
@@ -28,7 +29,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::check::{FileReport, Suite};
-use crate::fetch::{Content, Fetched, Fetcher, blocking};
+use crate::fetch::{Bounds, Content, Fetched, Fetcher, blocking};
 use crate::listing::{Leaf, Listing, leaf_of};
 use crate::parts::{Part, parts_of};
 use crate::place::{Look, Looker, Place};
@@ -49,6 +50,10 @@ pub struct Intake {
     pub suite: Suite,
     /// How its files are read.
     pub options: ReadOptions,
+    /// The declared format and ways of reading, as they were written.
+    pub origin: Origin,
+    /// How much the source may be, and how long it may take.
+    pub bounds: Bounds,
     /// How its rows arrive over time, where they do.
     pub parts: Option<project::Parts>,
     /// Who adds it, and why.
@@ -65,6 +70,8 @@ pub enum Outcome {
     Unchanged,
     /// The content is an earlier version, which is the latest again.
     Returned,
+    /// The content is the latest version already, and is read in another way than before.
+    Reread,
 }
 
 /// The result of an addition.
@@ -100,9 +107,18 @@ impl Intake {
         }
         Ok(Self {
             dataset: name.to_owned(),
-            source: Source::parse(&dataset.source)?,
+            source: Source::parse(&dataset.source)?.asked(dataset.query.as_deref())?,
             suite: Suite::parse(&format!("dataset `{name}`"), &dataset.checks)?,
-            options: table::options(dataset.format.as_deref())?,
+            options: table::options_of(dataset.format.as_deref(), &dataset.read)?,
+            origin: Origin {
+                format: dataset.format.clone(),
+                read: dataset.read.clone(),
+                ..Origin::default()
+            },
+            bounds: Bounds {
+                size: dataset.max_size,
+                time: dataset.timeout.map(|timeout| Duration::from_millis(timeout.0.unsigned_abs())),
+            },
             parts: dataset.parts.clone(),
             because,
         })
@@ -113,14 +129,7 @@ impl Intake {
     /// # Errors
     /// When the name cannot be a dataset's, or the source cannot be understood.
     pub fn plain(name: &str, source: &str, because: Because) -> Result<Self, Error> {
-        let dataset = project::Dataset {
-            source: source.to_owned(),
-            format: None,
-            time: None,
-            parts: None,
-            checks: Vec::new(),
-            description: None,
-        };
+        let dataset = project::Dataset { source: source.to_owned(), ..project::Dataset::default() };
         Self::declared(name, &dataset, because)
     }
 }
@@ -144,9 +153,14 @@ impl Datasets {
         };
         let Some(parts) = &intake.parts else {
             if let Some(place) = place.as_ref().filter(|place| place.plain) {
-                return Ok(vec![self.add_place(intake, place, &intake.source.to_string(), true).await?]);
+                let from = From { source: &intake.source.to_string(), origin: &Origin::default() };
+                return Ok(vec![self.add_place(intake, place, from, true).await?]);
             }
-            let fetched = fetcher.fetch(&intake.source, root).await?;
+            let mut fetched = fetcher.fetch(&intake.source, root).await?;
+            if place.is_none() {
+                fetched.origin.fetched = Some(self.clock.now());
+                return Ok(vec![self.add_fetched(intake, &fetched).await?]);
+            }
             let added = self.add(intake, &fetched).await?;
             self.remember(intake, place.as_ref(), added.version.digest).await;
             return Ok(vec![added]);
@@ -214,12 +228,23 @@ impl Datasets {
     /// When a check fails (then nothing has changed), a file is no table although it should be, or the
     /// store refuses.
     pub async fn add(&self, intake: &Intake, fetched: &Fetched) -> Result<Added, Error> {
+        let from = From { source: &fetched.source, origin: &fetched.origin };
         match &fetched.content {
-            Content::File(path) => self.add_place(intake, &Place::file(path), &fetched.source, false).await,
+            Content::File(path) => self.add_place(intake, &Place::file(path), from, false).await,
             Content::Folder(_) => {
                 let dataset = intake.dataset.clone();
                 Err(Error::Shape { dataset, found: "a folder", expected: "one file" })
             }
+        }
+    }
+
+    /// Takes in what came over the network and lies in the cache: what is there unchanged is not read again.
+    async fn add_fetched(&self, intake: &Intake, fetched: &Fetched) -> Result<Added, Error> {
+        let from = From { source: &fetched.source, origin: &fetched.origin };
+        match (&fetched.content, &fetched.root) {
+            (Content::Folder(_), Some(root)) => self.add_place(intake, &Place::file(root), from, true).await,
+            (Content::File(path), _) => self.add_place(intake, &Place::file(path), from, true).await,
+            (Content::Folder(_), None) => self.add(intake, fetched).await,
         }
     }
 
@@ -229,9 +254,10 @@ impl Datasets {
         &self,
         intake: &Intake,
         place: &Place,
-        source: &str,
+        from: From<'_>,
         remembered: bool,
     ) -> Result<Added, Error> {
+        let source = from.source;
         let looker = self.looker(intake, remembered);
         let known = looker.index().await?;
         self.progress.report(Event::Started {
@@ -282,7 +308,7 @@ impl Datasets {
                 draft.rests.push(draft.stored.digest);
             }
         }
-        let added = self.add_drafted(&draft, source).await?;
+        let added = self.add_drafted(&draft, from).await?;
         let (version, looker) = (Some(added.version.digest), looker.clone());
         self.hinted(intake, blocking(move || look.remember(&looker, version)).await);
         Ok(added)
@@ -338,10 +364,10 @@ impl Datasets {
     }
 
     /// Makes a version of what is stored, as often as somebody else is faster.
-    async fn add_drafted(&self, draft: &Draft<'_>, source: &str) -> Result<Added, Error> {
+    async fn add_drafted(&self, draft: &Draft<'_>, from: From<'_>) -> Result<Added, Error> {
         for _ in 0..ATTEMPTS {
             let previous = self.latest(&draft.intake.dataset).await?;
-            match self.add_draft(draft, previous.as_ref(), source).await {
+            match self.add_draft(draft, previous.as_ref(), from).await {
                 Err(Error::Store(rondo_store::Error::RefMoved { .. })) => {}
                 result => return result,
             }
@@ -370,7 +396,7 @@ impl Datasets {
             let (stored, tables) = self.grown(intake, part, leaf, previous.as_ref()).await?;
             let (part, rests) = (Some(part.name.as_str()), Vec::new());
             let draft = Draft { intake, stored, tables: &tables, part, checked: None, rests };
-            match self.add_draft(&draft, previous.as_ref(), source).await {
+            match self.add_draft(&draft, previous.as_ref(), From { source, origin: &Origin::default() }).await {
                 Err(Error::Store(rondo_store::Error::RefMoved { .. })) => {}
                 result => return result,
             }
@@ -418,6 +444,9 @@ impl Datasets {
         let Draft { intake, part, .. } = draft;
         let part = part.map(str::to_owned);
         let digest = draft.stored.digest;
+        if self.reread(draft).await?.is_some() {
+            return Ok(None);
+        }
         if let Some(version) = previous.filter(|version| version.digest == digest) {
             let version = version.clone();
             return Ok(Some(Added { outcome: Outcome::Unchanged, version, part, checked: Vec::new() }));
@@ -432,11 +461,18 @@ impl Datasets {
         Ok(Some(Added { outcome: Outcome::Returned, version, part, checked: Vec::new() }))
     }
 
+    /// The version that this content is already, where it is to be read in another way.
+    async fn reread(&self, draft: &Draft<'_>) -> Result<Option<DatasetVersion>, Error> {
+        let Draft { intake, stored, .. } = draft;
+        let known = self.store.meta().dataset_version(&intake.dataset, stored.digest).await?;
+        Ok(known.filter(|version| !version.origin.reads_as(&intake.origin)))
+    }
+
     async fn add_draft(
         &self,
         draft: &Draft<'_>,
         previous: Option<&DatasetVersion>,
-        source: &str,
+        from: From<'_>,
     ) -> Result<Added, Error> {
         let known = self.known(draft, previous).await;
         if let Some(added) = known? {
@@ -448,7 +484,7 @@ impl Datasets {
         let what = draft.part.map_or_else(|| "the data".to_owned(), |part| format!("`{part}`"));
         self.progress
             .report(Event::Started { subject: subject.clone(), message: format!("checking {what}") });
-        let result = self.add_checked(draft, previous, source).await;
+        let result = self.add_checked(draft, previous, from).await;
         let message = match &result {
             Ok(added) => match added.version.rows {
                 Some(rows) => format!("added {what}: {rows} rows in {} files", added.version.files),
@@ -464,7 +500,7 @@ impl Datasets {
         &self,
         draft: &Draft<'_>,
         previous: Option<&DatasetVersion>,
-        source: &str,
+        from: From<'_>,
     ) -> Result<Added, Error> {
         let (intake, stored) = (draft.intake, draft.stored);
         let checked = match &draft.checked {
@@ -487,9 +523,14 @@ impl Datasets {
             rows,
             columns: profile.as_ref().map(columns_of).unwrap_or_default(),
             profile: profile_digest,
-            source: source.to_owned(),
+            source: from.source.to_owned(),
             parent: previous.map(|version| version.digest),
             added: self.clock.now(),
+            origin: Origin {
+                format: intake.origin.format.clone(),
+                read: intake.origin.read.clone(),
+                ..from.origin.clone()
+            },
         };
         let mut because = intake.because.clone();
         if because.evidence.is_null() {
@@ -498,11 +539,17 @@ impl Datasets {
                 "checks": intake.suite.len(), "warnings": checked.iter().map(FileReport::warnings).sum::<usize>(),
             });
         }
-        self.store
-            .meta()
-            .add_dataset_version_after(&version, expected(previous), &draft.rests, because)
-            .await?;
         let part = draft.part.map(str::to_owned);
+        if let Some(known) = self.reread(draft).await? {
+            let origin = Origin { format: version.origin.format, read: version.origin.read, ..known.origin };
+            let version =
+                DatasetVersion { rows, columns: version.columns, profile: version.profile, origin, ..known };
+            let at = self.clock.now();
+            self.store.meta().reread_dataset_version(&version, expected(previous), because, at).await?;
+            return Ok(Added { outcome: Outcome::Reread, version, part, checked });
+        }
+        let after = expected(previous);
+        self.store.meta().add_dataset_version_after(&version, after, &draft.rests, because).await?;
         Ok(Added { outcome: Outcome::Added, version, part, checked })
     }
 
@@ -629,6 +676,15 @@ impl Datasets {
             found: "another each time".to_owned(),
         })
     }
+}
+
+/// Where what comes in is from.
+#[derive(Clone, Copy)]
+struct From<'a> {
+    /// The source, as it may be shown.
+    source: &'a str,
+    /// In what state it was read.
+    origin: &'a Origin,
 }
 
 /// A version that is being made: its content is in the store, and nothing names it yet.

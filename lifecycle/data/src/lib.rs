@@ -45,6 +45,7 @@ pub mod verify;
 
 pub mod remote;
 
+pub mod labels;
 pub mod listing;
 pub mod table;
 

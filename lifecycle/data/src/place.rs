@@ -56,7 +56,9 @@ impl Place {
                 }
                 Ok(Some(Self { path, glob: Some(glob), plain: true }))
             }
-            Source::Http { .. } | Source::PyPi { .. } => Ok(None),
+            Source::Http { .. } | Source::PyPi { .. } | Source::Bucket { .. } | Source::Database { .. } => {
+                Ok(None)
+            }
         }
     }
 

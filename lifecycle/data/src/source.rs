@@ -7,7 +7,11 @@
 //! | `data/year.zip/2013/jan.csv`, `….tar.gz/…`, `….whl/…` | a file in an archive |
 //! | `data/*.csv`, `data/**/part-?.parquet` | a folder of the files that match |
 //! | `https://…/flights.csv`, `…#sha256=<64 hex>` | a file on a web server, checked where a checksum stands |
+//! | `s3://…/flights.csv`, `s3://…/2024/`, `gs://…/*.csv`, `az://…` | an object of a bucket, or all below a prefix |
+//! | `postgres://…`, `mysql://…`, `sqlite:orders.db` | a database, beside a `query:` |
 //! | `pypi:NAME==VERSION/path/inside` | a file in a package's archive; nothing is installed or imported |
+//!
+//! Addresses may name secrets (`${{ secrets.NAME }}`), which are filled in where they are asked.
 //!
 //! This is parsing alone: whether there is such a thing, [`crate::fetch`] finds out.
 
@@ -32,6 +36,20 @@ pub enum Source {
         /// The SHA-256 that its bytes must have, as 64 lower-case hex characters.
         sha256: Option<String>,
     },
+    /// An object of a bucket, or a folder of them.
+    Bucket {
+        /// Its address; it may end in a pattern.
+        address: String,
+    },
+    /// What a query of a database gives.
+    Database {
+        /// Which kind.
+        database: Database,
+        /// Its address; of SQLite the path of the file.
+        address: String,
+        /// What is asked, as SQL or the path of a file with it.
+        query: Option<String>,
+    },
     /// A file in the archive of a package on a Python package index.
     PyPi {
         /// The package's name, as written.
@@ -43,8 +61,32 @@ pub enum Source {
     },
 }
 
+/// The kinds of databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    MySql,
+    /// A file of SQLite.
+    Sqlite,
+}
+
 /// The kinds that a text may begin with, for messages.
-const KINDS: [&str; 3] = ["http", "https", "pypi"];
+const KINDS: [&str; 12] = [
+    "http",
+    "https",
+    "pypi",
+    "s3",
+    "gs",
+    "az",
+    "abfs",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+    "sqlite",
+];
 
 impl Source {
     /// Reads a source text.
@@ -59,12 +101,18 @@ impl Source {
         match scheme(text) {
             Some("http" | "https") => http(text),
             Some("pypi") => pypi(text),
+            Some("s3" | "gs" | "az" | "abfs") => bucket(text),
+            Some("postgres" | "postgresql") => database(Database::Postgres, text),
+            Some("mysql" | "mariadb") => database(Database::MySql, text),
+            Some("sqlite") => sqlite(text),
             Some("file") => {
                 Err(invalid(text, "write the path alone").with_hint(text.trim_start_matches("file:")))
             }
             Some(other) => {
-                let error =
-                    invalid(text, &format!("`{other}:` is not known: expected a path, `https:` or `pypi:`"));
+                let error = invalid(
+                    text,
+                    &format!("`{other}:` is not known: expected a path, or one of {}", KINDS.join(", ")),
+                );
                 Err(match suggest::nearest(other, KINDS) {
                     Some(near) => error.with_hint(&text.replacen(other, near, 1)),
                     None => error,
@@ -79,7 +127,25 @@ impl Source {
     pub const fn is_local(&self) -> bool {
         match self {
             Self::Path(_) | Self::Glob(_) => true,
-            Self::Http { .. } | Self::PyPi { .. } => false,
+            Self::Http { .. } | Self::PyPi { .. } | Self::Bucket { .. } | Self::Database { .. } => false,
+        }
+    }
+
+    /// The same, asked something: only of a database.
+    ///
+    /// # Errors
+    /// When a database is asked nothing, or something else is asked.
+    pub fn asked(self, query: Option<&str>) -> Result<Self, Error> {
+        match (self, query) {
+            (Self::Database { database, address, .. }, Some(query)) => {
+                Ok(Self::Database { database, address, query: Some(query.to_owned()) })
+            }
+            (source @ Self::Database { .. }, None) => {
+                let error = invalid(&source.to_string(), "a database needs a `query` beside it");
+                Err(error.with_hint("query: SELECT * FROM orders ORDER BY id"))
+            }
+            (source, Some(_)) => Err(invalid(&source.to_string(), "only a database is asked a `query`")),
+            (source, None) => Ok(source),
         }
     }
 }
@@ -93,9 +159,20 @@ impl fmt::Display for Source {
                 f.write_str(&without_credentials(url))?;
                 sha256.as_ref().map_or(Ok(()), |sum| write!(f, "#sha256={sum}"))
             }
+            Self::Bucket { address } => f.write_str(&bare(address)),
+            Self::Database { database: Database::Sqlite, address, .. } => write!(f, "sqlite:{address}"),
+            Self::Database { address, .. } => f.write_str(&bare(address)),
             Self::PyPi { package, version, path } => write!(f, "pypi:{package}=={version}/{path}"),
         }
     }
+}
+
+/// An address without what may be a secret: a user, a password, settings behind a `?`.
+fn bare(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    format!("{scheme}://{rest}")
 }
 
 /// An address that may be shown: user, password and whatever in the query looks like a secret left out.
@@ -145,6 +222,35 @@ fn http(text: &str) -> Result<Source, Error> {
     };
     url.set_fragment(None);
     Ok(Source::Http { url, sha256 })
+}
+
+fn bucket(text: &str) -> Result<Source, Error> {
+    let place = text.split_once("://").map(|(_, place)| place).unwrap_or_default();
+    if place.is_empty() || place.starts_with('/') {
+        return Err(invalid(text, "expected `s3://BUCKET/KEY`, or `s3://BUCKET/PREFIX/` for all below it"));
+    }
+    if place.contains(['@', '#']) {
+        return Err(invalid(&bare(text), "credentials of buckets come from the environment alone"));
+    }
+    Ok(Source::Bucket { address: text.to_owned() })
+}
+
+fn database(database: Database, text: &str) -> Result<Source, Error> {
+    let shown = bare(text);
+    let url = Url::parse(text).map_err(|error| invalid(&shown, &error.to_string()))?;
+    if url.host_str().is_none_or(str::is_empty) && !text.contains("host=") {
+        return Err(invalid(&shown, "expected `postgres://USER:${{ secrets.PASSWORD }}@HOST/DATABASE`"));
+    }
+    Ok(Source::Database { database, address: text.to_owned(), query: None })
+}
+
+fn sqlite(text: &str) -> Result<Source, Error> {
+    let path = text.strip_prefix("sqlite:").unwrap_or_default();
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err(invalid(text, "expected `sqlite:PATH`"));
+    }
+    Ok(Source::Database { database: Database::Sqlite, address: path.to_owned(), query: None })
 }
 
 fn checksum(text: &str, fragment: &str) -> Result<String, Error> {
@@ -234,6 +340,26 @@ mod tests {
             panic!("accepted");
         };
         assert_eq!(hint.as_deref(), Some("https://example.org/a.csv"));
+    }
+
+    #[test]
+    fn buckets_and_databases_are_shown_without_what_may_be_secret() {
+        for (text, shown) in [
+            ("s3://b/2024/*.csv", "s3://b/2024/*.csv"),
+            ("postgres://ann:p@w@h:5432/db?sslmode=require", "postgres://h:5432/db"),
+            ("mysql://u:${{ secrets.PW }}@h/db", "mysql://h/db"),
+            ("sqlite:a/b.db", "sqlite:a/b.db"),
+            ("sqlite:///abs.db", "sqlite:/abs.db"),
+        ] {
+            assert_eq!(Source::parse(text).unwrap().to_string(), shown, "{text}");
+        }
+        for text in ["s3://", "s3:///k", "gs://key@b/x", "postgres:db", "sqlite:", "mysql://u:hush@"] {
+            let error = Source::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("hush"), "{error}");
+        }
+        let database = || Source::parse("sqlite:a.db").unwrap();
+        assert!(database().asked(None).is_err() && database().asked(Some("SELECT 1")).is_ok());
+        assert!(Source::parse("a.csv").unwrap().asked(Some("SELECT 1")).is_err());
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! Where each dataset stands: its latest version, and whether its source has changed since.
 //!
 //! Only what lies on this machine is looked at, and of that only what has another size, time or inode than
-//! when it was seen last is read. No network is used. That a file was seen and is still the same may be
+//! when it was seen last is read. No network is used unless that is wished ([`Datasets::remote_status`]). That a file was seen and is still the same may be
 //! remembered, so that it is not read the next time either; nothing else is written.
 
 use std::path::Path;
 
-use rondo_core::handoff::DatasetVersion;
+use rondo_core::handoff::{DatasetVersion, Origin};
 use rondo_core::journal::JournalEntry;
 use rondo_core::reference;
 use rondo_store::scan::Difference;
 use serde::Serialize;
 
 use crate::diff::FileChanges;
-use crate::fetch::blocking;
+use crate::fetch::{Fetcher, blocking};
 use crate::ingest::Intake;
 use crate::place::{Look, Looker, Place};
 use crate::versions::Datasets;
@@ -47,6 +47,15 @@ pub enum SourceState {
     Another,
     /// It is elsewhere and was not asked.
     Remote,
+    /// It is elsewhere and in another state than when the latest version was added.
+    Moved {
+        /// The state that it was in then, where that is known.
+        before: Option<String>,
+        /// The state that it is in now.
+        now: Option<String>,
+    },
+    /// It is to be read in another way than the latest version was.
+    Reread,
     /// Nothing has been added yet.
     New,
 }
@@ -83,6 +92,7 @@ impl Datasets {
         let source_state = match &latest {
             None => SourceState::New,
             Some(version) if version.source != intake.source.to_string() => SourceState::Another,
+            Some(version) if !version.origin.reads_as(&intake.origin) => SourceState::Reread,
             Some(version) => self.source_state(intake, root, version).await?,
         };
         Ok(DatasetStatus {
@@ -96,6 +106,30 @@ impl Datasets {
         })
     }
 
+    /// The same, with sources that are elsewhere asked whether they have changed: one question each. What a
+    /// database would answer is only known by asking it the whole query, which is not done.
+    ///
+    /// # Errors
+    /// As [`Datasets::status`], and when a source cannot be reached.
+    pub async fn remote_status(
+        &self,
+        fetcher: &Fetcher,
+        intake: &Intake,
+        root: &Path,
+    ) -> Result<DatasetStatus, Error> {
+        let mut status = self.status(intake, root).await?;
+        let latest = status.latest.as_ref().map(|version| &version.origin);
+        if let (SourceState::Remote, Some(origin)) = (&status.source_state, latest) {
+            status.source_state = match fetcher.state(&intake.source, root).await {
+                Ok(Some(now)) => compared(origin, &now),
+                Ok(None) => asked_otherwise(fetcher, intake, origin, root).await?,
+                Err(Error::SourceNotFound { .. }) => SourceState::Missing,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(status)
+    }
+
     async fn source_state(
         &self,
         intake: &Intake,
@@ -106,6 +140,7 @@ impl Datasets {
             // An exact version of a package never changes.
             Source::PyPi { .. } | Source::Http { sha256: Some(_), .. } => return Ok(SourceState::Unchanged),
             Source::Http { sha256: None, .. } => return Ok(SourceState::Remote),
+            Source::Bucket { .. } | Source::Database { .. } => return Ok(SourceState::Remote),
             Source::Path(_) | Source::Glob(_) => {}
         }
         let (source, root) = (intake.source.clone(), root.to_owned());
@@ -160,6 +195,33 @@ impl Datasets {
         }
         Ok(crate::diff::file_changes(&before, &now))
     }
+}
+
+/// What can be said of two states of one source.
+fn compared(before: &Origin, now: &Origin) -> SourceState {
+    let same = match (&before.state, &now.state) {
+        (Some(before), Some(now)) => before == now,
+        // Without a name for its state a server's word on the time has to do, and without that nothing does.
+        _ => before.modified.is_some() && before.modified == now.modified,
+    };
+    let told = |origin: &Origin| origin.state.clone().or_else(|| origin.modified.clone());
+    match (same, told(before), told(now)) {
+        (true, ..) => SourceState::Unchanged,
+        (false, _, None) => SourceState::Remote,
+        (false, before, now) => SourceState::Moved { before, now },
+    }
+}
+
+/// Of a database only whether it is asked the same.
+async fn asked_otherwise(
+    fetcher: &Fetcher,
+    intake: &Intake,
+    origin: &Origin,
+    root: &Path,
+) -> Result<SourceState, Error> {
+    let Source::Database { query: Some(query), .. } = &intake.source else { return Ok(SourceState::Remote) };
+    let sql = fetcher.sql(query, root).await?;
+    Ok(if origin.query.as_deref() == Some(sql.as_str()) { SourceState::Remote } else { SourceState::Another })
 }
 
 fn sides(difference: Difference) -> (String, Option<crate::listing::Leaf>, Option<crate::listing::Leaf>) {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use rondo_core::Digest;
+use rondo_core::handoff::DatasetVersion;
 use rondo_table::profile::Profile;
 use rondo_table::read::{self, Format, ReadOptions};
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::Error;
@@ -14,25 +16,49 @@ use crate::fetch::unpack::plain_name;
 /// otherwise for the same file.
 const ROUND: u32 = 1;
 
-/// The endings of files that are tables.
-const TABLES: [&str; 8] = ["csv", "tsv", "tab", "parquet", "pq", "json", "jsonl", "ndjson"];
-
 /// How files of a declared format are read.
 ///
 /// # Errors
 /// When there is no such format.
 pub fn options(format: Option<&str>) -> Result<ReadOptions, Error> {
     let (format, delimiter) = match format.map(str::to_lowercase).as_deref() {
-        None => (None, None),
-        Some("parquet" | "pq") => (Some(Format::Parquet), None),
-        Some("csv") => (Some(Format::Csv), None),
+        None | Some("files") => (None, None),
         Some("tsv" | "tab") => (Some(Format::Csv), Some(b'\t')),
-        Some("json" | "jsonl" | "ndjson") => (Some(Format::Json), None),
-        Some(other) => {
-            return Err(Error::Format { format: other.to_owned() });
-        }
+        Some("excel") => (Some(Format::Excel), None),
+        Some(other) => match Format::of_ending(other) {
+            Some(format) => (Some(format), None),
+            None => return Err(Error::Format { format: other.to_owned() }),
+        },
     };
     Ok(ReadOptions { format, delimiter, ..ReadOptions::default() })
+}
+
+/// How files are read for which a format and ways of reading (`read:`) are declared.
+///
+/// # Errors
+/// When there is no such format or way.
+pub fn options_of(format: Option<&str>, read: &Map<String, Value>) -> Result<ReadOptions, Error> {
+    Ok(options(format)?.with(read)?)
+}
+
+/// How the files of a version are read: as when it was made, whatever is declared since.
+///
+/// # Errors
+/// When it was made by a newer program that reads in other ways.
+pub fn options_for_version(version: &DatasetVersion) -> Result<ReadOptions, Error> {
+    options_of(version.origin.format.as_deref(), &version.origin.read)
+}
+
+/// Whether ways of reading can be understood; the error says what is wrong with them. For the checker of
+/// the project file.
+///
+/// # Errors
+/// When they cannot.
+pub fn judge(read: &Map<String, Value>) -> Result<(), String> {
+    ReadOptions::default().with(read).map(drop).map_err(|error| {
+        let hints = rondo_core::Explain::hints(&error);
+        hints.iter().fold(error.to_string(), |text, hint| format!("{text}; {hint}"))
+    })
 }
 
 /// Whether a file is to be read as a table: by its ending, or because a format was declared. Hidden files
@@ -40,7 +66,7 @@ pub fn options(format: Option<&str>) -> Result<ReadOptions, Error> {
 pub fn is_table(name: &str, options: &ReadOptions) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let ending = file.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
-    let known = ending.is_some_and(|ending| TABLES.contains(&ending.as_str()));
+    let known = ending.is_some_and(|ending| Format::of_ending(&ending).is_some());
     !file.starts_with(['.', '_']) && (known || options.format.is_some())
 }
 
@@ -48,12 +74,7 @@ pub fn is_table(name: &str, options: &ReadOptions) -> bool {
 /// store has no ending, so the name has to be told apart from the path.
 fn options_for(name: &str, options: &ReadOptions) -> ReadOptions {
     let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_lowercase()).unwrap_or_default();
-    let format = options.format.or(match ending.as_str() {
-        "parquet" | "pq" => Some(Format::Parquet),
-        "csv" | "tsv" | "tab" => Some(Format::Csv),
-        "json" | "jsonl" | "ndjson" => Some(Format::Json),
-        _ => None,
-    });
+    let format = options.format.or_else(|| Format::of_ending(&ending));
     ReadOptions { format, ..options.clone() }
 }
 
@@ -116,7 +137,7 @@ mod tests {
         assert!(is_table("2013/01.csv", &plain) && is_table("a.PARQUET", &plain));
         assert!(!is_table("a.png", &plain) && !is_table("_SUCCESS.csv", &plain) && !is_table("a", &plain));
         assert!(is_table("data.txt", &declared) && !is_table(".hidden", &declared));
-        assert!(matches!(options(Some("xlsx")), Err(Error::Format { .. })));
+        assert!(matches!(options(Some("docx")), Err(Error::Format { .. })));
     }
 
     #[test]

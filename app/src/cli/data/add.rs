@@ -8,7 +8,8 @@ use rondo_data::Source;
 use rondo_data::ingest::{self, Added};
 use rondo_data::source::is_glob;
 use rondo_project::edit;
-use serde_json::json;
+use rondo_table::read::ReadOptions;
+use serde_json::{Map, Value, json};
 
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
@@ -23,6 +24,12 @@ pub struct Args {
     /// The name of a new dataset; otherwise the file's or folder's name
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Of a new dataset that is a database: what is asked, as SQL or the path of a file `.sql`
+    #[arg(long, value_name = "SQL")]
+    query: Option<String>,
+    /// Of a new dataset: how its files are read, such as `delimiter=;` or `encoding=latin1`; several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    read: Vec<String>,
     /// Of a dataset in parts: only those that end by this day
     #[arg(long, value_name = "DAY")]
     until: Option<Timestamp>,
@@ -36,8 +43,8 @@ pub struct Args {
 /// # Errors
 /// When it cannot be fetched or its checks fail; then nothing has changed.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    if args.what.len() > 1 && (args.name.is_some() || args.part.is_some()) {
-        let message = "add several at once: `--name` and `--part` are for one";
+    if args.what.len() > 1 && (args.name.is_some() || args.part.is_some() || args.query.is_some()) {
+        let message = "add several at once: `--name`, `--query` and `--part` are for one";
         return Err(Failure::new(Code::Usage, message));
     }
     let mut text = String::new();
@@ -70,9 +77,17 @@ async fn add(what: &str, args: &Args, session: &Session) -> Outcome<(String, Vec
         name = args.name.clone().unwrap_or_else(|| stem(what));
         if !platform.project().data.contains(&name) {
             let source = from_root(what, &session.here(), platform.root());
-            declared = Some(declare(platform.root(), &name, &source)?);
+            declared = Some(declare(platform.root(), &name, &source, &beside(args)?)?);
             platform = session.platform().await?;
         }
+    }
+    if declared.is_none() && !(args.query.is_none() && args.read.is_empty()) {
+        let message = format!("add `{name}` with `--query` or `--read`: it is declared already");
+        return Err(Failure::hinted(
+            Code::Usage,
+            message,
+            format!("write them under data.{name} in {PROJECT_FILE}"),
+        ));
     }
     let added = match &args.part {
         Some(file) => platform.add_part(&name, &session.here().join(file)).await,
@@ -102,6 +117,7 @@ fn line(name: &str, added: &Added) -> String {
         ingest::Outcome::Added => "added as",
         ingest::Outcome::Unchanged => "unchanged,",
         ingest::Outcome::Returned => "back to",
+        ingest::Outcome::Reread => "read in another way,",
     };
     format!("{what}: {verb} version {}{rows}\n", version.digest.short())
 }
@@ -154,10 +170,23 @@ impl Declared {
     }
 }
 
-fn declare(root: &Path, name: &str, source: &str) -> Outcome<Declared> {
+/// What is declared of a new dataset beside its source.
+fn beside(args: &Args) -> Outcome<Map<String, Value>> {
+    let mut beside = Map::new();
+    if let Some(query) = &args.query {
+        beside.insert("query".to_owned(), query.as_str().into());
+    }
+    if !args.read.is_empty() {
+        let read = ReadOptions::parse(&args.read).map_err(rondo_data::Error::from)?;
+        beside.insert("read".to_owned(), read.into());
+    }
+    Ok(beside)
+}
+
+fn declare(root: &Path, name: &str, source: &str, beside: &Map<String, Value>) -> Outcome<Declared> {
     let file = root.join(PROJECT_FILE);
     let before = std::fs::read_to_string(&file).map_err(crate::platform::Error::io("read", &file))?;
-    let after = edit::add_dataset(&before, name, source)?;
+    let after = edit::add_dataset_with(&before, name, source, beside)?;
     write_whole(&file, &after)?;
     Ok(Declared { file, before, after })
 }

@@ -7,7 +7,6 @@ use rondo_core::Code;
 use rondo_core::journal::Because;
 use rondo_data::check::{FileReport, Suite};
 use rondo_table::checks::{RuleResult, Severity};
-use rondo_table::read::ReadOptions;
 use serde_json::{Value, json};
 
 use super::profile::{Subject, find};
@@ -27,6 +26,9 @@ pub struct Args {
     /// The dataset's version: a number, the beginning of its digest, `latest` or `previous`
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
+    /// Of a file: how it is read, such as `delimiter=;` or `encoding=latin1`; several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    read: Vec<String>,
 }
 
 /// Checks it.
@@ -41,11 +43,12 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             let because = Because::new(&session.config().user, "checked by hand");
             let intake = platform.intake(&version.dataset, because)?;
             let suite = suite.unwrap_or(intake.suite);
-            platform.datasets().check(version, &suite, &intake.options).await?
+            let options = rondo_data::table::options_for_version(version)?;
+            platform.datasets().check(version, &suite, &options).await?
         }
         Subject::Path { given, path } => {
             let suite = suite.ok_or_else(|| no_suite(given))?;
-            vec![suite.check_path(path, &ReadOptions::default())?]
+            vec![suite.check_path(path, &super::reading(&args.read)?)?]
         }
     };
     let passed = reports.iter().all(FileReport::passed);

@@ -28,6 +28,9 @@ pub struct Args {
     /// Also write the whole profile as JSON to this file; such profiles can be merged and compared
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Of a file: how it is read, such as `delimiter=;` or `encoding=latin1`; several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    read: Vec<String>,
 }
 
 /// Shows it.
@@ -36,7 +39,10 @@ pub struct Args {
 /// When there is no such dataset, version or file, or it is no table.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let subject = find(session, &args.what, args.version.as_deref()).await?;
-    let profile = subject.profile().await?;
+    let profile = match &subject {
+        Subject::Path { path, .. } => profile_path(path, &super::reading(&args.read)?).await?,
+        Subject::Version { .. } => subject.profile().await?,
+    };
     if let Some(out) = &args.out {
         let path = session.path(out);
         std::fs::write(&path, profile.to_json()?).map_err(Error::io("write", &path))?;

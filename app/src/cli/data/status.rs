@@ -14,6 +14,9 @@ use crate::cli::output::table;
 pub struct Args {
     /// Only this dataset
     dataset: Option<String>,
+    /// Ask sources that are elsewhere whether they have changed
+    #[arg(long)]
+    remote: bool,
 }
 
 /// Shows it.
@@ -29,7 +32,12 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let mut statuses = Vec::new();
     for name in &names {
         let intake = platform.intake(name, Because::new(&session.config().user, "looked at"))?;
-        statuses.push(platform.datasets().status(&intake, platform.root()).await?);
+        let datasets = platform.datasets();
+        statuses.push(if args.remote {
+            datasets.remote_status(&platform.fetcher(), &intake, platform.root()).await?
+        } else {
+            datasets.status(&intake, platform.root()).await?
+        });
     }
     let text = if statuses.is_empty() {
         "no datasets are declared\n".to_owned()
@@ -82,13 +90,19 @@ fn state(state: &SourceState) -> String {
         SourceState::Missing => "missing".to_owned(),
         SourceState::Another => "another source is declared".to_owned(),
         SourceState::Remote => "elsewhere, not asked".to_owned(),
+        SourceState::Moved { .. } => "changed".to_owned(),
+        SourceState::Reread => "to be read in another way".to_owned(),
         SourceState::New => "not added yet".to_owned(),
     }
 }
 
 const fn can_be_added(state: &SourceState) -> bool {
     match state {
-        SourceState::Changed { .. } | SourceState::Another | SourceState::New => true,
+        SourceState::Changed { .. }
+        | SourceState::Another
+        | SourceState::New
+        | SourceState::Moved { .. }
+        | SourceState::Reread => true,
         SourceState::Unchanged | SourceState::Missing | SourceState::Remote => false,
     }
 }

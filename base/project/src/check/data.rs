@@ -10,8 +10,20 @@ use crate::project::{Dataset, Parts, Period};
 use crate::yaml::{Entry, Node, join};
 
 /// The kinds of addresses that a source may have.
-const SCHEMES: &[&str] =
-    &["http", "https", "s3", "gs", "az", "abfs", "file", "postgres", "postgresql", "pypi", "zip"];
+const SCHEMES: &[&str] = &[
+    "http",
+    "https",
+    "s3",
+    "gs",
+    "az",
+    "abfs",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+    "sqlite",
+    "pypi",
+];
 
 pub(super) fn datasets(context: &mut Context<'_>) -> Ordered<Dataset> {
     let entries = context.section("data");
@@ -29,6 +41,11 @@ fn dataset(context: &mut Context<'_>, entry: &Entry) -> Option<Dataset> {
         format: read::text(node, "format"),
         time: read::text(node, "time"),
         parts: node.get("parts").and_then(parts),
+        read: reading(context, node, &path),
+        query: query(context, node, &path),
+        labels: read::text(node, "labels"),
+        max_size: node.get("max_size").and_then(read::bytes),
+        timeout: read::span(node, "timeout"),
         checks: checks(context, node, &path),
         description: read::text(node, "description"),
     })
@@ -37,7 +54,7 @@ fn dataset(context: &mut Context<'_>, entry: &Entry) -> Option<Dataset> {
 /// What can be told of a source without asking for it: its scheme, or that it stays in the project.
 fn address(context: &mut Context<'_>, node: &Node, path: &str) {
     let Some(text) = node.text() else { return };
-    if text.contains("${{") {
+    if without_secrets(text).contains("${{") {
         let fault = Fault::new(path, node.place, "a source cannot hold an expression");
         return context
             .fault(fault.hint("a dataset is the same whatever the parameters are; filter in a step"));
@@ -54,6 +71,64 @@ fn address(context: &mut Context<'_>, node: &Node, path: &str) {
             None => fault,
         });
     }
+}
+
+/// A source with its secrets taken out: the only thing of it that stands elsewhere.
+fn without_secrets(text: &str) -> String {
+    let mut rest = text;
+    let mut plain = String::new();
+    while let Some((before, after)) = rest.split_once("${{") {
+        plain.push_str(before);
+        match after.split_once("}}") {
+            Some((name, after)) if name.trim().strip_prefix("secrets.").is_some_and(is_variable) => {
+                rest = after;
+            }
+            Some(_) | None => {
+                plain.push_str("${{");
+                rest = after;
+            }
+        }
+    }
+    plain + rest
+}
+
+fn reading(context: &mut Context<'_>, node: &Node, path: &str) -> serde_json::Map<String, serde_json::Value> {
+    let Some(read) = node.get("read").filter(|read| read.map().is_some()) else {
+        return serde_json::Map::new();
+    };
+    let written = match read.json() {
+        serde_json::Value::Object(written) => written,
+        _ => return serde_json::Map::new(),
+    };
+    // A key that nobody knows has been told already.
+    let known = written.iter().filter(|(key, _)| crate::shape::READING.key(key).is_some());
+    let known = known.map(|(key, value)| (key.clone(), value.clone())).collect();
+    if let Some(Err(why)) = context.builtins.data_read.map(|judge| judge(&known)) {
+        context.fault(Fault::new(join(path, "read"), read.place, why));
+    }
+    written
+}
+
+/// The query; one without a database, and a database without one, are faults.
+fn query(context: &mut Context<'_>, node: &Node, path: &str) -> Option<String> {
+    let query = read::text(node, "query");
+    let source = node.get("source")?;
+    let database = ["postgres:", "postgresql:", "mysql:", "mariadb:", "sqlite:"];
+    let asked = database.iter().any(|kind| source.text().unwrap_or_default().starts_with(kind));
+    match (&query, node.get("query")) {
+        (None, None) if asked => {
+            let fault =
+                Fault::new(join(path, "source"), source.place, "a database is asked something by `query`");
+            context.fault(fault.hint("query: SELECT * FROM orders ORDER BY id"));
+        }
+        (Some(_), Some(node)) if !asked => {
+            let fault = Fault::new(join(path, "query"), node.place, "only a database is asked something");
+            context
+                .fault(fault.expected("a source such as `postgres://host/database` or `sqlite:orders.db`"));
+        }
+        _ => {}
+    }
+    query
 }
 
 fn parts(node: &Node) -> Option<Parts> {
@@ -80,4 +155,11 @@ fn checks(context: &mut Context<'_>, node: &Node, path: &str) -> Vec<serde_json:
         checks.push(check);
     }
     checks
+}
+
+/// Whether it can be the name of a variable of an environment.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -47,7 +47,7 @@ fn builtins() -> Builtins {
         unknown.map_or(Ok(()), |key| Err(format!("no check is called `{key}`")))
     }
     let packages = [papermill, evaluate, streamlit].map(Arc::new).into();
-    Builtins { packages, data_check: Some(data_check), remote: None }
+    Builtins { packages, data_check: Some(data_check), ..Builtins::default() }
 }
 
 fn folder() -> tempfile::TempDir {
@@ -211,4 +211,33 @@ fn a_sweep_over_a_notebooks_parameters_holds_its_values_against_them() {
         ["the notebook does not take the text `deep` for `max_depth`"]
     );
     assert_eq!(faults("depth: [1, 2]"), ["no parameter is called `depth`"]);
+}
+
+#[test]
+fn sources_their_queries_and_ways_of_reading_are_checked() {
+    let of = |dataset: &str| messages(&format!("project: p\ndata:\n  d: {{ {dataset} }}\n"));
+    for right in [
+        "source: \"postgres://a:${{ secrets.PW }}@h/d\", query: SELECT 1, timeout: 10m",
+        "source: \"https://h/a.csv?k=${{secrets.K_1}}\", max_size: 20GB",
+        "source: a.csv, read: { delimiter: ;, null: [\"-\"], skip: 2, types: { a: string } }, labels: path",
+    ] {
+        assert_eq!(of(right), Vec::<String>::new(), "{right}");
+    }
+    for (wrong, part) in [
+        ("source: \"postgres://h/d\"", "a database is asked something by `query`"),
+        ("source: a.csv, query: SELECT 1", "only a database is asked something"),
+        ("source: \"https://h/${{ params.x }}\"", "a source cannot hold an expression"),
+        ("source: \"https://h/${{ secrets.a-b }}\"", "a source cannot hold an expression"),
+        ("source: a.csv, read: { sepp: x }", "sepp"),
+        ("source: a.csv, read: { decimal: x }", "decimal"),
+    ] {
+        let found = of(wrong);
+        assert!(found.iter().any(|message| message.contains(part)), "{wrong}: {found:?}");
+    }
+    let source = "project: p\ndata:\n  d: { source: a.csv, read: { null: [\"-\"] }, max_size: 2kB }\n";
+    let project = check(source, PROJECT_FILE, &Folder::new(folder().path()), &builtins()).unwrap();
+    assert_eq!(
+        (project.data["d"].read["null"].clone(), project.data["d"].max_size),
+        (json!(["-"]), Some(2000))
+    );
 }

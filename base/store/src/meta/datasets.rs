@@ -61,6 +61,35 @@ impl Meta {
         self.add_moving(version, Some(expect), rests, because, version.added).await
     }
 
+    /// Replaces what is known of a version whose content is now read in another way, and moves the ref to it.
+    ///
+    /// # Errors
+    /// When the ref has moved, and then nothing has changed; or the database refuses.
+    pub async fn reread_dataset_version(
+        &self,
+        version: &DatasetVersion,
+        expect: Expect,
+        because: Because,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let record = encode("dataset version", &version.dataset, version)?;
+        let version = version.clone();
+        self.write(move |conn| {
+            Box::pin(async move {
+                sqlx::query("UPDATE dataset_version SET record = $1 WHERE dataset = $2 AND digest = $3")
+                    .bind(&record)
+                    .bind(&version.dataset)
+                    .bind(version.digest.hex())
+                    .execute(&mut *conn)
+                    .await?;
+                let name = reference::dataset(&version.dataset);
+                move_ref(conn, &name, expect, Some(version.digest), &because, at).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     async fn add_moving(
         &self,
         version: &DatasetVersion,

@@ -1,7 +1,6 @@
 //! Delimited text: the delimiter is sniffed, the types come from every row.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +9,13 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
-use csv::{Reader, ReaderBuilder, StringRecord};
+use csv::{ReaderBuilder, StringRecord};
 use rondo_core::signature::{Column, ColumnType};
 
 use super::canonical::arrow_type;
 use super::infer::{self, Inferred};
+use super::numerals::Numerals;
+use super::text::{self, Bound, Bounded};
 use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn, ReadOptions};
 use crate::error::{Result, TableError};
 use crate::moment;
@@ -33,42 +34,90 @@ const SNIFFED_BYTES: u64 = 64 * 1024;
 pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
     let delimiter = match options.delimiter {
         Some(delimiter) => delimiter,
-        None => sniff(path)?,
+        None => sniff(path, options)?,
     };
-    let mut reader = open(path, delimiter)?;
+    let mut lines = Lines::open(path, delimiter, options)?;
     let mut record = StringRecord::new();
-    if !read(&mut reader, &mut record, path)? {
+    if !lines.read(&mut record)? {
         return Err(TableError::EmptyFile { path: path.to_owned() });
     }
     let names = names(&record, options.header);
-    let mut inferred = vec![Inferred::Empty; names.len()];
-    let mut nullable = vec![false; names.len()];
+    let mut columns = Columns::new(path, &names, options)?;
     let mut rows = 0;
-    let mut more = if options.header { read(&mut reader, &mut record, path)? } else { true };
+    let mut more = if options.header { lines.read(&mut record)? } else { true };
     while more {
         rows += 1;
-        for ((text, inferred), nullable) in record.iter().zip(&mut inferred).zip(&mut nullable) {
-            if is_null(text, &options.null_words) {
-                *nullable = true;
-            } else {
-                *inferred = inferred.observe(text);
-            }
-        }
-        more = read(&mut reader, &mut record, path)?;
+        columns.observe(&record, || lines.line_of(&record))?;
+        more = lines.read(&mut record)?;
     }
-    let columns = names
-        .iter()
-        .zip(inferred)
-        .zip(nullable)
-        .map(|((name, inferred), nullable)| PartColumn {
-            name: name.clone(),
-            inferred,
-            carried: None,
-            nullable,
-        })
-        .collect();
+    let columns = columns.parts();
     let layout = Layout::Csv(Dialect { delimiter, names });
     Ok(Part { path: path.to_owned(), layout, columns, rows })
+}
+
+/// What is known of the columns while the rows go by.
+pub(super) struct Columns<'a> {
+    path: &'a Path,
+    names: &'a [String],
+    options: &'a ReadOptions,
+    numerals: Numerals,
+    inferred: Vec<Inferred>,
+    /// The types that are declared.
+    fixed: Vec<Option<ColumnType>>,
+    nullable: Vec<bool>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn new(path: &'a Path, names: &'a [String], options: &'a ReadOptions) -> Result<Self> {
+        if let Some(column) = options.types.keys().find(|column| !names.contains(column)) {
+            let known = names.iter().map(String::as_str);
+            return Err(TableError::no_column(column, format!("`{}`", path.display()), known));
+        }
+        let fixed: Vec<Option<ColumnType>> =
+            names.iter().map(|name| options.types.get(name).copied()).collect();
+        let inferred = fixed.iter().map(|fixed| fixed.map_or(Inferred::Empty, Inferred::Known)).collect();
+        let nullable = vec![false; names.len()];
+        Ok(Self { path, names, options, numerals: Numerals::of(options), inferred, fixed, nullable })
+    }
+
+    /// Takes one row into account; `line` says where it is, for what does not fit.
+    pub(super) fn observe(&mut self, record: &StringRecord, line: impl Fn() -> u64) -> Result<()> {
+        let columns = self.inferred.iter_mut().zip(&mut self.nullable).zip(&self.fixed);
+        for ((index, text), ((inferred, nullable), fixed)) in record.iter().enumerate().zip(columns) {
+            if is_null(text, &self.options.null_words) {
+                *nullable = true;
+            } else if let Some(fixed) = fixed {
+                if !infer::fits(&self.numerals.plain(text, *fixed), *fixed) {
+                    let column = self.names.get(index).map_or("", String::as_str);
+                    let reason = misfit(text, column, *fixed);
+                    return Err(TableError::line(self.path, line(), reason));
+                }
+            } else if self.numerals.is_plain() {
+                *inferred = inferred.observe(text);
+            } else {
+                *inferred = inferred.observe(&self.numerals.plain(text, ColumnType::Number));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn parts(self) -> Vec<PartColumn> {
+        let known = self.names.iter().zip(self.inferred).zip(self.nullable);
+        known
+            .map(|((name, inferred), nullable)| PartColumn {
+                name: name.clone(),
+                inferred,
+                carried: None,
+                nullable,
+            })
+            .collect()
+    }
+}
+
+/// A value that is not of the type that its column is declared to have.
+pub(super) fn misfit(text: &str, column: &str, column_type: ColumnType) -> String {
+    let shown: String = text.chars().take(40).collect();
+    format!("`{shown}` in column `{column}` is no {}, which `types` says it is", column_type.text())
 }
 
 /// The batches of the wanted columns, with the types that the table has settled on.
@@ -78,10 +127,10 @@ pub(super) fn batches(
     wanted: &[Column],
     options: &ReadOptions,
 ) -> Result<Batches> {
-    let mut reader = open(path, dialect.delimiter)?;
+    let mut lines = Lines::open(path, dialect.delimiter, options)?;
     let mut record = StringRecord::new();
     if options.header {
-        read(&mut reader, &mut record, path)?;
+        lines.read(&mut record)?;
     }
     let columns: Vec<(usize, Column)> = wanted
         .iter()
@@ -96,22 +145,24 @@ pub(super) fn batches(
         .collect();
     Ok(Box::new(CsvBatches {
         path: path.to_owned(),
-        reader,
+        lines,
         record,
         columns,
         schema: Arc::new(Schema::new(fields)),
         null_words: options.null_words.clone(),
+        numerals: Numerals::of(options),
         ended: false,
     }))
 }
 
 struct CsvBatches {
     path: PathBuf,
-    reader: Reader<BufReader<File>>,
+    lines: Lines,
     record: StringRecord,
     columns: Vec<(usize, Column)>,
     schema: SchemaRef,
     null_words: Vec<String>,
+    numerals: Numerals,
     ended: bool,
 }
 
@@ -121,7 +172,7 @@ impl CsvBatches {
             self.columns.iter().map(|(_, column)| ColumnBuilder::new(column.column_type)).collect();
         let mut rows = 0;
         while rows < BATCH_ROWS {
-            if !read(&mut self.reader, &mut self.record, &self.path)? {
+            if !self.lines.read(&mut self.record)? {
                 self.ended = true;
                 break;
             }
@@ -129,8 +180,15 @@ impl CsvBatches {
                 let text = self.record.get(*index).unwrap_or_default();
                 if is_null(text, &self.null_words) {
                     builder.push_null();
-                } else if !builder.push(text) {
-                    let line = self.record.position().map_or(0, |position| line_of(&self.path, position));
+                    continue;
+                }
+                let fitted = if self.numerals.is_plain() {
+                    builder.push(text)
+                } else {
+                    builder.push(&self.numerals.plain(text, column.column_type))
+                };
+                if !fitted {
+                    let line = self.lines.line_of(&self.record);
                     let reason = format!(
                         "`{text}` in column `{}` is no {}: the file changed while it was read",
                         column.name,
@@ -223,47 +281,80 @@ impl ColumnBuilder {
     }
 }
 
-fn open(path: &Path, delimiter: u8) -> Result<Reader<BufReader<File>>> {
-    let file = File::open(path).map_err(|error| TableError::io(path, error))?;
-    Ok(ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(BufReader::new(file)))
+/// The records of a file, one after the other.
+struct Lines {
+    path: PathBuf,
+    options: ReadOptions,
+    reader: csv::Reader<Bounded>,
+    bound: Bound,
 }
 
-/// The next record; false at the end.
-fn read(reader: &mut Reader<BufReader<File>>, record: &mut StringRecord, path: &Path) -> Result<bool> {
-    reader.read_record(record).map_err(|error| {
-        let line = error.position().map_or(0, |position| line_of(path, position));
+impl Lines {
+    fn open(path: &Path, delimiter: u8, options: &ReadOptions) -> Result<Self> {
+        let (input, bound) = Bounded::new(text::open(path, options)?);
+        let reader = builder(delimiter, options).buffer_capacity(64 * 1024).from_reader(input);
+        Ok(Self { path: path.to_owned(), options: options.clone(), reader, bound })
+    }
+
+    /// The next record; false at the end.
+    fn read(&mut self, record: &mut StringRecord) -> Result<bool> {
+        let more = self.reader.read_record(record).map_err(|error| self.fault(error))?;
+        self.bound.reset();
+        Ok(more)
+    }
+
+    fn fault(&self, error: csv::Error) -> TableError {
+        let path = self.path.as_path();
+        let line = error.position().unwrap_or(self.reader.position()).clone();
+        let line = line_of(path, &line, &self.options);
         match error.into_kind() {
-            csv::ErrorKind::Io(source) => TableError::io(path, source),
-            csv::ErrorKind::Utf8 { err, .. } => {
-                TableError::line(path, line, format!("field {} is not UTF-8", err.field() + 1))
-            }
+            csv::ErrorKind::Io(source) => text::fault(path, line, source),
+            csv::ErrorKind::Utf8 { .. } => text::not_utf8(path, &self.options, line),
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                TableError::line(path, line, format!("{len} fields, but the first line has {expected_len}"))
+                TableError::Ragged { path: path.to_owned(), line, found: len, expected: expected_len }
             }
             _ => TableError::line(path, line, "the line cannot be read"),
         }
-    })
+    }
+
+    /// The line on which a record begins.
+    fn line_of(&self, record: &StringRecord) -> u64 {
+        record.position().map_or(0, |position| line_of(&self.path, position, &self.options))
+    }
 }
 
-/// The line on which a record begins: the reader's own position is that before the empty lines it skips.
-fn line_of(path: &Path, position: &csv::Position) -> u64 {
-    let skipped = || -> std::io::Result<u64> {
-        let mut file = BufReader::new(File::open(path)?);
-        file.seek(SeekFrom::Start(position.byte()))?;
-        let mut lines = 0;
-        for byte in file.bytes() {
-            match byte? {
-                b'\n' => lines += 1,
+fn builder(delimiter: u8, options: &ReadOptions) -> ReaderBuilder {
+    let mut builder = ReaderBuilder::new();
+    builder.has_headers(false).delimiter(delimiter).escape(options.escape).comment(options.comment);
+    match options.quote {
+        Some(quote) => builder.quote(quote),
+        None => builder.quoting(false),
+    };
+    builder
+}
+
+/// The line on which a record begins: the reader's own position is that before the empty lines and the
+/// comments that it passes over, and knows nothing of the lines that were skipped.
+fn line_of(path: &Path, position: &csv::Position, options: &ReadOptions) -> u64 {
+    let passed = || -> Option<u64> {
+        let mut input = text::open(path, options).ok()?;
+        std::io::copy(&mut (&mut input).take(position.byte()), &mut std::io::sink()).ok()?;
+        let (mut lines, mut in_comment) = (0, false);
+        for byte in input.bytes() {
+            match byte.ok()? {
+                b'\n' => (lines, in_comment) = (lines + 1, false),
+                _ if in_comment => {}
                 b'\r' => {}
+                byte if Some(byte) == options.comment => in_comment = true,
                 _ => break,
             }
         }
-        Ok(lines)
+        Some(lines)
     };
-    position.line() + skipped().unwrap_or(0)
+    position.line() + u64::from(options.skip) + passed().unwrap_or(0)
 }
 
-fn names(record: &StringRecord, header: bool) -> Vec<String> {
+pub(super) fn names(record: &StringRecord, header: bool) -> Vec<String> {
     record
         .iter()
         .enumerate()
@@ -274,7 +365,7 @@ fn names(record: &StringRecord, header: bool) -> Vec<String> {
         .collect()
 }
 
-fn is_null(text: &str, words: &[String]) -> bool {
+pub(super) fn is_null(text: &str, words: &[String]) -> bool {
     // No null word is long: most values are told apart by their length alone.
     text.is_empty() && words.iter().any(String::is_empty)
         || text.len() <= 8 && !text.is_empty() && words.iter().any(|word| word == text)
@@ -282,7 +373,7 @@ fn is_null(text: &str, words: &[String]) -> bool {
 }
 
 /// The delimiter that splits the first lines into the same number of fields, the more the better.
-fn sniff(path: &Path) -> Result<u8> {
+fn sniff(path: &Path, options: &ReadOptions) -> Result<u8> {
     let by_name = path
         .extension()
         .is_some_and(|ending| ending.eq_ignore_ascii_case("tsv") || ending.eq_ignore_ascii_case("tab"));
@@ -290,12 +381,15 @@ fn sniff(path: &Path) -> Result<u8> {
         return Ok(b'\t');
     }
     let mut head = Vec::new();
-    let file = File::open(path).map_err(|error| TableError::io(path, error))?;
-    file.take(SNIFFED_BYTES).read_to_end(&mut head).map_err(|error| TableError::io(path, error))?;
+    let input = text::open(path, options)?;
+    input.take(SNIFFED_BYTES).read_to_end(&mut head).map_err(|error| text::fault(path, 1, error))?;
     let whole = (head.len() as u64) < SNIFFED_BYTES;
     let mut best = (b',', 1);
     for delimiter in DELIMITERS {
-        let fields = fields_with(&head, delimiter, whole);
+        if Some(delimiter) == options.comment || Some(delimiter) == options.quote {
+            continue;
+        }
+        let fields = fields_with(&head, delimiter, whole, options);
         if fields > best.1 {
             best = (delimiter, fields);
         }
@@ -304,9 +398,8 @@ fn sniff(path: &Path) -> Result<u8> {
 }
 
 /// How many fields the lines have with a delimiter; 0 when they do not agree.
-fn fields_with(head: &[u8], delimiter: u8, whole: bool) -> usize {
-    let mut reader =
-        ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(head);
+fn fields_with(head: &[u8], delimiter: u8, whole: bool, options: &ReadOptions) -> usize {
+    let mut reader = builder(delimiter, options).flexible(true).from_reader(head);
     let mut record = csv::ByteRecord::new();
     let mut counts = Vec::new();
     while counts.len() < 100 && reader.read_byte_record(&mut record).unwrap_or(false) {

@@ -52,7 +52,7 @@ fn narrowest(text: &str) -> ColumnType {
         .unwrap_or(ColumnType::String)
 }
 
-fn fits(text: &str, column_type: ColumnType) -> bool {
+pub(super) fn fits(text: &str, column_type: ColumnType) -> bool {
     match column_type {
         ColumnType::Integer => integer(text).is_some(),
         ColumnType::Number => number(text).is_some(),

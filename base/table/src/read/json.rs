@@ -1,10 +1,10 @@
 //! JSON records: one object a line, or one array of objects.
 //!
-//! A key that an object lacks is null there; a nested value is kept as its JSON text; a column whose
-//! values are of different kinds is text.
+//! A key that an object lacks is null there; a nested value is kept as its JSON text, or, where that is
+//! wished, an object's values become columns `outer.inner`; a column whose values are of different kinds is
+//! text.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use rondo_core::signature::{Column, ColumnType};
 use serde_json::{Map, Value};
 
 use super::canonical::arrow_type;
-use super::csv::ColumnBuilder;
+use super::csv::{ColumnBuilder, misfit};
 use super::infer::Inferred;
-use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn};
+use super::text::{self, Input};
+use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn, ReadOptions};
 use crate::error::{Result, TableError};
 use crate::moment;
 
@@ -25,12 +26,12 @@ use crate::moment;
 const MAX_OBJECT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Reads the whole file once: names, types, rows, and every fault of its form.
-pub(super) fn scan(path: &Path) -> Result<Part> {
-    let mut objects = Objects::open(path)?;
+pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
+    let mut objects = Objects::open(path, options)?;
     let mut index: HashMap<String, usize> = HashMap::new();
     let mut columns: Vec<(PartColumn, u64)> = Vec::new();
     let mut rows = 0;
-    while let Some((_, object)) = objects.next_object()? {
+    while let Some((line, object)) = objects.next_object()? {
         rows += 1;
         for (key, value) in object {
             let at = *index.entry(key.clone()).or_insert_with(|| {
@@ -44,12 +45,24 @@ pub(super) fn scan(path: &Path) -> Result<Part> {
                 && !value.is_null()
             {
                 *values += 1;
+                if let Some(kind) = options.types.get(&column.name) {
+                    if !push(&mut ColumnBuilder::new(*kind), Some(&value)) {
+                        let reason = misfit(&value.to_string(), &column.name, *kind);
+                        return Err(TableError::line(path, line, reason));
+                    }
+                    column.inferred = Inferred::Known(*kind);
+                    continue;
+                }
                 column.inferred = column.inferred.widen(Inferred::Known(type_of(&value)));
             }
         }
     }
     if rows == 0 {
         return Err(TableError::EmptyFile { path: path.to_owned() });
+    }
+    if let Some(column) = options.types.keys().find(|column| !index.contains_key(*column)) {
+        let known = index.keys().map(String::as_str);
+        return Err(TableError::no_column(column, format!("`{}`", path.display()), known));
     }
     let columns = columns
         .into_iter()
@@ -69,11 +82,11 @@ fn type_of(value: &Value) -> ColumnType {
 }
 
 /// The batches of the wanted columns, with the types that the table has settled on.
-pub(super) fn batches(path: &Path, wanted: &[Column]) -> Result<Batches> {
+pub(super) fn batches(path: &Path, wanted: &[Column], options: &ReadOptions) -> Result<Batches> {
     let fields: Vec<Field> =
         wanted.iter().map(|column| Field::new(&column.name, arrow_type(column.column_type), true)).collect();
     Ok(Box::new(JsonBatches {
-        objects: Objects::open(path)?,
+        objects: Objects::open(path, options)?,
         columns: wanted.to_vec(),
         schema: Arc::new(Schema::new(fields)),
         ended: false,
@@ -157,27 +170,45 @@ fn push(builder: &mut ColumnBuilder, value: Option<&Value>) -> bool {
     }
 }
 
+/// The values of objects in objects under the names of all that they lie in. An empty object is a value.
+fn flatten(flat: &mut Map<String, Value>, prefix: &str, object: Map<String, Value>) {
+    for (key, value) in object {
+        let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Object(inner) if !inner.is_empty() => flatten(flat, &name, inner),
+            other => drop(flat.insert(name, other)),
+        }
+    }
+}
+
 /// The top-level objects of a file, cut out by their braces, whatever stands between them of commas,
 /// brackets and white space.
 struct Objects {
     path: PathBuf,
-    reader: BufReader<File>,
+    options: ReadOptions,
+    reader: BufReader<Input>,
     line: u64,
     buffer: Vec<u8>,
 }
 
 impl Objects {
-    fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| TableError::io(path, error))?;
-        Ok(Self { path: path.to_owned(), reader: BufReader::new(file), line: 1, buffer: Vec::new() })
+    fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let reader = BufReader::new(text::open(path, options)?);
+        let line = 1 + u64::from(options.skip);
+        Ok(Self { path: path.to_owned(), options: options.clone(), reader, line, buffer: Vec::new() })
     }
 
     /// The next object with the line where it begins.
     fn next_object(&mut self) -> Result<Option<(u64, Map<String, Value>)>> {
         let Some(line) = self.cut()? else { return Ok(None) };
-        let text = std::str::from_utf8(&self.buffer)
-            .map_err(|_| TableError::line(&self.path, line, "the record is not UTF-8"))?;
-        match serde_json::from_str(text) {
+        let record =
+            std::str::from_utf8(&self.buffer).map_err(|_| text::not_utf8(&self.path, &self.options, line))?;
+        match serde_json::from_str(record) {
+            Ok(object) if self.options.flatten => {
+                let mut flat = Map::new();
+                flatten(&mut flat, "", object);
+                Ok(Some((line, flat)))
+            }
             Ok(object) => Ok(Some((line, object))),
             Err(error) => {
                 Err(TableError::line(&self.path, line, format!("the record is not valid JSON: {error}")))
@@ -191,7 +222,8 @@ impl Objects {
         let mut begins = None;
         let (mut depth, mut in_text, mut escaped) = (0_u32, false, false);
         loop {
-            let chunk = self.reader.fill_buf().map_err(|error| TableError::io(&self.path, error))?;
+            let line = begins.unwrap_or(self.line);
+            let chunk = self.reader.fill_buf().map_err(|error| text::fault(&self.path, line, error))?;
             if chunk.is_empty() {
                 return match begins {
                     None => Ok(None),

@@ -13,9 +13,15 @@
 mod canonical;
 mod csv;
 mod infer;
+mod ipc;
 mod json;
+mod numerals;
+mod options;
 mod parquet;
+mod sheet;
+mod text;
 
+pub use options::{OPTIONS, ReadOptions};
 pub(crate) use parquet::guarded;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -47,29 +53,23 @@ pub enum Format {
     Csv,
     /// JSON objects: one a line, or one array of them.
     Json,
+    /// An Arrow file (Feather of version 2) or stream.
+    Arrow,
+    /// A workbook of Excel or OpenDocument.
+    Excel,
 }
 
-/// How to read, where the defaults do not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadOptions {
-    /// The format; from the name's ending, else from the first bytes, where absent.
-    pub format: Option<Format>,
-    /// The delimiter of CSV; sniffed from the first lines where absent.
-    pub delimiter: Option<u8>,
-    /// Whether the first line of CSV holds the names; otherwise they are `column_1`, `column_2`, …
-    pub header: bool,
-    /// The texts of CSV that stand for a missing value.
-    pub null_words: Vec<String>,
-}
-
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self {
-            format: None,
-            delimiter: None,
-            header: true,
-            null_words: NULL_WORDS.iter().map(|word| (*word).to_owned()).collect(),
-        }
+impl Format {
+    /// The format that a file's ending tells, in lower case and without the dot.
+    pub fn of_ending(ending: &str) -> Option<Self> {
+        Some(match ending {
+            "parquet" | "pq" => Self::Parquet,
+            "csv" | "tsv" | "tab" => Self::Csv,
+            "json" | "jsonl" | "ndjson" => Self::Json,
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            "xlsx" | "xlsm" | "xlsb" | "xls" | "ods" => Self::Excel,
+            _ => return None,
+        })
     }
 }
 
@@ -86,6 +86,8 @@ enum Layout {
     Parquet,
     Csv(csv::Dialect),
     Json,
+    Arrow,
+    Sheet,
 }
 
 struct PartColumn {
@@ -189,7 +191,9 @@ impl TableReader {
         match &part.layout {
             Layout::Parquet => parquet::batches(&part.path, &wanted),
             Layout::Csv(dialect) => csv::batches(&part.path, dialect, &self.columns, &self.options),
-            Layout::Json => json::batches(&part.path, &self.columns),
+            Layout::Json => json::batches(&part.path, &self.columns, &self.options),
+            Layout::Arrow => ipc::batches(&part.path, &wanted),
+            Layout::Sheet => sheet::batches(&part.path, &self.columns, &self.options),
         }
     }
 
@@ -301,13 +305,7 @@ fn files_of(path: &Path, options: &ReadOptions) -> Result<Vec<PathBuf>> {
 }
 
 fn format_by_name(path: &Path) -> Option<Format> {
-    let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
-    match ending.as_str() {
-        "parquet" | "pq" => Some(Format::Parquet),
-        "csv" | "tsv" | "tab" => Some(Format::Csv),
-        "json" | "jsonl" | "ndjson" => Some(Format::Json),
-        _ => None,
-    }
+    Format::of_ending(&path.extension()?.to_string_lossy().to_ascii_lowercase())
 }
 
 /// The format from the first bytes, for files whose names do not say.
@@ -319,8 +317,17 @@ fn format_by_content(path: &Path) -> Result<Format> {
     if head.starts_with(b"PAR1") {
         return Ok(Format::Parquet);
     }
+    if ipc::is_arrow(&head) {
+        return Ok(Format::Arrow);
+    }
+    if head.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
+        return Ok(Format::Excel);
+    }
     if head.starts_with(b"PK\x03\x04") {
         return refuse("a zip archive");
+    }
+    if text::is_utf16(&head) {
+        return Ok(Format::Csv);
     }
     if head.starts_with(b"\x1f\x8b") {
         return refuse("gzip-compressed");
@@ -345,7 +352,9 @@ fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
     let part = match format {
         Format::Parquet => parquet::scan(path)?,
         Format::Csv => csv::scan(path, options)?,
-        Format::Json => json::scan(path)?,
+        Format::Json => json::scan(path, options)?,
+        Format::Arrow => ipc::scan(path)?,
+        Format::Excel => sheet::scan(path, options)?,
     };
     let mut seen = HashSet::new();
     for column in &part.columns {
@@ -397,7 +406,7 @@ fn missing(path: &Path, column: &str, other: &Path) -> TableError {
 
 fn widen_column(column: &mut PartColumn, found: &PartColumn, part: &Part, first: &Part) -> Result<()> {
     let widened = column.inferred.widen(found.inferred);
-    let text = |part: &Part| !matches!(part.layout, Layout::Parquet);
+    let text = |part: &Part| !matches!(part.layout, Layout::Parquet | Layout::Arrow);
     // Text files have no types of their own: what does not fit together is text. A typed file means what
     // it says, so that only integers and numbers, or a column without a value, may differ.
     let typed_clash = !(text(part) && text(first))

@@ -18,23 +18,24 @@ use crate::error::{Result, TableError};
 pub(super) fn scan(path: &Path) -> Result<Part> {
     let builder = builder(path)?;
     let rows = builder.metadata().file_metadata().num_rows();
-    let columns = builder
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| {
-            let column_type = column_type(field.data_type());
-            let empty = field.data_type() == &arrow_schema::DataType::Null;
-            PartColumn {
-                name: field.name().clone(),
-                inferred: if empty { Inferred::Empty } else { Inferred::Known(column_type) },
-                carried: (column_type == ColumnType::Other).then(|| field.data_type().clone()),
-                nullable: field.is_nullable(),
-            }
-        })
-        .collect();
+    let columns = part_columns(builder.schema());
     let rows = u64::try_from(rows).map_err(|_| broken(path, "the row count is negative"))?;
     Ok(Part { path: path.to_owned(), layout: Layout::Parquet, columns, rows })
+}
+
+/// The columns of a typed file.
+pub(super) fn part_columns(schema: &arrow_schema::Schema) -> Vec<PartColumn> {
+    let column = |field: &std::sync::Arc<arrow_schema::Field>| {
+        let column_type = column_type(field.data_type());
+        let empty = field.data_type() == &arrow_schema::DataType::Null;
+        PartColumn {
+            name: field.name().clone(),
+            inferred: if empty { Inferred::Empty } else { Inferred::Known(column_type) },
+            carried: (column_type == ColumnType::Other).then(|| field.data_type().clone()),
+            nullable: field.is_nullable(),
+        }
+    };
+    schema.fields().iter().map(column).collect()
 }
 
 /// The batches of a file, of the wanted columns only.

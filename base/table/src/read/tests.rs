@@ -9,6 +9,9 @@ use rondo_core::Explain;
 use super::*;
 use crate::{columns, write};
 
+mod dialects;
+mod typed;
+
 fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
@@ -81,7 +84,7 @@ fn broken_text_is_refused_with_its_line() {
     let (_dir, path) = file("t.csv", b"a,b\n1,2\n1,2,3\n");
     assert_eq!(message(&path), "`DIR/t.csv`, line 3: 3 fields, but the first line has 2");
     let (_dir, path) = file("t.csv", b"a,b\n1,2\n\n1,\xff\n");
-    assert_eq!(message(&path), "`DIR/t.csv`, line 4: field 2 is not UTF-8");
+    assert_eq!(message(&path), "`DIR/t.csv`, line 4: column 3: 0xff is not UTF-8");
     let (_dir, path) = file("t.csv", b"a,a\n1,2\n");
     assert_eq!(message(&path), "`DIR/t.csv` has two columns named `a`");
     let (_dir, path) = file("t.csv", b"");
@@ -232,7 +235,7 @@ proptest! {
 
     #[test]
     fn readers_never_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        for name in ["t.csv", "t.ndjson", "t.parquet", "t"] {
+        for name in ["t.csv", "t.ndjson", "t.parquet", "t.arrow", "t.xlsx", "t"] {
             let (_dir, path) = file(name, &bytes);
             drain(&path);
         }

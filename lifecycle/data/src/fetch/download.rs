@@ -8,19 +8,25 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use rondo_core::Digest;
+use rondo_core::handoff::Origin;
 use rondo_core::ports::Event;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::secrets::Filled;
 use super::unpack::{plain_name, write_whole};
 use super::{Fetcher, blocking};
 use crate::Error;
+use crate::place::pace;
 use crate::source::without_credentials;
 
+/// A server that asks to be left alone for longer is asked again after this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How many bytes pass between two reports of progress.
 const REPORT_EVERY: u64 = 1 << 18;
 
@@ -40,8 +46,10 @@ struct Memory {
 /// A file that is wanted.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    /// Where it is.
+    /// Where it is, with the secrets that it needs.
     pub(super) url: &'a Url,
+    /// The same, as it may be said.
+    pub(super) shown: &'a Url,
     /// The SHA-256 that it must have.
     pub(super) sha256: Option<&'a str>,
     /// What it is called here.
@@ -53,11 +61,13 @@ struct Failure {
     error: Error,
     /// Whether another request may.
     again: bool,
+    /// How long the server asks to be left alone.
+    wait: Option<Duration>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, again: false }
+        Self { error, again: false, wait: None }
     }
 }
 
@@ -100,16 +110,53 @@ impl Slot {
 }
 
 impl Fetcher {
-    /// A file on a web server, as it is now.
+    /// A file on a web server, as it is now, and what the server calls that state. `filled` is its address
+    /// with secrets.
     pub(super) async fn download_http(
         &self,
         subject: &str,
         url: &Url,
+        filled: &Filled,
         sha256: Option<&str>,
-    ) -> Result<PathBuf, Error> {
+    ) -> Result<(PathBuf, Origin), Error> {
         let folder = self.cache.join("http").join(Digest::of(url.as_str().as_bytes()).short());
         let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
-        self.download(subject, Wanted { url, sha256, name: &plain_name(name) }, folder).await
+        let asked = address(url, filled)?;
+        let wanted = Wanted { url: &asked, shown: url, sha256, name: &plain_name(name) };
+        let work = self.download(subject, wanted, folder.clone());
+        let file = match self.bounds.time {
+            None => work.await?,
+            Some(time) => {
+                tokio::time::timeout(time, work).await.map_err(|_| Error::SourceUnavailable {
+                    what: without_credentials(url),
+                    reason: format!("it took longer than {} s", time.as_secs()),
+                    hint: Some("run it again: it goes on where it stopped".to_owned()),
+                })??
+            }
+        };
+        let memory = read_memory(&folder.join("memory.json")).unwrap_or_default();
+        let origin = Origin { state: memory.etag, modified: memory.modified, ..Origin::default() };
+        Ok((file, origin))
+    }
+
+    /// What a web server calls the state of a file now, without fetching it.
+    pub(super) async fn http_state(&self, url: &Url, filled: &Filled) -> Result<Origin, Error> {
+        let asked = address(url, filled)?;
+        let head = send(self.client()?.head(asked.clone()), url).await;
+        let response = match head {
+            Ok(response) if response.status() == StatusCode::OK => response,
+            // Not every server knows the question: a request whose body is not read does too.
+            Ok(_) => send(self.client()?.get(asked), url).await.map_err(|failure| failure.error)?,
+            Err(failure) => return Err(failure.error),
+        };
+        if response.status() != StatusCode::OK {
+            return Err(refused(url, &response).error);
+        }
+        Ok(Origin {
+            state: text_of(response.headers(), header::ETAG),
+            modified: text_of(response.headers(), header::LAST_MODIFIED),
+            ..Origin::default()
+        })
     }
 
     /// A file on a web server, into a folder of the cache. One whose checksum is known and here is not
@@ -144,6 +191,7 @@ impl Fetcher {
             return Err(failure.error);
         }
         let pause = self.patience.pause.saturating_mul(1 << (attempt - 1).min(16));
+        let pause = failure.wait.map_or(pause, |wait| pause.max(wait.min(LONGEST_WAIT)));
         self.progress.report(Event::Note {
             subject: subject.to_owned(),
             message: format!("{}; trying again in {:.1} s", failure.error, pause.as_secs_f64()),
@@ -153,8 +201,8 @@ impl Fetcher {
     }
 
     async fn attempt(&self, subject: &str, slot: &Slot, wanted: Wanted<'_>) -> Result<PathBuf, Failure> {
-        let Wanted { url, sha256, name } = wanted;
-        let mut request = self.client()?.get(url.clone());
+        let Wanted { url: asked, shown: url, sha256, name } = wanted;
+        let mut request = self.client()?.get(asked.clone());
         let begun = slot.begun();
         let remembered = slot.remembered();
         if let Some((memory, length)) = &begun {
@@ -186,7 +234,7 @@ impl Fetcher {
                 return Err(unavailable(url, "it has not the rest of the file", true));
             }
             StatusCode::OK => 0,
-            status => return Err(refused(url, status)),
+            _ => return Err(refused(url, &response)),
         };
         let memory = Memory {
             name: name.to_owned(),
@@ -210,6 +258,14 @@ impl Fetcher {
     ) -> Result<(), Failure> {
         let path = slot.part();
         let total = response.content_length().map(|length| length.saturating_add(from));
+        let too_large = |size: u64| {
+            let bound = self.bounds.size.filter(|bound| size > *bound)?;
+            Some(Error::TooLarge { what: without_credentials(url), size, bound })
+        };
+        if let Some(error) = total.and_then(too_large) {
+            return Err(error.into());
+        }
+        let since = Instant::now();
         if from == 0 {
             slot.forget_part();
         }
@@ -227,9 +283,17 @@ impl Fetcher {
             };
             file.write_all(&chunk).map_err(Error::io("write", &path))?;
             done = done.saturating_add(chunk.len() as u64);
+            if let Some(error) = too_large(done) {
+                slot.forget_part();
+                return Err(error.into());
+            }
             if done - reported >= REPORT_EVERY {
                 reported = done;
-                let message = "downloading".to_owned();
+                let (here, whole) = (done - from, total.map(|total| total - from));
+                let message = whole.map_or_else(
+                    || "downloading".to_owned(),
+                    |whole| format!("downloading {}", pace(here, whole, since.elapsed())),
+                );
                 self.progress.report(Event::Advanced { subject: subject.to_owned(), done, total, message });
             }
         }
@@ -258,7 +322,7 @@ impl Fetcher {
         let request = self.client()?.get(url.clone()).header(header::ACCEPT, accept);
         let mut response = send(request, url).await?;
         if response.status() != StatusCode::OK {
-            return Err(refused(url, response.status()));
+            return Err(refused(url, &response));
         }
         let kind = text_of(response.headers(), header::CONTENT_TYPE).unwrap_or_default();
         let at = response.url().clone();
@@ -340,7 +404,7 @@ fn sha256_of(path: &Path) -> Result<String, Error> {
 }
 
 /// Holds the folder against other processes until it is dropped; a process that dies lets go of it.
-async fn lock(folder: &Path) -> Result<File, Error> {
+pub(super) async fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join("lock");
     blocking(move || {
         let file =
@@ -373,20 +437,32 @@ fn range_start(headers: &HeaderMap) -> Option<u64> {
     text.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
-fn refused(url: &Url, status: StatusCode) -> Failure {
+fn refused(url: &Url, response: &Response) -> Failure {
+    let status = response.status();
     if status == StatusCode::NOT_FOUND || status == StatusCode::GONE {
         let what = without_credentials(url);
-        return Failure { error: Error::SourceNotFound { what, near: None }, again: false };
+        return Error::SourceNotFound { what, near: None }.into();
     }
     let again = status.is_server_error()
         || status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT;
-    unavailable(url, &format!("the server answered {status}"), again)
+    let wait = text_of(response.headers(), header::RETRY_AFTER).and_then(|wait| wait.trim().parse().ok());
+    let failure = unavailable(url, &format!("the server answered {status}"), again);
+    Failure { wait: wait.map(Duration::from_secs), ..failure }
 }
 
 fn unavailable(url: &Url, reason: &str, again: bool) -> Failure {
     let (what, reason) = (without_credentials(url), reason.to_owned());
-    Failure { error: Error::SourceUnavailable { what, reason, hint: None }, again }
+    Failure { error: Error::SourceUnavailable { what, reason, hint: None }, again, wait: None }
+}
+
+/// An address with its secrets.
+fn address(url: &Url, filled: &Filled) -> Result<Url, Error> {
+    Url::parse(&filled.text).map_err(|error| Error::SourceInvalid {
+        text: without_credentials(url),
+        reason: error.to_string(),
+        hint: None,
+    })
 }
 
 /// The innermost cause of an error, which is the one that says something; without the address, which

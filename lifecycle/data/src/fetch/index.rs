@@ -68,7 +68,7 @@ impl Fetcher {
                 });
             }
             let name = &plain_name(&listed.filename);
-            let wanted = Wanted { url: &url, sha256: sha256.as_deref(), name };
+            let wanted = Wanted { url: &url, shown: &url, sha256: sha256.as_deref(), name };
             let archive = self.download(subject, wanted, folder).await?;
             match self.unpacked(archive, Some(path.to_owned())).await {
                 Err(error @ Error::SourceNotFound { .. }) => missing = missing.or(Some(error)),

@@ -308,3 +308,112 @@ async fn a_package_on_the_real_index_is_fetched_over_tls() {
         Err(error) => panic!("{error}"),
     }
 }
+
+#[tokio::test]
+async fn a_source_that_is_larger_or_slower_than_allowed_is_refused() {
+    let server = Server::start(|_, _| ok(&vec![b'x'; 5000])).await;
+    let cache = TempDir::new().unwrap();
+    let source = format!("{}/a.csv", server.address);
+    let small = fetcher(&cache, &[]).with_bounds(Bounds { size: Some(4999), time: None });
+    let error = read(&small, &source).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { size: 5000, bound: 4999, .. }), "{error}");
+    assert_eq!(server.asked().len(), 1, "that it is too large is not asked again");
+    let enough =
+        fetcher(&cache, &[]).with_bounds(Bounds { size: Some(5000), time: Some(Duration::from_secs(60)) });
+    assert_eq!(read(&enough, &source).await.unwrap().len(), 5000);
+}
+
+#[tokio::test]
+async fn a_secret_is_asked_with_and_never_said() {
+    let server = Server::start(|_, asked| match asked.path.as_str() {
+        "/a.csv?t=hush%2F1" => ok(b"a\n1\n"),
+        _ => Answer { status: "403 Forbidden", ..Answer::default() },
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    let source = format!("{}/a.csv?t=${{{{ secrets.T }}}}", server.address);
+    let right = fetcher(&cache, &[("T", "hush/1")]);
+    let fetched = right.fetch(&Source::parse(&source).unwrap(), Path::new("/")).await.unwrap();
+    assert!(!format!("{fetched:?}").contains("hush"), "{fetched:?}");
+    let wrong = fetcher(&cache, &[("T", "hush/2")]);
+    let error = read(&wrong, &source).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
+    assert!(matches!(read(&fetcher(&cache, &[]), &source).await, Err(Error::SecretNotFound { .. })));
+    for entry in std::fs::read_dir(cache.path().join("http")).unwrap() {
+        let memory = std::fs::read_to_string(entry.unwrap().path().join("memory.json")).unwrap();
+        assert!(!memory.contains("hush"));
+    }
+}
+
+#[tokio::test]
+async fn the_state_of_a_file_is_asked_without_fetching_it() {
+    let server = Server::start(|_, asked| match asked.path.as_str() {
+        "/gone" => Answer { status: "404 Not Found", ..Answer::default() },
+        _ => Answer {
+            headers: vec![
+                ("etag", "\"two\"".into()),
+                ("last-modified", "Tue, 01 Jan 2013 10:00:00 GMT".into()),
+            ],
+            ..ok(b"")
+        },
+    })
+    .await;
+    let cache = TempDir::new().unwrap();
+    let state = async |path: &str| {
+        let source = Source::parse(&format!("{}{path}", server.address)).unwrap();
+        fetcher(&cache, &[]).state(&source, Path::new("/")).await
+    };
+    let origin = state("/a").await.unwrap().unwrap();
+    assert_eq!(origin.state.as_deref(), Some("\"two\""));
+    assert!(matches!(state("/gone").await, Err(Error::SourceNotFound { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_of_sqlite_becomes_the_same_table_each_time() {
+    let folder = TempDir::new().unwrap();
+    let database = rusqlite::Connection::open(folder.path().join("shop.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE o (id INTEGER PRIMARY KEY, paid BOOLEAN, price REAL, name TEXT, at DATETIME, raw BLOB, any);
+             INSERT INTO o VALUES (2, 0, 1, 'é', '2013-01-01 10:00:00', x'00ff', 'text'), (1, 1, NULL, NULL, NULL, NULL, 5);",
+        )
+        .unwrap();
+    std::fs::write(folder.path().join("q.sql"), "SELECT * FROM o -- all\nORDER BY id;\n").unwrap();
+    let cache = TempDir::new().unwrap();
+    let ask = async |query: &str| {
+        let source = Source::parse("sqlite:shop.db").unwrap().asked(Some(query)).unwrap();
+        fetcher(&cache, &[]).fetch(&source, folder.path()).await
+    };
+    let fetched = ask("q.sql").await.unwrap();
+    assert_eq!(fetched.origin.query.as_deref(), Some("SELECT * FROM o -- all\nORDER BY id"));
+    let Content::File(path) = &fetched.content else { panic!("a folder") };
+    let rows: Vec<String> = rondo_table::records::open(path)
+        .unwrap()
+        .map(|row| serde_json::to_string(&row.unwrap()).unwrap())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"paid":true,"price":null,"name":null,"at":null,"raw":null,"any":"5"}"#,
+            r#"{"id":2,"paid":false,"price":1.0,"name":"é","at":"2013-01-01T10:00:00Z","raw":null,"any":"text"}"#
+        ]
+    );
+    let before = std::fs::read(path).unwrap();
+    ask("q.sql").await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), before);
+
+    for (query, part) in [
+        ("SELECT absent FROM o", "no such column: absent"),
+        ("DELETE FROM o", "it is no query"),
+        ("SELECT 1; SELECT 2", "Multiple statements"),
+        ("", "the query is empty"),
+        ("SELECT id, CASE id WHEN 1 THEN x'00' ELSE 1 END AS odd FROM o", "`odd` has bytes in some rows"),
+    ] {
+        let error = ask(query).await.unwrap_err().to_string();
+        assert!(error.to_lowercase().contains(&part.to_lowercase()), "{error}");
+    }
+    let missing = Source::parse("sqlite:none.db").unwrap().asked(Some("SELECT 1")).unwrap();
+    let error = fetcher(&cache, &[]).fetch(&missing, folder.path()).await.unwrap_err();
+    assert!(matches!(error, Error::SourceNotFound { .. }));
+    assert!(!folder.path().join("none.db").exists(), "a database that is not there is not made");
+}

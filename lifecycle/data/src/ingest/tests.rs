@@ -66,11 +66,9 @@ fn intake(source: &str, checks: Value, parts: Option<&str>) -> Intake {
         parts.map(|column| project::Parts { by: project::Period::Month, column: Some(column.into()) });
     let dataset = project::Dataset {
         source: source.to_owned(),
-        format: None,
-        time: None,
         parts,
         checks: checks.as_array().unwrap().clone(),
-        description: None,
+        ..project::Dataset::default()
     };
     Intake::declared("flights", &dataset, Because::new("ann", "test")).unwrap()
 }

@@ -120,6 +120,7 @@ impl Lab {
         fs::write(&place, text).unwrap();
         let stored = self.store.objects().put_path(&place, Take::Keep).unwrap();
         let version = DatasetVersion {
+            origin: rondo_core::handoff::Origin::default(),
             dataset: name.to_owned(),
             digest: stored.digest,
             folder: false,
@@ -147,7 +148,7 @@ impl Lab {
             locked: rondo_pipeline::lock::read(&self.root).unwrap_or_default(),
             host: std::env::vars().collect(),
         });
-        let builtins = Builtins { packages: packages.collect(), data_check: None, remote: Some(remote) };
+        let builtins = Builtins { packages: packages.collect(), remote: Some(remote), ..Builtins::default() };
         let source = self.read("rondo.yaml");
         let project = check::check(&source, "rondo.yaml", &Folder::new(&self.root), &builtins);
         let project = project.unwrap_or_else(|faults| panic!("{faults:#?}"));

@@ -1,0 +1,168 @@
+//! Texts as other programs and countries write them.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn read_as(name: &str, content: &[u8], options: Value) -> Result<Vec<String>> {
+    let (_dir, path) = file(name, content);
+    let options = ReadOptions::default().with(options.as_object().unwrap())?;
+    let reader = open_with(&path, &options)?;
+    crate::records::Records::new(reader).map(|row| Ok(serde_json::to_string(&row?).unwrap())).collect()
+}
+
+fn refused(name: &str, content: &[u8], options: Value) -> String {
+    let text = read_as(name, content, options).unwrap_err().to_string();
+    text.split_once(name).map_or(text.clone(), |(_, rest)| rest.to_owned())
+}
+
+#[test]
+fn a_german_export_is_read() {
+    let text = "Bericht vom 1.4.\nzweite Zeile\nname;preis;menge\n# Zwischensumme\nM\u{fc}ller;1.234,50;-\n'a;b';0,5;7\n";
+    let (bytes, _, _) = encoding_rs::WINDOWS_1252.encode(text);
+    let options = json!({
+        "skip": 2, "encoding": "latin1", "decimal": ",", "thousands": ".", "null": ["-"], "quote": "'", "comment": "#"
+    });
+    assert_eq!(
+        read_as("t.csv", &bytes, options).unwrap(),
+        [r#"{"name":"Müller","preis":1234.5,"menge":null}"#, r#"{"name":"a;b","preis":0.5,"menge":7}"#]
+    );
+}
+
+#[test]
+fn encodings_are_told_by_their_mark_or_by_name() {
+    let text = "id,name\n1,日本\n2,\u{e9}\n";
+    for big in [false, true] {
+        let mut bytes = if big { vec![0xfe, 0xff] } else { vec![0xff, 0xfe] };
+        bytes.extend(text.encode_utf16().flat_map(|u| if big { u.to_be_bytes() } else { u.to_le_bytes() }));
+        for name in ["t.csv", "t"] {
+            assert_eq!(
+                read_as(name, &bytes, json!({})).unwrap(),
+                [r#"{"id":1,"name":"日本"}"#, r#"{"id":2,"name":"é"}"#]
+            );
+        }
+    }
+    let (japanese, _, _) = encoding_rs::SHIFT_JIS.encode("id,name\n1,日本\n");
+    assert_eq!(
+        read_as("t.csv", &japanese, json!({"encoding": "shift_jis"})).unwrap(),
+        [r#"{"id":1,"name":"日本"}"#]
+    );
+    let (json_text, _, _) = encoding_rs::WINDOWS_1252.encode("{\"a\": \"\u{e9}\"}\n");
+    assert_eq!(read_as("t.jsonl", &json_text, json!({"encoding": "latin1"})).unwrap(), [r#"{"a":"é"}"#]);
+}
+
+#[test]
+fn a_byte_of_another_encoding_is_named_by_line_and_column() {
+    let mixed =
+        "a,b\n1,gut\nä,caf\u{e9}\n".as_bytes().iter().copied().chain(*b"2,caf\xe9\n").collect::<Vec<u8>>();
+    assert_eq!(refused("t.csv", &mixed, json!({})), "`, line 4: column 6: 0xe9 is not UTF-8");
+    let broken = b"a,b\n1,\x93\xfa\n2,\x81\xff\n";
+    assert_eq!(
+        refused("t.csv", broken, json!({"encoding": "shift_jis"})),
+        "`, line 3: column 3: 0x81 0xff is not Shift_JIS"
+    );
+    assert_eq!(
+        refused("t.jsonl", b"{\"a\": 1}\n{\"a\": \"\xff\"}\n", json!({})),
+        "`, line 2: column 8: 0xff is not UTF-8"
+    );
+    let (_dir, path) = file("t.csv", b"a\n\xff\n");
+    assert!(open(&path).unwrap_err().hints()[0].contains("encoding"));
+}
+
+#[test]
+fn skipped_lines_and_comments_are_counted_in_faults() {
+    let text = b"title\n\na,b\n# note\n1,2\n\n# note\n3\n";
+    assert_eq!(
+        refused("t.csv", text, json!({"skip": 2, "comment": "#"})),
+        "`, line 8: 1 fields, but the first line has 2"
+    );
+}
+
+#[test]
+fn a_record_that_never_ends_is_refused_before_it_fills_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    let mut text = b"a,b\n1,2\n3,\"".to_vec();
+    text.resize(text.len() + (80 << 20), b'x');
+    fs::write(&path, &text).unwrap();
+    assert_eq!(
+        message(&path),
+        "`DIR/t.csv`, line 3: the record is longer than 64 MB; perhaps a quote is not closed"
+    );
+    // Nor does it help that the field has lines of its own.
+    for at in (0..text.len()).step_by(50).skip(1) {
+        text[at] = b'\n';
+    }
+    fs::write(&path, &text).unwrap();
+    assert!(message(&path).contains("the record is longer than 64 MB"));
+}
+
+#[test]
+fn declared_types_hold_or_the_value_is_named() {
+    let text = b"zip,n\n00123,1\n,2\n4,x\n";
+    let zip = json!({"types": {"zip": "string"}});
+    assert_eq!(read_as("t.csv", b"zip,n\n00123,1\n", zip).unwrap(), [r#"{"zip":"00123","n":1}"#]);
+    assert_eq!(
+        refused("t.csv", text, json!({"types": {"n": "integer"}})),
+        "`, line 4: `x` in column `n` is no integer, which `types` says it is"
+    );
+    let unknown = refused("t.csv", text, json!({"types": {"zp": "string"}}));
+    assert_eq!(unknown, "`");
+    assert_eq!(
+        refused("t.jsonl", b"{\"n\": 1}\n{\"n\": \"x\"}\n", json!({"types": {"n": "number"}})),
+        "`, line 2: `\"x\"` in column `n` is no number, which `types` says it is"
+    );
+}
+
+#[test]
+fn quotes_can_be_switched_off_and_escaped() {
+    assert_eq!(
+        read_as("t.csv", b"a,b\n\"x,1\n", json!({"quote": "none", "delimiter": ","})).unwrap(),
+        [r#"{"a":"\"x","b":1}"#]
+    );
+    assert_eq!(
+        read_as("t.csv", b"a,b\n\"x\\\"y,z\",1\n", json!({"escape": "\\"})).unwrap(),
+        [r#"{"a":"x\"y,z","b":1}"#]
+    );
+}
+
+#[test]
+fn nested_objects_become_columns_where_that_is_wished() {
+    let text = b"{\"id\": 1, \"user\": {\"name\": \"a\", \"at\": {\"x\": 0.5}}, \"tags\": [1]}\n{\"id\": 2, \"user\": {}}\n";
+    assert_eq!(
+        read_as("t.jsonl", text, json!({"nested": "columns"})).unwrap(),
+        [
+            r#"{"id":1,"user.name":"a","user.at.x":0.5,"tags":"[1]","user":null}"#,
+            r#"{"id":2,"user.name":null,"user.at.x":null,"tags":null,"user":"{}"}"#
+        ]
+    );
+    assert!(read_as("t.jsonl", text, json!({})).unwrap()[0].contains(r#""user":"{\"name\""#));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes_in_any_encoding_are_read_or_refused(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        encoding in prop::sample::select(vec!["utf-16le", "shift_jis", "gb18030", "windows-1252", "iso-2022-jp", "replacement"]),
+        skip in 0_u32..3,
+    ) {
+        for name in ["t.csv", "t.json"] {
+            let (_dir, path) = file(name, &bytes);
+            let options = ReadOptions { encoding: Some(encoding.to_owned()), skip, ..ReadOptions::default() };
+            if let Ok(reader) = open_with(&path, &options) {
+                reader.for_each(drop);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_read_back(rows in prop::collection::vec("[a-zäöü€ ]{1,12}x", 1..400)) {
+        let text: String = std::iter::once("s".to_owned()).chain(rows.iter().cloned()).map(|row| row + "\n").collect();
+        let (bytes, _, _) = encoding_rs::WINDOWS_1252.encode(&text);
+        let read = read_as("t.csv", &bytes, json!({"encoding": "windows-1252", "delimiter": ","})).unwrap();
+        let wanted: Vec<String> = rows.iter().map(|row| json!({"s": row}).to_string()).collect();
+        prop_assert_eq!(read, wanted);
+    }
+}
