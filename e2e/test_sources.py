@@ -368,9 +368,8 @@ def test_a_query_of_a_server_is_a_dataset(kind, request, tmp_path):
     assert (found["at"], found["clock"], found["day"], found["doc"]) == ("timestamp", "timestamp", "timestamp", "string")
     assert (found["ok"], found["price"], found["other"]) == ("boolean" if kind == "postgres" else found["ok"], "number", "number")
     import pyarrow.parquet
-    project("data", "get", "o", "out")
-    path = next(path for path in (project.folder / "out").rglob("*") if path.is_file())
-    table = pyarrow.parquet.read_table(path)
+    project("data", "get", "o", "out.parquet")
+    table = pyarrow.parquet.read_table(project.folder / "out.parquet")
     first = table.to_pylist()[0]
     assert str(first["price"]) == "1234.500"
     assert first["at"].isoformat() == "2013-01-01T10:00:00+00:00"
