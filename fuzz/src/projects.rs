@@ -93,11 +93,9 @@ pub fn notebook(bytes: &[u8]) {
 /// The texts that are read as notebooks.
 pub fn percent(bytes: &[u8]) {
     super::text(bytes, |text| {
-        for notebook in [
-            script::parse(text, Language::Python),
-            fenced::parse(text, false),
-            fenced::parse(text, true),
-        ] {
+        for notebook in
+            [script::parse(text, Language::Python), fenced::parse(text, false), fenced::parse(text, true)]
+        {
             let _parameters = parameters::inspect(&notebook);
         }
     });

@@ -58,7 +58,10 @@ pub fn checks(bytes: &[u8]) {
         let Ok(list) = serde_json::from_str(text) else { return };
         let Ok(suite) = Suite::parse(&list) else { return };
         let Ok(mut file) = tempfile::Builder::new().suffix(".csv").tempfile() else { return };
-        if file.write_all(b"a,b,c,d,e\n1,1.5,x,true,2024-01-01T00:00:00Z\n2,,y,false,2024-01-02T00:00:00Z\n").is_ok() {
+        if file
+            .write_all(b"a,b,c,d,e\n1,1.5,x,true,2024-01-01T00:00:00Z\n2,,y,false,2024-01-02T00:00:00Z\n")
+            .is_ok()
+        {
             let _said = checks::evaluate_path(&suite, file.path());
         }
     });

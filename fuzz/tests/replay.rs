@@ -15,7 +15,9 @@ const SMALL: usize = 64 << 10;
 fn inputs(target: &Target) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = ["seeds", "regressions"]
         .iter()
-        .filter_map(|kind| fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(target.name)).ok())
+        .filter_map(|kind| {
+            fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(target.name)).ok()
+        })
         .flat_map(|folder| folder.flatten().map(|entry| entry.path()))
         .collect();
     paths.sort();
@@ -64,7 +66,12 @@ fn replay(target: &Target) {
             if panic::catch_unwind(|| (target.run)(&input)).is_err() {
                 let kept = std::env::temp_dir().join(format!("rondo-fuzz-{}-{round}", target.name));
                 fs::write(&kept, &input).expect("keep the input");
-                panic!("`{}` on {} damaged {round} times: kept as {}", target.name, path.display(), kept.display());
+                panic!(
+                    "`{}` on {} damaged {round} times: kept as {}",
+                    target.name,
+                    path.display(),
+                    kept.display()
+                );
             }
         }
     }

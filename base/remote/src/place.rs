@@ -193,11 +193,11 @@ impl Remote {
     }
 }
 
+/// An object store and a path in it.
+pub(crate) type Connected = (Box<dyn ObjectStore>, Path);
+
 /// The object store of a URL and the path in it, with settings by name; nothing for a folder.
-pub(crate) fn connect(
-    address: &str,
-    options: &[(String, String)],
-) -> Result<Option<(Box<dyn ObjectStore>, Path)>, Error> {
+pub(crate) fn connect(address: &str, options: &[(String, String)]) -> Result<Option<Connected>, Error> {
     let wrong = |why: String| Error::Address { address: plain(address), why };
     let url = Url::parse(address).map_err(|error| wrong(error.to_string()))?;
     let (scheme, _) = ObjectStoreScheme::parse(&url).map_err(|error| wrong(error.to_string()))?;

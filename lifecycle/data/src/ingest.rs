@@ -264,11 +264,11 @@ impl Datasets {
             subject: intake.dataset.clone(),
             message: format!("looking at `{source}`"),
         });
-        match self.add_looked(intake, place, source, &looker, known).await {
+        match self.add_looked(intake, place, from, &looker, known).await {
             // A version that this one rested on went while it was made: what it needs is looked for again.
             Err(Error::Store(rondo_store::Error::VersionDropped { .. })) => {
                 let (index, _) = looker.index().await?;
-                self.add_looked(intake, place, source, &looker, (index, false)).await
+                self.add_looked(intake, place, from, &looker, (index, false)).await
             }
             added => added,
         }
@@ -278,7 +278,7 @@ impl Datasets {
         &self,
         intake: &Intake,
         place: &Place,
-        source: &str,
+        from: From<'_>,
         looker: &Looker,
         known: (Option<Index>, bool),
     ) -> Result<Added, Error> {
@@ -289,7 +289,10 @@ impl Datasets {
             Err(error) => return Err(self.failed(intake, error)),
         };
         if look.stored.files == 0 && place.glob.is_some() {
-            return Err(Error::SourceNotFound { what: format!("{source}: no file matches"), near: None });
+            return Err(Error::SourceNotFound {
+                what: format!("{}: no file matches", from.source),
+                near: None,
+            });
         }
         let mut draft = Draft {
             intake,
@@ -396,7 +399,8 @@ impl Datasets {
             let (stored, tables) = self.grown(intake, part, leaf, previous.as_ref()).await?;
             let (part, rests) = (Some(part.name.as_str()), Vec::new());
             let draft = Draft { intake, stored, tables: &tables, part, checked: None, rests };
-            match self.add_draft(&draft, previous.as_ref(), From { source, origin: &Origin::default() }).await {
+            match self.add_draft(&draft, previous.as_ref(), From { source, origin: &Origin::default() }).await
+            {
                 Err(Error::Store(rondo_store::Error::RefMoved { .. })) => {}
                 result => return result,
             }

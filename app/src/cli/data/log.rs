@@ -24,8 +24,11 @@ pub struct Args {
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
     let log = platform.datasets().log(&args.dataset, i64::from(args.limit)).await?;
-    let mut rows: Vec<Vec<String>> =
-        vec![["version", "digest", "files", "rows", "at", "by", "why", "source", "tags"].map(String::from).to_vec()];
+    let mut rows: Vec<Vec<String>> = vec![
+        ["version", "digest", "files", "rows", "at", "by", "why", "source", "tags"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for line in &log {
         let version = line.version.as_ref();
         let text = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());

@@ -340,7 +340,7 @@ fn line_of(path: &Path, position: &csv::Position, options: &ReadOptions) -> u64 
         let mut input = text::open(path, options).ok()?;
         std::io::copy(&mut (&mut input).take(position.byte()), &mut std::io::sink()).ok()?;
         let (mut lines, mut in_comment) = (0, false);
-        for byte in input.bytes() {
+        for byte in std::io::BufReader::new(input).bytes() {
             match byte.ok()? {
                 b'\n' => (lines, in_comment) = (lines + 1, false),
                 _ if in_comment => {}

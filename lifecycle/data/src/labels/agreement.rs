@@ -38,11 +38,13 @@ pub struct Agreement {
 /// What each annotator said of each item: item → annotator → label.
 type Ratings<'a> = BTreeMap<&'a str, BTreeMap<&'a str, String>>;
 
+/// All that each annotator said of each item: item → annotator → labels.
+type Answers<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<&'a str>>>;
+
 /// The agreement on each question that two or more annotators have answered. Of an annotator who gives an
 /// item several labels they are taken together as one answer; regions are not compared.
 pub fn of(labels: &[Label]) -> Vec<Agreement> {
-    let mut questions: BTreeMap<Option<&str>, BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>>> =
-        BTreeMap::new();
+    let mut questions: BTreeMap<Option<&str>, Answers<'_>> = BTreeMap::new();
     for label in labels.iter().filter(|label| label.region.is_none() && label.shape.is_none()) {
         let Some(annotator) = &label.annotator else { continue };
         let items = questions.entry(label.question.as_deref()).or_default();
