@@ -64,7 +64,7 @@ impl Meta {
     /// Replaces what is known of a version whose content is now read in another way, and moves the ref to it.
     ///
     /// # Errors
-    /// When the ref has moved, and then nothing has changed; or the database refuses.
+    /// When the ref has moved or the version was dropped, and then nothing has changed; or the database refuses.
     pub async fn reread_dataset_version(
         &self,
         version: &DatasetVersion,
@@ -76,6 +76,7 @@ impl Meta {
         let version = version.clone();
         self.write(move |conn| {
             Box::pin(async move {
+                is_there(conn, &version.dataset, version.digest).await?;
                 sqlx::query("UPDATE dataset_version SET record = $1 WHERE dataset = $2 AND digest = $3")
                     .bind(&record)
                     .bind(&version.dataset)
