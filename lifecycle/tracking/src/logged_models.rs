@@ -16,6 +16,9 @@ use crate::{Error, Tracking, filter, limits, page};
 const PAGE: u32 = 50;
 /// Rows of a page, at most.
 const PAGE_MAX: u32 = 50_000;
+/// Points of metrics on a page, at most: it ends earlier where its models have more, but never without one.
+/// All points of a model are shown with it, some hundred bytes each.
+const POINTS_MAX: u64 = if cfg!(test) { 4 } else { 100_000 };
 
 /// The tag that lists the versions that a logged model was registered as.
 const REGISTERED: &str = "mlflow.modelVersions";
@@ -238,14 +241,21 @@ impl Tracking {
         }
         let ids = page::experiments(experiments)?;
         let asked = token::Asked::new(experiments, &search.filter, order);
-        let query = Query {
+        let mut query = Query {
             experiments: Some(ids),
             filter: Condition::All(all),
             order: keys,
             after: asked.place(&search.page_token)?,
             ..Query::all(Room::LoggedModels, page::size(search.max_results, PAGE, PAGE_MAX)?)
         };
-        let page = self.meta().search_logged_models(&query).await?.ok_or_else(page::foreign)?;
+        let mut page = self.meta().search_logged_models(&query).await?.ok_or_else(page::foreign)?;
+        let found: Vec<String> = page.items.iter().map(|model| model.id.clone()).collect();
+        let within = self.meta().models_within(&found, POINTS_MAX).await?.max(1);
+        if within < found.len() {
+            // Asked again for the place where the shorter page ends.
+            query.limit = u32::try_from(within).unwrap_or(query.limit);
+            page = self.meta().search_logged_models(&query).await?.ok_or_else(page::foreign)?;
+        }
         let items = self.with_model_facts(page.items).await?;
         Ok(Found { items, next_page_token: page.next.map(|place| asked.token(&place)) })
     }
@@ -309,8 +319,49 @@ fn check(params: &[(String, String)], tags: &[(String, String)]) -> Result<(), E
 
 #[cfg(test)]
 mod tests {
+    use rondo_store::meta::batch::Batch;
+    use rondo_store::meta::metrics::{Context, Point};
+
     use super::*;
+    use crate::runs::NewRun;
     use crate::tracking::fixture::tracking;
+
+    #[tokio::test]
+    async fn a_page_ends_before_its_points_are_too_many_and_the_next_goes_on() {
+        let (_folder, tracking) = tracking().await;
+        let run = NewRun { experiment: "0".into(), ..NewRun::default() };
+        let run = tracking.create_run(run).await.unwrap().row.id.hex();
+        let mut made = Vec::new();
+        for points in [1, 6, 2, 1] {
+            let new = NewModel { experiment: "0".into(), ..NewModel::default() };
+            let model = tracking.create_logged_model(new).await.unwrap().row.id;
+            let context = Context { model: model.clone(), ..Context::default() };
+            let point = |step| (context.clone(), "m".to_owned(), Point { timestamp: 1, step, value: 0.5 });
+            let batch = Batch { measured: (0..points).map(point).collect(), ..Batch::default() };
+            tracking.log_batch(&run, batch).await.unwrap();
+            made.push((model, points as usize));
+        }
+        let (mut pages, mut search) = (Vec::new(), Search::default());
+        loop {
+            let page = tracking.search_logged_models(&["0".into()], &search, &[], &[]).await.unwrap();
+            let shown = |model: &Logged| (model.row.id.clone(), model.facts.metrics.len());
+            pages.push(page.items.iter().map(shown).collect::<Vec<_>>());
+            match page.next_page_token {
+                Some(token) => search.page_token = token,
+                None => break,
+            }
+        }
+        assert!(
+            pages
+                .iter()
+                .all(|page| page.len() == 1 || page.iter().map(|(_, points)| points).sum::<usize>() <= 4)
+        );
+        let mut all: Vec<_> = pages.concat();
+        assert!(pages.len() >= 3 && all.len() == made.len(), "{pages:?}");
+        all.sort();
+        made.sort();
+        assert_eq!(all, made);
+    }
 
     #[tokio::test]
     async fn registrations_are_added_to_what_clients_wrote_there() {

@@ -271,6 +271,30 @@ impl Meta {
         Ok(facts)
     }
 
+    /// How many of the first of these models have no more than so many points of metrics together.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn models_within(&self, ids: &[String], points: u64) -> Result<usize, Error> {
+        let rows = sqlx::query(
+            "SELECT model, COUNT(*) AS points FROM logged_model_metric
+             WHERE model IN (SELECT value FROM json_each($1)) GROUP BY model",
+        )
+        .bind(encode("logged models", "list", &ids)?)
+        .fetch_all(self.readers())
+        .await?;
+        let mut counts: HashMap<&str, i64> = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            counts.insert(row.try_get("model")?, row.try_get("points")?);
+        }
+        let mut sum = 0_u64;
+        let fits = |id: &&String| {
+            sum = sum.saturating_add(counts.get(id.as_str()).map_or(0, |count| count.unsigned_abs()));
+            sum <= points
+        };
+        Ok(ids.iter().take_while(fits).count())
+    }
+
     /// Logged models that match, a page of them. Nothing when the page's start does not belong to this
     /// order.
     ///

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::batch::set_tags;
 use super::cache::parse_run;
-use super::script::{Columns, Script};
+use super::script::{self, Columns, Script};
 use super::{Meta, cards, decode, encode};
 use crate::Error;
 
@@ -105,10 +105,9 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>, Error> {
-        let row = sqlx::query("SELECT * FROM run WHERE id = $1")
-            .bind(id.hex())
-            .fetch_optional(self.readers())
-            .await?;
+        let row = self.finder().glance(|connection| {
+            script::row(&mut *connection.prepare_cached("SELECT * FROM run WHERE id = ?1")?, &id.hex())
+        })?;
         row.as_ref().map(read).transpose()
     }
 

@@ -151,6 +151,9 @@ impl Desk {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
         connection.pragma_update(None, "wal_autocheckpoint", self.checkpoint)?;
+        // What undoes a script: some dozen pages, of which SQLite keeps sixteen in memory by itself and puts
+        // more into a file that it makes and removes. Here alone: other work may have to undo a great deal.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.set_prepared_statement_cache_capacity(256);
         Ok(connection)
     }

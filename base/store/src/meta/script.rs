@@ -28,6 +28,17 @@ struct Piece {
     text: String,
     /// From `$2` on.
     values: Vec<Value>,
+    /// How many of the values stand before `$1`, where that is in the text.
+    before_first: Option<usize>,
+}
+
+impl Piece {
+    fn add(&mut self, text: &str) {
+        if self.before_first.is_none() && text.contains("$1") {
+            self.before_first = Some(self.values.len());
+        }
+        self.text.push_str(text);
+    }
 }
 
 impl Script {
@@ -38,13 +49,13 @@ impl Script {
 
     /// Begins a statement with text that this program has made.
     pub(super) fn statement(&mut self, text: &str) -> &mut Self {
-        self.statements.push(Piece { text: text.to_owned(), values: Vec::new() });
-        self
+        self.statements.push(Piece::default());
+        self.sql(text)
     }
 
-    /// Goes on with the statement.
+    /// Goes on with the statement. Of placeholders the text may have `$1` alone.
     pub(super) fn sql(&mut self, text: &str) -> &mut Self {
-        self.last().text.push_str(text);
+        self.last().add(text);
         self
     }
 
@@ -93,28 +104,37 @@ impl Script {
         statement: &mut Statement<'_>,
         into: &mut Vec<Row>,
     ) -> rusqlite::Result<()> {
-        for index in 1..=statement.parameter_count() {
-            // SQLite takes `$1` for a name, and counts names as they come.
-            let number =
-                statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
-            let value = match number {
-                Some(1) => Some(&self.first),
-                Some(number) => number.checked_sub(2).and_then(|place| piece.values.get(place)),
-                None => None,
-            };
-            statement.raw_bind_parameter(index, value)?;
+        // SQLite takes `$1` for a name, and counts names as they come: the values in their order, and the
+        // first argument where it stands first.
+        let (before, after) = match piece.before_first {
+            Some(before) => piece.values.split_at_checked(before).unwrap_or_default(),
+            None => (piece.values.as_slice(), &[][..]),
+        };
+        let first = piece.before_first.map(|_| &self.first);
+        for (index, value) in before.iter().chain(first).chain(after).enumerate() {
+            statement.raw_bind_parameter(index + 1, value)?;
         }
         if statement.column_count() == 0 {
             return statement.raw_execute().map(drop);
         }
-        let columns: Arc<[String]> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns = columns(statement);
         let mut found = statement.raw_query();
         while let Some(row) = found.next()? {
-            let values = (0..columns.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?;
-            into.push(Row { columns: Arc::clone(&columns), values });
+            into.push(Row::of(row, &columns)?);
         }
         Ok(())
     }
+}
+
+fn columns(statement: &Statement<'_>) -> Arc<[String]> {
+    statement.column_names().into_iter().map(str::to_owned).collect()
+}
+
+/// The first row that a statement gives for an argument.
+pub(super) fn row(statement: &mut Statement<'_>, argument: &str) -> rusqlite::Result<Option<Row>> {
+    let columns = columns(statement);
+    let mut found = statement.query([argument])?;
+    found.next()?.map(|row| Row::of(row, &columns)).transpose()
 }
 
 /// A row that a statement gave.
@@ -125,6 +145,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    fn of(row: &rusqlite::Row<'_>, columns: &Arc<[String]>) -> rusqlite::Result<Self> {
+        let values = (0..columns.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+        Ok(Self { columns: Arc::clone(columns), values })
+    }
+
     /// The value of a column.
     ///
     /// # Errors
@@ -186,5 +211,23 @@ impl Columns for SqliteRow {
 
     fn number_if(&self, name: &str) -> Result<Option<i64>, Error> {
         Ok(self.try_get(name)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_argument_may_stand_anywhere_and_twice_or_not_at_all() {
+        let mut script = Script::on("first".to_owned());
+        script.statement("SELECT ").value("a".to_owned()).sql(" || $1 || ").value("b".to_owned());
+        script.sql(" || $1 AS x");
+        script.statement("SELECT $1 || ").value("c".to_owned()).sql(" AS x");
+        script.statement("SELECT ").value("d".to_owned()).sql(" AS x");
+        script.statement("SELECT 'none' AS x");
+        let rows = script.send(&Connection::open_in_memory().unwrap()).unwrap();
+        let texts: Vec<String> = rows.iter().map(|row| row.get("x").unwrap()).collect();
+        assert_eq!(texts, ["afirstbfirst", "firstc", "d", "none"]);
     }
 }
