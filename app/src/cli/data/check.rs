@@ -168,6 +168,8 @@ fn row(rule: &RuleResult) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use rondo_table::read::ReadOptions;
+
     use super::*;
 
     fn checked(text: &str, rules: &Value) -> FileReport {

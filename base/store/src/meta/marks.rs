@@ -169,7 +169,7 @@ async fn named(
             let holds = |column: &str| match table.as_str() {
                 "dataset_version" => !is_passed_over(versions, text_of("dataset"), text_of("digest")),
                 "journal" if matches!(column, "from_target" | "to_target") => {
-                    !text_of("name").is_some_and(|name| reference::is_of_dataset(name))
+                    !text_of("name").is_some_and(reference::is_of_dataset)
                 }
                 "setting" => of_files || !text_of("name").is_some_and(|name| name.starts_with(OF_FILES)),
                 _ => true,
