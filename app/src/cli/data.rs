@@ -2,12 +2,15 @@
 
 pub mod add;
 pub mod check;
+pub mod datasheet;
 pub mod diff;
 pub mod get;
+pub mod leakage;
 pub mod log;
 pub mod profile;
 pub mod pull;
 pub mod push;
+pub mod sql;
 pub mod status;
 pub mod verify;
 
@@ -27,6 +30,12 @@ pub enum Verb {
     Profile(profile::Args),
     /// Compare two versions: schema, rows, files, drift by column
     Diff(diff::Args),
+    /// Ask datasets, versions and files in SQL
+    Sql(sql::Args),
+    /// Look for leakage between rows for training and for testing
+    Leakage(leakage::Args),
+    /// Write the datasheet of a dataset; what only people know is named as blank
+    Datasheet(datasheet::Args),
     /// List a dataset's versions with who, when and why
     Log(log::Args),
     /// Send versions to a remote
@@ -50,6 +59,9 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Check(args) => check::run(&args, session).await,
         Verb::Profile(args) => profile::run(&args, session).await,
         Verb::Diff(args) => diff::run(&args, session).await,
+        Verb::Sql(args) => sql::run(&args, session).await,
+        Verb::Leakage(args) => leakage::run(&args, session).await,
+        Verb::Datasheet(args) => Box::pin(datasheet::run(&args, session)).await,
         Verb::Log(args) => log::run(&args, session).await,
         Verb::Push(args) => push::run(&args, session).await,
         Verb::Pull(args) => pull::run(&args, session).await,

@@ -18,12 +18,18 @@ pub mod records;
 pub mod rows;
 pub mod select;
 pub mod split;
+mod strata;
 pub mod write;
 
 pub mod profile;
 
 pub mod difference;
 pub mod drift;
+pub mod duplicates;
+pub mod likeness;
+pub mod rowdiff;
+
+pub mod leakage;
 
 pub mod checks;
 

@@ -110,6 +110,12 @@ pub enum Error {
         /// The dataset.
         dataset: String,
     },
+    /// A version in which no file is a table, where rows are asked for.
+    #[error("dataset `{dataset}` has no rows: no file of it is a table")]
+    Tableless {
+        /// The dataset.
+        dataset: String,
+    },
     /// A suite of checks that cannot be understood.
     #[error("the checks of {what} are not valid: {}", faults.join("; "))]
     Suite {
@@ -125,6 +131,12 @@ pub enum Error {
         dataset: String,
         /// The files that break a check, with sample rows of the failing ones.
         reports: Vec<FileReport>,
+    },
+    /// Rows for testing that leak.
+    #[error("the rows for testing leak: {}", leaks.join("; "))]
+    Leakage {
+        /// The checks that failed, each with what was found.
+        leaks: Vec<String>,
     },
     /// A built-in package that cannot do what it is asked for.
     #[error("{message}")]
@@ -210,12 +222,13 @@ impl Explain for Error {
             Self::SourceUnavailable { .. } => Code::SourceUnavailable,
             Self::SourceNotFound { .. } => Code::SourceNotFound,
             Self::Checksum { .. } | Self::Record { .. } => Code::Corrupt,
-            Self::Split { .. } | Self::NoTable { .. } => Code::TableInvalid,
+            Self::Split { .. } | Self::NoTable { .. } | Self::Tableless { .. } => Code::TableInvalid,
             Self::Name { .. } | Self::Format { .. } | Self::Shape { .. } | Self::Suite { .. } => {
                 Code::ValueInvalid
             }
             Self::DatasetNotFound { .. } | Self::VersionNotFound { .. } => Code::DatasetNotFound,
             Self::ChecksFailed { .. } => Code::ChecksFailed,
+            Self::Leakage { .. } => Code::LeakageFound,
             Self::With { .. } => Code::PackageInvalid,
             Self::InTheWay { .. } => Code::FilesInTheWay,
             Self::NoPlace { .. } => Code::ValueInvalid,
@@ -246,7 +259,7 @@ impl Explain for Error {
             ],
             Self::NoPlace { dataset } => vec![format!("rondo data get {dataset} some/folder")],
             Self::Shape { .. } => vec!["give it another name".to_owned()],
-            Self::NoTable { .. } => {
+            Self::NoTable { .. } | Self::Tableless { .. } => {
                 vec!["say `format: csv` beside the source, if they are tables".to_owned()]
             }
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
@@ -260,6 +273,7 @@ impl Explain for Error {
             | Self::Format { .. }
             | Self::Suite { .. }
             | Self::ChecksFailed { .. }
+            | Self::Leakage { .. }
             | Self::With { .. }
             | Self::Io { .. }
             | Self::Record { .. }

@@ -119,6 +119,8 @@ impl Intake {
             time: None,
             parts: None,
             checks: Vec::new(),
+            key: Vec::new(),
+            datasheet: None,
             description: None,
         };
         Self::declared(name, &dataset, because)

@@ -42,6 +42,7 @@ pub mod verify;
 pub mod remote;
 
 pub mod listing;
+pub mod rows;
 pub mod table;
 
 pub mod error;

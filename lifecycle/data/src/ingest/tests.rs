@@ -70,6 +70,8 @@ fn intake(source: &str, checks: Value, parts: Option<&str>) -> Intake {
         time: None,
         parts,
         checks: checks.as_array().unwrap().clone(),
+        key: Vec::new(),
+        datasheet: None,
         description: None,
     };
     Intake::declared("flights", &dataset, Because::new("ann", "test")).unwrap()
