@@ -67,7 +67,8 @@ def opened(duckdb, order):
     run(f"SET allowed_directories = {listed([str(folder) + '/'])}")
     run("SET enable_external_access = false")
     for name, table in order["tables"].items():
-        run(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {source(table)}")
+        # Names are the same in capitals and without.
+        run(f"CREATE OR REPLACE VIEW {quoted(name)} AS SELECT * FROM {source(table)}")
     run("SET lock_configuration = true")
     return connection
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::id::is_name;
 use rondo_core::ports::{Progress, SqlEngine};
+use rondo_core::{Code, Explain};
 use rondo_pipeline::environment::Making;
 use rondo_pipeline::sql::{DuckDb, Mention, Reading, Table, mentioned};
 use rondo_store::Store;
@@ -63,7 +64,11 @@ impl Platform {
                 continue;
             };
             let version = self.datasets().version(dataset, called).await?;
-            let table = self.table_of(&version)?;
+            let table = match self.table_of(&version) {
+                // A word like that may as well be a column's name.
+                Err(error) if error.code() == Code::TableInvalid && *written == *name => continue,
+                table => table?,
+            };
             tables.insert(written, (table, version));
         }
         Ok(tables)
