@@ -28,7 +28,7 @@ def test_a_new_package_passes_its_own_tests(empty, kind):
     assert "./packages/mine" in listed and "split" in listed
 
 
-@pytest.mark.parametrize("name", ["shell", "python", "split", "balance", "check", "profile", "cross-validate"])
+@pytest.mark.parametrize("name", ["shell", "python", "split", "leakage", "balance", "check", "profile", "cross-validate"])
 def test_what_is_built_in_passes_its_tests(empty, name):
     shutil.copytree(PACKAGES / name, empty.folder / "packages" / name)
     tested = empty.json("package", "test", f"./packages/{name}")

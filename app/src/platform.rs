@@ -6,6 +6,7 @@
 pub mod approvals;
 pub mod builtins;
 pub mod data;
+pub mod datasheet;
 pub mod dossier;
 pub mod error;
 pub mod models;
@@ -16,6 +17,7 @@ pub mod remotes;
 pub mod repro;
 pub mod retrain;
 pub mod serving;
+pub mod sql;
 pub mod trace;
 pub mod version_files;
 

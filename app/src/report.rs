@@ -4,6 +4,7 @@
 //! [`html`] writes it as one page that needs nothing else: no script from elsewhere, no font, no server.
 
 pub mod chart;
+pub mod datasheet;
 pub mod gather;
 pub mod heat;
 pub mod html;

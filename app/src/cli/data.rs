@@ -2,14 +2,17 @@
 
 pub mod add;
 pub mod check;
+pub mod datasheet;
 pub mod diff;
 pub mod gc;
 pub mod get;
 pub mod labels;
+pub mod leakage;
 pub mod log;
 pub mod profile;
 pub mod pull;
 pub mod push;
+pub mod sql;
 pub mod status;
 pub mod tag;
 pub mod verify;
@@ -31,6 +34,12 @@ pub enum Verb {
     Profile(profile::Args),
     /// Compare two versions: schema, rows, files, drift by column
     Diff(diff::Args),
+    /// Ask datasets, versions and files in SQL
+    Sql(sql::Args),
+    /// Look for leakage between rows for training and for testing
+    Leakage(leakage::Args),
+    /// Write the datasheet of a dataset; what only people know is named as blank
+    Datasheet(datasheet::Args),
     /// List a dataset's versions with who, when and why
     Log(log::Args),
     /// Show a dataset's labels: how many of each, by whom, what has none, how far annotators agree
@@ -60,6 +69,9 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Check(args) => check::run(&args, session).await,
         Verb::Profile(args) => profile::run(&args, session).await,
         Verb::Diff(args) => diff::run(&args, session).await,
+        Verb::Sql(args) => sql::run(&args, session).await,
+        Verb::Leakage(args) => leakage::run(&args, session).await,
+        Verb::Datasheet(args) => Box::pin(datasheet::run(&args, session)).await,
         Verb::Log(args) => log::run(&args, session).await,
         Verb::Labels(args) => labels::run(&args, session).await,
         Verb::Push(args) => push::run(&args, session).await,

@@ -6,7 +6,7 @@ pub mod inspect;
 pub mod run;
 
 mod given;
-mod kernel;
+pub mod kernel;
 mod source;
 mod stream;
 mod sweep;

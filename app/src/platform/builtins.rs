@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use rondo_core::ports::{Builtin, Scorer};
-use rondo_data::packages::{Balance, Check, ProfilePackage, Split};
+use rondo_data::packages::{Balance, Check, Leakage, ProfilePackage, Split};
 use rondo_notebook::builtin::Papermill;
 use rondo_pipeline::builtins::{Container, CrossValidate, Images};
 use rondo_pipeline::packages::git::GitPackages;
@@ -24,7 +24,7 @@ macro_rules! texts {
     };
 }
 
-const TEXTS: [&str; 21] = texts![
+const TEXTS: [&str; 22] = texts![
     "shell",
     "python",
     "r",
@@ -46,6 +46,7 @@ const TEXTS: [&str; 21] = texts![
     "marimo",
     "images",
     "package-model",
+    "leakage",
 ];
 
 static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
@@ -84,6 +85,7 @@ pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>
         Arc::new(Split),
         Arc::new(Balance),
         Arc::new(Check),
+        Arc::new(Leakage),
         Arc::new(ProfilePackage),
         Arc::new(CrossValidate),
         Arc::new(Container),

@@ -101,6 +101,11 @@ impl Platform {
         Arc::new(FileScorer::new(Arc::new(move |digest| objects.path(digest))))
     }
 
+    /// A runner for what runs no step.
+    pub(super) fn idle_runner(&self) -> Runner {
+        self.runner(Arc::new(Closed))
+    }
+
     fn runner(&self, tracking: Arc<dyn TrackingAccess>) -> Runner {
         let builtins = builtins::in_rust(self.config(), self.scorer());
         Runner {

@@ -128,6 +128,12 @@ codes! {
     SourceNotFound = "source-not-found", NotFound;
     /// No such dataset or version.
     DatasetNotFound = "dataset-not-found", NotFound;
+    /// A statement of SQL that the engine refuses.
+    SqlInvalid = "sql-invalid", Invalid;
+    /// A statement of SQL that came to a bad end.
+    SqlFailed = "sql-failed", StepFailed;
+    /// Rows for testing are known from training, or give the answer away.
+    LeakageFound = "leakage-found", Verdict;
     /// The data break their checks.
     ChecksFailed = "checks-failed", Verdict;
     /// Files that are in no version would be lost.

@@ -158,9 +158,25 @@ pub struct Dataset {
     pub timeout: Option<Span>,
     /// The expectations, each a mapping as written; the data stage gives them their meaning.
     pub checks: Vec<Value>,
+    /// The columns that say which row is which.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub key: Vec<String>,
+    /// What people have written down of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datasheet: Option<Datasheet>,
     /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// What people have written down of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Datasheet {
+    /// In a Markdown file of the project.
+    File(String),
+    /// The answers by `part.question`.
+    Answers(std::collections::BTreeMap<String, String>),
 }
 
 /// A dataset that arrives in parts: one file a month in a folder, say.

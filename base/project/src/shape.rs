@@ -4,6 +4,7 @@
 //! ([`crate::schema`]); so neither can know a key that the other does not. What the table cannot say
 //! (does the step exist, is the objective possible) is said by the checker alone.
 
+pub mod datasheet;
 pub(crate) mod live;
 pub(crate) mod pipeline;
 mod team;
@@ -320,6 +321,13 @@ static DATASET: Shape = Shape {
             "tests",
             "validate",
         ]),
+        key("key", TEXTS, "The column, or columns, that say which row is which.")
+            .elsewhere(&["primary_key", "id"]),
+        key(
+            "datasheet",
+            Form::Either(&[Form::Path, Form::Object(&datasheet::DATASHEET)]),
+            "What people know of it beside the data: answers, or a Markdown file of them.",
+        ),
         DESCRIPTION,
     ],
     rules: &[],

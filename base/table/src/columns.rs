@@ -128,6 +128,27 @@ pub(crate) fn numbers_into(array: &ArrayRef, values: &mut Vec<Option<f64>>) -> b
     true
 }
 
+/// An array's values as moments in milliseconds; nothing when they are none.
+pub(crate) fn moments_of(array: &ArrayRef) -> Option<Vec<Option<i64>>> {
+    let mut values = Vec::with_capacity(array.len());
+    moments_into(array, &mut values).then_some(values)
+}
+
+/// One value as a number; moments as their milliseconds.
+pub(crate) fn number_of(array: &ArrayRef, row: usize) -> Option<f64> {
+    if row >= array.len() || array.is_null(row) {
+        return None;
+    }
+    let value = match array.data_type() {
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row) as f64,
+        DataType::Boolean => f64::from(u8::from(array.as_boolean().value(row))),
+        DataType::Timestamp(_, _) => array.as_primitive::<TimestampMillisecondType>().value(row) as f64,
+        _ => return None,
+    };
+    (!value.is_nan()).then_some(value)
+}
+
 fn moments_into(array: &ArrayRef, values: &mut Vec<Option<i64>>) -> bool {
     match array.data_type() {
         DataType::Timestamp(_, _) => values.extend(array.as_primitive::<TimestampMillisecondType>().iter()),

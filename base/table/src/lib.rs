@@ -18,6 +18,7 @@ pub mod records;
 pub mod rows;
 pub mod select;
 pub mod split;
+mod strata;
 pub mod typed;
 pub mod write;
 
@@ -25,6 +26,11 @@ pub mod profile;
 
 pub mod difference;
 pub mod drift;
+pub mod duplicates;
+pub mod likeness;
+pub mod rowdiff;
+
+pub mod leakage;
 
 pub mod checks;
 

@@ -153,6 +153,43 @@ pub fn with_column(path: &Path, file: &Path, name: &str, value: impl Fn(usize) -
     Ok(first as u64)
 }
 
+/// Writes a table once more, in the form that the second path's ending names.
+///
+/// # Errors
+/// As [`by_part`].
+pub fn copy(path: &Path, file: &Path) -> Result<u64> {
+    let reader = read::open(path)?;
+    let rows = reader.rows();
+    let mut writer = TableWriter::create(file, reader.schema())?;
+    for batch in reader {
+        writer.write(&batch?)?;
+    }
+    writer.finish()?;
+    Ok(rows)
+}
+
+/// Writes a table as delimited text with a header to wherever it should go.
+///
+/// # Errors
+/// When the table cannot be read or the place takes no more.
+pub fn csv(reader: read::TableReader, out: &mut dyn Write, delimiter: u8) -> Result<u64> {
+    let place = Path::new("the output");
+    let mut lines = csv::WriterBuilder::new().delimiter(delimiter).from_writer(out);
+    let header: Vec<String> = reader.columns().iter().map(|column| column.name.clone()).collect();
+    lines.write_record(&header).map_err(|error| refused(place, error))?;
+    let mut rows = 0;
+    for batch in reader {
+        let batch = batch?;
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|array| records::text_of(array, row).unwrap_or_default());
+            lines.write_record(cells.collect::<Vec<_>>()).map_err(|error| refused(place, error))?;
+        }
+        rows += batch.num_rows() as u64;
+    }
+    lines.flush().map_err(|error| TableError::io(place, error))?;
+    Ok(rows)
+}
+
 /// Writes columns of numbers as a table: for what a package has measured.
 ///
 /// # Errors

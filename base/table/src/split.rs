@@ -18,6 +18,8 @@ pub enum Method {
     Stratified,
     /// Whole groups of a column at random.
     Grouped,
+    /// Whole groups, so that each value of a column keeps its share as well as it goes.
+    StratifiedGrouped,
     /// By the time in a column, the latest last.
     Time,
 }
@@ -29,6 +31,7 @@ impl Method {
             "random" => Some(Self::Random),
             "stratified" => Some(Self::Stratified),
             "grouped" => Some(Self::Grouped),
+            "stratified_grouped" => Some(Self::StratifiedGrouped),
             "time" => Some(Self::Time),
             _ => None,
         }
@@ -48,7 +51,27 @@ pub fn parts(
     shares: &[f64],
     seed: u64,
 ) -> Result<Vec<u8>> {
+    parts_by(path, method, column, None, shares, seed)
+}
+
+/// The same, with the column of the groups beside that of the labels: for [`Method::StratifiedGrouped`].
+///
+/// # Errors
+/// As [`parts`].
+pub fn parts_by(
+    path: &Path,
+    method: Method,
+    column: Option<&str>,
+    group: Option<&str>,
+    shares: &[f64],
+    seed: u64,
+) -> Result<Vec<u8>> {
     match method {
+        Method::StratifiedGrouped => {
+            let labels = columns::strings(path, named(method, column)?)?;
+            let groups = columns::strings(path, named(Method::Grouped, group)?)?;
+            Ok(crate::strata::parts(&labels, &groups, shares, seed))
+        }
         Method::Random => {
             let rows = rows(path)?;
             let mut parts = vec![0; rows];
@@ -121,7 +144,9 @@ pub fn folds(path: &Path, method: Method, column: Option<&str>, folds: u8, seed:
 pub fn tests_in(method: Method, block: u8, fold: u8) -> Option<bool> {
     match method {
         Method::Time => (block <= fold.saturating_add(1)).then_some(block == fold.saturating_add(1)),
-        Method::Random | Method::Stratified | Method::Grouped => Some(block == fold),
+        Method::Random | Method::Stratified | Method::Grouped | Method::StratifiedGrouped => {
+            Some(block == fold)
+        }
     }
 }
 
@@ -165,7 +190,9 @@ fn rows(path: &Path) -> Result<usize> {
 fn named(method: Method, column: Option<&str>) -> Result<&str> {
     column.ok_or_else(|| {
         let what = match method {
-            Method::Stratified => "split by strata without the `column` of the label",
+            Method::Stratified | Method::StratifiedGrouped => {
+                "split by strata without the `column` of the label"
+            }
             Method::Grouped => "split by groups without the `column` of the group",
             Method::Time | Method::Random => "split by time without the `column` of the time",
         };

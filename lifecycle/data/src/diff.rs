@@ -8,12 +8,16 @@ use rondo_core::handoff::DatasetVersion;
 use rondo_core::signature::{Column, ColumnType};
 use rondo_core::{Digest, Timestamp};
 use rondo_table::drift::{self, DriftReport};
+use rondo_table::likeness;
 use rondo_table::profile::Profile;
 use serde::Serialize;
 
 use crate::listing::{Leaf, Listing};
 use crate::versions::Datasets;
 use crate::{Error, table};
+
+/// Columns at least so alike are taken for one that was renamed.
+const ALIKE: f64 = 0.95;
 
 /// One of the two sides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,7 +35,7 @@ pub struct Side {
 }
 
 /// A change of the columns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "change")]
 pub enum SchemaChange {
     /// A column has come.
@@ -58,6 +62,20 @@ pub enum SchemaChange {
         from: ColumnType,
         /// The type now.
         to: ColumnType,
+    },
+    /// A column has gone and one that is very much like it has come.
+    Renamed {
+        /// The name before.
+        from: String,
+        /// The name now.
+        to: String,
+        /// How alike they are, from 0 to 1.
+        likeness: f64,
+    },
+    /// The columns that both have stand in another order.
+    Reordered {
+        /// They, in the order of now.
+        columns: Vec<String>,
     },
     /// A column has missing values and had none, or the other way round.
     Nullable {
@@ -191,7 +209,12 @@ impl Datasets {
             Some(profile) => (Some(profile), Compared::NewFiles),
             None => (self.profile_of(to).await?, Compared::Wholes),
         };
-        let drift = match (self.profile_of(from).await?, after) {
+        let before = self.profile_of(from).await?;
+        let mut schema = schema_changes(&from.columns, &to.columns);
+        if let (Some(before), Some(whole)) = (&before, self.profile_of(to).await?) {
+            schema = with_renamed(schema, before, &whole);
+        }
+        let drift = match (before, after) {
             (Some(before), Some(after)) => Some(compare(&before, &after)),
             (_, _) => None,
         };
@@ -199,7 +222,7 @@ impl Datasets {
             dataset: to.dataset.clone(),
             from: side(from),
             to: side(to),
-            schema: schema_changes(&from.columns, &to.columns),
+            schema,
             files,
             drift,
             compared,
@@ -300,7 +323,51 @@ pub fn schema_changes(from: &[Column], to: &[Column]) -> Vec<SchemaChange> {
     for after in to.iter().filter(|after| !from.iter().any(|before| before.name == after.name)) {
         changes.push(SchemaChange::Added { column: after.name.clone(), column_type: after.column_type });
     }
+    let common = |of: &[Column], other: &[Column]| -> Vec<String> {
+        let kept = of.iter().filter(|column| other.iter().any(|known| known.name == column.name));
+        kept.map(|column| column.name.clone()).collect()
+    };
+    let now = common(to, from);
+    if common(from, to) != now {
+        changes.push(SchemaChange::Reordered { columns: now });
+    }
     changes
+}
+
+/// The same changes, where columns that have gone and come and are very much alike are taken for renamed.
+pub fn with_renamed(changes: Vec<SchemaChange>, before: &Profile, after: &Profile) -> Vec<SchemaChange> {
+    let mut gone = Vec::new();
+    let mut come = Vec::new();
+    for change in &changes {
+        match change {
+            SchemaChange::Removed { column, .. } => gone.push(column.as_str()),
+            SchemaChange::Added { column, .. } => come.push(column.as_str()),
+            SchemaChange::Type { .. }
+            | SchemaChange::Nullable { .. }
+            | SchemaChange::Renamed { .. }
+            | SchemaChange::Reordered { .. } => {}
+        }
+    }
+    let renamed = likeness::renamed(before, after, &gone, &come, ALIKE);
+    let is_one = |column: &str| renamed.iter().any(|(from, to, _)| from == column || to == column);
+    let mut rest: Vec<SchemaChange> = changes
+        .iter()
+        .filter(|change| match change {
+            SchemaChange::Removed { column, .. } | SchemaChange::Added { column, .. } => !is_one(column),
+            SchemaChange::Type { .. }
+            | SchemaChange::Nullable { .. }
+            | SchemaChange::Renamed { .. }
+            | SchemaChange::Reordered { .. } => true,
+        })
+        .cloned()
+        .collect();
+    let told = renamed.iter().map(|(from, to, likeness)| SchemaChange::Renamed {
+        from: from.clone(),
+        to: to.clone(),
+        likeness: *likeness,
+    });
+    rest.splice(0..0, told);
+    rest
 }
 
 /// The changes from one folder to another.
@@ -336,6 +403,7 @@ mod tests {
                 SchemaChange::Removed { column: "b".into(), column_type: String },
                 SchemaChange::Nullable { column: "c".into(), now: true },
                 SchemaChange::Added { column: "d".into(), column_type: String },
+                SchemaChange::Reordered { columns: vec!["c".into(), "a".into()] },
             ]
         );
         assert!(schema_changes(&from, &from).is_empty());

@@ -172,6 +172,12 @@ pub enum Error {
         /// The dataset.
         dataset: String,
     },
+    /// A version in which no file is a table, where rows are asked for.
+    #[error("dataset `{dataset}` has no rows: no file of it is a table")]
+    Tableless {
+        /// The dataset.
+        dataset: String,
+    },
     /// A suite of checks that cannot be understood.
     #[error("the checks of {what} are not valid: {}", faults.join("; "))]
     Suite {
@@ -187,6 +193,12 @@ pub enum Error {
         dataset: String,
         /// The files that break a check, with sample rows of the failing ones.
         reports: Vec<FileReport>,
+    },
+    /// Rows for testing that leak.
+    #[error("the rows for testing leak: {}", leaks.join("; "))]
+    Leakage {
+        /// The checks that failed, each with what was found.
+        leaks: Vec<String>,
     },
     /// A built-in package that cannot do what it is asked for.
     #[error("{message}")]
@@ -277,7 +289,7 @@ impl Explain for Error {
             Self::SourceUnavailable { .. } => Code::SourceUnavailable,
             Self::SourceNotFound { .. } => Code::SourceNotFound,
             Self::Checksum { .. } | Self::Record { .. } => Code::Corrupt,
-            Self::Split { .. } | Self::NoTable { .. } => Code::TableInvalid,
+            Self::Split { .. } | Self::NoTable { .. } | Self::Tableless { .. } => Code::TableInvalid,
             Self::Name { .. }
             | Self::Format { .. }
             | Self::Shape { .. }
@@ -287,6 +299,7 @@ impl Explain for Error {
             Self::TagTaken { .. } => Code::RefMoved,
             Self::DatasetNotFound { .. } | Self::VersionNotFound { .. } => Code::DatasetNotFound,
             Self::ChecksFailed { .. } => Code::ChecksFailed,
+            Self::Leakage { .. } => Code::LeakageFound,
             Self::With { .. } => Code::PackageInvalid,
             Self::InTheWay { .. } => Code::FilesInTheWay,
             Self::NoPlace { .. } => Code::ValueInvalid,
@@ -319,7 +332,7 @@ impl Explain for Error {
             ],
             Self::NoPlace { dataset } => vec![format!("rondo data get {dataset} some/folder")],
             Self::Shape { .. } => vec!["give it another name".to_owned()],
-            Self::NoTable { .. } => {
+            Self::NoTable { .. } | Self::Tableless { .. } => {
                 vec!["say `format: csv` beside the source, if they are tables".to_owned()]
             }
             Self::SecretNotFound { name } => vec![
@@ -342,6 +355,7 @@ impl Explain for Error {
             | Self::Format { .. }
             | Self::Suite { .. }
             | Self::ChecksFailed { .. }
+            | Self::Leakage { .. }
             | Self::With { .. }
             | Self::Io { .. }
             | Self::Record { .. }

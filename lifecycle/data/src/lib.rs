@@ -47,6 +47,7 @@ pub mod remote;
 
 pub mod labels;
 pub mod listing;
+pub mod rows;
 pub mod table;
 
 pub mod error;

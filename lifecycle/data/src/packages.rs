@@ -1,10 +1,11 @@
-//! The built-in packages that work on tables: `split`, `balance`, `check`, `profile`.
+//! The built-in packages that work on tables: `split`, `leakage`, `balance`, `check`, `profile`.
 //!
 //! Each is a thin step around what `rondo-table` computes; their interfaces, with all types and ranges, are
 //! the `package.yaml` files under `packages/`. Equal inputs, values and seeds give equal outputs.
 
 mod balance;
 mod check;
+mod leakage;
 mod profile;
 mod split;
 
@@ -18,6 +19,7 @@ use crate::Error;
 
 pub use balance::Balance;
 pub use check::Check;
+pub use leakage::Leakage;
 pub use profile::ProfilePackage;
 pub use split::Split;
 

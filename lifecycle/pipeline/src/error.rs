@@ -220,6 +220,25 @@ pub enum Error {
         /// Its run.
         run: Option<RunId>,
     },
+    /// A statement that is not answered.
+    #[error("the statement is refused: {reason}")]
+    SqlRefused {
+        /// What the engine said.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A statement whose answer came to a bad end.
+    #[error("the statement cannot be answered: {reason}")]
+    SqlFailed {
+        /// What the engine said.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A table cannot be read.
+    #[error(transparent)]
+    Table(#[from] rondo_table::TableError),
     /// Stopped from outside.
     #[error("the run was interrupted")]
     Interrupted,
@@ -280,6 +299,9 @@ impl Explain for Error {
             Self::LockFile { .. } => Code::ProjectInvalid,
             Self::LockChanged { .. } => Code::LockChanged,
             Self::StepFailed { .. } => Code::StepFailed,
+            Self::SqlRefused { .. } => Code::SqlInvalid,
+            Self::SqlFailed { .. } => Code::SqlFailed,
+            Self::Table(error) => error.code(),
             Self::Interrupted => Code::Interrupted,
             Self::Task { .. } => Code::Internal,
         }
@@ -307,6 +329,8 @@ impl Explain for Error {
             }
             Self::StepFailed { run: Some(run), .. } => vec![format!("rondo runs show {}", run.short())],
             Self::ToolMissing { hint, .. } => vec![hint.clone()],
+            Self::SqlRefused { hint, .. } | Self::SqlFailed { hint, .. } => hint.iter().cloned().collect(),
+            Self::Table(error) => error.hints(),
             Self::RVersion { .. } => vec!["install that R, or widen `r:` of the environment".to_owned()],
             Self::RPackagesMissing { packages, .. } => {
                 vec![format!("sudo apt-get install {}", crate::environment::r::debian_names(packages))]

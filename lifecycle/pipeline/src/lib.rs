@@ -36,6 +36,7 @@ pub mod worktree;
 pub mod execute;
 pub mod git;
 pub mod run;
+pub mod sql;
 pub mod sweep;
 
 pub mod lock;

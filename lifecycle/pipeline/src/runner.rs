@@ -24,6 +24,7 @@ use crate::run::machine::{Amounts, Machine};
 use crate::run::session::{self, Session};
 use crate::run::{control, schedule};
 use crate::shared::Shared;
+use crate::sql::DuckDb;
 use crate::worktree::WorkTree;
 use crate::{Error, lock, why};
 
@@ -180,6 +181,14 @@ impl Runner {
         session::clean(self).await
     }
 
+    /// What answers SQL that is asked by hand or by a check.
+    ///
+    /// # Errors
+    /// When the lock file cannot be read.
+    pub fn sql(&self, cancel: watch::Receiver<bool>) -> Result<DuckDb, Error> {
+        Ok(DuckDb::new(self.making(&lock::read(&self.root)?, cancel)))
+    }
+
     async fn forecaster(&self, request: &RunRequest) -> Result<Planner, Error> {
         let (_never, cancel) = watch::channel(false);
         let mut planner = self.planner(request, cancel).await?;
@@ -199,7 +208,11 @@ impl Runner {
     }
 
     fn environments(&self, locked: &Lock, cancel: watch::Receiver<bool>) -> Environments {
-        Environments::new(Making {
+        Environments::new(self.making(locked, cancel))
+    }
+
+    fn making(&self, locked: &Lock, cancel: watch::Receiver<bool>) -> Making {
+        Making {
             store: self.store.clone(),
             root: self.root.clone(),
             tools: self.tools.clone(),
@@ -207,7 +220,7 @@ impl Runner {
             progress: self.progress.clone(),
             pins: locked.environments.clone(),
             cancel,
-        })
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::read;
 use crate::fault::Fault;
 use crate::ordered::Ordered;
-use crate::project::{Dataset, Parts, Period};
+use crate::project::{Dataset, Datasheet, Parts, Period};
 use crate::yaml::{Entry, Node, join};
 
 /// The kinds of addresses that a source may have.
@@ -47,6 +47,8 @@ fn dataset(context: &mut Context<'_>, entry: &Entry) -> Option<Dataset> {
         max_size: node.get("max_size").and_then(read::bytes),
         timeout: read::span(node, "timeout"),
         checks: checks(context, node, &path),
+        key: read::texts(node, "key"),
+        datasheet: datasheet(context, node, &path),
         description: read::text(node, "description"),
     })
 }
@@ -141,6 +143,26 @@ fn parts(node: &Node) -> Option<Parts> {
         _ => return None,
     };
     Some(Parts { by, column: read::text(node, "column") })
+}
+
+/// The answers of a datasheet, or the file that they stand in.
+fn datasheet(context: &mut Context<'_>, node: &Node, path: &str) -> Option<Datasheet> {
+    let at = node.get("datasheet")?;
+    if let Some(file) = at.text() {
+        if !context.files.exists(file) {
+            let fault = Fault::new(join(path, "datasheet"), at.place, format!("there is no file `{file}`"));
+            context.fault(fault.hint("rondo data datasheet NAME -o FILE writes one to be filled in"));
+        }
+        return Some(Datasheet::File(file.to_owned()));
+    }
+    let parts = at.map()?;
+    let answers = parts.iter().flat_map(|part| {
+        let questions = part.value.map().unwrap_or_default();
+        questions.iter().filter_map(|question| {
+            Some((format!("{}.{}", part.key, question.key), question.value.text()?.to_owned()))
+        })
+    });
+    Some(Datasheet::Answers(answers.collect()))
 }
 
 fn checks(context: &mut Context<'_>, node: &Node, path: &str) -> Vec<serde_json::Value> {

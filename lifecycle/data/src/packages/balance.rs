@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_table::split::{members, shuffled};
 use rondo_table::{columns, select};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{input, metric, number, refuse, seed, text};
+use super::{input, metric, number, refuse, seed, text, write_json};
 use crate::Error;
 use crate::fetch::blocking;
 
@@ -26,7 +26,7 @@ impl Builtin for Balance {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -60,6 +60,7 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
     let (Some(rarest), Some(most)) = (sizes().min(), sizes().max()) else {
         return Err(refuse(NAME, format!("column `{target}` holds no label")));
     };
+    let mut taken: BTreeMap<String, u64> = BTreeMap::new();
     let written = match text(with, "method").unwrap_or("under") {
         "weights" => {
             let mut weights = vec![0.0; values.len()];
@@ -74,12 +75,13 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
         method => {
             let over = method == "over";
             let mut times = vec![0_u32; values.len()];
-            for (_, rows) in &classes {
+            for (class, rows) in &classes {
                 let wanted = if over {
                     rows.len().max(share(most, ratio).ceil() as usize)
                 } else {
                     rows.len().min((metric(rarest as u64) / ratio).floor() as usize)
                 };
+                taken.insert(class.clone(), wanted as u64);
                 let order = shuffled(rows.clone(), seed(with));
                 // Every row as often as it goes, and some once more.
                 let (whole, rest) = (wanted / rows.len().max(1), wanted % rows.len().max(1));
@@ -92,6 +94,19 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
             counts.first().copied().unwrap_or(0)
         }
     };
+    if let Some(place) = call.step.outputs.get("classes") {
+        let weight = |rows: usize| {
+            metric(values.len() as u64) / (metric(classes.len() as u64) * metric(rows.max(1) as u64))
+        };
+        let told = classes.iter().map(|(class, rows)| {
+            let after = taken.get(class).copied().unwrap_or(rows.len() as u64);
+            (
+                class.clone(),
+                json!({ "rows_before": rows.len(), "rows_after": after, "weight": weight(rows.len()) }),
+            )
+        });
+        write_json(place, &told.collect::<BTreeMap<_, _>>())?;
+    }
     let metrics = [
         ("rows_before", metric(values.len() as u64)),
         ("rows_after", metric(written)),

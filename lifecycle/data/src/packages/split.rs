@@ -28,11 +28,11 @@ impl Builtin for Split {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["method", "column", "test", "validation", "seed"]
+        &["method", "column", "group", "test", "validation", "folds", "seed"]
     }
 
     fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
@@ -49,6 +49,15 @@ impl Builtin for Split {
         }
         if text(with, "method").is_some_and(|method| method != "random") && !with.contains_key("column") {
             faults.push(format!("the method `{}` needs `column`", text(with, "method").unwrap_or_default()));
+        }
+        match (text(with, "method") == Some("stratified_grouped"), with.contains_key("group")) {
+            (true, false) => {
+                faults.push("the method `stratified_grouped` needs `group` beside `column`".into())
+            }
+            (false, true) => faults.push(
+                "`group` is for the method `stratified_grouped`; of `grouped` it is the `column`".into(),
+            ),
+            (true, true) | (false, false) => {}
         }
         faults
     }
@@ -69,7 +78,8 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
     if validation == 0.0 && call.step.outputs.contains_key("validation") {
         return Err(refuse(NAME, "the output `validation` would be empty: give `validation` a share"));
     }
-    let parts = split::parts(&rows, method, text(&call.with, "column"), &shares, seed(&call.with))?;
+    let (column, group) = (text(&call.with, "column"), text(&call.with, "group"));
+    let parts = split::parts_by(&rows, method, column, group, &shares, seed(&call.with))?;
     let files = PARTS.map(|part| call.step.outputs.get(part).map(PathBuf::as_path));
     let counts = select::by_part(&rows, &parts, &files)?;
     let mut metrics = BTreeMap::new();
@@ -84,5 +94,28 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
             ));
         }
     }
+    if let Some(folds) = call.with.get("folds").and_then(Value::as_u64)
+        && let Some(train) = call.step.outputs.get("train")
+    {
+        number_folds(call, train, method, folds)?;
+        metrics.insert("folds".to_owned(), metric(folds));
+    }
     Ok(BuiltinResult { metrics, artifacts: BTreeMap::new() })
+}
+
+/// Writes the rows for training once more, with the number of their fold, from 1, in the column `fold`. Folds
+/// are made as the parts were.
+fn number_folds(call: &BuiltinCall, train: &Path, method: Method, folds: u64) -> Result<(), Error> {
+    let count = usize::try_from(folds).unwrap_or(usize::MAX).clamp(2, 100);
+    let shares = vec![1.0 / metric(count as u64); count];
+    let (column, group) = (text(&call.with, "column"), text(&call.with, "group"));
+    let parts = split::parts_by(train, method, column, group, &shares, seed(&call.with))?;
+    std::fs::create_dir_all(&call.scratch).map_err(Error::io("make", &call.scratch))?;
+    // The ending says in which form it is written.
+    let fresh = call.scratch.join(train.file_name().unwrap_or_default());
+    select::with_column(train, &fresh, "fold", |row| {
+        parts.get(row).map_or(1.0, |part| f64::from(*part) + 1.0)
+    })?;
+    std::fs::copy(&fresh, train).map_err(Error::io("write", train))?;
+    std::fs::remove_file(&fresh).map_err(Error::io("remove", &fresh))
 }

@@ -145,6 +145,11 @@ impl Environments {
         Ok(folder)
     }
 
+    /// Whether the environment of a lock is there already.
+    pub fn is_made(&self, lock: &EnvironmentLock) -> bool {
+        self.stamp(lock).exists()
+    }
+
     pub(super) fn folder(&self, lock: &EnvironmentLock) -> PathBuf {
         self.store.root().join("envs").join(lock.digest.hex())
     }

@@ -1,0 +1,262 @@
+//! `rondo data sql`.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use rondo_core::handoff::DatasetVersion;
+use rondo_core::{Code, Explain};
+use rondo_pipeline::sql::{AnsweredColumn, DuckDb, Mention, Query, Table, mentioned};
+use rondo_table::read::{self, TableReader};
+use rondo_table::{records, select};
+use serde_json::{Value, json};
+
+use super::status::plain;
+use crate::cli::Session;
+use crate::cli::failure::{Failure, Outcome};
+use crate::cli::notebook::kernel::memory;
+use crate::cli::output::{Printer, table};
+use crate::cli::run::cancelled;
+use crate::platform::{Error, sql};
+
+/// So many rows are shown on a terminal.
+const SHOWN: u64 = 40;
+/// So many rows go into JSON.
+const IN_JSON: u64 = 100_000;
+
+/// Ask datasets, their versions and files in SQL: one SELECT, answered by DuckDB
+///
+/// Datasets are tables by their names, versions by quoted ones ("flights@2", "flights@previous"), files by
+/// their paths in single quotes ('x.parquet', 'parts/*.csv'). The statement reads these and nothing else, and
+/// writes nothing. Results may be larger than memory.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The statement; `-` reads it from standard input
+    #[arg(required_unless_present = "file")]
+    statement: Option<String>,
+    /// Read the statement from this file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "statement")]
+    file: Option<PathBuf>,
+    /// Print every row as CSV
+    #[arg(long, conflicts_with = "out")]
+    csv: bool,
+    /// Write every row to this file: Parquet, or CSV or TSV by its ending
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Show at most so many rows; 0 shows all [40 on a terminal, 100000 in JSON]
+    #[arg(short = 'n', long, value_name = "ROWS")]
+    limit: Option<u64>,
+    /// The most memory that the engine takes, such as `2GB`; half of the machine's otherwise
+    #[arg(long, value_parser = memory)]
+    memory: Option<u64>,
+}
+
+/// Answers it.
+///
+/// # Errors
+/// When the engine cannot be installed or refuses the statement, or a table is not there.
+pub async fn run(args: &Args, session: &Session) -> Outcome {
+    let statement = statement(args, session)?;
+    let asked = Box::pin(asked(session, &statement)).await?;
+    let folder = tempfile::tempdir().map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
+    let native = args.out.as_deref().is_some_and(is_parquet);
+    let output = match args.out.as_deref().filter(|_| native) {
+        Some(out) => session.path(out),
+        None => folder.path().join("answer.parquet"),
+    };
+    let query = Query {
+        statement,
+        tables: asked.tables,
+        output: output.clone(),
+        plain: !native,
+        memory: args.memory,
+        folder: std::path::absolute(session.here()).map_err(Error::io("find", &session.here()))?,
+    };
+    let engine = match asked.engine {
+        Some(engine) => engine,
+        None => sql::outside(session.config(), session.printer().progress(), cancelled()).await?,
+    };
+    let columns = match (engine.answer(&query).await, asked.empty) {
+        (Err(error), Some(empty)) if error.code() == Code::SqlInvalid => {
+            return Err(Failure::hinted(error.code(), error.to_string(), format!("rondo data add {empty}")));
+        }
+        (answered, _) => answered?,
+    };
+    let versions = asked.versions;
+    tokio::task::block_in_place(|| show(args, session, &output, &columns, &versions))
+}
+
+fn is_parquet(out: &Path) -> bool {
+    let name = out.to_string_lossy().to_lowercase();
+    !name.ends_with(".csv") && !name.ends_with(".tsv")
+}
+
+fn statement(args: &Args, session: &Session) -> Outcome<String> {
+    let text = match (&args.file, args.statement.as_deref()) {
+        (Some(file), _) => {
+            let path = session.existing("statement", file)?;
+            std::fs::read_to_string(&path).map_err(Error::io("read", &path))?
+        }
+        (None, Some("-")) => {
+            let mut text = String::new();
+            let read = std::io::stdin().read_to_string(&mut text);
+            read.map_err(Error::io("read", Path::new("standard input")))?;
+            text
+        }
+        (None, given) => given.unwrap_or_default().to_owned(),
+    };
+    match text.trim() {
+        "" => Err(Failure::hinted(
+            Code::Usage,
+            "answer an empty statement",
+            "rondo data sql \"select count(*) from 'x.parquet'\"",
+        )),
+        statement => Ok(statement.to_owned()),
+    }
+}
+
+/// What is asked of which engine.
+struct Asked {
+    /// The project's, where there is one.
+    engine: Option<DuckDb>,
+    tables: BTreeMap<String, Table>,
+    versions: BTreeMap<String, DatasetVersion>,
+    /// A dataset that is mentioned and has no version yet.
+    empty: Option<String>,
+}
+
+async fn asked(session: &Session, statement: &str) -> Outcome<Asked> {
+    let mut tables = sql::files_of(statement, &session.here())?;
+    let mut asked = Asked { engine: None, tables: BTreeMap::new(), versions: BTreeMap::new(), empty: None };
+    if session.project_root().is_some() {
+        let platform = session.platform().await?;
+        for (name, (table, version)) in platform.tables_of(statement).await? {
+            tables.insert(name.clone(), table);
+            asked.versions.insert(name, version);
+        }
+        asked.empty = platform.project().data.names().map(str::to_owned).find(|declared| {
+            mentioned(statement).contains(&Mention::Name(declared.clone()))
+                && !asked.versions.contains_key(declared)
+        });
+        asked.engine = Some(platform.sql(cancelled())?);
+    }
+    Ok(Asked { tables, ..asked })
+}
+
+fn show(
+    args: &Args,
+    session: &Session,
+    answer: &Path,
+    columns: &[AnsweredColumn],
+    versions: &BTreeMap<String, DatasetVersion>,
+) -> Outcome {
+    let printer = session.printer();
+    if let Some(out) = &args.out {
+        let rows = read::open(answer)?.rows();
+        if !is_parquet(out) {
+            select::copy(answer, &session.path(out))?;
+        }
+        let value = json!({ "schema": 1, "rows_total": rows, "columns": columns, "out": out });
+        printer.result(&value, &format!("wrote {rows} rows to `{}`\n", out.display()));
+        return Ok(());
+    }
+    let reader = read::open(answer)?;
+    let total = reader.rows();
+    if args.csv && !printer.json() {
+        return Ok(select::csv(reader, &mut Lines(printer), b',').map(drop)?);
+    }
+    let most = match (args.limit, printer.json()) {
+        (Some(0), _) => u64::MAX,
+        (Some(limit), _) => limit,
+        (None, true) => IN_JSON,
+        (None, false) => SHOWN,
+    };
+    let rows = first_rows(reader, most)?;
+    let used: BTreeMap<&String, Value> = versions
+        .iter()
+        .map(|(name, version)| (name, json!({ "dataset": version.dataset, "digest": version.digest })))
+        .collect();
+    let value = json!({
+        "schema": 1, "columns": columns, "rows": rows, "rows_total": total,
+        "complete": rows.len() as u64 == total, "tables": used,
+    });
+    printer.result(&value, &page(columns, &rows, total));
+    Ok(())
+}
+
+fn first_rows(reader: TableReader, most: u64) -> Outcome<Vec<serde_json::Map<String, Value>>> {
+    let mut rows = Vec::new();
+    for row in records::Records::new(reader) {
+        if rows.len() as u64 >= most {
+            break;
+        }
+        rows.push(row?);
+    }
+    Ok(rows)
+}
+
+/// The rows in columns, and how many there are.
+fn page(columns: &[AnsweredColumn], rows: &[serde_json::Map<String, Value>], total: u64) -> String {
+    let mut lines: Vec<Vec<String>> = vec![columns.iter().map(|column| shortened(&column.name)).collect()];
+    for row in rows {
+        lines.push(columns.iter().map(|column| cell(row.get(&column.name))).collect());
+    }
+    let mut text = table(&lines);
+    let shown = rows.len() as u64;
+    let plural = if total == 1 { "row" } else { "rows" };
+    if shown == total {
+        text.push_str(&format!("{total} {plural}\n"));
+    } else {
+        text.push_str(&format!("the first {shown} of {total} {plural} (all: --limit 0, --csv or -o FILE)\n"));
+    }
+    text
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "NULL".to_owned(),
+        Some(Value::String(text)) => shortened(text),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A text in one line of bounded length that no terminal obeys.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    let line = plain(text);
+    if line.chars().count() <= MOST {
+        return line.to_string();
+    }
+    line.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+/// Standard output, for a writer of lines.
+struct Lines<'a>(&'a Printer);
+
+impl Write for Lines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.out(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str) -> AnsweredColumn {
+        AnsweredColumn { name: name.to_owned(), column_type: "BIGINT".to_owned() }
+    }
+
+    #[test]
+    fn a_page_says_how_many_rows_there_are() {
+        let row = |n: i64| serde_json::Map::from_iter([("n".to_owned(), json!(n))]);
+        assert_eq!(page(&[column("n")], &[row(1), row(2)], 2), "n\n1\n2\n2 rows\n");
+        let text = page(&[column("n"), column("gone")], &[row(1)], 7);
+        assert!(text.contains("1  NULL") && text.contains("the first 1 of 7 rows"), "{text}");
+    }
+}

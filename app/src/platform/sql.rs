@@ -1,0 +1,148 @@
+//! SQL meets datasets: names in a statement become versions, and the engine of `sql:` steps answers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rondo_core::handoff::DatasetVersion;
+use rondo_core::id::is_name;
+use rondo_core::ports::{Progress, SqlEngine};
+use rondo_core::{Code, Explain};
+use rondo_pipeline::environment::Making;
+use rondo_pipeline::sql::{DuckDb, Mention, Reading, Table, mentioned};
+use rondo_store::Store;
+use rondo_table::read::{Format, ReadOptions};
+use tokio::sync::watch;
+
+use super::{Error, Platform};
+use crate::config::Config;
+
+impl Platform {
+    /// What answers SQL, by the engine of the project's `sql:` steps.
+    ///
+    /// # Errors
+    /// When the lock file cannot be read.
+    pub fn sql(&self, cancel: watch::Receiver<bool>) -> Result<DuckDb, Error> {
+        Ok(self.idle_runner().sql(cancel)?)
+    }
+
+    /// The same as a port, for what asks it about files.
+    ///
+    /// # Errors
+    /// As [`Platform::sql`].
+    pub fn sql_engine(&self, cancel: watch::Receiver<bool>) -> Result<Arc<dyn SqlEngine>, Error> {
+        Ok(Arc::new(self.sql(cancel)?))
+    }
+
+    /// How the files of a dataset are read: as it declares, where it is declared.
+    ///
+    /// # Errors
+    /// When its format is none.
+    pub fn reading_of(&self, dataset: &str) -> Result<ReadOptions, Error> {
+        let format = self.project().data.get(dataset).and_then(|declared| declared.format.as_deref());
+        Ok(rondo_data::table::options(format)?)
+    }
+
+    /// The tables among the names of a statement: datasets (their latest version) and versions of datasets
+    /// (`flights@2`).
+    ///
+    /// # Errors
+    /// When a version does not exist or is not in the store.
+    pub async fn tables_of(
+        &self,
+        statement: &str,
+    ) -> Result<BTreeMap<String, (Table, DatasetVersion)>, Error> {
+        let known = self.store().meta().datasets().await?;
+        let mut tables = BTreeMap::new();
+        for mention in mentioned(statement) {
+            let Mention::Name(written) = mention else { continue };
+            let (name, called) = written.split_once('@').unwrap_or((&written, "latest"));
+            // Names of SQL are the same in capitals and without.
+            let Some(dataset) =
+                known.iter().find(|dataset| is_name(name) && dataset.eq_ignore_ascii_case(name))
+            else {
+                continue;
+            };
+            let version = self.datasets().version(dataset, called).await?;
+            let table = match self.table_of(&version) {
+                // A word like that may as well be a column's name.
+                Err(error) if error.code() == Code::TableInvalid && *written == *name => continue,
+                table => table?,
+            };
+            tables.insert(written, (table, version));
+        }
+        Ok(tables)
+    }
+
+    fn table_of(&self, version: &DatasetVersion) -> Result<Table, Error> {
+        let options = self.reading_of(&version.dataset)?;
+        let files = self.datasets().table_files(version, &options)?;
+        let reading = |name: &str| match options.format {
+            Some(Format::Parquet) => Reading::Parquet,
+            Some(Format::Csv) => Reading::Csv,
+            Some(Format::Json) => Reading::Json,
+            #[allow(unreachable_patterns, reason = "formats may be added where tables are read")]
+            Some(_) => Reading::Other,
+            None => Reading::of_name(name),
+        };
+        let first = files.first().map_or(Reading::Other, |(name, _)| reading(name));
+        let alike = files.iter().all(|(name, _)| reading(name) == first);
+        Ok(Table {
+            files: files.into_iter().map(|(_, path)| path).collect(),
+            reading: if alike { first } else { Reading::Other },
+            columns: version.columns.clone(),
+            options,
+        })
+    }
+}
+
+/// What answers SQL outside of any project.
+///
+/// # Errors
+/// When its folder among the shared downloads cannot be made.
+pub async fn outside(
+    config: &Config,
+    progress: Arc<dyn Progress>,
+    cancel: watch::Receiver<bool>,
+) -> Result<DuckDb, Error> {
+    std::fs::create_dir_all(&config.cache).map_err(Error::io("make", &config.cache))?;
+    let store = Store::open(&config.cache.join("outside")).await?;
+    Ok(DuckDb::new(Making {
+        root: store.root().to_owned(),
+        store,
+        tools: config.cache.join("tools"),
+        host: config.environment.clone(),
+        progress,
+        pins: BTreeMap::new(),
+        cancel,
+    }))
+}
+
+/// The files among the texts of a statement, as tables of that name: `FROM 'x.parquet'`.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn files_of(statement: &str, here: &Path) -> Result<BTreeMap<String, Table>, Error> {
+    let mut tables = BTreeMap::new();
+    for mention in mentioned(statement) {
+        let Mention::Text(text) = mention else { continue };
+        if text.contains(['*', '?', '[']) {
+            if let Ok(files) = rondo_data::fetch::glob_files(here, &text)
+                && let Some((first, _)) = files.first()
+            {
+                let reading = Reading::of_name(first);
+                let files = files.iter().map(|(_, path)| path.clone()).collect();
+                let options = ReadOptions::default();
+                tables.insert(text, Table { files, reading, columns: Vec::new(), options });
+            }
+            continue;
+        }
+        let path = here.join(&text);
+        let known = path.is_dir() || Reading::of_name(&text) != Reading::Other;
+        let looks_like_one = known || path.extension().is_some();
+        if !text.is_empty() && looks_like_one && path.exists() {
+            tables.insert(text, Table::of_path(&path)?);
+        }
+    }
+    Ok(tables)
+}

@@ -1,0 +1,163 @@
+//! Cells as bytes and back: a short form that is the same for the same value, whichever table it is from.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+use rondo_core::Timestamp;
+use rondo_core::signature::ColumnType;
+use serde_json::{Map, Value};
+
+use crate::records;
+
+/// In which form the values of a column are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As whole numbers.
+    Integer,
+    /// As numbers.
+    Number,
+    /// As truth values.
+    Boolean,
+    /// As text.
+    Text,
+    /// As moments.
+    Moment,
+}
+
+impl Form {
+    /// Of a column that has these types in the two tables; nothing where one is only carried. Types that do
+    /// not fit together are compared as they print.
+    pub(crate) fn of(before: ColumnType, after: ColumnType) -> Option<Self> {
+        use ColumnType::{Boolean, Integer, Number, Other, String, Timestamp};
+        match (before, after) {
+            (Other, _) | (_, Other) => None,
+            (Integer, Integer) => Some(Self::Integer),
+            (Integer | Number, Integer | Number) => Some(Self::Number),
+            (Boolean, Boolean) => Some(Self::Boolean),
+            (Timestamp, Timestamp) => Some(Self::Moment),
+            (String | Integer | Number | Boolean | Timestamp, _) => Some(Self::Text),
+        }
+    }
+}
+
+/// The columns that are compared.
+pub(super) struct Layout {
+    pub(super) key: Vec<(String, Form)>,
+    pub(super) values: Vec<(String, Form)>,
+    /// Whether whole rows are their keys.
+    pub(super) whole: bool,
+}
+
+impl Layout {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.key.iter().chain(&self.values).map(|(name, _)| name.as_str())
+    }
+
+    /// Writes a row of a batch that has these columns in this order: where its key ends.
+    pub(super) fn encode(&self, columns: &[ArrayRef], row: usize, bytes: &mut Vec<u8>) -> usize {
+        let mut columns = columns.iter();
+        for ((_, form), array) in self.key.iter().zip(&mut columns) {
+            encode(array, row, *form, bytes);
+        }
+        let mut end = bytes.len();
+        for ((_, form), array) in self.values.iter().zip(columns) {
+            encode(array, row, *form, bytes);
+        }
+        if self.whole {
+            end = bytes.len();
+        }
+        end
+    }
+
+    /// The cells beside the key.
+    pub(super) fn cells(&self, mut bytes: &[u8]) -> Vec<Value> {
+        self.values.iter().map(|(_, form)| decode(&mut bytes, *form)).collect()
+    }
+
+    pub(super) fn key_row(&self, mut bytes: &[u8]) -> Map<String, Value> {
+        self.key.iter().map(|(name, form)| (name.clone(), decode(&mut bytes, *form))).collect()
+    }
+
+    /// A whole row.
+    pub(super) fn row(&self, key: &[u8], values: &[u8]) -> Map<String, Value> {
+        let mut row = self.key_row(key);
+        let mut rest = if self.whole { key } else { values };
+        row.extend(self.values.iter().map(|(name, form)| (name.clone(), decode(&mut rest, *form))));
+        row
+    }
+}
+
+/// Adds one cell to the bytes.
+pub(crate) fn encode(array: &ArrayRef, row: usize, form: Form, bytes: &mut Vec<u8>) {
+    if row >= array.len() || array.is_null(row) {
+        return bytes.push(0);
+    }
+    match (form, array.data_type()) {
+        (Form::Integer, DataType::Int64) => fixed(bytes, array.as_primitive::<Int64Type>().value(row)),
+        (Form::Number, DataType::Int64) => number(bytes, array.as_primitive::<Int64Type>().value(row) as f64),
+        (Form::Number, DataType::Float64) => number(bytes, array.as_primitive::<Float64Type>().value(row)),
+        (Form::Boolean, DataType::Boolean) => fixed(bytes, i64::from(array.as_boolean().value(row))),
+        (Form::Moment, DataType::Timestamp(_, _)) => {
+            fixed(bytes, array.as_primitive::<TimestampMillisecondType>().value(row));
+        }
+        _ => match records::text_of(array, row) {
+            Some(text) => {
+                bytes.push(1);
+                bytes.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                bytes.extend(text.bytes().take(u32::MAX as usize));
+            }
+            None => bytes.push(0),
+        },
+    }
+}
+
+fn fixed(bytes: &mut Vec<u8>, value: i64) {
+    bytes.push(1);
+    bytes.extend(value.to_le_bytes());
+}
+
+/// NaN is a missing value, and there is one zero.
+fn number(bytes: &mut Vec<u8>, value: f64) {
+    if value.is_nan() {
+        return bytes.push(0);
+    }
+    let value = if value == 0.0 { 0.0 } else { value };
+    fixed(bytes, value.to_bits().cast_signed());
+}
+
+/// Takes a value off the front. Bytes that were not written here read as nothing.
+fn decode(bytes: &mut &[u8], form: Form) -> Value {
+    let Some((1, rest)) = bytes.split_first() else {
+        *bytes = bytes.get(1..).unwrap_or_default();
+        return Value::Null;
+    };
+    if form == Form::Text {
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Value::Null };
+        let length = (u32::from_le_bytes(*length) as usize).min(rest.len());
+        let (text, rest) = rest.split_at(length);
+        *bytes = rest;
+        return String::from_utf8_lossy(text).into_owned().into();
+    }
+    let Some((value, rest)) = rest.split_first_chunk::<8>() else { return Value::Null };
+    *bytes = rest;
+    let value = i64::from_le_bytes(*value);
+    match form {
+        Form::Integer => value.into(),
+        Form::Number => f64::from_bits(value.cast_unsigned()).into(),
+        Form::Boolean => (value != 0).into(),
+        Form::Moment => Timestamp(value).rfc3339().into(),
+        Form::Text => Value::Null,
+    }
+}
+
+/// Whether two cells are the same; numbers by a share of the greater amount.
+pub(super) fn same(a: &Value, b: &Value, tolerance: f64) -> bool {
+    if a == b {
+        return true;
+    }
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() <= tolerance * a.abs().max(b.abs()),
+        _ => false,
+    }
+}
