@@ -50,7 +50,7 @@ fn scaled(value: f64, scale: f64) -> i64 {
     }
     // Rounded down: without vector instructions of later processors a call otherwise.
     let whole = position as i64;
-    whole - i64::from((whole as f64) > position)
+    whole.saturating_sub(i64::from((whole as f64) > position))
 }
 
 fn power(exponent: i32) -> f64 {
