@@ -247,12 +247,12 @@ fn texts_by_keys_are_the_same_as_texts() {
 
 #[test]
 fn a_profile_of_the_first_format_is_read_and_merged() {
-    let first = r#"{"columns":[{"category":{"count":2,"lengths":{"max":1,"min":1,"sum":2},"values":{"a":1,"b":1}},"count":2,"name":"s","nulls":0,"type":"string"}],"format":1,"rows":2}"#;
+    let first = r#"{"columns":[{"category":{"count":3,"lengths":{"max":1,"min":1,"sum":3},"values":{"a":2,"b":1}},"count":3,"name":"s","nulls":0,"type":"string"}],"format":1,"rows":3}"#;
     let old = Profile::from_json(first).unwrap();
     assert!(old.repeats.is_none() && old.summary()[0].texts.is_none() && old.alerts().is_empty());
     let new = full(&table(vec![("s", Arc::new(StringArray::from(vec!["a", "a"])))]), 2);
     for merged in [old.merge(&new).unwrap(), new.merge(&old).unwrap()] {
-        assert_eq!((merged.rows, merged.summary()[0].top[0].clone()), (4, ("a".to_owned(), 3)));
+        assert_eq!((merged.rows, merged.summary()[0].top[0].clone()), (5, ("a".to_owned(), 4)));
         assert!(merged.repeats.is_none() && merged.summary()[0].texts.is_none());
         assert!(Profile::from_json(&merged.to_json().unwrap()).is_ok());
     }
