@@ -9,6 +9,7 @@ pub mod gather;
 pub mod heat;
 pub mod html;
 pub mod lineage;
+pub mod profile;
 pub mod sweep;
 pub mod tables;
 pub mod text;

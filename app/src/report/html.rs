@@ -19,12 +19,17 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src dat
 
 /// A page of the house: its title (as text) around its body (as HTML).
 pub fn page(title: &str, body: &str) -> String {
+    styled(title, "", body)
+}
+
+/// The same, with a style sheet of its own behind that of the house.
+pub fn styled(title: &str, style: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"{ICON}\">\
-         <title>{}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
+         <title>{}</title><style>{STYLE}{style}</style></head><body><main>{body}</main></body></html>\n",
         escape(title)
     )
 }

@@ -191,7 +191,7 @@ pub fn count(number: u64) -> String {
 }
 
 /// Bytes in the unit that suits them.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "B");
     for larger in ["kB", "MB", "GB", "TB"] {
         if value < 1000.0 {

@@ -282,7 +282,6 @@ impl Datasets {
         looker: &Looker,
         known: (Option<Index>, bool),
     ) -> Result<Added, Error> {
-        let source = from.source;
         let rests = known.0.as_ref().filter(|_| known.1).and_then(|index| index.version);
         let looked = self.look(looker, intake, place.clone(), known).await;
         let (look, tables) = match looked {

@@ -1,8 +1,15 @@
 //! Profiles for people: a table of columns with a small histogram in text. The numbers are those of
-//! [`rondo_table::profile`], whose JSON is there for programs.
+//! [`rondo_table::profile`], whose JSON is there for programs. Folders of pictures and of texts, which are
+//! no tables, are summed up in [`files`].
 
-use std::path::Path;
+mod decode;
+pub mod files;
+pub mod pictures;
+pub mod texts;
 
+use std::path::{Path, PathBuf};
+
+use rondo_core::handoff::DatasetVersion;
 use rondo_core::signature::ColumnType;
 use rondo_table::profile::Profile;
 use rondo_table::profile::summary::ColumnSummary;
@@ -10,7 +17,10 @@ use rondo_table::read::ReadOptions;
 use serde::Serialize;
 
 use crate::fetch::blocking;
+use crate::listing::Listing;
+use crate::versions::Datasets;
 use crate::{Error, table};
+use files::{FileEntry, FolderProfile};
 
 /// Characters of a histogram.
 const WIDTH: usize = 20;
@@ -47,6 +57,55 @@ pub async fn profile_path(path: &Path, options: &ReadOptions) -> Result<Profile,
     blocking(move || table::profile(&name, &path, &options)).await
 }
 
+/// What a folder of files that are no tables holds; nothing where it holds neither pictures nor texts.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn profile_folder(path: &Path, sample: Option<u64>) -> Result<Option<FolderProfile>, Error> {
+    let path = path.to_owned();
+    blocking(move || Ok(files::profile(&files::files_in(&path)?, sample))).await
+}
+
+/// Whether a folder has no file at its top that is a table.
+pub fn is_no_table(path: &Path) -> bool {
+    let plain = ReadOptions::default();
+    std::fs::read_dir(path).is_ok_and(|entries| {
+        entries.flatten().all(|entry| !table::is_table(&entry.file_name().to_string_lossy(), &plain))
+    })
+}
+
+impl Datasets {
+    /// What a version holds whose files are no tables; nothing where they are neither pictures nor texts.
+    ///
+    /// # Errors
+    /// When its listing is not in the store. A file that is not there is named as broken.
+    pub async fn folder_profile_of(
+        &self,
+        version: &DatasetVersion,
+        sample: Option<u64>,
+    ) -> Result<Option<FolderProfile>, Error> {
+        if !version.folder {
+            return Ok(None);
+        }
+        let (objects, folder) = (self.store.objects().clone(), version.digest);
+        blocking(move || {
+            let listing = Listing::read(&objects, folder)?;
+            let files: Vec<FileEntry> = listing
+                .files()
+                .iter()
+                .map(|(name, leaf)| FileEntry {
+                    name: name.clone(),
+                    // One that is not here is named as what cannot be read.
+                    path: objects.path(leaf.digest).unwrap_or_else(|| PathBuf::from(leaf.digest.hex())),
+                    size: leaf.size,
+                })
+                .collect();
+            Ok(files::profile(&files, sample))
+        })
+        .await
+    }
+}
+
 /// The columns of a profile in words, in the table's order.
 pub fn lines(profile: &Profile) -> Vec<ColumnLine> {
     profile.summary().iter().map(line).collect()
@@ -62,7 +121,10 @@ fn line(column: &ColumnSummary) -> ColumnLine {
             let range = format!("{} … {}", number(numbers.min), number(numbers.max));
             (number(median), range, numbers.histogram.clone())
         }
-        (None, Some((first, last))) => (String::new(), format!("{first} … {last}"), Vec::new()),
+        (None, Some((first, last))) => {
+            let counts = column.times.as_ref().map_or_else(Vec::new, |times| times.histogram.clone());
+            (String::new(), format!("{first} … {last}"), counts)
+        }
         (None, None) => {
             let names: Vec<&str> = column.top.iter().take(4).map(|(value, _)| value.as_str()).collect();
             let counts = column.top.iter().map(|(_, count)| *count as f64).collect();
@@ -101,7 +163,7 @@ pub fn sparkline(counts: &[f64]) -> String {
 }
 
 /// A share as a percentage that is never rounded to nothing or everything.
-fn share(share: f64) -> String {
+pub fn share(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
         _ if percent <= 0.0 => String::new(),
@@ -112,7 +174,7 @@ fn share(share: f64) -> String {
 }
 
 /// A number with at most six significant digits.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-4..1e15).contains(&size) {
         return format!("{value:.3e}");

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::id::is_name;
 use rondo_core::{Code, suggest};
-use rondo_data::profile::{lines, profile_path};
-use rondo_table::profile::Profile;
+use rondo_data::profile::files::FolderProfile;
+use rondo_data::profile::{is_no_table, lines, number, profile_folder, profile_path};
+use rondo_table::profile::alerts::{Alert, Gravity};
 use rondo_table::profile::summary::ColumnSummary;
+use rondo_table::profile::{Profile, RowSample};
 use rondo_table::read::ReadOptions;
 use serde_json::json;
 
@@ -16,46 +18,107 @@ use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::table;
 use crate::platform::{Error, Platform};
+use crate::report::profile as page;
 
-/// Profile a dataset version or a file, column by column
+mod files;
+
+/// Profile a dataset version, a file or a folder: columns, or pictures, or texts
 #[derive(clap::Args)]
 pub struct Args {
-    /// A dataset of the project, or a file or folder of files
+    /// A dataset of the project (`flights`, `flights@2`), or a file or folder
     what: String,
     /// The dataset's version: a number, the beginning of its digest, `latest` or `previous`
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
-    /// Also write the whole profile as JSON to this file; such profiles can be merged and compared
+    /// Also write the whole profile as JSON to this file; such profiles of tables can be merged and compared
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Of a file: how it is read, such as `delimiter=;` or `encoding=latin1`; several times
     #[arg(long, value_name = "NAME=VALUE")]
     read: Vec<String>,
+    /// Also write it as one page that needs nothing else, under a megabyte
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Of pictures or texts: look at so many files of a large folder, the same each time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    sample: Option<u64>,
 }
 
 /// Shows it.
 ///
 /// # Errors
-/// When there is no such dataset, version or file, or it is no table.
+/// When there is no such dataset, version or file, or it is no table, nor a folder of pictures or texts.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let subject = find(session, &args.what, args.version.as_deref()).await?;
+    let options = super::reading(&args.read)?;
+    if let Some(folder) = subject.folder(args.sample).await? {
+        return files::show(args, session, &subject, &folder);
+    }
+    if args.sample.is_some() {
+        let message =
+            "sample: a table is read whole, in constant memory; `--sample` is for pictures and texts";
+        return Err(Failure::new(Code::Usage, message));
+    }
     let profile = match &subject {
-        Subject::Path { path, .. } => profile_path(path, &super::reading(&args.read)?).await?,
+        Subject::Path { path, .. } => profile_path(path, &options).await?,
         Subject::Version { .. } => subject.profile().await?,
     };
-    if let Some(out) = &args.out {
-        let path = session.path(out);
-        std::fs::write(&path, profile.to_json()?).map_err(Error::io("write", &path))?;
-        session.printer().note(&format!("wrote `{}`", out.display()));
-    }
-    let summary = profile.summary();
+    write(session, args.out.as_deref(), || Ok(profile.to_json()?))?;
+    write(session, args.html.as_deref(), || {
+        Ok(page::render(&page::Page { title: subject.name(), origin: &subject.origin(), profile: &profile }))
+    })?;
+    let (summary, alerts) = (profile.summary(), profile.alerts());
     let value = json!({
         "schema": 1, "what": args.what, "version": subject.version(), "rows": profile.rows,
-        "columns": summary,
+        "columns": summary, "alerts": alerts,
+        "repeated_rows": profile.repeats.as_ref().map(RowSample::duplicates),
+        "correlations": profile.correlations.as_ref().map(|known| json!({
+            "columns": known.columns, "left_out": known.left_out, "strongest": known.strongest(0.1),
+        })),
     });
     let head = format!("{}: {} rows, {} columns\n", subject.title(), profile.rows, summary.len());
-    session.printer().result(&value, &format!("{head}{}", columns(&profile, &summary)));
+    let text = format!("{head}{}{}", columns(&profile, &summary), notes(&profile, &alerts));
+    session.printer().result(&value, &text);
     Ok(())
+}
+
+/// Writes one of the files that were asked for.
+fn write(session: &Session, file: Option<&Path>, text: impl FnOnce() -> Result<String, Failure>) -> Outcome {
+    let Some(file) = file else { return Ok(()) };
+    let path = session.path(file);
+    std::fs::write(&path, text()?).map_err(Error::io("write", &path))?;
+    session.printer().note(&format!("wrote `{}`", file.display()));
+    Ok(())
+}
+
+/// What is odd, and what goes together.
+fn notes(profile: &Profile, alerts: &[Alert]) -> String {
+    const MOST: usize = 25;
+    let mut text = String::new();
+    if !alerts.is_empty() {
+        text.push_str("\nalerts\n");
+        let line = |alert: &Alert| {
+            let of: Vec<String> = alert.columns.iter().map(|name| shortened(name)).collect();
+            let gravity = match alert.gravity {
+                Gravity::High => "high",
+                Gravity::Medium => "medium",
+                Gravity::Low => "low",
+            };
+            vec![gravity.to_owned(), alert.kind.name().to_owned(), of.join(", "), shown(&alert.message, 100)]
+        };
+        text.push_str(&table(&alerts.iter().take(MOST).map(line).collect::<Vec<_>>()));
+        if alerts.len() > MOST {
+            text.push_str(&format!("and {} more: `--json` or `--html FILE` have all\n", alerts.len() - MOST));
+        }
+    }
+    if let Some(cut) = profile.correlations.as_ref().filter(|known| known.left_out > 0) {
+        text.push_str(&format!(
+            "correlated are the first {} number columns of {}\n",
+            cut.columns.len(),
+            cut.columns.len() as u64 + cut.left_out
+        ));
+    }
+    text
 }
 
 fn columns(profile: &Profile, summary: &[ColumnSummary]) -> String {
@@ -92,28 +155,18 @@ fn range(column: &ColumnSummary) -> [String; 3] {
     }
 }
 
-/// A number with about six significant digits.
-fn number(value: f64) -> String {
-    let size = value.abs();
-    if value.fract() == 0.0 && size < 1e15 {
-        return format!("{value:.0}");
-    }
-    if !(1e-4..1e15).contains(&size) {
-        return format!("{value:.3e}");
-    }
-    let decimals = (5.0 - size.log10().floor()).clamp(0.0, 9.0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
 /// A text of the data in one short line without anything that a terminal would obey.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 32;
+    shown(text, 32)
+}
+
+/// The same, of any length.
+fn shown(text: &str, most: usize) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.chars().count() <= MOST {
+    if line.chars().count() <= most {
         return line;
     }
-    line.chars().take(MOST - 1).chain(['…']).collect()
+    line.chars().take(most - 1).chain(['…']).collect()
 }
 
 /// What a command about tables was given.
@@ -140,6 +193,45 @@ impl Subject {
         match self {
             Self::Version { version, .. } => format!("{} {}", version.dataset, version.digest.short()),
             Self::Path { given, .. } => given.clone(),
+        }
+    }
+
+    /// Its name alone.
+    fn name(&self) -> &str {
+        match self {
+            Self::Version { version, .. } => &version.dataset,
+            Self::Path { given, .. } => given,
+        }
+    }
+
+    /// What else there is to say of where it comes from.
+    fn origin(&self) -> String {
+        match self {
+            Self::Version { version, .. } => {
+                format!(
+                    "version {} of {}, from {}",
+                    version.digest.short(),
+                    version.added.day(),
+                    version.source
+                )
+            }
+            Self::Path { path, .. } => format!("from {}", path.display()),
+        }
+    }
+
+    /// What it holds, where its files are pictures or texts and no tables.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn folder(&self, sample: Option<u64>) -> Outcome<Option<FolderProfile>> {
+        match self {
+            Self::Version { platform, version } if version.profile.is_none() => {
+                Ok(platform.datasets().folder_profile_of(version, sample).await?)
+            }
+            Self::Path { path, .. } if path.is_dir() && is_no_table(path) => {
+                Ok(profile_folder(path, sample).await?)
+            }
+            Self::Version { .. } | Self::Path { .. } => Ok(None),
         }
     }
 
@@ -237,21 +329,6 @@ pub(super) async fn version_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_short_and_keep_their_digits() {
-        for (value, text) in [
-            (0.0, "0"),
-            (12.0, "12"),
-            (12.345678, "12.3457"),
-            (-0.25, "-0.25"),
-            (1e20, "1.000e20"),
-            (0.00001, "1.000e-5"),
-            (999999.9, "1000000"),
-        ] {
-            assert_eq!(number(value), text);
-        }
-    }
 
     #[test]
     fn long_texts_are_cut_by_characters() {

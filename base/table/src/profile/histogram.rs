@@ -45,7 +45,12 @@ fn index(value: f64, exponent: i32) -> i64 {
 fn scaled(value: f64, scale: f64) -> i64 {
     let position = value * scale;
     // A negative value too small beside the width is still below zero.
-    if position == 0.0 && value < 0.0 { -1 } else { position.floor() as i64 }
+    if position == 0.0 && value < 0.0 {
+        return -1;
+    }
+    // Rounded down: without vector instructions of later processors a call otherwise.
+    let whole = position as i64;
+    whole.saturating_sub(i64::from((whole as f64) > position))
 }
 
 fn power(exponent: i32) -> f64 {
@@ -142,6 +147,21 @@ impl Histogram {
         let full: u64 = self.counts.iter().take(whole).sum();
         let part = self.counts.get(whole).map_or(0.0, |count| *count as f64 * (position - whole as f64));
         full as f64 + part
+    }
+
+    /// The widest run of empty bins between two that are not: where it begins and where it ends.
+    pub(super) fn widest_gap(&self) -> Option<(f64, f64)> {
+        let filled: Vec<i64> =
+            (0..).zip(&self.counts).filter(|(_, count)| **count > 0).map(|(at, _)| at).collect();
+        let (from, to) = filled
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [a, b] if b - a > 1 => Some((a + 1, *b)),
+                _ => None,
+            })
+            .max_by_key(|(from, to)| to - from)?;
+        let edge = |at: i64| (self.first + at) as f64 * power(self.exponent);
+        Some((edge(from), edge(to)))
     }
 
     /// Whether it can be what a histogram of this many values is.

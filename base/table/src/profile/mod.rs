@@ -6,22 +6,28 @@
 //! stable digest. [`crate::drift`] compares two of them without the data; [`summary`] is what people
 //! look at.
 //!
-//! It is not a correlation analysis and keeps no rows: what needs two columns at once is not in it.
+//! Every profile has the counts, the distribution and the commonest values of each column. What
+//! [`ProfileOptions`] asks for beside them (forms of texts, order, correlations, repeated rows) is absent
+//! where it was not asked for, and stays absent when such a profile is merged. It keeps no rows.
 
+pub mod alerts;
 mod category;
+mod correlation;
+mod duplicates;
 mod encode;
+mod forms;
+mod frequent;
 mod hash;
 mod histogram;
 mod moments;
 mod numeric;
+mod options;
+mod order;
+mod profiler;
 mod sketch;
 pub mod summary;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
-use rayon::prelude::*;
+use arrow_array::RecordBatch;
 use rondo_core::signature::{Column, ColumnType};
 use serde::{Deserialize, Serialize};
 
@@ -29,16 +35,20 @@ use crate::error::{Result, TableError};
 use crate::read::{self, TableReader};
 
 pub use category::{CategoryProfile, Lengths};
+pub use correlation::{Correlated, Correlations};
+pub use duplicates::{Duplicates, EXACT_ROWS, RowSample};
+pub use forms::{TextForms, TextKind};
 pub use moments::Moments;
 pub use numeric::NumericProfile;
-
-use category::CategoryBuilder;
-use numeric::NumericBuilder;
+pub use options::ProfileOptions;
+pub use order::{Calendar, Order};
+pub use profiler::Profiler;
 
 /// Up to so many different values of a column are counted exactly.
 pub const EXACT_VALUES: usize = 10_000;
 
-const FORMAT: u32 = 1;
+/// Format 1 had none of what [`ProfileOptions`] asks for; otherwise the two are the same.
+const FORMAT: u32 = 2;
 
 /// How many values differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +68,12 @@ pub struct Profile {
     pub rows: u64,
     /// The columns in the table's order.
     pub columns: Vec<ColumnProfile>,
+    /// How number and truth columns go together, where that was asked for and there are two.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub correlations: Option<Correlations>,
+    /// How many rows repeat an earlier one, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repeats: Option<RowSample>,
 }
 
 /// The profile of a column.
@@ -81,13 +97,13 @@ pub struct ColumnProfile {
 }
 
 impl Profile {
-    /// The profile of all that a reader still has.
+    /// The profile of all that a reader still has, with all its parts.
     ///
     /// # Errors
     /// When the table cannot be read to its end.
     pub fn of(reader: TableReader) -> Result<Self> {
-        let mut profiler = Profiler::new(reader.columns());
-        for batch in reader {
+        let mut profiler = Profiler::with(reader.columns(), &ProfileOptions::FULL);
+        for batch in reader.with_keys() {
             profiler.update(&batch?)?;
         }
         profiler.finish()
@@ -115,10 +131,26 @@ impl Profile {
                 nullable: true,
             })
             .collect();
-        let mut profiler = Profiler::new(&columns);
+        let mut profiler = Profiler::with(&columns, &self.options());
         profiler.update(batch)?;
         *self = self.merge(&profiler.finish()?)?;
         Ok(())
+    }
+
+    /// What it was asked for, as far as that can be told.
+    fn options(&self) -> ProfileOptions {
+        let numbers = || self.columns.iter().filter_map(|column| column.numeric.as_ref());
+        let empty = ProfileOptions::LEAN;
+        ProfileOptions {
+            texts: self
+                .columns
+                .iter()
+                .filter_map(|column| column.category.as_ref())
+                .any(|c| c.forms.is_some()),
+            order: numbers().any(|numeric| numeric.order.is_some() || numeric.calendar.is_some()),
+            correlations: self.correlations.as_ref().map_or(empty.correlations, |known| known.columns.len()),
+            duplicates: self.repeats.is_some(),
+        }
     }
 
     /// The profile of both tables together, the rows of `other` after those of `self`.
@@ -139,7 +171,16 @@ impl Profile {
         }
         let rows =
             self.rows.checked_add(other.rows).ok_or_else(|| mismatch("there are too many rows".into()))?;
-        Ok(Self { format: FORMAT, rows, columns })
+        let correlations = match (&self.correlations, &other.correlations) {
+            (Some(here), Some(there)) => here.merge(there),
+            _ => None,
+        };
+        let repeats = both(self.repeats.as_ref(), other.repeats.as_ref(), RowSample::merge);
+        let repeats = repeats.transpose().map_err(mismatch)?.filter(|_| {
+            let known = |profile: &Self| profile.rows == 0 || profile.repeats.is_some();
+            known(self) && known(other)
+        });
+        Ok(Self { format: FORMAT, rows, columns, correlations, repeats })
     }
 
     /// A column by name.
@@ -163,8 +204,14 @@ impl Profile {
     pub fn from_json(text: &str) -> Result<Self> {
         let refuse = |reason: String| TableError::Profile { reason };
         let profile: Self = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
-        if profile.format != FORMAT {
-            return Err(refuse(format!("its format is {}, this version reads {FORMAT}", profile.format)));
+        if !(1..=FORMAT).contains(&profile.format) {
+            return Err(refuse(format!(
+                "its format is {}, this version reads up to {FORMAT}",
+                profile.format
+            )));
+        }
+        if profile.repeats.as_ref().is_some_and(|repeats| repeats.rows() != profile.rows) {
+            return Err(refuse("the rows that were compared are not its rows".into()));
         }
         for column in &profile.columns {
             let counted = column
@@ -261,167 +308,6 @@ fn both<T: Clone>(
         (Some(a), Some(b)) => Some(join(a, b)),
         (Some(one), None) | (None, Some(one)) => Some(Ok(one.clone())),
         (None, None) => None,
-    }
-}
-
-/// Takes a table batch by batch and gives its profile in the end.
-#[derive(Debug)]
-pub struct Profiler {
-    rows: u64,
-    columns: Vec<ColumnProfiler>,
-}
-
-#[derive(Debug)]
-struct ColumnProfiler {
-    column: Column,
-    count: u64,
-    nulls: u64,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Numeric(NumericBuilder),
-    Category(CategoryBuilder),
-    Carried,
-}
-
-impl Profiler {
-    /// For tables of these columns.
-    pub fn new(columns: &[Column]) -> Self {
-        let columns = columns.iter().map(|column| ColumnProfiler::new(column.clone())).collect();
-        Self { rows: 0, columns }
-    }
-
-    /// Adds the rows of a batch; columns that it has beside those known are left out.
-    ///
-    /// # Errors
-    /// When the batch lacks a column or has one of another type.
-    pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = read::canonical(batch)?;
-        let update = |column: &mut ColumnProfiler| {
-            let name = &column.column.name;
-            let array = batch.column_by_name(name).ok_or_else(|| {
-                let schema = batch.schema();
-                let known = schema.fields().iter().map(|field| field.name().as_str());
-                TableError::no_column(name, "the batch".into(), known)
-            })?;
-            column.update(array)
-        };
-        if batch.num_rows() >= 4096 {
-            // By column, never by rows: the order of a column's values stays what it is.
-            self.columns.par_iter_mut().try_for_each(update)?;
-        } else {
-            self.columns.iter_mut().try_for_each(update)?;
-        }
-        self.rows += batch.num_rows() as u64;
-        Ok(())
-    }
-
-    /// How many rows so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// The profile of all that came.
-    ///
-    /// # Errors
-    /// When a sketch cannot be made.
-    pub fn finish(self) -> Result<Profile> {
-        let columns = self.columns.into_iter().map(ColumnProfiler::finish).collect::<Result<_>>()?;
-        Ok(Profile { format: FORMAT, rows: self.rows, columns })
-    }
-}
-
-impl ColumnProfiler {
-    fn new(column: Column) -> Self {
-        let state = match column.column_type {
-            ColumnType::Integer | ColumnType::Number | ColumnType::Timestamp => {
-                State::Numeric(NumericBuilder::new())
-            }
-            ColumnType::String | ColumnType::Boolean => State::Category(CategoryBuilder::new()),
-            ColumnType::Other => State::Carried,
-        };
-        Self { column, count: 0, nulls: 0, state }
-    }
-
-    fn update(&mut self, array: &ArrayRef) -> Result<()> {
-        let nulls = array.null_count();
-        let mut nan = 0;
-        let sketch = |reason: String| TableError::Profile { reason };
-        match (&mut self.state, array.data_type()) {
-            (State::Numeric(builder), DataType::Float64) => {
-                let array = array.as_primitive::<Float64Type>();
-                nan = if nulls == 0 {
-                    let nan = array.values().iter().filter(|value| value.is_nan()).count();
-                    builder
-                        .extend(array.values().iter().copied().filter(|value| !value.is_nan()))
-                        .map_err(sketch)?;
-                    nan
-                } else {
-                    let nan = array.iter().flatten().filter(|value| value.is_nan()).count();
-                    builder.extend(array.iter().flatten().filter(|value| !value.is_nan())).map_err(sketch)?;
-                    nan
-                };
-            }
-            (State::Numeric(builder), DataType::Int64) => {
-                let array = array.as_primitive::<Int64Type>();
-                if nulls == 0 {
-                    builder.extend(array.values().iter().map(|value| *value as f64)).map_err(sketch)?;
-                } else {
-                    builder.extend(array.iter().flatten().map(|value| value as f64)).map_err(sketch)?;
-                }
-            }
-            (State::Numeric(builder), DataType::Timestamp(_, _)) => {
-                let array = array.as_primitive::<TimestampMillisecondType>();
-                builder.extend(array.iter().flatten().map(|value| value as f64)).map_err(sketch)?;
-            }
-            (State::Category(builder), DataType::Utf8) => {
-                for value in array.as_string::<i32>().iter().flatten() {
-                    builder.add(value).map_err(sketch)?;
-                }
-            }
-            (State::Category(builder), DataType::Boolean) => {
-                let array = array.as_boolean();
-                builder.add_many("true", array.true_count() as u64).map_err(sketch)?;
-                builder.add_many("false", array.false_count() as u64).map_err(sketch)?;
-            }
-            (State::Carried, _) => {}
-            // A batch without any value may have any type.
-            (State::Numeric(_) | State::Category(_), _) if nulls == array.len() => {}
-            (State::Numeric(_) | State::Category(_), other) => {
-                return Err(TableError::ProfileMismatch {
-                    reason: format!(
-                        "column `{}` is {other} in the batch, not {}",
-                        self.column.name,
-                        self.column.column_type.text()
-                    ),
-                });
-            }
-        }
-        let missing = (nulls + nan) as u64;
-        self.nulls += missing;
-        self.count += array.len() as u64 - missing;
-        Ok(())
-    }
-
-    fn finish(self) -> Result<ColumnProfile> {
-        let (numeric, category) = match self.state {
-            State::Numeric(builder) => {
-                let numeric = builder.finish().map_err(|reason| TableError::Profile { reason })?;
-                (Some(numeric), None)
-            }
-            State::Category(builder) => (None, Some(builder.finish())),
-            State::Carried => (None, None),
-        };
-        Ok(ColumnProfile {
-            name: self.column.name,
-            column_type: self.column.column_type,
-            count: self.count,
-            nulls: self.nulls,
-            numeric,
-            category,
-        })
     }
 }
 

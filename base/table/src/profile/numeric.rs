@@ -11,6 +11,7 @@ use super::encode;
 use super::hash::FastMap;
 use super::histogram::Histogram;
 use super::moments::Moments;
+use super::order::{Calendar, Order};
 use super::sketch::{DistinctSketch, QuantileBuilder, QuantileSketch};
 use super::{Distinct, EXACT_VALUES};
 
@@ -27,6 +28,10 @@ pub struct NumericProfile {
     pub infinite: u64,
     /// How many are zero.
     pub zeros: u64,
+    /// In which order they come, where that was asked for and there are any.
+    pub order: Option<Order>,
+    /// Of moments: on which days and in which hours, where that was asked for.
+    pub calendar: Option<Calendar>,
     values: Values,
 }
 
@@ -133,6 +138,41 @@ impl NumericProfile {
         counts
     }
 
+    /// How many are less than zero.
+    pub fn negatives(&self) -> u64 {
+        match &self.values {
+            Values::Exact(values) => {
+                values.iter().take_while(|(value, _)| *value < 0.0).map(|(_, count)| count).sum()
+            }
+            // A bin begins at zero, so that this is no estimate.
+            Values::Sketched(sketched) => self.below(&sketched.histogram, 0.0) as u64,
+        }
+    }
+
+    /// The widest gap between two neighbouring values, and whether it is exact: of very many values it is
+    /// the widest run of empty bins, and may be wider by up to two of them.
+    pub fn widest_gap(&self) -> Option<(f64, f64, bool)> {
+        match &self.values {
+            Values::Exact(values) => values
+                .windows(2)
+                .filter_map(|pair| match pair {
+                    [a, b] => Some((a.0, b.0, true)),
+                    _ => None,
+                })
+                .max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))),
+            Values::Sketched(sketched) => sketched.histogram.widest_gap().map(|(from, to)| (from, to, false)),
+        }
+    }
+
+    /// The most frequent values with their counts, most frequent first, while there are few enough to
+    /// know them all.
+    pub fn top(&self, most: usize) -> Vec<(f64, u64)> {
+        let mut values = self.exact_values().unwrap_or_default().to_vec();
+        values.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.total_cmp(&b.0)));
+        values.truncate(most);
+        values
+    }
+
     fn below(&self, histogram: &Histogram, edge: f64) -> f64 {
         if edge <= self.moments.min {
             0.0
@@ -204,8 +244,25 @@ impl NumericProfile {
             moments,
             infinite: self.infinite + other.infinite,
             zeros: self.zeros + other.zeros,
+            order: joined(self.order, other.order, (self, other), |a, b| a.merge(b)),
+            calendar: joined(self.calendar, other.calendar, (self, other), |a, b| a.merge(b)),
             values,
         })
+    }
+}
+
+/// A part of both profiles; one without a value need not have it.
+fn joined<T>(
+    a: Option<T>,
+    b: Option<T>,
+    (first, second): (&NumericProfile, &NumericProfile),
+    join: impl Fn(&T, &T) -> T,
+) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(join(&a, &b)),
+        (Some(one), None) if second.moments.count == 0 => Some(one),
+        (None, Some(one)) if first.moments.count == 0 => Some(one),
+        _ => None,
     }
 }
 
@@ -237,6 +294,9 @@ pub(super) struct NumericBuilder {
     moments: Moments,
     infinite: u64,
     zeros: u64,
+    /// What to say of the order; nothing where it was not asked for.
+    order: Option<Option<Order>>,
+    calendar: Option<Calendar>,
     state: State,
 }
 
@@ -273,12 +333,15 @@ impl Live {
 }
 
 impl NumericBuilder {
-    pub(super) fn new() -> Self {
+    /// For a column whose order, and whose days and hours, are asked for, or not.
+    pub(super) fn new(order: bool, calendar: bool) -> Self {
         Self {
             pending: Vec::with_capacity(CHUNK),
             moments: Moments::default(),
             infinite: 0,
             zeros: 0,
+            order: order.then_some(None),
+            calendar: calendar.then(Calendar::default),
             state: State::Exact(FastMap::default()),
         }
     }
@@ -299,10 +362,36 @@ impl NumericBuilder {
         Ok(())
     }
 
+    /// Takes values without gaps, and says how many of them were NaN and were left out.
+    pub(super) fn extend_slice(&mut self, mut values: &[f64]) -> Result<u64, String> {
+        let mut nan = 0;
+        while !values.is_empty() {
+            let (part, rest) = values.split_at(values.len().min(CHUNK - self.pending.len()));
+            values = rest;
+            if part.iter().all(|value| value.is_finite()) {
+                // Negative zero is zero.
+                self.pending.extend(part.iter().map(|value| value + 0.0));
+                if self.pending.len() == CHUNK {
+                    self.flush()?;
+                }
+            } else {
+                nan += part.iter().filter(|value| value.is_nan()).count() as u64;
+                self.extend(part.iter().copied().filter(|value| !value.is_nan()))?;
+            }
+        }
+        Ok(nan)
+    }
+
     fn flush(&mut self) -> Result<(), String> {
         let mut chunk = std::mem::take(&mut self.pending);
         self.moments = self.moments.merge(&Moments::of(&chunk));
         self.zeros += chunk.iter().filter(|value| **value == 0.0).count() as u64;
+        if let Some(order) = &mut self.order {
+            Order::add(order, &chunk);
+        }
+        if let Some(calendar) = &mut self.calendar {
+            calendar.add(&chunk);
+        }
         match &mut self.state {
             State::Exact(counts) => {
                 for value in &chunk {
@@ -315,8 +404,7 @@ impl NumericBuilder {
             State::Live(live) => {
                 live.histogram.add(&chunk, self.moments.min, self.moments.max);
                 sort(&mut chunk);
-                // A t-digest sorts what it takes, for which sorted runs are much less work.
-                live.quantiles.add(&chunk);
+                live.quantiles.add_ascending(&chunk)?;
                 let mut last = f64::NAN;
                 for value in &chunk {
                     if *value != last {
@@ -341,7 +429,14 @@ impl NumericBuilder {
                 histogram: live.histogram,
             })),
         };
-        Ok(NumericProfile { moments: self.moments, infinite: self.infinite, zeros: self.zeros, values })
+        Ok(NumericProfile {
+            moments: self.moments,
+            infinite: self.infinite,
+            zeros: self.zeros,
+            order: self.order.flatten(),
+            calendar: self.calendar,
+            values,
+        })
     }
 }
 
@@ -374,6 +469,10 @@ struct Stored {
     moments: Moments,
     infinite: u64,
     zeros: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    order: Option<Order>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    calendar: Option<Calendar>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     exact: Option<StoredExact>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -412,8 +511,16 @@ impl Serialize for NumericProfile {
                 (None, Some(sketches))
             }
         };
-        Stored { moments: self.moments, infinite: self.infinite, zeros: self.zeros, exact, sketches }
-            .serialize(serializer)
+        Stored {
+            moments: self.moments,
+            infinite: self.infinite,
+            zeros: self.zeros,
+            order: self.order,
+            calendar: self.calendar,
+            exact,
+            sketches,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -430,7 +537,11 @@ impl<'de> Deserialize<'de> for NumericProfile {
                 return Err(D::Error::custom("a numeric profile has either exact values or sketches"));
             }
         };
-        Ok(Self { moments, infinite: stored.infinite, zeros: stored.zeros, values })
+        let Stored { infinite, zeros, order, calendar, .. } = stored;
+        if calendar.is_some_and(|calendar| !calendar.is_sound(moments.count)) {
+            return Err(D::Error::custom("the days and hours do not agree with the count"));
+        }
+        Ok(Self { moments, infinite, zeros, order, calendar, values })
     }
 }
 

@@ -13,6 +13,10 @@ use super::encode;
 
 const LG_REGISTERS: u8 = 12;
 const COMPRESSION: u16 = 200;
+/// The family of t-digests in the serialised form of DataSketches.
+const TDIGEST_FAMILY: u8 = 20;
+/// Fewer values are not worth drawing together.
+const FEW: usize = 512;
 
 /// An estimate of how many values differ.
 #[derive(Clone)]
@@ -67,10 +71,31 @@ impl QuantileBuilder {
         TDigestMut::new(COMPRESSION).map(Self).map_err(|error| error.to_string())
     }
 
-    pub(super) fn add(&mut self, values: &[f64]) {
-        for value in values {
-            self.0.update(*value);
+    /// Takes ascending finite values. They are drawn together to small clusters first, single at both ends
+    /// and eight in the middle of four thousand, far finer than those of the digest: taken one by one each
+    /// would be sorted again.
+    pub(super) fn add_ascending(&mut self, values: &[f64]) -> Result<(), String> {
+        let (Some(min), Some(max)) = (values.first(), values.last()) else { return Ok(()) };
+        if values.len() < FEW {
+            values.iter().for_each(|value| self.0.update(*value));
+            return Ok(());
         }
+        let clusters = clusters(values);
+        let mut bytes = Vec::with_capacity(32 + 16 * clusters.len());
+        bytes.extend_from_slice(&[2, 1, TDIGEST_FAMILY]);
+        bytes.extend_from_slice(&COMPRESSION.to_le_bytes());
+        bytes.extend_from_slice(&[0, 0, 0]);
+        bytes.extend_from_slice(&(clusters.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&0_u32.to_le_bytes());
+        bytes.extend_from_slice(&min.to_le_bytes());
+        bytes.extend_from_slice(&max.to_le_bytes());
+        for (mean, weight) in clusters {
+            bytes.extend_from_slice(&mean.to_le_bytes());
+            bytes.extend_from_slice(&weight.to_le_bytes());
+        }
+        let part = TDigestMut::deserialize(&bytes).map_err(|error| error.to_string())?;
+        self.0.merge(&part);
+        Ok(())
     }
 
     pub(super) fn add_many(&mut self, value: f64, count: u64) {
@@ -84,6 +109,26 @@ impl QuantileBuilder {
         self.0.serialize();
         QuantileSketch { frozen: Arc::new(self.0.clone().freeze()), open: self.0 }
     }
+}
+
+/// Means and weights of neighbouring values of an ascending sequence.
+fn clusters(values: &[f64]) -> Vec<(f64, u64)> {
+    let total = values.len();
+    let mut clusters = Vec::with_capacity(total / 4);
+    let mut rest = values;
+    while let Some(first) = rest.first() {
+        let before = total - rest.len();
+        // The share of a cluster shrinks towards both ends, as the digest's own do.
+        let most = (4 * before * rest.len() / total / FEW).clamp(1, rest.len());
+        let (cluster, others) = rest.split_at(most);
+        // Shares first: a sum of the greatest numbers is none.
+        let share = 1.0 / most as f64;
+        let offset: f64 = cluster.iter().map(|value| value * share - first * share).sum();
+        let last = cluster.last().unwrap_or(first);
+        clusters.push(((first + offset).clamp(*first, *last), most as u64));
+        rest = others;
+    }
+    clusters
 }
 
 /// The distribution of numbers.

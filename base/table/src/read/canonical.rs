@@ -53,10 +53,27 @@ pub(crate) fn column_type(data_type: &DataType) -> ColumnType {
 
 /// A batch of any types as one of the canonical types.
 pub(crate) fn batch(batch: &RecordBatch, path: &Path) -> Result<RecordBatch> {
+    convert(batch, path, false)
+}
+
+/// The same, but texts with keys stay that.
+pub(crate) fn batch_with_keys(batch: &RecordBatch, path: &Path) -> Result<RecordBatch> {
+    convert(batch, path, true)
+}
+
+/// Whether an array has texts with 32-bit keys.
+pub(super) fn has_keys(array: &ArrayRef) -> bool {
+    matches!(array.data_type(), DataType::Dictionary(keys, texts)
+        if **keys == DataType::Int32 && **texts == DataType::Utf8)
+        // A key may lead to a missing text: then the keys do not say what is missing.
+        && array.as_any_dictionary_opt().is_some_and(|keyed| keyed.values().null_count() == 0)
+}
+
+fn convert(batch: &RecordBatch, path: &Path, keys: bool) -> Result<RecordBatch> {
     let mut fields = Vec::with_capacity(batch.num_columns());
     let mut arrays = Vec::with_capacity(batch.num_columns());
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
-        let array = canonical(array, path)?;
+        let array = if keys && has_keys(array) { Arc::clone(array) } else { canonical(array, path)? };
         fields.push(Field::new(field.name(), array.data_type().clone(), true));
         arrays.push(array);
     }

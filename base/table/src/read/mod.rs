@@ -111,6 +111,8 @@ pub struct TableReader {
     options: ReadOptions,
     current: Option<(PathBuf, Batches)>,
     failed: bool,
+    /// Whether texts may come with keys.
+    keys: bool,
 }
 
 /// Opens a file or a folder of files of the same columns.
@@ -142,10 +144,17 @@ pub fn open_with(path: &Path, options: &ReadOptions) -> Result<TableReader> {
         options: options.clone(),
         current: None,
         failed: false,
+        keys: false,
     })
 }
 
 impl TableReader {
+    /// Lets texts that a Parquet file keeps by keys come as they are: as `Dictionary(Int32, Utf8)`.
+    pub(crate) fn with_keys(mut self) -> Self {
+        self.keys = true;
+        self
+    }
+
     /// The path that was opened.
     pub fn path(&self) -> &Path {
         &self.path
@@ -189,7 +198,7 @@ impl TableReader {
     fn open_part(&self, part: &Part) -> Result<Batches> {
         let wanted: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
         match &part.layout {
-            Layout::Parquet => parquet::batches(&part.path, &wanted),
+            Layout::Parquet => parquet::batches(&part.path, &wanted, self.keys),
             Layout::Csv(dialect) => csv::batches(&part.path, dialect, &self.columns, &self.options),
             Layout::Json => json::batches(&part.path, &self.columns, &self.options),
             Layout::Arrow => ipc::batches(&part.path, &wanted),
@@ -200,16 +209,25 @@ impl TableReader {
     /// The columns of a part's batch in the order and with the types of the table.
     fn conform(&self, path: &Path, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        let mut fields = Vec::with_capacity(if self.keys { self.columns.len() } else { 0 });
         for (column, field) in self.columns.iter().zip(self.schema.fields()) {
             let array = batch.column_by_name(&column.name).ok_or_else(|| TableError::PartColumn {
                 path: path.to_owned(),
                 column: column.name.clone(),
                 other: self.path.clone(),
             })?;
-            arrays.push(canonical::widen(array, field.data_type(), path)?);
+            let keyed =
+                self.keys && *field.data_type() == arrow_schema::DataType::Utf8 && canonical::has_keys(array);
+            let array =
+                if keyed { Arc::clone(array) } else { canonical::widen(array, field.data_type(), path)? };
+            if self.keys {
+                fields.push(Field::new(field.name(), array.data_type().clone(), true));
+            }
+            arrays.push(array);
         }
+        let schema = if self.keys { Arc::new(Schema::new(fields)) } else { self.schema() };
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(self.schema(), arrays, &options)
+        RecordBatch::try_new_with_options(schema, arrays, &options)
             .map_err(|error| TableError::Batch { what: "join the columns", reason: error.to_string() })
     }
 
@@ -278,6 +296,11 @@ pub fn columns_of(schema: &Schema) -> Vec<Column> {
 /// When a value cannot be converted.
 pub fn canonical(batch: &RecordBatch) -> Result<RecordBatch> {
     canonical::batch(batch, Path::new("batch"))
+}
+
+/// The same, but texts with 32-bit keys keep them.
+pub(crate) fn canonical_with_keys(batch: &RecordBatch) -> Result<RecordBatch> {
+    canonical::batch_with_keys(batch, Path::new("batch"))
 }
 
 fn files_of(path: &Path, options: &ReadOptions) -> Result<Vec<PathBuf>> {

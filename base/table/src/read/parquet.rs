@@ -3,10 +3,15 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::Encoding;
 use rondo_core::signature::ColumnType;
 
 use super::canonical::{self, column_type};
@@ -38,9 +43,9 @@ pub(super) fn part_columns(schema: &arrow_schema::Schema) -> Vec<PartColumn> {
     schema.fields().iter().map(column).collect()
 }
 
-/// The batches of a file, of the wanted columns only.
-pub(super) fn batches(path: &Path, wanted: &[&str]) -> Result<Batches> {
-    let builder = builder(path)?;
+/// The batches of a file, of the wanted columns only; with texts by keys where the file has them so.
+pub(super) fn batches(path: &Path, wanted: &[&str], keys: bool) -> Result<Batches> {
+    let builder = if keys { keyed(path, builder(path)?)? } else { builder(path)? };
     let roots: Vec<usize> = builder
         .schema()
         .fields()
@@ -51,22 +56,70 @@ pub(super) fn batches(path: &Path, wanted: &[&str]) -> Result<Batches> {
         .collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let reader = guarded(path, || builder.with_projection(mask).with_batch_size(BATCH_ROWS).build())?;
-    Ok(Box::new(ParquetBatches { path: path.to_owned(), reader: Some(reader) }))
+    Ok(Box::new(ParquetBatches { path: path.to_owned(), reader: Some(reader), keys }))
+}
+
+/// Asks for the texts of each column by keys that the file holds by keys on all of its pages: then a value
+/// is decoded once and not once a row.
+fn keyed(
+    path: &Path,
+    builder: ParquetRecordBatchReaderBuilder<File>,
+) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let by_keys = |index: usize| {
+        let groups = builder.metadata().row_groups();
+        !groups.is_empty()
+            && groups.iter().all(|group| {
+                let chunk = group.columns().get(index);
+                let pages = chunk.and_then(|chunk| chunk.page_encoding_stats_mask());
+                pages.is_some_and(|mask| {
+                    mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY)
+                })
+            })
+    };
+    let schema = builder.schema();
+    // Only of flat tables is the place of a column that of its pages.
+    if builder.parquet_schema().num_columns() != schema.fields().len() {
+        return Ok(builder);
+    }
+    let texts = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let mut changed = false;
+    let fields: Vec<Arc<Field>> = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| {
+            if *field.data_type() != DataType::Utf8 || !by_keys(index) {
+                return Arc::clone(field);
+            }
+            changed = true;
+            Arc::new(field.as_ref().clone().with_data_type(texts.clone()))
+        })
+        .collect();
+    if !changed {
+        return Ok(builder);
+    }
+    let options = ArrowReaderOptions::new()
+        .with_schema(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())));
+    let file = File::open(path).map_err(|error| TableError::io(path, error))?;
+    guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))
 }
 
 struct ParquetBatches {
     path: PathBuf,
     /// Gone after the first error.
     reader: Option<ParquetRecordBatchReader>,
+    /// Whether texts may come with keys.
+    keys: bool,
 }
 
 impl Iterator for ParquetBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let canonical = if self.keys { canonical::batch_with_keys } else { canonical::batch };
         let reader = self.reader.as_mut()?;
         let result = guarded(&self.path, || reader.next().transpose())
-            .and_then(|batch| batch.map(|batch| canonical::batch(&batch, &self.path)).transpose());
+            .and_then(|batch| batch.map(|batch| canonical(&batch, &self.path)).transpose());
         if result.is_err() {
             self.reader = None;
         }
