@@ -291,7 +291,7 @@ def test_tags_name_versions_everywhere(empty):
         empty("data", "add", "t.csv")
     empty("data", "tag", "t@1", "v1.0")
     assert empty.json("data", "diff", "t", "v1.0", "latest")["diff"]["to"]["rows"] == 2
-    assert empty.json("data", "profile", "t@v1.0")["profile"]["rows"] == 1
+    assert "1 rows" in empty("data", "profile", "t@v1.0").stdout
     taken = json.loads(empty("data", "tag", "t", "v1.0", "--json", code=4).stdout)["error"]
     assert taken["code"] == "ref-moved" and "--move" in taken["hints"][0]
     empty("data", "tag", "t", "v1.0", "--move", "-m", "it was wrong")

@@ -269,9 +269,9 @@ def test_tags_travel_and_a_clean_up_of_the_remote_asks_all_clones(bucket, tmp_pa
     for number in range(4):
         rows.write_text("a,b\n" + f"{number},2\n" * 3000)
         digests.append(here("data", "add", "rows")["added"][0]["version"]["digest"])
+        here("data", "push")
         if number == 0:
             # A clone that stays at the first version.
-            here("data", "push")
             other = Machine(tmp_path / "other", settings).take(here, "rondo.yaml", "rondo.lock")
             other("data", "pull")
     here("data", "tag", "rows@2", "paper")
