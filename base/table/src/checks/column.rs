@@ -169,10 +169,8 @@ fn number_column() -> rondo_core::signature::Column {
 
 fn number_batch(values: &[f64]) -> Result<arrow_array::RecordBatch> {
     let array: ArrayRef = std::sync::Arc::new(arrow_array::Float64Array::from(values.to_vec()));
-    arrow_array::RecordBatch::try_from_iter([("x", array)]).map_err(|error| crate::TableError::Batch {
-        what: "gather numbers",
-        reason: error.to_string(),
-    })
+    arrow_array::RecordBatch::try_from_iter([("x", array)])
+        .map_err(|error| crate::TableError::Batch { what: "gather numbers", reason: error.to_string() })
 }
 
 /// A quantile as pandas has it, by selection: the values are put into another order.

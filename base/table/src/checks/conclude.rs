@@ -124,7 +124,12 @@ pub(super) fn conclude(
     Ok(result)
 }
 
-fn of_facts(kind: &RuleKind, facts: &mut Facts, result: &mut RuleResult, context: &Context<'_>) -> Result<()> {
+fn of_facts(
+    kind: &RuleKind,
+    facts: &mut Facts,
+    result: &mut RuleResult,
+    context: &Context<'_>,
+) -> Result<()> {
     let moment = facts.column_type == ColumnType::Timestamp;
     match kind {
         RuleKind::Aggregate(statistic, bounds) => match aggregate(*statistic, facts)? {
@@ -171,11 +176,8 @@ fn of_facts(kind: &RuleKind, facts: &mut Facts, result: &mut RuleResult, context
                 result.passed = context.now - newest <= *within;
                 result.observed = Some(newest.rfc3339().into());
                 let age = context.now - newest;
-                result.note = Some(if age.millis() < 0 {
-                    "newer than now".to_owned()
-                } else {
-                    format!("{age} old")
-                });
+                result.note =
+                    Some(if age.millis() < 0 { "newer than now".to_owned() } else { format!("{age} old") });
             }
         },
         _ => {}
@@ -200,7 +202,9 @@ fn aggregate(statistic: Statistic, facts: &mut Facts) -> Result<Option<(f64, boo
             .and_then(|(values, exact)| values.first().map(|value| (*value, exact))),
         Statistic::DistinctCount => exact(facts.distinct_count()?.map(|count| count as f64)),
         Statistic::DistinctShare => exact(
-            facts.distinct_count()?.map(|n| if facts.count == 0 { 0.0 } else { n as f64 / facts.count as f64 }),
+            facts
+                .distinct_count()?
+                .map(|n| if facts.count == 0 { 0.0 } else { n as f64 / facts.count as f64 }),
         ),
         Statistic::NotNullShare => {
             let rows = facts.count + facts.missing;

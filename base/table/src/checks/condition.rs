@@ -297,17 +297,11 @@ fn compare(left: &Operand, comparison: Comparison, right: &Operand, batch: &Reco
         }
         (Values::Texts(array), Values::Text(text)) => {
             let Some(array) = array.as_string_opt::<i32>() else { return vec![UNKNOWN; rows] };
-            array
-                .iter()
-                .map(|a| a.map_or(UNKNOWN, |a| truth(comparison.holds(a.cmp(text)))))
-                .collect()
+            array.iter().map(|a| a.map_or(UNKNOWN, |a| truth(comparison.holds(a.cmp(text))))).collect()
         }
         (Values::Text(text), Values::Texts(array)) => {
             let Some(array) = array.as_string_opt::<i32>() else { return vec![UNKNOWN; rows] };
-            array
-                .iter()
-                .map(|b| b.map_or(UNKNOWN, |b| truth(comparison.holds(text.cmp(b)))))
-                .collect()
+            array.iter().map(|b| b.map_or(UNKNOWN, |b| truth(comparison.holds(text.cmp(b))))).collect()
         }
         (Values::Texts(a), Values::Texts(b)) => (0..rows)
             .map(|row| match (text_at(a, row), text_at(b, row)) {
@@ -875,7 +869,9 @@ mod tests {
 
     #[test]
     fn what_is_no_condition_is_refused_with_a_reason() {
-        for text in ["", "a >", "a = = 1", "'x", "a in 5", "(a > 1", "a > 1 b", "1", "a is 5", "a ? b", "a.b()"] {
+        for text in
+            ["", "a >", "a = = 1", "'x", "a in 5", "(a > 1", "a > 1 b", "1", "a is 5", "a ? b", "a.b()"]
+        {
             assert!(Condition::parse(text).is_err(), "{text}");
         }
         let deep = "(".repeat(2000);

@@ -41,8 +41,21 @@ impl Form {
 
 /// The usual forms of a day, alone or before a time.
 const DAYS: [&str; 15] = [
-    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m-%d-%Y", "%d-%m-%Y",
-    "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%a, %d %b %Y",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%Y%m%d",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%d.%m.%Y",
+    "%m-%d-%Y",
+    "%d-%m-%Y",
+    "%d %b %Y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%d-%b-%Y",
+    "%a, %d %b %Y",
 ];
 const TIMES: [&str; 6] = ["%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%I:%M %p", "%I:%M:%S %p", "%H%M%S"];
 
@@ -66,13 +79,11 @@ pub(super) fn is_date(text: &str) -> bool {
         return true;
     }
     // A day, a blank or `T`, a time, perhaps a zone.
-    let bare = text
-        .trim_end_matches(['Z', 'z'])
-        .trim_end_matches(" UTC")
-        .trim_end_matches(" GMT")
-        .trim_end();
+    let bare = text.trim_end_matches(['Z', 'z']).trim_end_matches(" UTC").trim_end_matches(" GMT").trim_end();
     let bare = match bare.len().checked_sub(6).and_then(|at| Some((bare.get(..at)?, bare.get(at..)?))) {
-        Some((before, zone)) if zone.starts_with(['+', '-']) && zone.get(3..4) == Some(":") => before.trim_end(),
+        Some((before, zone)) if zone.starts_with(['+', '-']) && zone.get(3..4) == Some(":") => {
+            before.trim_end()
+        }
         _ => bare,
     };
     bare.char_indices().filter(|(_, letter)| matches!(letter, ' ' | 'T')).any(|(at, _)| {
@@ -111,7 +122,16 @@ mod tests {
 
     #[test]
     fn usual_days_are_known() {
-        for text in ["2013-01-01", "01/31/2013", "31.01.2013", "3 Jan 2013", "January 3, 2013", "2013-01-01 10:00:00 UTC", "Jan 3, 2013 10:00 PM", "2013-01-01T10:00:00.123456+02:00"] {
+        for text in [
+            "2013-01-01",
+            "01/31/2013",
+            "31.01.2013",
+            "3 Jan 2013",
+            "January 3, 2013",
+            "2013-01-01 10:00:00 UTC",
+            "Jan 3, 2013 10:00 PM",
+            "2013-01-01T10:00:00.123456+02:00",
+        ] {
             assert!(is_date(text), "{text}");
         }
         for text in ["", "x", "2013-13-01", "31/31/2013", "yesterday"] {

@@ -20,7 +20,7 @@ pub const BROKEN: &str = "_broken";
 ///
 /// # Errors
 /// When the table cannot be read again.
-pub fn failing_rows(report: &CheckReport, table: &dyn Table, most: usize) -> Result<Option<RecordBatch>> {
+pub fn failing_rows(report: &CheckReport, table: &dyn Table, most: usize) -> Result<Option<FailingRows>> {
     let mut broken: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
     for (index, result) in report.rules.iter().enumerate().filter(|(_, result)| !result.passed) {
         for row in &result.failing {
@@ -76,20 +76,74 @@ pub fn failing_rows(report: &CheckReport, table: &dyn Table, most: usize) -> Res
         fields.push(Field::new(name, field.data_type().clone(), true));
         arrays.push(Arc::clone(array));
     }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map(Some).map_err(fault)
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(fault)?;
+    Ok(Some(FailingRows { rows }))
 }
 
-/// Rows as CSV, with a header.
-///
-/// # Errors
-/// When it cannot be written to.
-pub fn write_csv(batch: &RecordBatch, to: impl std::io::Write) -> std::io::Result<()> {
-    let mut writer = csv::Writer::from_writer(to);
-    let schema = batch.schema();
-    writer.write_record(schema.fields().iter().map(|field| field.name().as_str()))?;
-    for row in 0..batch.num_rows() {
-        let texts = batch.columns().iter().map(|array| crate::records::text_of(array, row).unwrap_or_default());
-        writer.write_record(texts)?;
+/// Whole rows that do not pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailingRows {
+    rows: RecordBatch,
+}
+
+impl FailingRows {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.rows.num_rows()
     }
-    writer.flush()
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The names of the columns, ours first.
+    pub fn columns(&self) -> Vec<String> {
+        self.rows.schema().fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    /// The values of the rows as texts; nothing where one is missing.
+    pub fn texts(&self) -> Vec<Vec<Option<String>>> {
+        (0..self.len())
+            .map(|row| self.rows.columns().iter().map(|array| crate::records::text_of(array, row)).collect())
+            .collect()
+    }
+
+    /// Those of several tables of the same columns, one after the other.
+    ///
+    /// # Errors
+    /// When they do not have the same columns.
+    pub fn join(all: &[&Self]) -> Result<Option<Self>> {
+        let Some(first) = all.first() else { return Ok(None) };
+        let rows = all.iter().map(|part| &part.rows);
+        let rows = arrow_select::concat::concat_batches(&first.rows.schema(), rows);
+        let rows = rows.map_err(|error| TableError::Batch {
+            what: "join failing rows of several files",
+            reason: error.to_string(),
+        })?;
+        Ok(Some(Self { rows }))
+    }
+
+    /// Writes them to a file: CSV where its name ends so, else Parquet.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &std::path::Path) -> Result<()> {
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+            let file = std::fs::File::create(path).map_err(|error| TableError::io(path, error))?;
+            return self
+                .write_csv(std::io::BufWriter::new(file))
+                .map_err(|error| TableError::io(path, error));
+        }
+        crate::write::parquet(path, self.rows.schema(), [Ok(self.rows.clone())]).map(drop)
+    }
+
+    fn write_csv(&self, to: impl std::io::Write) -> std::io::Result<()> {
+        let mut writer = csv::Writer::from_writer(to);
+        writer.write_record(self.columns())?;
+        for row in self.texts() {
+            writer.write_record(row.into_iter().map(Option::unwrap_or_default))?;
+        }
+        writer.flush()
+    }
 }

@@ -160,7 +160,9 @@ pub(super) fn compact(expectation: &Expectation) -> Result<Value, Fault> {
     let mut given = Given { name, left: expectation.arguments.clone() };
     for (key, value) in &given.left {
         if value.get("$PARAMETER").is_some() {
-            return Err(Fault::Invalid(format!("`{key}` is a parameter of a suite, whose value is not known")));
+            return Err(Fault::Invalid(format!(
+                "`{key}` is a parameter of a suite, whose value is not known"
+            )));
         }
     }
     let mut rule = Map::new();
@@ -238,7 +240,10 @@ impl Given<'_> {
                 Some(index) => json!({ "index": index }),
                 None => yes,
             },
-            (_, "in_set" | "not_in_set" | "distinct_in_set" | "distinct_contains_set" | "distinct_equal_set") => {
+            (
+                _,
+                "in_set" | "not_in_set" | "distinct_in_set" | "distinct_contains_set" | "distinct_equal_set",
+            ) => {
                 let values = self.need("value_set")?;
                 rule.remove("ignore_row_if");
                 values
@@ -283,7 +288,9 @@ impl Given<'_> {
             (_, "association") => {
                 for unused in ["bins_A", "bins_B", "n_bins_A", "n_bins_B"] {
                     if self.take(unused).is_some() {
-                        return Err(Fault::Invalid(format!("`{unused}` is not known: bin the columns first")));
+                        return Err(Fault::Invalid(format!(
+                            "`{unused}` is not known: bin the columns first"
+                        )));
                     }
                 }
                 json!({ "column": self.need("column_B")?, "max": self.take("threshold").unwrap_or(json!(0.1)) })
@@ -388,17 +395,19 @@ fn type_words(word: &str) -> Option<&'static [&'static str]> {
     let lower = word.to_ascii_lowercase();
     let bare = lower.split(['(', '[']).next().unwrap_or_default().trim();
     Some(match bare {
-        "int" | "int8" | "int16" | "int32" | "int64" | "uint8" | "uint16" | "uint32" | "integer" | "bigint"
-        | "smallint" | "tinyint" | "long" | "longtype" | "integertype" | "shorttype" | "int_" => &["integer"],
-        "float" | "float16" | "float32" | "float64" | "float_" | "double" | "doubletype" | "floattype" | "real"
-        | "numeric" | "decimal" | "decimaltype" | "number" | "uint64" | "double_precision"
+        "int" | "int8" | "int16" | "int32" | "int64" | "uint8" | "uint16" | "uint32" | "integer"
+        | "bigint" | "smallint" | "tinyint" | "long" | "longtype" | "integertype" | "shorttype" | "int_" => {
+            &["integer"]
+        }
+        "float" | "float16" | "float32" | "float64" | "float_" | "double" | "doubletype" | "floattype"
+        | "real" | "numeric" | "decimal" | "decimaltype" | "number" | "uint64" | "double_precision"
         | "double precision" => &["number"],
-        "str" | "string" | "string_" | "stringtype" | "text" | "varchar" | "char" | "nvarchar" | "category"
-        | "stringdtype" => &["string"],
+        "str" | "string" | "string_" | "stringtype" | "text" | "varchar" | "char" | "nvarchar"
+        | "category" | "stringdtype" => &["string"],
         "object" => &["string", "other"],
         "bool" | "boolean" | "booleantype" | "bool_" => &["boolean"],
-        "datetime64" | "datetime" | "datetime.datetime" | "date" | "datetype" | "timestamp" | "timestamptype"
-        | "timestamp_ntz" | "timestamptz" => &["timestamp"],
+        "datetime64" | "datetime" | "datetime.datetime" | "date" | "datetype" | "timestamp"
+        | "timestamptype" | "timestamp_ntz" | "timestamptz" => &["timestamp"],
         "list" | "dict" | "arraytype" | "maptype" | "structtype" | "bytes" | "binarytype" => &["other"],
         _ => return None,
     })

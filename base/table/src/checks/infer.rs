@@ -136,7 +136,10 @@ fn range(column: &ColumnProfile) -> Vec<(String, String)> {
     let (min, max) = (moments.min, moments.max);
     let reason = format!("from {} to {}, mean {}", short(min), short(max), short(moments.mean));
     if min == max {
-        return vec![(format!("between: [{}, {}]", exact(min), exact(max)), format!("always {}", short(min)))];
+        return vec![(
+            format!("between: [{}, {}]", exact(min), exact(max)),
+            format!("always {}", short(min)),
+        )];
     }
     let span = max / 2.0 - min / 2.0;
     if !span.is_finite() {
@@ -219,12 +222,13 @@ fn line(value: &str) -> String {
 
 /// A text in YAML: bare where nothing else can be meant.
 fn text(value: &str) -> String {
-    let bare = value.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.'))
-        && value.starts_with(|letter: char| letter.is_ascii_alphabetic())
-        && !matches!(
-            value.to_ascii_lowercase().as_str(),
-            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | "nan" | "inf"
-        );
+    let bare =
+        value.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.'))
+            && value.starts_with(|letter: char| letter.is_ascii_alphabetic())
+            && !matches!(
+                value.to_ascii_lowercase().as_str(),
+                "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n" | "nan" | "inf"
+            );
     if bare { value.to_owned() } else { Value::from(value).to_string() }
 }
 
@@ -302,7 +306,12 @@ mod tests {
         assert!(told.passed && told.from_profile);
         let read = evaluate_path(&suite(known), &path).unwrap();
         for (told, read) in told.rules.iter().zip(&read.rules) {
-            assert_eq!((told.passed, told.unexpected_count, &told.observed, told.rows), (read.passed, read.unexpected_count, &read.observed, read.rows), "{}", read.rule);
+            assert_eq!(
+                (told.passed, told.unexpected_count, &told.observed, told.rows),
+                (read.passed, read.unexpected_count, &read.observed, read.rows),
+                "{}",
+                read.rule
+            );
         }
         // What does not hold, or needs rows, sends all to the data.
         for rule in [

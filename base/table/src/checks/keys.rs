@@ -248,7 +248,8 @@ mod tests {
     fn where_values_stand_matters() {
         let (a, b) = (text("a"), text("b"));
         let of = |keys: &[Option<Key>]| several(keys.iter().copied());
-        let all = [of(&[Some(a), Some(b)]), of(&[Some(b), Some(a)]), of(&[Some(a), None]), of(&[None, Some(a)])];
+        let all =
+            [of(&[Some(a), Some(b)]), of(&[Some(b), Some(a)]), of(&[Some(a), None]), of(&[None, Some(a)])];
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), 4);
         assert_eq!(number(-0.0), number(0.0));
     }

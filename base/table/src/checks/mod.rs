@@ -44,7 +44,7 @@ mod spill;
 mod stored;
 
 pub use condition::Condition;
-pub use failing::{BROKEN, ROW, failing_rows, write_csv};
+pub use failing::{BROKEN, FailingRows, ROW, failing_rows};
 pub use parse::names;
 pub use report::{CheckReport, RuleResult, Sample};
 pub use rule::{

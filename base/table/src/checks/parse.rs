@@ -71,8 +71,7 @@ const NAMES: [&str; 48] = [
 const SQL: &str = "sql";
 
 /// What a rule of any kind may have beside its check.
-const COMMON: [&str; 8] =
-    ["name", "column", "columns", "mostly", "severity", "where", "by", "ignore_row_if"];
+const COMMON: [&str; 8] = ["name", "column", "columns", "mostly", "severity", "where", "by", "ignore_row_if"];
 
 /// With fewer rows a slice does not stand alone.
 const SLICE_ROWS: u64 = 30;
@@ -256,9 +255,9 @@ impl Written<'_> {
             Some("any_value_is_missing" | "either_value_is_missing") => Ok(Missing::Any),
             Some("all_values_are_missing" | "both_values_are_missing") => Ok(Missing::All),
             Some("never") => Ok(Missing::Never),
-            Some(_) | None => Err(self.fault(
-                "`ignore_row_if` is any_value_is_missing, all_values_are_missing or never",
-            )),
+            Some(_) | None => {
+                Err(self.fault("`ignore_row_if` is any_value_is_missing, all_values_are_missing or never"))
+            }
         }
     }
 
@@ -544,7 +543,9 @@ impl Argument<'_> {
             Some("integer") => Parse::Integer,
             Some("number") => Parse::Number,
             Some("json") => Parse::Json,
-            Some(_) | None => return Err(self.fault("`parses_as` is timestamp, date, integer, number or json")),
+            Some(_) | None => {
+                return Err(self.fault("`parses_as` is timestamp, date, integer, number or json"));
+            }
         };
         Ok(RuleKind::ParsesAs(parse))
     }
@@ -557,9 +558,7 @@ impl Argument<'_> {
     fn optional_number(&self, key: &str) -> Result<Option<f64>> {
         match self.value.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => {
-                value.as_f64().map(Some).ok_or_else(|| self.fault(format!("`{key}` is a number")))
-            }
+            Some(value) => value.as_f64().map(Some).ok_or_else(|| self.fault(format!("`{key}` is a number"))),
         }
     }
 
@@ -584,9 +583,7 @@ impl Argument<'_> {
             Some(Some("lower")) => Ok(Interpolation::Lower),
             Some(Some("higher")) => Ok(Interpolation::Higher),
             Some(Some("midpoint")) => Ok(Interpolation::Midpoint),
-            Some(_) => {
-                Err(self.fault("`interpolation` is nearest, linear, lower, higher or midpoint"))
-            }
+            Some(_) => Err(self.fault("`interpolation` is nearest, linear, lower, higher or midpoint")),
         }
     }
 
@@ -676,7 +673,10 @@ impl Argument<'_> {
 
     fn divergence(&self) -> Result<RuleKind> {
         let map = self.value.as_object().ok_or_else(|| self.fault("`divergence` needs a partition"))?;
-        self.only(map, &["values", "bins", "weights", "tail_weights", "max", "tail_holdout", "internal_holdout"])?;
+        self.only(
+            map,
+            &["values", "bins", "weights", "tail_weights", "max", "tail_holdout", "internal_holdout"],
+        )?;
         let holdout = |key: &str| match self.optional_number(key)? {
             None => Ok(0.0),
             Some(share) if (0.0..=1.0).contains(&share) => Ok(share),

@@ -117,7 +117,8 @@ impl RowCheck {
     pub(super) fn of(rule: &Rule, columns: &[Column]) -> Option<Result<Self, String>> {
         let type_of = |name: &str| columns.iter().find(|column| column.name == name).map(|c| c.column_type);
         let first = rule.columns.first().and_then(|name| type_of(name)).unwrap_or(ColumnType::Other);
-        let is_ordered = |column_type: ColumnType| column_type.is_numeric() || column_type == ColumnType::Timestamp;
+        let is_ordered =
+            |column_type: ColumnType| column_type.is_numeric() || column_type == ColumnType::Timestamp;
         let text = first == ColumnType::String;
         let refused = |found: ColumnType| {
             format!("the column is {}, for which `{}` means nothing", found.text(), rule.kind.name())

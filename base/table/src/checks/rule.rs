@@ -505,6 +505,19 @@ impl RuleKind {
         }
     }
 
+    /// Whether it asks for something other than the table: another one, an engine, the time.
+    pub const fn looks_beyond(&self) -> bool {
+        matches!(
+            self,
+            Self::Fresh(_)
+                | Self::References { .. }
+                | Self::RowsEqual(_)
+                | Self::SameSchema(_)
+                | Self::Drift { .. }
+                | Self::Sql { .. }
+        )
+    }
+
     /// Whether it is about the table and names no column.
     pub(super) fn about_table(name: &str) -> bool {
         matches!(name, "rows" | "columns" | "column_count" | "rows_equal" | "same_schema" | "sql")

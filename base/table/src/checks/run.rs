@@ -341,7 +341,8 @@ impl<'s> Run<'s> {
                 counts: a.counts || b.counts,
             });
         let lane = self.lane(condition, slice);
-        let waits = lane.entries.last().is_some_and(|entry| matches!(entry.state, State::Facts | State::Spread));
+        let waits =
+            lane.entries.last().is_some_and(|entry| matches!(entry.state, State::Facts | State::Spread));
         if waits && !lane.facts.contains_key(name) {
             lane.facts.insert(name.to_owned(), Facts::new(column_type, all));
         }
@@ -478,7 +479,8 @@ impl<'s> Run<'s> {
             let slice = lane.slice.and_then(|(at, place)| names.get(at)?.get(place).cloned());
             for entry in std::mem::take(&mut lane.entries) {
                 let Some(rule) = self.rules.get(entry.rule) else { continue };
-                let result = conclude::conclude(rule, entry.state, &mut lane, slice.as_deref(), table, context)?;
+                let result =
+                    conclude::conclude(rule, entry.state, &mut lane, slice.as_deref(), table, context)?;
                 results.push((entry.rule, result));
             }
         }
@@ -546,7 +548,8 @@ fn window(kind: &RuleKind, facts: &mut Facts) -> Result<(Bounds, Option<String>)
     let none = (Bounds::default(), Some("there is no spread to tell outliers by".to_owned()));
     match kind {
         RuleKind::ZScore { max, double_sided } => {
-            let Some(moments) = facts.moments.filter(|moments| moments.count > 1 && moments.std() > 0.0) else {
+            let Some(moments) = facts.moments.filter(|moments| moments.count > 1 && moments.std() > 0.0)
+            else {
                 return Ok(none);
             };
             let reach = max * moments.std();
@@ -592,7 +595,9 @@ fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
     }
     match &rule.kind {
         RuleKind::Rows(_) => return State::Count,
-        RuleKind::Columns { names, ordered, exact } => return table_columns(names, *ordered, *exact, columns),
+        RuleKind::Columns { names, ordered, exact } => {
+            return table_columns(names, *ordered, *exact, columns);
+        }
         RuleKind::ColumnCount(bounds) => {
             let count = columns.len();
             return State::Decided {
@@ -612,8 +617,13 @@ fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
     };
     let column_type = column.column_type;
     let numeric = column_type.is_numeric() || column_type == ColumnType::Timestamp;
-    let senseless =
-        || failed(format!("the column is {}, for which `{}` means nothing", column_type.text(), rule.kind.name()));
+    let senseless = || {
+        failed(format!(
+            "the column is {}, for which `{}` means nothing",
+            column_type.text(),
+            rule.kind.name()
+        ))
+    };
     let number_rule = match &rule.kind {
         RuleKind::Aggregate(statistic, _) => !matches!(
             statistic,
@@ -625,7 +635,8 @@ fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
         | RuleKind::Divergence { partition: Partition::Bins { .. }, .. } => true,
         _ => false,
     };
-    if number_rule && !numeric || matches!(rule.kind, RuleKind::Fresh(_)) && column_type != ColumnType::Timestamp
+    if number_rule && !numeric
+        || matches!(rule.kind, RuleKind::Fresh(_)) && column_type != ColumnType::Timestamp
     {
         return senseless();
     }
@@ -647,11 +658,11 @@ fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
             Ok(seen) => State::Set(seen),
             Err(note) => failed(note),
         },
-        RuleKind::Divergence { partition: Partition::Bins { edges, .. }, .. } => State::Bins(Bins::new(edges)),
-        RuleKind::Association { .. } => State::Contingency(Contingency::default()),
-        RuleKind::Drift { .. } => {
-            State::Profile(Box::new(Profiler::new(std::slice::from_ref(column))))
+        RuleKind::Divergence { partition: Partition::Bins { edges, .. }, .. } => {
+            State::Bins(Bins::new(edges))
         }
+        RuleKind::Association { .. } => State::Contingency(Contingency::default()),
+        RuleKind::Drift { .. } => State::Profile(Box::new(Profiler::new(std::slice::from_ref(column)))),
         _ => match RowCheck::of(rule, columns) {
             Some(Ok(check)) => State::Rows { check, tally: Tally::keeping(keep), note: None },
             Some(Err(note)) => failed(note),

@@ -89,8 +89,7 @@ fn decide(rule: &Rule, profile: &Profile) -> Option<RuleResult> {
         }
         RuleKind::Quantiles(list, Interpolation::Linear) => {
             let numeric = column.numeric.as_ref().filter(|numeric| numeric.exact_values().is_some())?;
-            let values: Vec<f64> =
-                list.iter().map(|(at, _)| numeric.quantile(*at)).collect::<Option<_>>()?;
+            let values: Vec<f64> = list.iter().map(|(at, _)| numeric.quantile(*at)).collect::<Option<_>>()?;
             let moment = column.column_type == ColumnType::Timestamp;
             conclude::quantiles(list, &values, moment, &mut result);
         }
@@ -152,7 +151,9 @@ fn aggregate(statistic: Statistic, column: &ColumnProfile) -> Option<f64> {
     let rows = column.count + column.nulls;
     match statistic {
         Statistic::DistinctCount => return exact,
-        Statistic::DistinctShare => return exact.filter(|_| column.count > 0).map(|n| n / column.count as f64),
+        Statistic::DistinctShare => {
+            return exact.filter(|_| column.count > 0).map(|n| n / column.count as f64);
+        }
         Statistic::NotNullShare => return (rows > 0).then(|| column.count as f64 / rows as f64),
         _ => {}
     }

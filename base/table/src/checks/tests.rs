@@ -247,7 +247,10 @@ fn all_rules_hold_or_fail_as_they_should() {
         (json!({"columns": ["dep", "arr"], "differ": true}), true),
         (json!({"column": "dep", "equal_to": "dep"}), true),
         (json!({"column": "dep", "equal_to": "arr"}), false),
-        (json!({"columns": ["carrier", "ok"], "pairs_in_set": [["AA", true], ["AA", false], ["B6", true]], "mostly": 0.7}), true),
+        (
+            json!({"columns": ["carrier", "ok"], "pairs_in_set": [["AA", true], ["AA", false], ["B6", true]], "mostly": 0.7}),
+            true,
+        ),
         (json!({"column": "carrier", "most_common": ["AA"]}), true),
         (json!({"column": "id", "most_common": [4]}), true),
         (json!({"column": "carrier", "most_common": ["B6"]}), false),
@@ -260,9 +263,18 @@ fn all_rules_hold_or_fail_as_they_should() {
         (json!({"column": "carrier", "matches": {"like": "A%"}, "mostly": 0.5}), true),
         (json!({"column": "code", "matches": {"regex": ["^N", "\\d$"], "all": true}, "mostly": 0.75}), true),
         (json!({"column": "code", "not_matches": ["Z", "Q"]}), true),
-        (json!({"column": "carrier", "divergence": {"values": ["AA", "B6", "ZZ"], "weights": [0.5, 0.25, 0.25], "max": 0.0001}}), true),
-        (json!({"column": "carrier", "divergence": {"values": ["AA", "B6"], "weights": [0.5, 0.5], "max": 0.5}}), false),
-        (json!({"column": "id", "divergence": {"bins": [0.5, 2.5, 4.5], "weights": [0.4, 0.6], "max": 0.0001}}), true),
+        (
+            json!({"column": "carrier", "divergence": {"values": ["AA", "B6", "ZZ"], "weights": [0.5, 0.25, 0.25], "max": 0.0001}}),
+            true,
+        ),
+        (
+            json!({"column": "carrier", "divergence": {"values": ["AA", "B6"], "weights": [0.5, 0.5], "max": 0.5}}),
+            false,
+        ),
+        (
+            json!({"column": "id", "divergence": {"bins": [0.5, 2.5, 4.5], "weights": [0.4, 0.6], "max": 0.0001}}),
+            true,
+        ),
         (json!({"column": "carrier", "association": {"column": "ok", "max": 0.9}}), true),
         (json!({"column": "dep", "fresh": "1d"}), false),
         (json!({"column": "dep", "fresh": {"within": "30000d"}}), true),
@@ -333,7 +345,9 @@ fn other_tables_and_statements_are_asked_for() {
     assert!(check(json!({"rows_equal": {"path": "carriers.csv"}})).passed);
     let schema = check(json!({"same_schema": {"path": "carriers.csv"}}));
     assert!(!schema.passed && schema.note.unwrap().starts_with("missing: n; unexpected: id"));
-    let sql = |file: &str| check(json!({"sql": {"query": "select the others", "tables": {"others": {"path": file}}}}));
+    let sql = |file: &str| {
+        check(json!({"sql": {"query": "select the others", "tables": {"others": {"path": file}}}}))
+    };
     let broken = sql("carriers.csv");
     assert_eq!((broken.passed, broken.unexpected_count), (false, 5));
     assert_eq!(broken.sample[0].value, json!({"code": "AA", "n": 1}));
@@ -373,11 +387,17 @@ fn standard_names_are_the_same_rules() {
             json!({"type": "expect_column_values_to_be_of_type", "kwargs": {"column": "id", "type_": "int64"}}),
             json!({"column": "id", "type": "integer"}),
         ),
-        (json!({"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": "select 1"}}), json!({"sql": "select 1"})),
+        (
+            json!({"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": "select 1"}}),
+            json!({"sql": "select 1"}),
+        ),
     ] {
         let (standard, compact) = (Rule::parse(&standard).unwrap(), Rule::parse(&compact).unwrap());
         assert_eq!(standard.to_string(), compact.to_string());
-        assert_eq!((standard.kind, standard.columns, standard.severity), (compact.kind, compact.columns, compact.severity));
+        assert_eq!(
+            (standard.kind, standard.columns, standard.severity),
+            (compact.kind, compact.columns, compact.severity)
+        );
     }
     let error = Rule::parse(&json!({"type": "expect_column_value_to_be_unique", "kwargs": {"column": "a"}}));
     assert_eq!(error.unwrap_err().hints(), ["did you mean `expect_column_values_to_be_unique`?"]);
@@ -456,7 +476,10 @@ fn results_are_those_of_great_expectations() {
                     list.iter().filter_map(Value::as_f64).collect()
                 };
                 let (wanted, observed) = (numbers(&quantiles["values"]), numbers(observed));
-                assert!(wanted.len() == observed.len() && wanted.iter().zip(&observed).all(|(a, b)| near(*a, *b)), "{case}\n{found:?}");
+                assert!(
+                    wanted.len() == observed.len() && wanted.iter().zip(&observed).all(|(a, b)| near(*a, *b)),
+                    "{case}\n{found:?}"
+                );
             }
             _ => {}
         }
