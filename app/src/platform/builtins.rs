@@ -84,7 +84,7 @@ pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>
         Arc::new(EvaluatePackage::new(scorer)),
         Arc::new(Split),
         Arc::new(Balance),
-        Arc::new(Check),
+        Arc::new(Check::default()),
         Arc::new(Leakage),
         Arc::new(ProfilePackage),
         Arc::new(CrossValidate),

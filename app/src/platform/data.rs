@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::journal::Because;
 use rondo_core::{Code, Digest, Timestamp, suggest};
+use rondo_data::check::Around;
 use rondo_data::fetch::Fetcher;
 use rondo_data::ingest::{Added, Intake};
 use rondo_data::parts::part_of_file;
@@ -40,7 +41,13 @@ impl Platform {
                 hint: near.map(|near| format!("did you mean `{near}`?")),
             });
         };
-        Ok(Intake::declared(name, dataset, because)?)
+        let intake = Intake::declared(name, dataset, because)?;
+        Ok(Intake { suite: intake.suite.within(self.around()), ..intake })
+    }
+
+    /// What the checks of this project may ask for beside the table: files from its folder on, its datasets.
+    pub fn around(&self) -> Around {
+        Around::at(self.root()).with_datasets(self.datasets())
     }
 
     /// Brings a declared dataset in, of one in parts those that end by `until`, and pins the result in

@@ -68,6 +68,64 @@ pub fn add_dataset_with(
     }
 }
 
+/// The text with `checks:` of a dataset, which has none yet; `list` writes its items at an indent.
+///
+/// # Errors
+/// When the text is no YAML, there is no such dataset, it has checks already, or it is written in a way
+/// that nothing can be added to.
+pub fn add_checks(source: &str, name: &str, list: &dyn Fn(&str) -> String) -> Result<String, Error> {
+    let parsed = yaml::parse(source);
+    if !parsed.faults.is_empty() {
+        let file = crate::check::PROJECT_FILE.to_owned();
+        return Err(Error::Invalid { file, source_text: source.to_owned(), faults: parsed.faults });
+    }
+    let stuck = || Error::NotEditable { section: format!("{DATA}.{name}") };
+    let root = parsed.root.as_ref().ok_or_else(stuck)?;
+    let entry = root.get(DATA).and_then(|data| data.entry(name)).ok_or_else(stuck)?;
+    if entry.value.get("checks").is_some_and(|checks| checks.list().is_none_or(|list| !list.is_empty())) {
+        return Err(Error::NameTaken { section: format!("{DATA}.{name}"), name: "checks".to_owned() });
+    }
+    let edited = with_checks(source, entry, list).ok_or_else(stuck)?;
+    // Nothing else may have changed.
+    let after = yaml::parse(&edited);
+    let mut json =
+        after.root.as_ref().filter(|_| after.faults.is_empty()).map(Node::json).ok_or_else(stuck)?;
+    let dataset = json.get_mut(DATA).and_then(|data| data.get_mut(name)).and_then(|one| one.as_object_mut());
+    let added = dataset.and_then(|dataset| dataset.remove("checks"));
+    if added.and_then(|checks| checks.as_array().map(Vec::len)).is_none_or(|count| count == 0)
+        || json != root.json()
+    {
+        return Err(stuck());
+    }
+    Ok(edited)
+}
+
+fn with_checks(source: &str, entry: &Entry, list: &dyn Fn(&str) -> String) -> Option<String> {
+    let lines = Lines::new(source);
+    let first = entry.value.map()?.first()?.place;
+    // In brackets, or on the line of its name, there is no room for a list with comments.
+    if first.line == entry.place.line {
+        return None;
+    }
+    let indent: String = lines.line(first.line).chars().take(first.column.checked_sub(1)?).collect();
+    if indent.is_empty() || !indent.chars().all(|letter| letter == ' ') {
+        return None;
+    }
+    let inside =
+        |line: usize| lines.line(line).starts_with(indent.as_str()) && !lines.line(line).trim().is_empty();
+    let mut last = first.line;
+    for line in first.line..=lines.count() {
+        let blank = lines.line(line).trim().is_empty();
+        if inside(line) {
+            last = line;
+        } else if !blank {
+            break;
+        }
+    }
+    let text = format!("{indent}checks:\n{}", list(&format!("{indent}  ")));
+    Some(insert(source, lines.start(last + 1), &text))
+}
+
 struct Dataset<'a> {
     name: &'a str,
     source: String,
@@ -200,6 +258,26 @@ fn existing_section(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checks_are_added_below_their_dataset_and_nothing_else_moves() {
+        let source = "project: p\n\ndata:\n  a:            # first\n    source: a.csv  # here\n\n  # the second\n  b:\n    source: b.csv\n\nsteps: {}\n";
+        let list = |indent: &str| format!("{indent}- {{ rows: {{ min: 1 }} }}  # seen\n");
+        let edited = add_checks(source, "a", &list).unwrap();
+        let wanted =
+            source.replace("# here\n", "# here\n    checks:\n      - { rows: { min: 1 } }  # seen\n");
+        assert_eq!(edited, wanted);
+        assert!(matches!(add_checks(&edited, "a", &list), Err(Error::NameTaken { .. })));
+        assert!(add_checks(&edited, "b", &list).unwrap().contains("b.csv\n    checks:\n      - {"));
+        for (text, name) in [
+            ("data: { a: { source: x } }\n", "a"),
+            (source, "c"),
+            ("", "a"),
+            ("data:\n  a: { source: x }\n", "a"),
+        ] {
+            assert!(add_checks(text, name, &list).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn entries_are_added_with_everything_else_kept() {

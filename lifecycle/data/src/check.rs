@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::{Digest, canonical};
 use rondo_project::yaml;
-use rondo_table::checks::{self, CheckReport, Rule, RuleResult, Severity};
+use rondo_table::checks::{self, CheckReport, Context, FailingRows, FileTable, Rule, RuleResult, Severity};
+use rondo_table::profile::Profile;
 use rondo_table::read::ReadOptions;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,6 +21,10 @@ use crate::listing::Listing;
 use crate::versions::Datasets;
 use crate::{Error, table};
 
+pub use around::Around;
+
+mod around;
+
 /// A suite of checks, read and found valid.
 #[derive(Debug, Clone)]
 pub struct Suite {
@@ -29,6 +34,10 @@ pub struct Suite {
     whole: Vec<Rule>,
     /// The digest of the rules about each file.
     digest: Digest,
+    /// What lies beyond the table that is checked.
+    around: Around,
+    /// So many failing rows are gathered.
+    keep: usize,
 }
 
 /// What the checks said of one file.
@@ -39,6 +48,9 @@ pub struct FileReport {
     /// The results.
     #[serde(flatten)]
     pub report: CheckReport,
+    /// The rows that fail, where they were asked for.
+    #[serde(skip)]
+    pub failing: Option<FailingRows>,
 }
 
 impl Suite {
@@ -61,10 +73,23 @@ impl Suite {
         let about_parts: Vec<&Value> = rules.iter().filter(|rule| !is_whole(rule)).collect();
         let digest = canonical::digest(&about_parts)
             .map_err(|source| Error::Record { what: format!("checks of {what}"), source })?;
-        Ok(Self { part, whole, digest })
+        Ok(Self { part, whole, digest, around: Around::default(), keep: 0 })
     }
 
-    /// A suite from a file's text in YAML or JSON: a list of rules, or a mapping with the list as `checks`.
+    /// The same, with other tables and an engine for SQL to ask.
+    #[must_use]
+    pub fn within(self, around: Around) -> Self {
+        Self { around, ..self }
+    }
+
+    /// The same, which gathers so many failing rows.
+    #[must_use]
+    pub fn keeping(self, keep: usize) -> Self {
+        Self { keep, ..self }
+    }
+
+    /// A suite from a file's text in YAML or JSON: a list of rules, a mapping with the list as `checks`, or a
+    /// suite of Great Expectations, with the list as `expectations`.
     ///
     /// # Errors
     /// When it is no YAML, or a rule cannot be understood.
@@ -80,7 +105,9 @@ impl Suite {
         let root = parsed.root.map_or(Value::Null, |root| root.json());
         let rules = match &root {
             Value::Array(rules) => Some(rules),
-            Value::Object(map) => map.get("checks").and_then(Value::as_array),
+            Value::Object(map) => {
+                map.get("checks").or_else(|| map.get("expectations")).and_then(Value::as_array)
+            }
             _ => None,
         };
         let rules = rules
@@ -103,6 +130,12 @@ impl Suite {
         !self.whole.is_empty()
     }
 
+    /// Whether what it says of a file stays true as long as the file is the same: no rule about files asks
+    /// for another table, an engine or the time.
+    pub fn is_lasting(&self) -> bool {
+        self.part.iter().all(|rule| !rule.kind.looks_beyond())
+    }
+
     /// The digest of the rules about each file.
     pub const fn digest(&self) -> Digest {
         self.digest
@@ -113,7 +146,7 @@ impl Suite {
     /// # Errors
     /// When it is no table, cannot be read, or lacks a column that a rule is about.
     pub fn check_file(&self, name: &str, path: &Path, options: &ReadOptions) -> Result<FileReport, Error> {
-        run(name, path, &self.part, options)
+        self.run(name, path, &self.part, options)
     }
 
     /// Runs the rules about all files together on a folder of them.
@@ -121,18 +154,73 @@ impl Suite {
     /// # Errors
     /// As [`Suite::check_file`].
     pub fn check_whole(&self, name: &str, folder: &Path, options: &ReadOptions) -> Result<FileReport, Error> {
-        run(name, folder, &self.whole, options)
+        self.run(name, folder, &self.whole, options)
     }
 
-    /// Runs every rule on a file or folder that belongs to no dataset, taken as one table.
+    /// Runs every rule on a file or folder that belongs to no dataset, taken as one table. A file with a
+    /// stored profile answers as far as a profile can.
     ///
     /// # Errors
     /// As [`Suite::check_file`].
     pub fn check_path(&self, path: &Path, options: &ReadOptions) -> Result<FileReport, Error> {
-        let all: Vec<Rule> = self.part.iter().chain(&self.whole).cloned().collect();
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        run(&name, path, &all, options)
+        if let Some(profile) = stored_profile(path) {
+            let report = checks::evaluate_profile_alone(&self.all(), &profile);
+            return Ok(FileReport { file: name, report, failing: None });
+        }
+        self.run(&name, path, &self.all().rules, options)
     }
+
+    /// The same away from the threads that must not wait.
+    ///
+    /// # Errors
+    /// As [`Suite::check_file`].
+    pub async fn check_given(&self, path: &Path, options: &ReadOptions) -> Result<FileReport, Error> {
+        let (suite, path, options) = (self.clone(), path.to_owned(), options.clone());
+        blocking(move || suite.check_path(&path, &options)).await
+    }
+
+    fn all(&self) -> checks::Suite {
+        checks::Suite { rules: self.part.iter().chain(&self.whole).cloned().collect() }
+    }
+
+    /// What a stored profile of the table says, where it decides every rule and all hold: then nothing has
+    /// to be read.
+    fn told_by(&self, name: &str, profile: &Profile) -> Option<FileReport> {
+        let report = checks::evaluate_profile(&self.all(), profile)?;
+        Some(FileReport { file: name.to_owned(), report, failing: None })
+    }
+
+    fn run(
+        &self,
+        name: &str,
+        path: &Path,
+        rules: &[Rule],
+        options: &ReadOptions,
+    ) -> Result<FileReport, Error> {
+        let suite = checks::Suite { rules: rules.to_vec() };
+        let opened = table::open(name, path, options)?;
+        let table = FileTable::new(opened, table::options_at(name, path, options));
+        let reach = self.around.from(name, path, options);
+        let context = Context { keep: self.keep, beyond: &reach, ..Context::default() };
+        let report = checks::evaluate(&suite, &table, &context)?;
+        let failing = match self.keep {
+            0 => None,
+            most => checks::failing_rows(&report, &table, most)?,
+        };
+        Ok(FileReport { file: name.to_owned(), report, failing })
+    }
+}
+
+/// The profile that a file holds, where it holds one.
+fn stored_profile(path: &Path) -> Option<Profile> {
+    const LONGEST: u64 = 256 * 1024 * 1024;
+    const BEGINS: &[u8] = br#"{"columns":"#;
+    if path.extension()?.to_str()? != "json" || std::fs::metadata(path).ok()?.len() > LONGEST {
+        return None;
+    }
+    let bytes = std::fs::read(path).ok().filter(|bytes| bytes.starts_with(BEGINS))?;
+    Profile::from_json(std::str::from_utf8(&bytes).ok()?).ok()
 }
 
 impl FileReport {
@@ -143,7 +231,7 @@ impl FileReport {
 
     /// How many rules are broken that are only warned of.
     pub fn warnings(&self) -> usize {
-        self.report.failures().filter(|rule| rule.severity == Severity::Warning).count()
+        self.report.failures().filter(|rule| rule.severity != Severity::Error).count()
     }
 
     /// The file and its first broken rule, in a line.
@@ -178,6 +266,11 @@ impl Datasets {
             files.retain(|(name, _)| table::is_table(name, options));
         } else {
             let name = version.source.rsplit('/').next().unwrap_or(&version.dataset).to_owned();
+            if let Some(profile) = self.profile_of(version).await?
+                && let Some(told) = suite.told_by(&name, &profile)
+            {
+                return Ok(vec![told]);
+            }
             files.push((name, self.store.objects().require(version.digest)?));
         }
         self.check_files(&version.dataset, files, suite, options).await
@@ -255,12 +348,6 @@ fn parse_rule(rule: &Value) -> Result<(Scope, Rule), String> {
     }
 }
 
-fn run(name: &str, path: &Path, rules: &[Rule], options: &ReadOptions) -> Result<FileReport, Error> {
-    let suite = checks::Suite { rules: rules.to_vec() };
-    let report = checks::evaluate(&suite, table::open(name, path, options)?)?;
-    Ok(FileReport { file: name.to_owned(), report })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -276,6 +363,84 @@ mod tests {
         for text in [list, keyed.as_str(), json] {
             let suite = Suite::read("s.yaml", text).unwrap();
             assert_eq!((suite.len(), suite.has_whole()), (2, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_suite_of_great_expectations_is_read_as_it_is() {
+        let text = r#"{"name": "s", "meta": {}, "expectations": [
+            {"type": "expect_table_row_count_to_equal", "kwargs": {"value": 3}, "severity": "warning", "id": "x"},
+            {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "a"}, "meta": {"notes": "n"}}
+        ]}"#;
+        let suite = Suite::read("s.json", text).unwrap();
+        assert_eq!(suite.len(), 2);
+        let Err(Error::Suite { faults, .. }) = Suite::read("s.json", &text.replace("unique", "uniqe")) else {
+            panic!("accepted")
+        };
+        assert!(faults[0].contains("did you mean `expect_column_values_to_be_unique`?"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_profile_in_a_file_answers_what_it_can() {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("t.csv");
+        std::fs::write(&data, "a,b\n1,x\n2,y\n").unwrap();
+        let path = folder.path().join("p.json");
+        std::fs::write(&path, Profile::of_path(&data).unwrap().to_json().unwrap()).unwrap();
+        let rules = json!([{"column": "a", "max": {"max": 2}}, {"column": "b", "matches": "x", "severity": "warning"}]);
+        let suite = Suite::parse("t", rules.as_array().unwrap()).unwrap();
+        let report = suite.check_path(&path, &ReadOptions::default()).unwrap();
+        assert!(report.report.from_profile && report.report.rules[0].passed);
+        assert_eq!(
+            report.report.rules[1].note.as_deref(),
+            Some("a profile does not tell: the data are needed")
+        );
+    }
+
+    /// An engine that writes the rows of a file, whatever it is asked.
+    struct Canned(PathBuf);
+
+    #[async_trait::async_trait]
+    impl rondo_core::ports::SqlEngine for Canned {
+        async fn query(
+            &self,
+            statement: &str,
+            tables: &std::collections::BTreeMap<String, PathBuf>,
+            output: &Path,
+        ) -> Result<(), rondo_core::ports::PortError> {
+            assert!(statement.contains("from data") && tables["data"].exists(), "{statement} {tables:?}");
+            let reader = rondo_table::read::open(&self.0).unwrap();
+            rondo_table::write::parquet(output, reader.schema(), reader).unwrap();
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn rules_in_sql_and_about_other_files_are_asked_of_what_lies_around() {
+        let folder = TempDir::new().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("t.csv", "a\nx\ny\n");
+        write("codes.csv", "code\nx\n");
+        write("none.csv", "code\n");
+        let rules = json!([
+            {"sql": "select * from {batch} where a = 'y'"},
+            {"column": "a", "references": {"path": "codes.csv", "column": "code"}},
+        ]);
+        let suite = Suite::parse("t", rules.as_array().unwrap()).unwrap().keeping(10);
+        let path = folder.path().join("t.csv");
+        let plain = suite.check_given(&path, &ReadOptions::default()).await.unwrap();
+        let notes: Vec<String> = plain.report.rules.iter().map(|rule| rule.message()).collect();
+        assert!(notes[0].contains("needs an engine"), "{notes:?}");
+        for (answer, passed) in [("codes.csv", false), ("none.csv", true)] {
+            let engine = std::sync::Arc::new(Canned(folder.path().join(answer)));
+            let around = Around::at(folder.path()).with_engine(Some(engine));
+            let report =
+                suite.clone().within(around).check_given(&path, &ReadOptions::default()).await.unwrap();
+            assert_eq!(report.report.rules[0].passed, passed, "{:?}", report.report.rules[0]);
+            assert_eq!(report.report.rules[1].sample[0].row, 2);
+            let failing = report.failing.unwrap();
+            assert_eq!(failing.columns(), ["_row", "_broken", "a"]);
+            assert_eq!(failing.texts()[0][2].as_deref(), Some("y"));
         }
     }
 

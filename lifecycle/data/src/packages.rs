@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::Error;
 
 pub use balance::Balance;
-pub use check::Check;
+pub use check::{Check, Engine};
 pub use leakage::Leakage;
 pub use profile::ProfilePackage;
 pub use split::Split;

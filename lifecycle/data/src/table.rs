@@ -12,9 +12,11 @@ use tempfile::TempDir;
 use crate::Error;
 use crate::fetch::unpack::plain_name;
 
-/// Part of the keys under which profiles and checks are remembered: it changes when they would come out
+/// Part of the keys under which profiles are remembered: it changes when they would come out
 /// otherwise for the same file.
 const ROUND: u32 = 1;
+/// The same for checks.
+const CHECKS: u32 = 2;
 
 /// How files of a declared format are read.
 ///
@@ -78,13 +80,17 @@ fn options_for(name: &str, options: &ReadOptions) -> ReadOptions {
     ReadOptions { format, ..options.clone() }
 }
 
+/// How a file or folder is read.
+pub fn options_at(name: &str, path: &Path, options: &ReadOptions) -> ReadOptions {
+    if path.is_dir() { options.clone() } else { options_for(name, options) }
+}
+
 /// Opens a file or folder as a table.
 ///
 /// # Errors
 /// When it is none.
 pub fn open(name: &str, path: &Path, options: &ReadOptions) -> Result<read::TableReader, Error> {
-    let options = if path.is_dir() { options.clone() } else { options_for(name, options) };
-    Ok(read::open_with(path, &options)?)
+    Ok(read::open_with(path, &options_at(name, path, options))?)
 }
 
 /// The profile of a file or folder.
@@ -102,7 +108,7 @@ pub fn profile_key(name: &str, file: Digest, options: &ReadOptions) -> String {
 
 /// The name under which it is remembered that a file has passed a suite.
 pub fn passed_key(name: &str, suite: Digest, file: Digest, options: &ReadOptions) -> String {
-    format!("data/passed/{ROUND}/{}/{file}/{}", suite.short(), reading(name, options))
+    format!("data/passed/{CHECKS}/{}/{file}/{}", suite.short(), reading(name, options))
 }
 
 /// All that decides how a file's bytes become rows.

@@ -1,12 +1,18 @@
 //! `rondo data check`, and how broken checks are shown wherever data are refused.
 
+mod html;
+mod infer;
+mod junit;
+mod record;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use rondo_core::Code;
 use rondo_core::journal::Because;
-use rondo_data::check::{FileReport, Suite};
-use rondo_table::checks::{RuleResult, Severity};
+use rondo_core::{Code, Timestamp};
+use rondo_data::check::{Around, FileReport, Suite};
+use rondo_data::profile::profile_path;
+use rondo_table::checks::{FailingRows, RuleResult, Severity};
 use serde_json::{Value, json};
 
 use super::profile::{Subject, find};
@@ -18,9 +24,10 @@ use crate::platform::Error;
 /// Check a dataset version or a file against its expectations
 #[derive(clap::Args)]
 pub struct Args {
-    /// A dataset of the project, or a file or folder of files
+    /// A dataset of the project, a file or folder of files, or a stored profile
     what: String,
-    /// The checks, in YAML or JSON, as under `checks:`; of a dataset otherwise the declared ones
+    /// The checks, in YAML or JSON, as under `checks:`, or a suite of Great Expectations; of a dataset
+    /// otherwise the declared ones
     #[arg(long, value_name = "FILE")]
     suite: Option<PathBuf>,
     /// The dataset's version: a number, the beginning of its digest, `latest` or `previous`
@@ -29,7 +36,31 @@ pub struct Args {
     /// Of a file: how it is read, such as `delimiter=;` or `encoding=latin1`; several times
     #[arg(long, value_name = "NAME=VALUE")]
     read: Vec<String>,
+    /// Propose checks from what is there, instead of checking
+    #[arg(long, conflicts_with_all = ["suite", "junit", "html", "failing"])]
+    infer: bool,
+    /// Put the proposed checks into rondo.yaml
+    #[arg(long, requires = "infer")]
+    write: bool,
+    /// Also write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Also write the results as one page, with the first rows that fail
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Also write the rows that fail: CSV where the name ends so, else Parquet
+    #[arg(long, value_name = "FILE")]
+    failing: Option<PathBuf>,
+    /// So many failing rows are written at most
+    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    limit: u32,
+    /// Do not record the check as a run of the project
+    #[arg(long)]
+    no_record: bool,
 }
+
+/// Rows that a page shows.
+const PAGE_ROWS: usize = 100;
 
 /// Checks it.
 ///
@@ -38,23 +69,44 @@ pub struct Args {
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let suite = args.suite.as_deref().map(|given| read_suite(session, given)).transpose()?;
     let subject = find(session, &args.what, args.version.as_deref()).await?;
+    if args.infer {
+        let profile = match &subject {
+            Subject::Path { path, .. } => profile_path(path, &super::reading(&args.read)?).await?,
+            Subject::Version { .. } => subject.profile().await?,
+        };
+        return infer::run(session, &subject, &profile, &args.what, args.write).await;
+    }
+    let keep = match (&args.failing, &args.html) {
+        (Some(_), _) => usize::try_from(args.limit).unwrap_or(usize::MAX),
+        (None, Some(_)) => PAGE_ROWS,
+        (None, None) => 0,
+    };
+    let started = Timestamp(chrono_now());
     let reports = match &subject {
         Subject::Version { platform, version } => {
             let because = Because::new(&session.config().user, "checked by hand");
             let intake = platform.intake(&version.dataset, because)?;
-            let suite = suite.unwrap_or(intake.suite);
+            let suite = suite.map_or(intake.suite, |suite| suite.within(platform.around())).keeping(keep);
             let options = rondo_data::table::options_for_version(version)?;
             platform.datasets().check(version, &suite, &options).await?
         }
         Subject::Path { given, path } => {
-            let suite = suite.ok_or_else(|| no_suite(given))?;
-            vec![suite.check_path(path, &super::reading(&args.read)?)?]
+            let suite = suite.ok_or_else(|| no_suite(given))?.keeping(keep);
+            vec![suite.check_given(path, &super::reading(&args.read)?).await?]
         }
     };
     let passed = reports.iter().all(FileReport::passed);
-    let value = json!({
+    let mut value = json!({
         "schema": 1, "what": args.what, "version": subject.version(), "passed": passed, "reports": reports,
     });
+    write_files(args, session, &subject, &reports)?;
+    if let Subject::Version { platform, version } = &subject
+        && !args.no_record
+    {
+        let digest = Some(format!("{}@{}", version.dataset, version.digest));
+        let id = record::record(platform, &args.what, digest, &reports, &value, started).await?;
+        value["run"] = id.hex().into();
+    }
     let text = format!("{}: {}\n{}", subject.title(), verdict(&reports), page(&reports));
     if passed {
         session.printer().result(&value, &text);
@@ -68,10 +120,50 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))
 }
 
+/// The files that were asked for beside the answer.
+fn write_files(args: &Args, session: &Session, subject: &Subject, reports: &[FileReport]) -> Outcome {
+    let write = |given: &Path, text: &str| -> Outcome {
+        let path = session.path(given);
+        std::fs::write(&path, text).map_err(Error::io("write", &path))?;
+        Ok(())
+    };
+    if let Some(given) = &args.junit {
+        write(given, &junit::document(reports))?;
+    }
+    if let Some(given) = &args.html {
+        write(given, &html::page(&subject.title(), &verdict(reports), reports))?;
+    }
+    if let Some(given) = &args.failing {
+        let parts: Vec<&FailingRows> = reports.iter().filter_map(|report| report.failing.as_ref()).collect();
+        match FailingRows::join(&parts)? {
+            Some(rows) => {
+                rows.write(&session.path(given))?;
+                session.printer().note(&format!("wrote {} rows to `{}`", rows.len(), given.display()));
+            }
+            None => session.printer().note("no row fails: nothing was written"),
+        }
+    }
+    Ok(())
+}
+
+/// The wall clock in milliseconds, for a check that needs no project.
+fn chrono_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or_default()
+}
+
+/// What fails before what passes, errors before warnings, otherwise in the order of the suite.
+fn failures_first(rules: &[RuleResult]) -> Vec<&RuleResult> {
+    let mut sorted: Vec<&RuleResult> = rules.iter().collect();
+    sorted.sort_by_key(|rule| (rule.passed, rule.severity));
+    sorted
+}
+
 fn read_suite(session: &Session, given: &Path) -> Outcome<Suite> {
     let path = session.existing("suite", given)?;
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    Ok(Suite::read(&format!("`{}`", given.display()), &text)?)
+    let root = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok(Suite::read(&format!("`{}`", given.display()), &text)?.within(Around::at(&root)))
 }
 
 fn no_suite(given: &str) -> Failure {
@@ -103,10 +195,11 @@ fn verdict(reports: &[FileReport]) -> String {
     let broken = |severity| rules().filter(|rule| !rule.passed && rule.severity == severity).count();
     let (all, failed, warned) = (rules().count(), broken(Severity::Error), broken(Severity::Warning));
     let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let noted = broken(Severity::Info);
     let mut text = match (all, failed) {
         (0, _) => "it has no checks".to_owned(),
-        (1, 0) if warned == 0 => "its check passes".to_owned(),
-        (_, 0) if warned == 0 => format!("{all} checks pass"),
+        (1, 0) if warned + noted == 0 => "its check passes".to_owned(),
+        (_, 0) if warned + noted == 0 => format!("{all} checks pass"),
         (_, 0) => format!("no check of {all} fails"),
         (_, failed) => {
             let verb = if failed == 1 { "fails" } else { "fail" };
@@ -115,6 +208,12 @@ fn verdict(reports: &[FileReport]) -> String {
     };
     if warned > 0 {
         let _ = write!(text, ", {warned} warning{}", plural(warned));
+    }
+    if noted > 0 {
+        let _ = write!(text, ", {noted} note{}", plural(noted));
+    }
+    if reports.iter().any(|file| file.report.from_profile) {
+        text.push_str(" (from the stored profile: no row was read)");
     }
     text
 }
@@ -126,7 +225,7 @@ fn page(reports: &[FileReport]) -> String {
         vec![["check", "result", "unexpected", "%", "found"].map(String::from).to_vec()];
     let mut samples = String::new();
     for file in reports {
-        for rule in file.report.rules.iter().filter(|rule| !(several && rule.passed)) {
+        for rule in failures_first(&file.report.rules).into_iter().filter(|rule| !(several && rule.passed)) {
             let mut cells = row(rule);
             if several {
                 cells.insert(0, file.file.clone());
@@ -155,15 +254,24 @@ fn row(rule: &RuleResult) -> Vec<String> {
         (true, _) => "passed",
         (false, Severity::Error) => "failed",
         (false, Severity::Warning) => "warning",
+        (false, Severity::Info) => "info",
     };
     let (count, percent) = match rule.unexpected_count {
         0 => (String::new(), String::new()),
         count => (format!("{count} of {}", rule.rows), format!("{:.2}", rule.unexpected_percent)),
     };
-    let observed = rule.observed.as_ref();
-    let observed = observed.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let found: Vec<String> = observed.into_iter().chain(rule.note.clone()).collect();
-    vec![rule.rule.clone(), result.to_owned(), count, percent, found.join("; ")]
+    let found = shortened(&rule.found());
+    vec![shortened(&rule.rule), result.to_owned(), count, percent, found]
+}
+
+/// A text of rules or data on one line of a table, without anything that a terminal would obey.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 90;
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.chars().count() <= MOST {
+        return line;
+    }
+    line.chars().take(MOST - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -203,6 +311,22 @@ mod tests {
         let text = page(&reports);
         assert!(text.starts_with("file") && text.contains("t.csv  a: in_set x  warning"), "{text}");
         assert_eq!(page(&[checked("a\nx\n", &rules), checked("a\nx\n", &rules)]), "");
+    }
+
+    #[test]
+    fn pages_and_junit_show_what_fails_and_nothing_of_the_data_is_taken_for_markup() {
+        let rules =
+            json!([{ "column": "a", "in_set": ["x"] }, { "rows": { "min": 9 }, "severity": "warning" }]);
+        let reports = [checked("a\nx\n<script>&\u{1}\n", &rules)];
+        let junit = junit::document(&reports);
+        assert!(
+            junit.contains("tests=\"2\" failures=\"1\"") && junit.contains("row 2: &quot;&lt;script&gt;"),
+            "{junit}"
+        );
+        assert!(!junit.contains('\u{1}') && junit.contains("<system-out>warning: "), "{junit}");
+        let html = html::page("t.csv", &verdict(&reports), &reports);
+        assert!(html.contains("row 2: ") && !html.contains("<script>"), "{html}");
+        assert!(html.find("failed") < html.find("! warning"), "{html}");
     }
 
     #[test]

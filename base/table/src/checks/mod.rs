@@ -4,28 +4,57 @@
 //!
 //! ```yaml
 //! - { column: dep_delay, not_null: { mostly: 0.97 } }
-//! - { column: carrier, in_set: [AA, B6, DL] }
+//! - { column: carrier, in_set: [AA, B6, DL], by: origin }
 //! - { columns: [flight, day], unique: true }
-//! - { column: arr, greater_than: { column: dep, or_equal: true, mostly: 0.99 }, severity: warning }
+//! - { column: arr, greater_than: { column: dep, or_equal: true }, where: "not cancelled", severity: warning }
+//! - { column: dest, references: { dataset: airports, column: code } }
 //! - { rows: { min: 1000 } }
+//! - { type: expect_column_values_to_be_between, kwargs: { column: dep_delay, min_value: -60 } }
 //! ```
 //!
-//! All rules are evaluated in one pass over the columns that they name. `mostly` is the share of values
-//! that must pass (1 where absent); values that are missing count only for `not_null` and `null`. A rule
-//! of severity `warning` is reported and does not fail the suite. A rule says what went wrong with counts
-//! and up to ten of the offending values with their row numbers.
+//! [`parse`] reads the compact form, [`gx`] the standard names into it, [`condition`] which rows are meant;
+//! [`rule`] is what comes of it. [`run`] takes the rules apart into lanes (rows that a condition or slice
+//! chooses) and reads the table once: rules on rows in [`rows`], rules on a column in [`column`], rules that
+//! have to know all values at once in [`keyed`] and [`spill`]. [`conclude`] makes the results. [`stored`]
+//! answers from a profile without the data; [`infer`] proposes a suite for a table.
 //!
-//! It does not transform, filter or join; what needs that is a step of the pipeline.
+//! `mostly` is the share of values that must pass (1 where absent); values that are missing count only for
+//! `not_null` and `null`. Only a rule of severity `error` fails the suite. Memory is bounded whatever the
+//! size; what a bound makes inexact is said in the result.
+//!
+//! It does not transform or join, and knows no SQL: [`Beyond`] hands such rules on.
 
+mod column;
+mod conclude;
+mod condition;
+mod dates;
+mod failing;
+mod gx;
+pub mod infer;
+mod keyed;
+mod keys;
 mod parse;
+mod report;
 mod rows;
 mod rule;
 mod run;
-mod unique;
+mod show;
+mod slices;
+mod spill;
+mod stored;
 
+pub use condition::Condition;
+pub use failing::{BROKEN, FailingRows, ROW, failing_rows};
 pub use parse::names;
-pub use rule::{Bounds, Limit, Parse, Rule, RuleKind, Severity, Statistic, Suite};
-pub use run::{CheckReport, RuleResult, Runner, Sample, evaluate, evaluate_path};
+pub use report::{CheckReport, RuleResult, Sample};
+pub use rule::{
+    Bounds, Interpolation, Limit, Missing, Other, OutlierMethod, Parse, Partition, Patterns, Rule, RuleKind,
+    Severity, Slices, Statistic, Suite,
+};
+pub use run::{
+    Alone, Batches, Beyond, Context, FileTable, MemoryTable, Opened, Table, evaluate, evaluate_path,
+};
+pub use stored::{evaluate_profile, evaluate_profile_alone, undecided};
 
 #[cfg(test)]
 mod tests;

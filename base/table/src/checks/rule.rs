@@ -1,11 +1,13 @@
-//! What a rule is.
+//! What a rule is: the columns, what is expected of them, of which rows, how strictly.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
+use rondo_core::Span;
 use rondo_core::signature::ColumnType;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::condition::Condition;
 use crate::error::{Result, TableError};
 
 /// An ordered list of rules.
@@ -42,7 +44,9 @@ impl Suite {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Rule {
-    /// The columns it is about: none (the table), one, or several for `unique`.
+    /// What it is called, where its writer has given it a name.
+    pub name: Option<String>,
+    /// The columns it is about: none (the table), one, or several.
     pub columns: Vec<String>,
     /// What is expected.
     pub kind: RuleKind,
@@ -50,21 +54,17 @@ pub struct Rule {
     pub mostly: f64,
     /// What a failure means.
     pub severity: Severity,
+    /// Only of the rows for which this holds.
+    pub condition: Option<Condition>,
+    /// Of the rows of each value of a column by themselves.
+    pub slices: Option<Slices>,
+    /// Which rows with missing values are not looked at, of rules about several columns.
+    pub missing: Missing,
     /// The rule as it was written.
-    source: Value,
+    pub(super) source: Value,
 }
 
 impl Rule {
-    pub(super) fn new(
-        columns: Vec<String>,
-        kind: RuleKind,
-        mostly: f64,
-        severity: Severity,
-        source: Value,
-    ) -> Self {
-        Self { columns, kind, mostly, severity, source }
-    }
-
     /// The column, of a rule about one.
     pub fn column(&self) -> Option<&str> {
         match self.columns.as_slice() {
@@ -73,12 +73,19 @@ impl Rule {
         }
     }
 
-    /// Every column that has to be read for it.
+    /// Every column that has to be there for it.
     pub fn needs(&self) -> Vec<&str> {
         let mut needs: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-        if let RuleKind::GreaterThan { other, .. } = &self.kind {
-            needs.push(other);
+        match &self.kind {
+            RuleKind::GreaterThan { other, .. }
+            | RuleKind::EqualTo { other }
+            | RuleKind::Association { other, .. } => needs.push(other),
+            _ => {}
         }
+        if let Some(condition) = &self.condition {
+            needs.extend(condition.columns());
+        }
+        needs.extend(self.slices.iter().map(|slices| slices.column.as_str()));
         needs
     }
 }
@@ -97,22 +104,8 @@ impl From<Rule> for Value {
     }
 }
 
-impl fmt::Display for Rule {
-    /// For people: `carrier: in_set AA, B6`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.columns.is_empty() {
-            write!(f, "{}: ", self.columns.join(", "))?;
-        }
-        write!(f, "{}", self.kind)?;
-        if self.mostly < 1.0 {
-            write!(f, " for {} %", self.mostly * 100.0)?;
-        }
-        Ok(())
-    }
-}
-
 /// What a failure of a rule means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The table is not accepted.
@@ -120,6 +113,41 @@ pub enum Severity {
     Error,
     /// It is said and no more.
     Warning,
+    /// It is noted.
+    Info,
+}
+
+impl Severity {
+    /// The word.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// A rule for each value of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slices {
+    /// The column.
+    pub column: String,
+    /// Values with fewer rows are taken together.
+    pub min_rows: u64,
+    /// So many values, the most frequent, stand alone at most.
+    pub most: usize,
+}
+
+/// Which rows of a rule about several columns are not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Those without any of the values.
+    All,
+    /// Those that lack one of the values.
+    Any,
+    /// None: what is missing is looked at.
+    Never,
 }
 
 /// One end of a range of values.
@@ -141,16 +169,7 @@ impl Limit {
     }
 }
 
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Moment(millis) => write!(f, "{}", rondo_core::Timestamp(*millis)),
-        }
-    }
-}
-
-/// A range with at least one end.
+/// A range.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Bounds {
     /// The least allowed.
@@ -174,17 +193,14 @@ impl Bounds {
             .is_none_or(|max| if self.strict_max { value < max.value() } else { value <= max.value() });
         above && below
     }
-}
 
-impl fmt::Display for Bounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let above = if self.strict_min { ">" } else { "≥" };
-        let below = if self.strict_max { "<" } else { "≤" };
-        match (self.min, self.max) {
-            (Some(min), Some(max)) => write!(f, "{above} {min} and {below} {max}"),
-            (Some(min), None) => write!(f, "{above} {min}"),
-            (None, Some(max)) => write!(f, "{below} {max}"),
-            (None, None) => f.write_str("anything"),
+    /// From one number to another.
+    pub(super) fn numbers(min: f64, max: f64, strict: bool) -> Self {
+        Self {
+            min: Some(Limit::Number(min)),
+            max: Some(Limit::Number(max)),
+            strict_min: strict,
+            strict_max: strict,
         }
     }
 }
@@ -198,31 +214,34 @@ pub enum Statistic {
     Max,
     /// The mean.
     Mean,
-    /// The median; estimated beyond 10,000 different values.
+    /// The median.
     Median,
     /// The standard deviation with divisor n − 1.
     Std,
     /// The sum.
     Sum,
-    /// A quantile; estimated beyond 10,000 different values.
-    Quantile(f64),
-    /// How many values differ; estimated beyond 10,000.
+    /// How many values differ.
     DistinctCount,
+    /// How many values differ, of all that are there.
+    DistinctShare,
+    /// The share of rows with a value.
+    NotNullShare,
 }
 
-impl fmt::Display for Statistic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Min => f.write_str("min"),
-            Self::Max => f.write_str("max"),
-            Self::Mean => f.write_str("mean"),
-            Self::Median => f.write_str("median"),
-            Self::Std => f.write_str("std"),
-            Self::Sum => f.write_str("sum"),
-            Self::Quantile(at) => write!(f, "quantile {at}"),
-            Self::DistinctCount => f.write_str("distinct_count"),
-        }
-    }
+/// What lies between two values of a quantile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interpolation {
+    /// The nearer one.
+    #[default]
+    Nearest,
+    /// The point between them.
+    Linear,
+    /// The lower one.
+    Lower,
+    /// The higher one.
+    Higher,
+    /// Half-way.
+    Midpoint,
 }
 
 /// What a text can be read as.
@@ -230,12 +249,57 @@ impl fmt::Display for Statistic {
 pub enum Parse {
     /// An ISO 8601 moment.
     Timestamp,
+    /// A day or moment in one of the usual ways to write one.
+    Date,
     /// A whole number.
     Integer,
     /// A number.
     Number,
     /// A JSON value.
     Json,
+}
+
+/// Regular expressions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patterns {
+    /// The expressions.
+    pub list: Vec<String>,
+    /// Whether all of them count and not any one.
+    pub all: bool,
+}
+
+/// Another table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Other {
+    /// A dataset of the project.
+    Dataset(String),
+    /// A file, from where the suite stands.
+    Path(String),
+}
+
+/// How outliers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutlierMethod {
+    /// By Tukey's fences: so many interquartile ranges from the quartiles.
+    Iqr,
+    /// By distance from the mean in standard deviations.
+    Std,
+}
+
+/// An expected distribution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Partition {
+    /// Shares of values.
+    Values(Vec<(Value, f64)>),
+    /// Shares of bins between ascending edges; the last bin includes its upper edge.
+    Bins {
+        /// One more than there are weights; the outer two may be infinite.
+        edges: Vec<f64>,
+        /// The shares.
+        weights: Vec<f64>,
+        /// The shares below and above all edges.
+        tails: Option<(f64, f64)>,
+    },
 }
 
 /// What is expected.
@@ -253,10 +317,10 @@ pub enum RuleKind {
     NotInSet(Vec<Value>),
     /// Every value lies in the range.
     Between(Bounds),
-    /// A match of the regular expression is found in every value.
-    Matches(String),
+    /// A match of the regular expressions is found in every value.
+    Matches(Patterns),
     /// A match is found in no value.
-    NotMatches(String),
+    NotMatches(Patterns),
     /// The length of every text, in characters, lies in the range.
     Length(Bounds),
     /// The column has one of these types.
@@ -273,21 +337,37 @@ pub enum RuleKind {
     },
     /// A number computed from the column lies in the range.
     Aggregate(Statistic, Bounds),
+    /// Quantiles lie in their ranges.
+    Quantiles(Vec<(f64, Bounds)>, Interpolation),
     /// The different values are all among these.
     DistinctInSet(Vec<Value>),
     /// The different values are exactly these.
     DistinctEqualSet(Vec<Value>),
     /// All of these occur.
     DistinctContainsSet(Vec<Value>),
+    /// The commonest value is one of these.
+    MostCommon {
+        /// The values.
+        values: Vec<Value>,
+        /// Whether several may be the commonest.
+        ties: bool,
+    },
     /// The column exists.
-    Exists,
-    /// The table has exactly these columns.
+    Exists {
+        /// At this place, counted from 0.
+        index: Option<u64>,
+    },
+    /// The table has these columns.
     Columns {
         /// Their names.
         names: Vec<String>,
         /// Whether in this order.
         ordered: bool,
+        /// Whether no others.
+        exact: bool,
     },
+    /// The number of columns lies in the range.
+    ColumnCount(Bounds),
     /// The number of rows lies in the range.
     Rows(Bounds),
     /// Every value is greater than that of another column in the same row.
@@ -297,8 +377,84 @@ pub enum RuleKind {
         /// Whether they may be equal.
         or_equal: bool,
     },
+    /// Every value equals that of another column in the same row.
+    EqualTo {
+        /// The other column.
+        other: String,
+    },
+    /// The values of two columns are one of these pairs.
+    PairsInSet(Vec<(Value, Value)>),
+    /// The values of several columns add up to this.
+    SumsTo(f64),
+    /// The values of several columns differ within each row.
+    Differ,
     /// Every text can be read as this.
     ParsesAs(Parse),
+    /// Every text is a moment in this form of `strftime`.
+    Format(String),
+    /// Every text is JSON that this schema holds of.
+    JsonSchema(Value),
+    /// Every value lies within so many standard deviations of the mean.
+    ZScore {
+        /// How many.
+        max: f64,
+        /// Whether below the mean too.
+        double_sided: bool,
+    },
+    /// No value is an outlier.
+    NotOutliers {
+        /// By this method.
+        method: OutlierMethod,
+        /// So many spreads away.
+        multiplier: f64,
+    },
+    /// The Kullback-Leibler divergence from an expected distribution is at most this.
+    Divergence {
+        /// What is expected.
+        partition: Partition,
+        /// At most.
+        max: Option<f64>,
+        /// The share that is left for values or tails that are not expected.
+        tail_holdout: f64,
+        /// The share that is left for bins of no weight.
+        internal_holdout: f64,
+    },
+    /// The column has not drifted from that of another table or profile.
+    Drift {
+        /// The reference.
+        reference: Other,
+        /// By this measure; where absent by those of [`crate::drift`].
+        method: Option<crate::drift::Method>,
+        /// At most, where not the default.
+        max: Option<f64>,
+    },
+    /// Cramér's phi of two columns is at most this.
+    Association {
+        /// The other column.
+        other: String,
+        /// At most.
+        max: f64,
+    },
+    /// The newest moment is no older than this.
+    Fresh(Span),
+    /// Every value occurs in a column of another table.
+    References {
+        /// The other table.
+        table: Other,
+        /// Its columns, as many as the rule's.
+        columns: Vec<String>,
+    },
+    /// Another table has as many rows.
+    RowsEqual(Other),
+    /// Another table has the same columns.
+    SameSchema(Other),
+    /// A statement gives no row; the table is called `data` in it.
+    Sql {
+        /// The statement.
+        query: String,
+        /// Other tables by the names that it gives them.
+        tables: BTreeMap<String, Other>,
+    },
 }
 
 impl RuleKind {
@@ -317,75 +473,75 @@ impl RuleKind {
             Self::Type(_) => "type",
             Self::Increasing { .. } => "increasing",
             Self::Decreasing { .. } => "decreasing",
-            Self::Aggregate(Statistic::Min, _) => "min",
-            Self::Aggregate(Statistic::Max, _) => "max",
-            Self::Aggregate(Statistic::Mean, _) => "mean",
-            Self::Aggregate(Statistic::Median, _) => "median",
-            Self::Aggregate(Statistic::Std, _) => "std",
-            Self::Aggregate(Statistic::Sum, _) => "sum",
-            Self::Aggregate(Statistic::Quantile(_), _) => "quantile",
-            Self::Aggregate(Statistic::DistinctCount, _) => "distinct_count",
+            Self::Aggregate(statistic, _) => statistic.name(),
+            Self::Quantiles(list, _) if list.len() == 1 => "quantile",
+            Self::Quantiles(_, _) => "quantiles",
             Self::DistinctInSet(_) => "distinct_in_set",
             Self::DistinctEqualSet(_) => "distinct_equal_set",
             Self::DistinctContainsSet(_) => "distinct_contains_set",
-            Self::Exists => "exists",
+            Self::MostCommon { .. } => "most_common",
+            Self::Exists { .. } => "exists",
             Self::Columns { .. } => "columns",
+            Self::ColumnCount(_) => "column_count",
             Self::Rows(_) => "rows",
             Self::GreaterThan { .. } => "greater_than",
+            Self::EqualTo { .. } => "equal_to",
+            Self::PairsInSet(_) => "pairs_in_set",
+            Self::SumsTo(_) => "sums_to",
+            Self::Differ => "differ",
             Self::ParsesAs(_) => "parses_as",
+            Self::Format(_) => "format",
+            Self::JsonSchema(_) => "json_schema",
+            Self::ZScore { .. } => "z_score",
+            Self::NotOutliers { .. } => "not_outliers",
+            Self::Divergence { .. } => "divergence",
+            Self::Drift { .. } => "drift",
+            Self::Association { .. } => "association",
+            Self::Fresh(_) => "fresh",
+            Self::References { .. } => "references",
+            Self::RowsEqual(_) => "rows_equal",
+            Self::SameSchema(_) => "same_schema",
+            Self::Sql { .. } => "sql",
         }
+    }
+
+    /// Whether it asks for something other than the table: another one, an engine, the time.
+    pub const fn looks_beyond(&self) -> bool {
+        matches!(
+            self,
+            Self::Fresh(_)
+                | Self::References { .. }
+                | Self::RowsEqual(_)
+                | Self::SameSchema(_)
+                | Self::Drift { .. }
+                | Self::Sql { .. }
+        )
+    }
+
+    /// Whether it is about the table and names no column.
+    pub(super) fn about_table(name: &str) -> bool {
+        matches!(name, "rows" | "columns" | "column_count" | "rows_equal" | "same_schema" | "sql")
     }
 }
 
-impl fmt::Display for RuleKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name();
+impl Statistic {
+    /// The name, as rules write it.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::NotNull | Self::Null | Self::Unique | Self::Exists => f.write_str(name),
-            Self::InSet(values)
-            | Self::NotInSet(values)
-            | Self::DistinctInSet(values)
-            | Self::DistinctEqualSet(values)
-            | Self::DistinctContainsSet(values) => write!(f, "{name} {}", listed(values)),
-            Self::Between(bounds) | Self::Length(bounds) | Self::Rows(bounds) => write!(f, "{name} {bounds}"),
-            Self::Matches(regex) | Self::NotMatches(regex) => write!(f, "{name} {regex}"),
-            Self::Type(types) => {
-                let words: Vec<&str> = types.iter().map(|column_type| column_type.text()).collect();
-                write!(f, "{name} {}", words.join(" or "))
-            }
-            Self::Increasing { strict } | Self::Decreasing { strict } => {
-                write!(f, "{}{name}", if *strict { "strictly " } else { "" })
-            }
-            Self::Aggregate(statistic, bounds) => write!(f, "{statistic} {bounds}"),
-            Self::Columns { names, ordered } => {
-                write!(f, "{name} {}{}", names.join(", "), if *ordered { " in this order" } else { "" })
-            }
-            Self::GreaterThan { other, or_equal } => {
-                write!(f, "greater than {}{other}", if *or_equal { "or equal to " } else { "" })
-            }
-            Self::ParsesAs(parse) => {
-                let word = match parse {
-                    Parse::Timestamp => "timestamp",
-                    Parse::Integer => "integer",
-                    Parse::Number => "number",
-                    Parse::Json => "json",
-                };
-                write!(f, "{name} {word}")
-            }
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Mean => "mean",
+            Self::Median => "median",
+            Self::Std => "std",
+            Self::Sum => "sum",
+            Self::DistinctCount => "distinct_count",
+            Self::DistinctShare => "distinct_share",
+            Self::NotNullShare => "not_null_share",
         }
     }
-}
 
-/// The first values of a set, and how many more there are.
-fn listed(values: &[Value]) -> String {
-    const SHOWN: usize = 8;
-    let mut words: Vec<String> = values
-        .iter()
-        .take(SHOWN)
-        .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-        .collect();
-    if values.len() > SHOWN {
-        words.push(format!("… {} more", values.len() - SHOWN));
+    /// Whether it is a value of the column's own kind, so that of moments it is a moment.
+    pub(super) const fn is_value(self) -> bool {
+        matches!(self, Self::Min | Self::Max | Self::Mean | Self::Median)
     }
-    words.join(", ")
 }

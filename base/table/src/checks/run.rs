@@ -1,243 +1,587 @@
-//! Evaluating a suite in one pass.
+//! Evaluating a suite: one pass over the columns that its rules name, and a second one over single columns
+//! where a rule asks for it (outliers, which are told by the spread of all; the values of failing rows).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_schema::{Field, Schema};
+use rondo_core::Timestamp;
 use rondo_core::signature::{Column, ColumnType};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::rows::{RowCheck, Tally};
-use super::rule::{Rule, RuleKind, Severity, Statistic, Suite};
-use super::unique::UniqueCheck;
+use super::column::{Bins, Facts, SetSeen, Table as Contingency, Wants};
+use super::conclude;
+use super::keyed::Keyed;
+use super::report::{CheckReport, RuleResult};
+use super::rows::{RowCheck, Tally, View};
+use super::rule::{Bounds, Other, OutlierMethod, Partition, Rule, RuleKind, Slices, Statistic, Suite};
+use super::slices;
 use crate::error::{Result, TableError};
-use crate::profile::{ColumnProfile, Profile, Profiler};
-use crate::read::{self, TableReader};
+use crate::profile::{Profile, Profiler};
+use crate::read::{self, ReadOptions, TableReader};
+use crate::records::value_of;
 
-/// What a suite says of a table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CheckReport {
-    /// Whether every rule of severity `error` holds.
-    pub passed: bool,
-    /// Rows of the table.
-    pub rows: u64,
-    /// Each rule, in the order of the suite.
-    pub rules: Vec<RuleResult>,
+/// Record batches, one after the other.
+pub type Batches<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>;
+
+/// A table that can be read more than once.
+pub trait Table {
+    /// Its columns.
+    fn columns(&self) -> &[Column];
+
+    /// Its rows.
+    fn rows(&self) -> u64;
+
+    /// Its batches with these columns, from the first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn batches(&self, names: &[&str]) -> Result<Batches<'_>>;
 }
 
-impl CheckReport {
-    /// The rules that do not hold, warnings included.
-    pub fn failures(&self) -> impl Iterator<Item = &RuleResult> {
-        self.rules.iter().filter(|rule| !rule.passed)
+/// A file or folder.
+#[derive(Debug)]
+pub struct FileTable {
+    options: ReadOptions,
+    path: std::path::PathBuf,
+    columns: Vec<Column>,
+    rows: u64,
+    /// What the first look has opened, for the first who reads.
+    opened: std::sync::Mutex<Option<TableReader>>,
+}
+
+impl FileTable {
+    /// Of a reader that has not been read from, and the options that it was opened with.
+    pub fn new(reader: TableReader, options: ReadOptions) -> Self {
+        Self {
+            options,
+            path: reader.path().to_owned(),
+            columns: reader.columns().to_vec(),
+            rows: reader.rows(),
+            opened: std::sync::Mutex::new(Some(reader)),
+        }
+    }
+
+    /// Opens a file or folder.
+    ///
+    /// # Errors
+    /// When it is no table.
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
+        Ok(Self::new(read::open_with(path, options)?, options.clone()))
     }
 }
 
-/// What came of one rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RuleResult {
-    /// The rule in words: `carrier: in_set AA, B6`.
-    pub rule: String,
-    /// The name of the check.
-    pub check: String,
-    /// The column or columns, none of a rule about the table.
-    pub columns: Vec<String>,
-    /// What a failure means.
-    pub severity: Severity,
-    /// Whether it holds.
-    pub passed: bool,
-    /// The number, type or names that were compared, where the rule is about one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub observed: Option<Value>,
-    /// Values that were looked at.
-    pub rows: u64,
-    /// Of which did not pass.
-    pub unexpected_count: u64,
-    /// The same in per cent; 0 when none was looked at.
-    pub unexpected_percent: f64,
-    /// The first of them.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub sample: Vec<Sample>,
-    /// Why it could not be decided, and the like.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub note: Option<String>,
-}
+impl Table for FileTable {
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
 
-impl RuleResult {
-    /// What is wrong, in one line; of a rule that holds, that it does.
-    pub fn message(&self) -> String {
-        let mut parts = Vec::new();
-        if self.unexpected_count > 0 {
-            parts.push(format!(
-                "{} of {} values ({:.2} %)",
-                self.unexpected_count, self.rows, self.unexpected_percent
-            ));
-        }
-        if let Some(observed) = &self.observed {
-            parts.push(format!(
-                "found {}",
-                observed.as_str().map_or_else(|| observed.to_string(), str::to_owned)
-            ));
-        }
-        parts.extend(self.note.clone());
-        if parts.is_empty() {
-            parts.push(if self.passed { "holds".into() } else { "does not hold".into() });
-        }
-        parts.join("; ")
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn batches(&self, names: &[&str]) -> Result<Batches<'_>> {
+        let opened = self.opened.lock().ok().and_then(|mut opened| opened.take());
+        let reader = match opened {
+            Some(reader) => reader,
+            None => read::open_with(&self.path, &self.options)?,
+        };
+        Ok(Box::new(reader.select(names)?))
     }
 }
 
-/// An offending value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// The row, counted from 1; of a CSV without line breaks in fields it stands one line further down.
-    pub row: u64,
-    /// The value, or the values of all columns of the rule.
-    pub value: Value,
+/// Batches that are in memory, all of the same columns.
+#[derive(Debug)]
+pub struct MemoryTable {
+    columns: Vec<Column>,
+    batches: Vec<RecordBatch>,
 }
 
-/// Checks all that a reader still has.
+impl MemoryTable {
+    /// Of batches of any types.
+    ///
+    /// # Errors
+    /// When a value has no canonical form.
+    pub fn new(columns: Vec<Column>, batches: &[RecordBatch]) -> Result<Self> {
+        let batches = batches.iter().map(read::canonical).collect::<Result<_>>()?;
+        Ok(Self { columns, batches })
+    }
+}
+
+impl Table for MemoryTable {
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn rows(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.num_rows() as u64).sum()
+    }
+
+    fn batches(&self, names: &[&str]) -> Result<Batches<'_>> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Box::new(self.batches.iter().map(move |batch| only(batch, &names, None))))
+    }
+}
+
+/// Another table, or its profile.
+pub enum Opened {
+    /// A table.
+    Table(Box<dyn Table>),
+    /// A profile, of which drift can be told.
+    Profile(Box<Profile>),
+}
+
+/// What lies beyond the table: other tables, and an engine for SQL.
+pub trait Beyond {
+    /// Another table.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    fn open(&self, other: &Other) -> Result<Opened, String>;
+
+    /// The rows of a statement in which the checked table is called `data`.
+    ///
+    /// # Errors
+    /// Why there are none, in words.
+    fn sql(&self, query: &str, tables: &BTreeMap<String, Other>) -> Result<Opened, String>;
+}
+
+/// Nothing lies beyond.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+impl Beyond for Alone {
+    fn open(&self, other: &Other) -> Result<Opened, String> {
+        Err(format!("`{other}` is not known here"))
+    }
+
+    fn sql(&self, _: &str, _: &BTreeMap<String, Other>) -> Result<Opened, String> {
+        Err("there is no engine for SQL here".to_owned())
+    }
+}
+
+/// What a suite is evaluated with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The time, for `fresh`.
+    pub now: Timestamp,
+    /// The numbers of so many failing rows of each rule are kept.
+    pub keep: usize,
+    /// What lies beyond the table.
+    pub beyond: &'a dyn Beyond,
+}
+
+impl Default for Context<'_> {
+    fn default() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or_default();
+        Self { now: Timestamp(now), keep: 0, beyond: &Alone }
+    }
+}
+
+/// Checks a table.
 ///
 /// # Errors
-/// When the table cannot be read, or has too many different rows for `unique`.
-pub fn evaluate(suite: &Suite, reader: TableReader) -> Result<CheckReport> {
-    let mut runner = Runner::new(suite, reader.columns());
-    let needed: Vec<String> = runner.needed.iter().cloned().collect();
-    if needed.is_empty() {
-        runner.rows = reader.rows();
-        return runner.finish();
+/// When it cannot be read, or the temporary files of a large one cannot be written.
+pub fn evaluate(suite: &Suite, table: &dyn Table, context: &Context<'_>) -> Result<CheckReport> {
+    let mut run = Run::new(suite, table, context)?;
+    run.pass(table, 1)?;
+    run.later()?;
+    if run.has(2) {
+        run.pass(table, 2)?;
     }
-    let names: Vec<&str> = needed.iter().map(String::as_str).collect();
-    for batch in reader.select(&names)? {
-        runner.update(&batch?)?;
-    }
-    runner.finish()
+    let rows = table.rows();
+    let mut results = run.finish(table, context)?;
+    fill(&mut results, table)?;
+    Ok(CheckReport::of(rows, results))
 }
 
-/// Checks a file or folder.
+/// Checks a file or folder by itself.
 ///
 /// # Errors
 /// As [`evaluate`].
 pub fn evaluate_path(suite: &Suite, path: &Path) -> Result<CheckReport> {
-    evaluate(suite, read::open(path)?)
+    evaluate(suite, &FileTable::open(path, &ReadOptions::default())?, &Context::default())
 }
 
-/// Takes a table batch by batch and gives the report in the end.
-pub struct Runner {
-    rules: Vec<(Rule, State)>,
-    /// The columns that have to be read.
-    needed: BTreeSet<String>,
-    /// For the rules that are decided on a whole column.
-    profiler: Option<Profiler>,
-    columns: Vec<Column>,
-    rows: u64,
+/// Rules that are asked of the same rows.
+pub(super) struct Lane {
+    pub(super) condition: Option<usize>,
+    pub(super) slice: Option<(usize, usize)>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) facts: BTreeMap<String, Facts>,
+    pub(super) rows: u64,
 }
 
-enum State {
-    /// Decided without reading: why it fails, or nothing.
-    Decided {
-        passed: bool,
-        observed: Option<Value>,
-        note: Option<String>,
-    },
-    Rows {
-        check: RowCheck,
-        tally: Tally,
-    },
-    Unique {
-        check: UniqueCheck,
-        tally: Tally,
-    },
-    /// Decided from the column's profile.
-    Whole,
-    /// Decided from the number of rows.
+pub(super) struct Entry {
+    pub(super) rule: usize,
+    pass: u8,
+    pub(super) state: State,
+}
+
+/// What is gathered for a rule.
+pub(super) enum State {
+    /// Decided without reading.
+    Decided { passed: bool, observed: Option<Value>, note: Option<String> },
+    /// Decided row by row.
+    Rows { check: RowCheck, tally: Tally, note: Option<String> },
+    /// Decided by all values together.
+    Keyed(Keyed),
+    /// The same, looked up in another table.
+    References(Keyed),
+    /// Decided from what was gathered of the column.
+    Facts,
+    /// Decided by the spread of the column, then row by row.
+    Spread,
+    /// Which values occur.
+    Set(SetSeen),
+    /// Counts between edges.
+    Bins(Bins),
+    /// Two columns together.
+    Contingency(Contingency),
+    /// The column's profile.
+    Profile(Box<Profiler>),
+    /// The number of rows.
     Count,
+    /// Decided in the end, beyond the table.
+    Beyond,
 }
 
-impl Runner {
-    /// For tables of these columns.
-    pub fn new(suite: &Suite, columns: &[Column]) -> Self {
-        let mut needed = BTreeSet::new();
-        let mut profiled = BTreeSet::new();
-        let mut rules = Vec::with_capacity(suite.rules.len());
-        for rule in &suite.rules {
-            let state = prepare(rule, columns);
-            match &state {
-                State::Decided { .. } | State::Count => {}
-                State::Rows { .. } | State::Unique { .. } => {
-                    needed.extend(rule.needs().into_iter().map(str::to_owned))
-                }
-                State::Whole => {
-                    needed.extend(rule.columns.iter().cloned());
-                    profiled.extend(rule.columns.iter().cloned());
-                }
-            }
-            rules.push((rule.clone(), state));
+struct Run<'s> {
+    rules: &'s [Rule],
+    columns: Vec<Column>,
+    conditions: Vec<super::condition::Condition>,
+    slicings: Vec<(Slices, slices::Found)>,
+    lanes: Vec<Lane>,
+    keep: usize,
+}
+
+impl<'s> Run<'s> {
+    fn new(suite: &'s Suite, table: &dyn Table, context: &Context<'_>) -> Result<Self> {
+        let mut run = Self {
+            rules: &suite.rules,
+            columns: table.columns().to_vec(),
+            conditions: Vec::new(),
+            slicings: Vec::new(),
+            lanes: Vec::new(),
+            keep: context.keep,
+        };
+        for (index, rule) in suite.rules.iter().enumerate() {
+            run.add(index, rule, table)?;
         }
-        let profiled: Vec<Column> =
-            columns.iter().filter(|column| profiled.contains(&column.name)).cloned().collect();
-        let profiler = (!profiled.is_empty()).then(|| Profiler::new(&profiled));
-        Self { rules, needed, profiler, columns: columns.to_vec(), rows: 0 }
+        Ok(run)
     }
 
-    /// Adds the rows of a batch, which has at least the columns that the rules name.
-    ///
-    /// # Errors
-    /// When the batch lacks a column or has one of another type, or there are too many different rows for
-    /// `unique`.
-    pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = read::canonical(batch)?;
-        for name in &self.needed {
-            if batch.column_by_name(name).is_none() {
-                let schema = batch.schema();
-                let known = schema.fields().iter().map(|field| field.name().as_str());
-                return Err(TableError::no_column(name, "the batch".into(), known));
+    /// Puts a rule into its lanes.
+    fn add(&mut self, index: usize, rule: &Rule, table: &dyn Table) -> Result<()> {
+        let first = prepare(rule, &self.columns, self.keep);
+        let decided = matches!(first, State::Decided { .. });
+        let condition = match &rule.condition {
+            Some(condition) if !decided => {
+                let known = self.conditions.iter().position(|known| known == condition);
+                Some(known.unwrap_or_else(|| {
+                    self.conditions.push(condition.clone());
+                    self.conditions.len() - 1
+                }))
             }
-        }
-        if let Some(profiler) = &mut self.profiler {
-            profiler.update(&batch)?;
-        }
-        let first = self.rows + 1;
-        for (rule, state) in &mut self.rules {
-            match state {
-                State::Decided { .. } | State::Whole | State::Count => {}
-                State::Rows { check, tally } => {
-                    if let Some(array) = rule.column().and_then(|column| batch.column_by_name(column)) {
-                        check.update(array, &batch, first, tally);
-                    }
-                }
-                State::Unique { check, tally } => check.update(&batch, first, tally)?,
+            _ => None,
+        };
+        let Some(slicing) = rule.slices.as_ref().filter(|_| !decided) else {
+            self.lane(condition, None).entries.push(Entry { rule: index, pass: 1, state: first });
+            self.want(condition, None, rule);
+            return Ok(());
+        };
+        let known = self.slicings.iter().position(|(known, _)| known == slicing);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.slicings.push((slicing.clone(), slices::find(slicing, table)?));
+                self.slicings.len() - 1
             }
+        };
+        let many = self.slicings.get(at).map_or(0, |(_, found)| found.names.len());
+        for place in 0..many {
+            let state = prepare(rule, &self.columns, self.keep);
+            self.lane(condition, Some((at, place))).entries.push(Entry { rule: index, pass: 1, state });
+            self.want(condition, Some((at, place)), rule);
         }
-        self.rows += batch.num_rows() as u64;
         Ok(())
     }
 
-    /// The report on all that came.
-    ///
-    /// # Errors
-    /// When a sketch cannot be made.
-    pub fn finish(self) -> Result<CheckReport> {
-        let profile = self.profiler.map(Profiler::finish).transpose()?;
-        let rules: Vec<RuleResult> = self
+    fn lane(&mut self, condition: Option<usize>, slice: Option<(usize, usize)>) -> &mut Lane {
+        let known = self.lanes.iter().position(|lane| lane.condition == condition && lane.slice == slice);
+        let at = known.unwrap_or_else(|| {
+            let lane = Lane { condition, slice, entries: Vec::new(), facts: BTreeMap::new(), rows: 0 };
+            self.lanes.push(lane);
+            self.lanes.len() - 1
+        });
+        // The index was found or pushed just now.
+        &mut self.lanes[at]
+    }
+
+    /// Has what a rule wants of its column gathered in its lane.
+    fn want(&mut self, condition: Option<usize>, slice: Option<(usize, usize)>, rule: &Rule) {
+        let Some(name) = rule.column() else { return };
+        let Some(column) = self.columns.iter().find(|column| column.name == name) else { return };
+        let column_type = column.column_type;
+        let wants = wants(&rule.kind);
+        let Some(wants) = wants else { return };
+        let all: Wants = self
             .rules
-            .into_iter()
-            .map(|(rule, state)| conclude(&rule, state, self.rows, profile.as_ref(), &self.columns))
-            .collect();
-        let passed = rules.iter().all(|rule| rule.passed || rule.severity == Severity::Warning);
-        Ok(CheckReport { passed, rows: self.rows, rules })
+            .iter()
+            .filter(|other| other.column() == Some(name))
+            .filter(|other| other.condition == rule.condition && other.slices == rule.slices)
+            .filter_map(|other| self::wants(&other.kind))
+            .fold(wants, |a, b| Wants {
+                moments: a.moments || b.moments,
+                quantiles: a.quantiles || b.quantiles,
+                distinct: a.distinct || b.distinct,
+                counts: a.counts || b.counts,
+            });
+        let lane = self.lane(condition, slice);
+        let waits =
+            lane.entries.last().is_some_and(|entry| matches!(entry.state, State::Facts | State::Spread));
+        if waits && !lane.facts.contains_key(name) {
+            lane.facts.insert(name.to_owned(), Facts::new(column_type, all));
+        }
+    }
+
+    fn has(&self, pass: u8) -> bool {
+        self.lanes.iter().any(|lane| lane.entries.iter().any(|entry| entry.pass == pass))
+    }
+
+    /// The columns that a lane needs in a pass.
+    fn lane_columns(&self, lane: &Lane, pass: u8) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for entry in &lane.entries {
+            if entry.pass != pass
+                || matches!(entry.state, State::Decided { .. } | State::Count | State::Beyond)
+            {
+                continue;
+            }
+            let Some(rule) = self.rules.get(entry.rule) else { continue };
+            names.extend(rule.columns.iter().cloned());
+            match &rule.kind {
+                RuleKind::GreaterThan { other, .. }
+                | RuleKind::EqualTo { other }
+                | RuleKind::Association { other, .. } => drop(names.insert(other.clone())),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    fn pass(&mut self, table: &dyn Table, pass: u8) -> Result<()> {
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        let mut lane_columns = Vec::new();
+        for lane in &self.lanes {
+            let columns = self.lane_columns(lane, pass);
+            let active = lane.entries.iter().any(|entry| {
+                entry.pass == pass && !matches!(entry.state, State::Decided { .. } | State::Beyond)
+            });
+            // Rows are counted by reading only where some are left out.
+            let reads = active && (lane.condition.is_some() || lane.slice.is_some() || !columns.is_empty());
+            if reads {
+                needed.extend(columns.iter().cloned());
+                let condition = lane.condition.and_then(|at| self.conditions.get(at));
+                needed.extend(condition.iter().flat_map(|condition| condition.columns()).map(str::to_owned));
+                let slicing = lane.slice.and_then(|(at, _)| self.slicings.get(at));
+                needed.extend(slicing.map(|(slices, _)| slices.column.clone()));
+            } else if pass == 1 {
+                lane_columns.push(None);
+                continue;
+            }
+            lane_columns.push(reads.then(|| columns.into_iter().collect::<Vec<String>>()));
+        }
+        for (lane, columns) in self.lanes.iter_mut().zip(&lane_columns) {
+            if columns.is_none() && pass == 1 {
+                lane.rows = table.rows();
+            }
+        }
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = needed.iter().map(String::as_str).collect();
+        let mut first = 1;
+        for batch in table.batches(&names)? {
+            let batch = batch?;
+            self.update(&batch, first, pass, &lane_columns)?;
+            first += batch.num_rows() as u64;
+        }
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        batch: &RecordBatch,
+        first: u64,
+        pass: u8,
+        lane_columns: &[Option<Vec<String>>],
+    ) -> Result<()> {
+        let chosen: Vec<Vec<u32>> = self.conditions.iter().map(|condition| condition.select(batch)).collect();
+        // Of each condition and slicing that a lane has: the rows of each slice.
+        let mut sliced: BTreeMap<(Option<usize>, usize), Vec<Vec<u32>>> = BTreeMap::new();
+        for lane in &self.lanes {
+            let Some((slicing, _)) = lane.slice else { continue };
+            sliced.entry((lane.condition, slicing)).or_insert_with(|| {
+                let rows = lane.condition.and_then(|at| chosen.get(at)).map(Vec::as_slice);
+                self.slicings.get(slicing).map_or_else(Vec::new, |(by, found)| split(batch, by, found, rows))
+            });
+        }
+        for (lane, columns) in self.lanes.iter_mut().zip(lane_columns) {
+            let Some(columns) = columns else { continue };
+            let rows: Option<&[u32]> = match (lane.slice, lane.condition) {
+                (Some((slicing, place)), condition) => {
+                    let found = sliced.get(&(condition, slicing)).and_then(|rows| rows.get(place));
+                    Some(found.map_or(&[], Vec::as_slice))
+                }
+                (None, Some(at)) => chosen.get(at).map(Vec::as_slice),
+                (None, None) => None,
+            };
+            let part;
+            let view = match rows {
+                None => View { batch, first, chosen: None },
+                Some(rows) => {
+                    part = only(batch, columns, Some(rows))?;
+                    View { batch: &part, first, chosen: Some(rows) }
+                }
+            };
+            lane.update(self.rules, &view, pass)?;
+        }
+        Ok(())
+    }
+
+    /// Turns rules that wait for the spread of their column into rules about rows.
+    fn later(&mut self) -> Result<()> {
+        for lane in &mut self.lanes {
+            let facts = &mut lane.facts;
+            for entry in &mut lane.entries {
+                if !matches!(entry.state, State::Spread) {
+                    continue;
+                }
+                let Some(rule) = self.rules.get(entry.rule) else { continue };
+                let Some(facts) = rule.column().and_then(|name| facts.get_mut(name)) else { continue };
+                let (bounds, note) = window(&rule.kind, facts)?;
+                entry.state =
+                    State::Rows { check: RowCheck::Range(bounds), tally: Tally::keeping(self.keep), note };
+                entry.pass = 2;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, table: &dyn Table, context: &Context<'_>) -> Result<Vec<RuleResult>> {
+        let names: Vec<Vec<String>> = self.slicings.into_iter().map(|(_, found)| found.names).collect();
+        let mut results: Vec<(usize, RuleResult)> = Vec::new();
+        for mut lane in self.lanes {
+            let slice = lane.slice.and_then(|(at, place)| names.get(at)?.get(place).cloned());
+            for entry in std::mem::take(&mut lane.entries) {
+                let Some(rule) = self.rules.get(entry.rule) else { continue };
+                let result =
+                    conclude::conclude(rule, entry.state, &mut lane, slice.as_deref(), table, context)?;
+                results.push((entry.rule, result));
+            }
+        }
+        // Lanes are in the order of their first rule; results are in that of the suite.
+        results.sort_by_key(|(rule, _)| *rule);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
+    }
+}
+
+impl Lane {
+    fn update(&mut self, rules: &[Rule], view: &View<'_>, pass: u8) -> Result<()> {
+        if pass == 1 {
+            self.rows += view.batch.num_rows() as u64;
+            for (name, facts) in &mut self.facts {
+                if let Some(array) = view.batch.column_by_name(name) {
+                    facts.update(array)?;
+                }
+            }
+        }
+        for entry in self.entries.iter_mut().filter(|entry| entry.pass == pass) {
+            let Some(rule) = rules.get(entry.rule) else { continue };
+            let array = rule.columns.first().and_then(|name| view.batch.column_by_name(name));
+            match (&mut entry.state, array) {
+                (State::Rows { check, tally, .. }, _) => check.update(&rule.columns, view, tally),
+                (State::Keyed(keyed) | State::References(keyed), _) => {
+                    keyed.update(&rule.columns, rule.missing, view)?;
+                }
+                (State::Set(seen), Some(array)) => seen.update(array),
+                (State::Bins(bins), Some(array)) => bins.update(array),
+                (State::Contingency(table), Some(array)) => {
+                    if let RuleKind::Association { other, .. } = &rule.kind
+                        && let Some(second) = view.batch.column_by_name(other)
+                    {
+                        table.update(array, second);
+                    }
+                }
+                (State::Profile(profiler), _) => profiler.update(view.batch)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a rule wants gathered of its column.
+fn wants(kind: &RuleKind) -> Option<Wants> {
+    let mut wants = Wants::default();
+    match kind {
+        RuleKind::Aggregate(Statistic::Median, _) | RuleKind::Quantiles(_, _) => wants.quantiles = true,
+        RuleKind::Aggregate(Statistic::DistinctCount | Statistic::DistinctShare, _) => wants.distinct = true,
+        RuleKind::Aggregate(Statistic::NotNullShare, _) => {}
+        RuleKind::Aggregate(_, _) | RuleKind::Fresh(_) | RuleKind::ZScore { .. } => wants.moments = true,
+        RuleKind::NotOutliers { method: OutlierMethod::Std, .. } => wants.moments = true,
+        RuleKind::NotOutliers { method: OutlierMethod::Iqr, .. } => wants.quantiles = true,
+        RuleKind::MostCommon { .. } | RuleKind::Divergence { partition: Partition::Values(_), .. } => {
+            wants.counts = true;
+        }
+        _ => return None,
+    }
+    Some(wants)
+}
+
+/// The range outside of which values are outliers: everything, where there is no spread to tell by.
+fn window(kind: &RuleKind, facts: &mut Facts) -> Result<(Bounds, Option<String>)> {
+    let none = (Bounds::default(), Some("there is no spread to tell outliers by".to_owned()));
+    match kind {
+        RuleKind::ZScore { max, double_sided } => {
+            let Some(moments) = facts.moments.filter(|moments| moments.count > 1 && moments.std() > 0.0)
+            else {
+                return Ok(none);
+            };
+            let reach = max * moments.std();
+            let mut bounds = Bounds::numbers(moments.mean - reach, moments.mean + reach, true);
+            if !double_sided {
+                bounds.min = None;
+            }
+            Ok((bounds, None))
+        }
+        RuleKind::NotOutliers { method: OutlierMethod::Std, multiplier } => {
+            let Some(moments) = facts.moments.filter(|moments| moments.count > 1) else { return Ok(none) };
+            let reach = multiplier * moments.std();
+            Ok((Bounds::numbers(moments.mean - reach, moments.mean + reach, reach > 0.0), None))
+        }
+        RuleKind::NotOutliers { method: OutlierMethod::Iqr, multiplier } => {
+            match facts.quantiles(&[0.25, 0.75], super::rule::Interpolation::Linear)? {
+                Some((quartiles, exact)) => {
+                    let [low, high] = quartiles.as_slice() else { return Ok(none) };
+                    let reach = multiplier * (high - low);
+                    let note = (!exact).then(|| conclude::ESTIMATE.to_owned());
+                    Ok((Bounds::numbers(low - reach, high + reach, false), note))
+                }
+                None => Ok(none),
+            }
+        }
+        _ => Ok(none),
     }
 }
 
 /// What a rule becomes for a table of these columns.
-fn prepare(rule: &Rule, columns: &[Column]) -> State {
+fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
     let failed = |note: String| State::Decided { passed: false, observed: None, note: Some(note) };
-    if matches!(rule.kind, RuleKind::Rows(_)) {
-        return State::Count;
-    }
-    if let RuleKind::Columns { names, ordered } = &rule.kind {
-        return table_columns(names, *ordered, columns);
-    }
     for name in rule.needs() {
         if !columns.iter().any(|column| column.name == name) {
             let nearest =
@@ -246,37 +590,98 @@ fn prepare(rule: &Rule, columns: &[Column]) -> State {
             return failed(format!("there is no column `{name}`{hint}"));
         }
     }
-    if rule.kind == RuleKind::Unique {
-        return State::Unique { check: UniqueCheck::new(&rule.columns), tally: Tally::default() };
+    if let Some(why) = rule.condition.as_ref().and_then(|condition| condition.fault(columns)) {
+        return failed(why);
     }
-    let column = columns.iter().find(|column| Some(column.name.as_str()) == rule.column());
-    let Some(column) = column else { return failed("the rule names no column".into()) };
     match &rule.kind {
-        RuleKind::Exists => State::Decided { passed: true, observed: None, note: None },
+        RuleKind::Rows(_) => return State::Count,
+        RuleKind::Columns { names, ordered, exact } => {
+            return table_columns(names, *ordered, *exact, columns);
+        }
+        RuleKind::ColumnCount(bounds) => {
+            let count = columns.len();
+            return State::Decided {
+                passed: bounds.contains(count as f64),
+                observed: Some(count.into()),
+                note: None,
+            };
+        }
+        RuleKind::RowsEqual(_) | RuleKind::SameSchema(_) | RuleKind::Sql { .. } => return State::Beyond,
+        RuleKind::Unique => return State::Keyed(Keyed::new()),
+        RuleKind::References { .. } => return State::References(Keyed::new()),
+        _ => {}
+    }
+    let first = rule.columns.first();
+    let Some(column) = columns.iter().find(|column| Some(&column.name) == first) else {
+        return failed("the rule names no column".into());
+    };
+    let column_type = column.column_type;
+    let numeric = column_type.is_numeric() || column_type == ColumnType::Timestamp;
+    let senseless = || {
+        failed(format!(
+            "the column is {}, for which `{}` means nothing",
+            column_type.text(),
+            rule.kind.name()
+        ))
+    };
+    let number_rule = match &rule.kind {
+        RuleKind::Aggregate(statistic, _) => !matches!(
+            statistic,
+            Statistic::DistinctCount | Statistic::DistinctShare | Statistic::NotNullShare
+        ),
+        RuleKind::Quantiles(_, _)
+        | RuleKind::ZScore { .. }
+        | RuleKind::NotOutliers { .. }
+        | RuleKind::Divergence { partition: Partition::Bins { .. }, .. } => true,
+        _ => false,
+    };
+    if number_rule && !numeric
+        || matches!(rule.kind, RuleKind::Fresh(_)) && column_type != ColumnType::Timestamp
+    {
+        return senseless();
+    }
+    match &rule.kind {
+        RuleKind::Exists { index } => {
+            let place = columns.iter().position(|known| known.name == column.name);
+            let passed = index.is_none_or(|index| place.map(|place| place as u64) == Some(index));
+            State::Decided { passed, observed: place.map(Value::from), note: None }
+        }
         RuleKind::Type(types) => State::Decided {
-            passed: types.contains(&column.column_type),
-            observed: Some(column.column_type.text().into()),
+            passed: types.contains(&column_type),
+            observed: Some(column_type.text().into()),
             note: None,
         },
-        RuleKind::Aggregate(statistic, _)
-            if *statistic != Statistic::DistinctCount
-                && !(column.column_type.is_numeric() || column.column_type == ColumnType::Timestamp) =>
-        {
-            failed(format!(
-                "the column is {}, for which `{}` means nothing",
-                column.column_type.text(),
-                rule.kind.name()
-            ))
+        RuleKind::ZScore { .. } | RuleKind::NotOutliers { .. } => State::Spread,
+        RuleKind::DistinctInSet(values)
+        | RuleKind::DistinctEqualSet(values)
+        | RuleKind::DistinctContainsSet(values) => match SetSeen::new(values, column_type) {
+            Ok(seen) => State::Set(seen),
+            Err(note) => failed(note),
+        },
+        RuleKind::Divergence { partition: Partition::Bins { edges, .. }, .. } => {
+            State::Bins(Bins::new(edges))
         }
-        _ => match RowCheck::of(rule, column.column_type) {
-            Some(Ok(check)) => State::Rows { check, tally: Tally::default() },
+        RuleKind::Association { .. } => State::Contingency(Contingency::default()),
+        RuleKind::Drift { .. } => State::Profile(Box::new(Profiler::new(std::slice::from_ref(column)))),
+        _ => match RowCheck::of(rule, columns) {
+            Some(Ok(check)) => State::Rows { check, tally: Tally::keeping(keep), note: None },
             Some(Err(note)) => failed(note),
-            None => State::Whole,
+            None => State::Facts,
         },
     }
 }
 
-fn table_columns(names: &[String], ordered: bool, columns: &[Column]) -> State {
+/// The result of a rule that is decided by the columns' names and types alone.
+pub(super) fn decided(rule: &Rule, columns: &[Column]) -> Option<RuleResult> {
+    match prepare(rule, columns, 0) {
+        State::Decided { passed, observed, note } => {
+            Some(RuleResult { passed, observed, note, ..RuleResult::of(rule, None) })
+        }
+        _ => None,
+    }
+}
+
+fn table_columns(names: &[String], ordered: bool, exact: bool, columns: &[Column]) -> State {
     let found: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !found.contains(name)).collect();
     let extra: Vec<&str> =
@@ -285,7 +690,7 @@ fn table_columns(names: &[String], ordered: bool, columns: &[Column]) -> State {
     if !missing.is_empty() {
         notes.push(format!("missing: {}", missing.join(", ")));
     }
-    if !extra.is_empty() {
+    if !extra.is_empty() && exact {
         notes.push(format!("unexpected: {}", extra.join(", ")));
     }
     if notes.is_empty() && ordered && found != names {
@@ -295,167 +700,74 @@ fn table_columns(names: &[String], ordered: bool, columns: &[Column]) -> State {
     State::Decided { passed: note.is_none(), observed: Some(found.into()), note }
 }
 
-fn conclude(
-    rule: &Rule,
-    state: State,
-    rows: u64,
-    profile: Option<&Profile>,
-    columns: &[Column],
-) -> RuleResult {
-    let mut result = RuleResult {
-        rule: rule.to_string(),
-        check: rule.kind.name().to_owned(),
-        columns: rule.columns.clone(),
-        severity: rule.severity,
-        passed: true,
-        observed: None,
-        rows: 0,
-        unexpected_count: 0,
-        unexpected_percent: 0.0,
-        sample: Vec::new(),
-        note: None,
+/// The rows of each slice, of some rows of a batch.
+fn split(batch: &RecordBatch, by: &Slices, found: &slices::Found, rows: Option<&[u32]>) -> Vec<Vec<u32>> {
+    let mut parts = vec![Vec::new(); found.names.len()];
+    let Some(array) = batch.column_by_name(&by.column) else { return parts };
+    let mut add = |row: u32| {
+        if let Some(part) = found.place(array, row as usize).and_then(|place| parts.get_mut(place)) {
+            part.push(row);
+        }
     };
-    match state {
-        State::Decided { passed, observed, note } => {
-            (result.passed, result.observed, result.note) = (passed, observed, note);
-        }
-        State::Rows { tally, .. } | State::Unique { tally, .. } => {
-            result.passed = tally.passes(rule.mostly);
-            result.rows = tally.looked_at;
-            result.unexpected_count = tally.unexpected;
-            if tally.looked_at > 0 {
-                result.unexpected_percent = tally.unexpected as f64 * 100.0 / tally.looked_at as f64;
-            } else {
-                result.note = Some("no values to look at".into());
-            }
-            result.sample = tally.sample;
-        }
-        State::Count => {
-            result.rows = rows;
-            result.observed = Some(rows.into());
-            if let RuleKind::Rows(bounds) = &rule.kind {
-                result.passed = bounds.contains(rows as f64);
-            }
-        }
-        State::Whole => {
-            let column = rule.column().and_then(|name| profile.and_then(|profile| profile.column(name)));
-            let moment = columns.iter().any(|column| {
-                Some(column.name.as_str()) == rule.column() && column.column_type == ColumnType::Timestamp
-            });
-            if let Some(column) = column {
-                result.rows = column.count;
-                conclude_whole(&rule.kind, column, moment, &mut result);
-            }
-        }
+    match rows {
+        Some(rows) => rows.iter().for_each(|row| add(*row)),
+        None => (0..batch.num_rows() as u32).for_each(add),
     }
-    result
+    parts
 }
 
-/// Rules on a whole column, from its profile.
-fn conclude_whole(kind: &RuleKind, column: &ColumnProfile, moment: bool, result: &mut RuleResult) {
-    match kind {
-        RuleKind::Aggregate(statistic, bounds) => match aggregate(*statistic, column) {
-            None => {
-                result.passed = false;
-                result.note = Some("there are no values to compute it from".into());
-            }
-            Some((value, exact)) => {
-                result.passed = bounds.contains(value);
-                let is_moment = moment
-                    && matches!(
-                        statistic,
-                        Statistic::Min
-                            | Statistic::Max
-                            | Statistic::Mean
-                            | Statistic::Median
-                            | Statistic::Quantile(_)
-                    );
-                result.observed = Some(if is_moment {
-                    rondo_core::Timestamp(value as i64).rfc3339().into()
-                } else if *statistic == Statistic::DistinctCount {
-                    (value as u64).into()
-                } else {
-                    value.into()
-                });
-                result.note = (!exact).then(|| "an estimate".to_owned());
-            }
-        },
-        RuleKind::DistinctInSet(wanted) => distinct(wanted, column, true, false, result),
-        RuleKind::DistinctEqualSet(wanted) => distinct(wanted, column, true, true, result),
-        RuleKind::DistinctContainsSet(wanted) => distinct(wanted, column, false, true, result),
-        _ => {}
-    }
-}
-
-/// A statistic of the column and whether it is exact; nothing when there are no values.
-fn aggregate(statistic: Statistic, column: &ColumnProfile) -> Option<(f64, bool)> {
-    if statistic == Statistic::DistinctCount {
-        return column.distinct().map(|distinct| (distinct.count as f64, distinct.exact));
-    }
-    let numeric = column.numeric.as_ref().filter(|numeric| numeric.moments.count > 0)?;
-    let exact = numeric.exact_values().is_some();
-    match statistic {
-        Statistic::Min => Some((numeric.moments.min, true)),
-        Statistic::Max => Some((numeric.moments.max, true)),
-        Statistic::Mean => Some((numeric.moments.mean, true)),
-        Statistic::Std => Some((numeric.moments.std(), true)),
-        Statistic::Sum => Some((numeric.moments.sum, true)),
-        Statistic::Median => numeric.quantile(0.5).map(|value| (value, exact)),
-        Statistic::Quantile(at) => numeric.quantile(at).map(|value| (value, exact)),
-        Statistic::DistinctCount => None,
-    }
-}
-
-/// Compares the set of a column's values with another: none outside, none lacking, or both.
-fn distinct(wanted: &[Value], column: &ColumnProfile, no_others: bool, all: bool, result: &mut RuleResult) {
-    let Some(found) = distinct_texts(column) else {
-        result.passed = false;
-        result.note = Some("there are too many different values to know them all".into());
-        return;
+/// Some columns and rows of a batch.
+pub(super) fn only(batch: &RecordBatch, names: &[String], rows: Option<&[u32]>) -> Result<RecordBatch> {
+    let fault = |error: arrow_schema::ArrowError| TableError::Batch {
+        what: "choose rows",
+        reason: error.to_string(),
     };
-    let wanted: BTreeSet<String> =
-        wanted.iter().filter_map(|value| text_for(value, column.column_type)).collect();
-    let name = |values: Vec<&String>| {
-        let more = values.len().saturating_sub(5);
-        let mut words: Vec<&str> = values.iter().take(5).map(|value| value.as_str()).collect();
-        let rest = format!("{more} more");
-        if more > 0 {
-            words.push(&rest);
-        }
-        words.join(", ")
+    let chosen = rows.map(|rows| UInt32Array::from(rows.to_vec()));
+    let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+    for name in names {
+        let Some(array) = batch.column_by_name(name) else { continue };
+        let array = match &chosen {
+            Some(chosen) => arrow_select::take::take(array, chosen, None).map_err(fault)?,
+            None => Arc::clone(array),
+        };
+        fields.push(Field::new(name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    let count = rows.map_or(batch.num_rows(), <[u32]>::len);
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(fault)
+}
+
+/// Looks up the values of sample rows whose numbers alone are known.
+fn fill(results: &mut [RuleResult], table: &dyn Table) -> Result<()> {
+    let open = |result: &RuleResult| {
+        matches!(result.check.as_str(), "unique" | "references") && !result.sample.is_empty()
     };
-    let mut notes = Vec::new();
-    let others: Vec<&String> = found.difference(&wanted).collect();
-    if no_others && !others.is_empty() {
-        notes.push(format!("unexpected: {}", name(others)));
-    }
-    let lacking: Vec<&String> = wanted.difference(&found).collect();
-    if all && !lacking.is_empty() {
-        notes.push(format!("missing: {}", name(lacking)));
-    }
-    result.passed = notes.is_empty();
-    result.note = (!notes.is_empty()).then(|| notes.join("; "));
-}
-
-fn distinct_texts(column: &ColumnProfile) -> Option<BTreeSet<String>> {
-    match (&column.numeric, &column.category) {
-        (Some(numeric), _) => {
-            Some(numeric.exact_values()?.iter().map(|(value, _)| value.to_string()).collect())
+    let wanted: Vec<&RuleResult> = results.iter().filter(|result| open(result)).collect();
+    let Some(last) = wanted.iter().flat_map(|result| &result.sample).map(|sample| sample.row).max() else {
+        return Ok(());
+    };
+    let names: BTreeSet<String> = wanted.iter().flat_map(|result| result.columns.clone()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut first = 1;
+    for batch in table.batches(&names)? {
+        let batch = batch?;
+        let after = first + batch.num_rows() as u64;
+        for result in results.iter_mut().filter(|result| open(result)) {
+            let arrays: Vec<&ArrayRef> =
+                result.columns.iter().filter_map(|name| batch.column_by_name(name)).collect();
+            for sample in result.sample.iter_mut().filter(|s| (first..after).contains(&s.row)) {
+                let row = usize::try_from(sample.row - first).unwrap_or(usize::MAX);
+                sample.value = match arrays.as_slice() {
+                    [array] => value_of(array, row),
+                    arrays => Value::Array(arrays.iter().map(|array| value_of(array, row)).collect()),
+                };
+            }
         }
-        (None, Some(category)) => Some(category.counts()?.keys().cloned().collect()),
-        (None, None) => None,
-    }
-}
-
-/// A wanted value in the form of [`distinct_texts`].
-fn text_for(value: &Value, column_type: ColumnType) -> Option<String> {
-    match column_type {
-        ColumnType::Integer | ColumnType::Number => value.as_f64().map(|number| (number + 0.0).to_string()),
-        ColumnType::Timestamp => {
-            value.as_str().and_then(crate::moment::parse_millis).map(|millis| (millis as f64).to_string())
-        }
-        ColumnType::Boolean | ColumnType::String | ColumnType::Other => {
-            Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        first = after;
+        if first > last {
+            break;
         }
     }
+    Ok(())
 }

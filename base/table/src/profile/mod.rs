@@ -183,6 +183,11 @@ impl Profile {
         Ok(Self { format: FORMAT, rows, columns, correlations, repeats })
     }
 
+    /// Of columns that were profiled by themselves.
+    pub(crate) fn of_columns(rows: u64, columns: Vec<ColumnProfile>) -> Self {
+        Self { format: FORMAT, rows, columns }
+    }
+
     /// A column by name.
     pub fn column(&self, name: &str) -> Option<&ColumnProfile> {
         self.columns.iter().find(|column| column.name == name)

@@ -2,22 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, SqlEngine};
 use rondo_table::read::ReadOptions;
 use serde_json::Value;
 
 use super::{input, metric, refuse, text, write_json};
 use crate::Error;
-use crate::check::{Suite, judge};
+use crate::check::{Around, Suite, judge};
 use crate::fetch::blocking;
 
 const NAME: &str = "check";
 
 /// The package.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Check;
+#[derive(Debug, Clone, Default)]
+pub struct Check {
+    /// The engine for rules in SQL, where there is one.
+    pub engine: Option<Engine>,
+}
+
+/// An engine for SQL, which has nothing to show of itself.
+#[derive(Clone)]
+pub struct Engine(pub Arc<dyn SqlEngine>);
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
 
 #[async_trait]
 impl Builtin for Check {
@@ -26,7 +40,7 @@ impl Builtin for Check {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -58,11 +72,12 @@ impl Builtin for Check {
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
-        blocking(move || work(&call)).await.map_err(|error| Box::new(error) as PortError)
+        let engine = self.engine.clone().map(|engine| engine.0);
+        blocking(move || work(&call, engine)).await.map_err(|error| Box::new(error) as PortError)
     }
 }
 
-fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
+fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<BuiltinResult, Error> {
     let rows = input(NAME, call)?;
     let suite = match (call.with.get("checks").and_then(Value::as_array), text(&call.with, "suite")) {
         (Some(rules), _) => Suite::parse("checks", rules)?,
@@ -73,6 +88,7 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
         }
         (None, None) => return Err(refuse(NAME, "it has neither `checks` nor a `suite`")),
     };
+    let suite = suite.within(Around::at(&call.root).with_engine(engine));
     let report = suite.check_path(&rows, &ReadOptions::default())?;
     if let Some(place) = call.step.outputs.get("report") {
         write_json(place, &report)?;
