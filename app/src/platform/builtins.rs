@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use rondo_core::ports::{Builtin, Scorer};
-use rondo_data::packages::{Balance, Check, Leakage, ProfilePackage, Split};
+use rondo_core::ports::{Builtin, Scorer, SqlEngine};
+use rondo_data::packages::{Balance, Check, Engine, Leakage, ProfilePackage, Split};
 use rondo_notebook::builtin::Papermill;
 use rondo_pipeline::builtins::{Container, CrossValidate, Images};
 use rondo_pipeline::packages::git::GitPackages;
@@ -78,13 +78,17 @@ pub fn of_project(root: &Path, config: &Config) -> Result<Builtins, Error> {
 }
 
 /// Those that are code of this binary.
-pub fn in_rust(config: &Config, scorer: Arc<dyn Scorer>) -> Vec<Arc<dyn Builtin>> {
+pub fn in_rust(
+    config: &Config,
+    scorer: Arc<dyn Scorer>,
+    engine: Arc<dyn SqlEngine>,
+) -> Vec<Arc<dyn Builtin>> {
     vec![
         Arc::new(Papermill { variables: config.environment.clone(), data_dirs: config.kernel_folders() }),
         Arc::new(EvaluatePackage::new(scorer)),
         Arc::new(Split),
         Arc::new(Balance),
-        Arc::new(Check::default()),
+        Arc::new(Check { engine: Some(Engine(engine)) }),
         Arc::new(Leakage),
         Arc::new(ProfilePackage),
         Arc::new(CrossValidate),

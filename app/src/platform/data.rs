@@ -45,9 +45,10 @@ impl Platform {
         Ok(Intake { suite: intake.suite.within(self.around()), ..intake })
     }
 
-    /// What the checks of this project may ask for beside the table: files from its folder on, its datasets.
+    /// What the checks of this project may ask for beside the table: files from its folder on, its datasets,
+    /// an engine for SQL.
     pub fn around(&self) -> Around {
-        Around::at(self.root()).with_datasets(self.datasets())
+        Around::at(self.root()).with_datasets(self.datasets()).with_engine(Some(self.sql_engine()))
     }
 
     /// Brings a declared dataset in, of one in parts those that end by `until`, and pins the result in
@@ -114,7 +115,7 @@ impl Platform {
             }
             let because = Because::new(&self.config().user, "first needed by a run");
             match pinned {
-                Some(pinned) => self.bring_until(&name, pinned, because).await?,
+                Some(pinned) => Box::pin(self.bring_until(&name, pinned, because)).await?,
                 None => drop(self.bring(&name, None, because).await?),
             }
             match (self.pinned_version(&name, pinned).await?, pinned) {

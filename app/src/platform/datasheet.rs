@@ -188,7 +188,7 @@ impl Platform {
         let missing = if missing.is_empty() { vec!["no value is missing".to_owned()] } else { missing };
         facts.insert("composition.missing", missing);
 
-        let options = self.reading_of(&version.dataset)?;
+        let options = rondo_data::table::options_for_version(version)?;
         let folder = self.datasets().laid_out(version, &options)?;
         let path = folder.path().to_owned();
         let key = self.project().data.get(&version.dataset).map(|data| data.key.clone()).unwrap_or_default();

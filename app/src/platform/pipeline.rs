@@ -107,14 +107,19 @@ impl Platform {
     }
 
     fn runner(&self, tracking: Arc<dyn TrackingAccess>) -> Runner {
-        let builtins = builtins::in_rust(self.config(), self.scorer());
+        let builtins = builtins::in_rust(self.config(), self.scorer(), self.sql_engine());
+        Runner { builtins, tracking, ..self.bare_runner() }
+    }
+
+    /// A runner without packages, for what the packages themselves ask of one.
+    pub(super) fn bare_runner(&self) -> Runner {
         Runner {
             store: self.store().clone(),
             project: self.project().clone(),
             root: self.root().to_owned(),
             tools: self.config().cache.join("tools"),
-            builtins,
-            tracking,
+            builtins: Vec::new(),
+            tracking: Arc::new(Closed),
             progress: self.progress().clone(),
             clock: self.clock().clone(),
             host_env: self.config().environment.clone(),

@@ -1,13 +1,15 @@
 //! SQL meets datasets: names in a statement become versions, and the engine of `sql:` steps answers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::id::is_name;
-use rondo_core::ports::{Progress, SqlEngine};
+use rondo_core::ports::{PortError, Progress, SqlEngine};
 use rondo_core::{Code, Explain};
+use rondo_pipeline::Runner;
 use rondo_pipeline::environment::Making;
 use rondo_pipeline::sql::{DuckDb, Mention, Reading, Table, mentioned};
 use rondo_store::Store;
@@ -26,21 +28,9 @@ impl Platform {
         Ok(self.idle_runner().sql(cancel)?)
     }
 
-    /// The same as a port, for what asks it about files.
-    ///
-    /// # Errors
-    /// As [`Platform::sql`].
-    pub fn sql_engine(&self, cancel: watch::Receiver<bool>) -> Result<Arc<dyn SqlEngine>, Error> {
-        Ok(Arc::new(self.sql(cancel)?))
-    }
-
-    /// How the files of a dataset are read: as it declares, where it is declared.
-    ///
-    /// # Errors
-    /// When its format is none.
-    pub fn reading_of(&self, dataset: &str) -> Result<ReadOptions, Error> {
-        let format = self.project().data.get(dataset).and_then(|declared| declared.format.as_deref());
-        Ok(rondo_data::table::options(format)?)
+    /// The same as a port, for what may ask it about files.
+    pub fn sql_engine(&self) -> Arc<dyn SqlEngine> {
+        Arc::new(OnDemand { of: Of::Project(Box::new(self.bare_runner())), never: watch::Sender::new(false) })
     }
 
     /// The tables among the names of a statement: datasets (their latest version) and versions of datasets
@@ -75,7 +65,7 @@ impl Platform {
     }
 
     fn table_of(&self, version: &DatasetVersion) -> Result<Table, Error> {
-        let options = self.reading_of(&version.dataset)?;
+        let options = rondo_data::table::options_for_version(version)?;
         let files = self.datasets().table_files(version, &options)?;
         let reading = |name: &str| match options.format {
             Some(Format::Parquet) => Reading::Parquet,
@@ -94,6 +84,40 @@ impl Platform {
             options,
         })
     }
+}
+
+/// The engine of checks, made when one of them first asks: most never do.
+struct OnDemand {
+    of: Of,
+    /// What would cancel it.
+    never: watch::Sender<bool>,
+}
+
+enum Of {
+    Project(Box<Runner>),
+    NoProject(Arc<Config>, Arc<dyn Progress>),
+}
+
+#[async_trait]
+impl SqlEngine for OnDemand {
+    async fn query(
+        &self,
+        statement: &str,
+        tables: &BTreeMap<String, PathBuf>,
+        output: &Path,
+    ) -> Result<(), PortError> {
+        let cancel = self.never.subscribe();
+        let engine = match &self.of {
+            Of::Project(runner) => runner.sql(cancel).map_err(Error::from),
+            Of::NoProject(config, progress) => outside(config, progress.clone(), cancel).await,
+        };
+        engine.map_err(|error| Box::new(error) as PortError)?.query(statement, tables, output).await
+    }
+}
+
+/// The engine of checks outside of any project.
+pub fn engine_outside(config: Arc<Config>, progress: Arc<dyn Progress>) -> Arc<dyn SqlEngine> {
+    Arc::new(OnDemand { of: Of::NoProject(config, progress), never: watch::Sender::new(false) })
 }
 
 /// What answers SQL outside of any project.

@@ -20,6 +20,7 @@ use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::table;
 use crate::platform::Error;
+use crate::platform::sql::engine_outside;
 
 /// Check a dataset version or a file against its expectations
 #[derive(clap::Args)]
@@ -163,7 +164,9 @@ fn read_suite(session: &Session, given: &Path) -> Outcome<Suite> {
     let path = session.existing("suite", given)?;
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let root = path.parent().unwrap_or(Path::new("")).to_owned();
-    Ok(Suite::read(&format!("`{}`", given.display()), &text)?.within(Around::at(&root)))
+    let engine = engine_outside(session.config().clone(), session.printer().progress());
+    Ok(Suite::read(&format!("`{}`", given.display()), &text)?
+        .within(Around::at(&root).with_engine(Some(engine))))
 }
 
 fn no_suite(given: &str) -> Failure {

@@ -199,7 +199,7 @@ async fn version_diff(
         Some(key) if !diff.is_empty() && profiles.len() == 2 => {
             let mut opened = Vec::new();
             for version in &versions {
-                let options = platform.reading_of(dataset)?;
+                let options = rondo_data::table::options_for_version(version)?;
                 let folder = datasets.laid_out(version, &options)?;
                 opened.push(Table { path: folder.path().to_owned(), options, _folder: Some(folder) });
             }
@@ -290,7 +290,7 @@ impl Table {
 pub(super) fn table_of(subject: &Subject) -> Outcome<Table> {
     match subject {
         Subject::Version { platform, version } => {
-            let options = platform.reading_of(&version.dataset)?;
+            let options = rondo_data::table::options_for_version(version)?;
             let folder = platform.datasets().laid_out(version, &options)?;
             Ok(Table { path: folder.path().to_owned(), options, _folder: Some(folder) })
         }

@@ -361,7 +361,10 @@ fn beyond(rule: &Rule, table: &dyn Table, result: &mut RuleResult, context: &Con
             let there = match context.beyond.open(other) {
                 Ok(Opened::Table(other)) => other.rows(),
                 Ok(Opened::Profile(profile)) => profile.rows,
-                Err(why) => return Ok(result.fail(why)),
+                Err(why) => {
+                    result.fail(why);
+                    return Ok(());
+                }
             };
             result.passed = there == table.rows();
             result.observed = Some(json!({ "self": table.rows(), "other": there }));
@@ -372,7 +375,10 @@ fn beyond(rule: &Rule, table: &dyn Table, result: &mut RuleResult, context: &Con
                 Ok(Opened::Profile(profile)) => {
                     profile.columns.iter().map(|c| (c.name.clone(), c.column_type)).collect()
                 }
-                Err(why) => return Ok(result.fail(why)),
+                Err(why) => {
+                    result.fail(why);
+                    return Ok(());
+                }
             };
             let here: Vec<(String, ColumnType)> = table.columns().iter().map(described).collect();
             let notes = schema_differences(&here, &there);
@@ -382,8 +388,14 @@ fn beyond(rule: &Rule, table: &dyn Table, result: &mut RuleResult, context: &Con
         RuleKind::Sql { query, tables } => {
             let rows = match context.beyond.sql(query, tables) {
                 Ok(Opened::Table(rows)) => rows,
-                Ok(Opened::Profile(_)) => return Ok(result.fail("the statement gave no rows to look at")),
-                Err(why) => return Ok(result.fail(why)),
+                Ok(Opened::Profile(_)) => {
+                    result.fail("the statement gave no rows to look at");
+                    return Ok(());
+                }
+                Err(why) => {
+                    result.fail(why);
+                    return Ok(());
+                }
             };
             of_sql(rows.as_ref(), result)?;
         }
