@@ -29,10 +29,10 @@ pub(super) fn scan(path: &Path) -> Result<Part> {
 }
 
 /// The columns of a typed file.
-pub(super) fn part_columns(schema: &arrow_schema::Schema) -> Vec<PartColumn> {
-    let column = |field: &std::sync::Arc<arrow_schema::Field>| {
+pub(super) fn part_columns(schema: &Schema) -> Vec<PartColumn> {
+    let column = |field: &Arc<Field>| {
         let column_type = column_type(field.data_type());
-        let empty = field.data_type() == &arrow_schema::DataType::Null;
+        let empty = field.data_type() == &DataType::Null;
         PartColumn {
             name: field.name().clone(),
             inferred: if empty { Inferred::Empty } else { Inferred::Known(column_type) },
