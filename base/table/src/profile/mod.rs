@@ -185,7 +185,7 @@ impl Profile {
 
     /// Of columns that were profiled by themselves.
     pub(crate) fn of_columns(rows: u64, columns: Vec<ColumnProfile>) -> Self {
-        Self { format: FORMAT, rows, columns }
+        Self { format: FORMAT, rows, columns, correlations: None, repeats: None }
     }
 
     /// A column by name.
