@@ -203,6 +203,7 @@ mod tests {
                 source: "d.bin".into(),
                 parent: None,
                 added: Timestamp(at),
+                origin: Default::default(),
             }
         }
 

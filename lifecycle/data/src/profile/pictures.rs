@@ -416,7 +416,7 @@ mod tests {
         let profile = profile(&[&file], 1, 0);
         for channel in 0..3 {
             assert!((profile.channel_means[channel] - 0.4).abs() < 1e-12);
-            assert!((profile.channel_stds[channel] - 0.374_165_738_677_394_13).abs() < 1e-12);
+            assert!((profile.channel_stds[channel] - 0.374_165_738_677_394_1).abs() < 1e-12);
         }
     }
 
