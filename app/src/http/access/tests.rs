@@ -144,7 +144,8 @@ impl House {
         let request = request.body(Body::from(body.to_string())).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status();
-        let streams = ["/events", "/log", "/outputs"].iter().any(|end| path.ends_with(end));
+        let route = path.split('?').next().unwrap_or(path);
+        let streams = ["/events", "/log", "/outputs"].iter().any(|end| route.ends_with(end));
         if status == StatusCode::OK && streams {
             // It goes on for as long as the run does.
             return (status, String::new());
