@@ -105,7 +105,9 @@ impl Bucket {
         let range = Some((from..object.size).into());
         let options = GetOptions { if_match: etag, range, ..GetOptions::default() };
         let action = || format!("read `{}`", object.name);
-        let answer = self.store.get_opts(&Path::from(object.key.as_str()), options).await;
+        // The key as the listing gave it: taken for a name it would be encoded a second time.
+        let key = Path::parse(&object.key).map_err(|error| self.failed(&action(), error.into()))?;
+        let answer = self.store.get_opts(&key, options).await;
         let mut stream = answer.map_err(|error| self.failed(&action(), error))?.into_stream();
         while let Some(piece) = stream.next().await {
             let piece = piece.map_err(|error| self.failed(&action(), error))?;

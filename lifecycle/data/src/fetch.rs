@@ -268,6 +268,8 @@ impl Fetcher {
             .user_agent(concat!("rondo/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(20))
             .read_timeout(Duration::from_secs(60))
+            // A redirect must not tell the next server the address, which may hold a secret.
+            .referer(false)
             .build()
             .map_err(|error| Error::SourceUnavailable {
                 what: "the network".to_owned(),

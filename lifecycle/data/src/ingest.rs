@@ -626,7 +626,9 @@ impl Datasets {
             // the content and not on its history.
             let last = draft.tables.keys().next_back().is_some_and(|name| name == part);
             let grown = draft.stored.files == previous.files + 1;
-            if let Some(digest) = previous.profile.filter(|_| last && grown)
+            // A profile that was made by another way of reading says nothing of this one.
+            let alike = previous.origin.reads_as(&draft.intake.origin);
+            if let Some(digest) = previous.profile.filter(|_| last && grown && alike)
                 && let Some(new) = self.file_profile(draft.intake, part, file).await?
                 && let Ok(old) = self.stored_profile(digest).await
             {
