@@ -79,7 +79,8 @@ pub struct Decided {
 /// Approves a version that waits for it: its promotion goes on.
 ///
 /// # Errors
-/// When there is no such version, its gate does not pass, or the alias has moved since it was judged.
+/// When there is no such version, its gate does not pass, or the alias has moved since it was judged; with
+/// `force` where the server does not ask who is calling.
 pub async fn approve(
     State(tracking): State<Tracking>,
     caller: Caller,
@@ -87,6 +88,11 @@ pub async fn approve(
     Json(said): Json<Said>,
 ) -> Answer<Json<Decided>> {
     caller.model(&model)?;
+    if said.force && caller.is_anyone() {
+        let message = "nobody is known on this server who could answer for passing over a gate: use `rondo \
+                       models approve --force`, or a server with users";
+        return Err(Problem::new(Code::Denied, message));
+    }
     let word = Word { model: &model, version, by: &caller.name(), why: said.why()? };
     let approval = approvals::approve(tracking.store(), word, said.force, tracking.now()).await?;
     Ok(Json(Decided { approval }))

@@ -249,12 +249,12 @@ impl Platform {
             "collection.acquisition",
             vec![format!("read from `{}` on {}", version.source, version.added.day())],
         );
-        let versions = self.store().meta().dataset_versions(name).await?;
+        let versions = self.store().meta().numbered_versions(name).await?;
         let log = self.datasets().log(name, i64::try_from(NAMED).unwrap_or(12)).await?;
         let mut updates = vec![format!(
             "{} since {}",
             counted(versions.len() as u64, "version"),
-            versions.first().map_or(version.added, |first| first.added).day()
+            versions.first().map_or(version.added, |(_, first)| first.added).day()
         )];
         if let Some(parts) = self.project().data.get(name).and_then(|data| data.parts.as_ref()) {
             updates.push(format!("it grows by the {}", format!("{:?}", parts.by).to_lowercase()));
@@ -268,18 +268,19 @@ impl Platform {
             )
         }));
         facts.insert("maintenance.updates", updates);
-        let listed = versions.iter().enumerate().rev().take(NAMED).map(|(index, version)| {
+        let listed = versions.iter().rev().take(NAMED).map(|(number, version)| {
             let rows = version.rows.map_or_else(String::new, |rows| format!(", {}", counted(rows, "row")));
-            format!("{name}@{}: {} of {}{rows}", index + 1, version.digest.short(), version.added.day())
+            format!("{name}@{number}: {} of {}{rows}", version.digest.short(), version.added.day())
         });
         let mut older: Vec<String> = listed.collect();
         if versions.len() > NAMED {
             older.push(format!("and {} more", versions.len() - NAMED));
         }
         facts.insert("maintenance.older_versions", older);
+        let oldest = versions.first().map_or(1, |(number, _)| *number);
         facts.insert(
             "preprocessing.raw",
-            vec![format!("every version is kept as it was read: rondo data get {name}@1")],
+            vec![format!("every version is kept as it was read: rondo data get {name}@{oldest}")],
         );
         Ok(())
     }

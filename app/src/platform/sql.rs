@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::id::is_name;
 use rondo_core::ports::{PortError, Progress, SqlEngine};
+use rondo_core::signature::ColumnType;
 use rondo_core::{Code, Explain};
 use rondo_pipeline::Runner;
 use rondo_pipeline::environment::Making;
@@ -48,11 +49,9 @@ impl Platform {
             let Mention::Name(written) = mention else { continue };
             let (name, called) = written.split_once('@').unwrap_or((&written, "latest"));
             // Names of SQL are the same in capitals and without.
-            let Some(dataset) =
-                known.iter().find(|dataset| is_name(name) && dataset.eq_ignore_ascii_case(name))
-            else {
-                continue;
-            };
+            let alike = || known.iter().find(|dataset| dataset.eq_ignore_ascii_case(name));
+            let exact = known.iter().find(|dataset| **dataset == *name);
+            let Some(dataset) = exact.or_else(alike).filter(|_| is_name(name)) else { continue };
             let version = self.datasets().version(dataset, called).await?;
             let table = match self.table_of(&version) {
                 // A word like that may as well be a column's name.
@@ -77,13 +76,37 @@ impl Platform {
         };
         let first = files.first().map_or(Reading::Other, |(name, _)| reading(name));
         let alike = files.iter().all(|(name, _)| reading(name) == first);
+        let mut reading = if alike { first } else { Reading::Other };
+        let mut options = options;
+        if reading == Reading::Csv && !is_plain_csv(&options) {
+            // The engine is not told of all that: it gets what Rondo reads.
+            reading = Reading::Other;
+            options.format = Some(Format::Csv);
+            let known = version.columns.iter().filter(|_| files.len() > 1);
+            for column in known.filter(|column| column.column_type != ColumnType::Other) {
+                // Every file of the version has the same types then.
+                options.types.entry(column.name.clone()).or_insert(column.column_type);
+            }
+        }
         Ok(Table {
             files: files.into_iter().map(|(_, path)| path).collect(),
-            reading: if alike { first } else { Reading::Other },
+            reading,
             columns: version.columns.clone(),
             options,
         })
     }
+}
+
+/// Whether delimited text is laid out so that the engine reads it as Rondo does.
+fn is_plain_csv(options: &ReadOptions) -> bool {
+    let plain = ReadOptions::default();
+    options.quote == plain.quote
+        && options.escape == plain.escape
+        && options.comment == plain.comment
+        && options.skip == plain.skip
+        && options.decimal == plain.decimal
+        && options.thousands == plain.thousands
+        && options.encoding == plain.encoding
 }
 
 /// The engine of checks, made when one of them first asks: most never do.
@@ -165,7 +188,8 @@ pub fn files_of(statement: &str, here: &Path) -> Result<BTreeMap<String, Table>,
         let known = path.is_dir() || Reading::of_name(&text) != Reading::Other;
         let looks_like_one = known || path.extension().is_some();
         if !text.is_empty() && looks_like_one && path.exists() {
-            tables.insert(text, Table::of_path(&path)?);
+            // What cannot be read as one is left to the engine, which says so where it is a table.
+            tables.extend(Table::of_path(&path).ok().map(|table| (text, table)));
         }
     }
     Ok(tables)

@@ -75,12 +75,13 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let value = json!({ "schema": 1, "diff": told.json() });
     let drifted = told.drift.as_ref().map(drifted);
+    let same = told.versions.as_ref().is_some_and(|versions| versions.same);
     let refusal = match (&drifted, &told.row_diff) {
         (None, _) if args.fail_on_drift => {
             let message = format!("compare `{}`: one of the two is no table", args.what);
             return Err(Failure::new(Code::TableInvalid, message));
         }
-        (_, None) if args.fail_on_change => {
+        (_, None) if args.fail_on_change && !same => {
             let message = format!("compare the rows of `{}`: no key is known", args.what);
             return Err(Failure::hinted(Code::Usage, message, "--key id, or --rows for whole rows"));
         }

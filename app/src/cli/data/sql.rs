@@ -163,7 +163,7 @@ fn show(
     let reader = read::open(answer)?;
     let total = reader.rows();
     if args.csv && !printer.json() {
-        return Ok(select::csv(reader, &mut Lines(printer), b',').map(drop)?);
+        return Ok(select::csv(reader, &mut Lines::new(printer), b',').map(drop)?);
     }
     let most = match (args.limit, printer.json()) {
         (Some(0), _) => u64::MAX,
@@ -231,11 +231,37 @@ fn shortened(text: &str) -> String {
 }
 
 /// Standard output, for a writer of lines.
-struct Lines<'a>(&'a Printer);
+struct Lines<'a> {
+    printer: &'a Printer,
+    whole: Whole,
+}
+
+impl<'a> Lines<'a> {
+    fn new(printer: &'a Printer) -> Self {
+        Self { printer, whole: Whole::default() }
+    }
+}
+
+/// Puts characters together that come in pieces.
+#[derive(Default)]
+struct Whole(Vec<u8>);
+
+impl Whole {
+    /// The text that is whole with these bytes; the beginning of a character waits for its end.
+    fn take(&mut self, bytes: &[u8]) -> String {
+        self.0.extend_from_slice(bytes);
+        let end = match std::str::from_utf8(&self.0) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Ok(_) | Err(_) => self.0.len(),
+        };
+        let rest = self.0.split_off(end);
+        String::from_utf8_lossy(&std::mem::replace(&mut self.0, rest)).into_owned()
+    }
+}
 
 impl Write for Lines<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.out(&String::from_utf8_lossy(bytes));
+        self.printer.out(&self.whole.take(bytes));
         Ok(bytes.len())
     }
 
@@ -250,6 +276,14 @@ mod tests {
 
     fn column(name: &str) -> AnsweredColumn {
         AnsweredColumn { name: name.to_owned(), column_type: "BIGINT".to_owned() }
+    }
+
+    #[test]
+    fn a_character_in_two_pieces_is_one() {
+        let (mut whole, text) = (Whole::default(), "aé→😀b");
+        let pieces = text.as_bytes().iter().map(|byte| whole.take(&[*byte]));
+        assert_eq!(pieces.collect::<String>(), text);
+        assert_eq!(whole.take(b"a\xffb"), "a\u{fffd}b");
     }
 
     #[test]

@@ -96,8 +96,9 @@ impl Sample {
 /// What the features tell.
 pub(super) struct Power {
     index: Option<usize>,
-    test: f64,
-    train: f64,
+    /// Nothing where there are too few rows to say.
+    test: Option<f64>,
+    train: Option<f64>,
     detail: BTreeMap<&'static str, Value>,
 }
 
@@ -224,12 +225,12 @@ impl Bins {
     }
 }
 
-/// The score of a model that is fitted on some rows, on others.
-fn score_of(task: Task, fit: &[(u64, f64)], test: &[(u64, f64)]) -> f64 {
+/// The score of a model that is fitted on some rows, on others; nothing where they are too few.
+fn score_of(task: Task, fit: &[(u64, f64)], test: &[(u64, f64)]) -> Option<f64> {
     if fit.len() < LEAST || test.len() < LEAST {
-        return 0.0;
+        return None;
     }
-    match task {
+    Some(match task {
         Task::Classification => {
             let all = commonest(fit.iter().map(|(_, label)| label.to_bits()));
             let mut bins: HashMap<u64, Vec<u64>> = HashMap::new();
@@ -255,7 +256,7 @@ fn score_of(task: Task, fit: &[(u64, f64)], test: &[(u64, f64)]) -> f64 {
             let (own, base) = (error(&|bin| said.get(&bin).copied().unwrap_or(all)), error(&|_| all));
             if base > 0.0 { (1.0 - own / base).clamp(0.0, 1.0) } else { 0.0 }
         }
-    }
+    })
 }
 
 fn normalised(score: f64, base: f64) -> f64 {
@@ -344,21 +345,35 @@ pub(super) fn findings(
             .into();
     }
     let (mut features, mut changes, mut identifiers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut too_few = [false; 3];
     for power in powers {
         let column = power.index.map_or("(the order of the rows)", |index| roles.name(index)).to_owned();
         match power.index {
             Some(index) if !roles.key().contains(&index) => {
-                let detail = BTreeMap::from([("train", json!(power.train)), ("test", json!(power.test))]);
-                let effect = (power.train - power.test).abs();
-                changes.push(ColumnEffect { column: column.clone(), effect, detail });
-                features.push(ColumnEffect { column, effect: power.test, detail: power.detail });
+                match (power.train, power.test) {
+                    (Some(train), Some(test)) => {
+                        let detail = BTreeMap::from([("train", json!(train)), ("test", json!(test))]);
+                        let effect = (train - test).abs();
+                        changes.push(ColumnEffect { column: column.clone(), effect, detail });
+                    }
+                    _ => too_few[1] = true,
+                }
+                match power.test {
+                    Some(effect) => features.push(ColumnEffect { column, effect, detail: power.detail }),
+                    None => too_few[0] = true,
+                }
             }
-            Some(_) | None => {
-                identifiers.push(ColumnEffect { column, effect: power.train, detail: power.detail });
-            }
+            Some(_) | None => match power.train {
+                Some(effect) => identifiers.push(ColumnEffect { column, effect, detail: power.detail }),
+                None => too_few[2] = true,
+            },
         }
     }
-    let finding = |name, severity, threshold: f64, columns: Vec<ColumnEffect>, words: &str| {
+    let finding = |at: usize, severity, threshold: f64, columns: Vec<ColumnEffect>, words: &str| {
+        let name = names[at];
+        if columns.is_empty() && too_few[at] {
+            return Finding::skipped(name, severity, "too few rows");
+        }
         let most = columns.iter().map(|column| column.effect).fold(0.0, f64::max);
         let over: Vec<String> = columns
             .iter()
@@ -372,15 +387,9 @@ pub(super) fn findings(
         Finding::judged(name, severity, most, threshold, what).with_columns(columns)
     };
     vec![
-        finding(names[0], Error, limits.feature, features, "what one feature alone tells of the target"),
-        finding(names[1], Warning, limits.feature_change, changes, "what it tells less or more in testing"),
-        finding(
-            names[2],
-            Warning,
-            limits.identifier,
-            identifiers,
-            "what a key or the rows' order tells of it",
-        ),
+        finding(0, Error, limits.feature, features, "what one feature alone tells of the target"),
+        finding(1, Warning, limits.feature_change, changes, "what it tells less or more in testing"),
+        finding(2, Warning, limits.identifier, identifiers, "what a key or the rows' order tells of it"),
     ]
 }
 

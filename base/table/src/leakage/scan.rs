@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use arrow_array::types::TimestampMillisecondType;
-use arrow_array::{Array, RecordBatch, cast::AsArray};
+use arrow_array::types::{Float64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use rondo_core::Timestamp;
 use rondo_core::signature::Column;
 use serde_json::{Map, Value, json};
@@ -33,7 +33,7 @@ pub(super) struct Roles {
     key: Vec<usize>,
     /// Features that are moments.
     moments: Vec<usize>,
-    /// Features that are texts.
+    /// Features that are texts, without the group.
     texts: Vec<usize>,
 }
 
@@ -68,7 +68,9 @@ impl Roles {
             let is = |index: &usize| columns.get(*index).is_some_and(|(_, known)| *known == form);
             features.iter().copied().filter(is).collect::<Vec<usize>>()
         };
-        let (moments, texts) = (of(Form::Moment), of(Form::Text));
+        let (moments, mut texts) = (of(Form::Moment), of(Form::Text));
+        // That a group is new to testing is what it is for.
+        texts.retain(|index| Some(*index) != group);
         Ok(Self { features, target, time, group, key, moments, texts, columns })
     }
 
@@ -98,6 +100,20 @@ impl Roles {
             }
         }
         hash_of(bytes)
+    }
+
+    /// Whether a row has no value in any of these columns: such rows are not the same, nor is it a label.
+    fn is_missing(&self, batch: &RecordBatch, row: usize, of: &[usize]) -> bool {
+        let is_nan = |array: &ArrayRef| {
+            array.as_primitive_opt::<Float64Type>().is_some_and(|numbers| numbers.value(row).is_nan())
+        };
+        let mut arrays = of.iter().filter_map(|index| batch.columns().get(*index));
+        arrays.all(|array| array.is_null(row) || is_nan(array))
+    }
+
+    /// Whether the rows' times are moments, and no numbers of whatever is counted.
+    fn has_moments(&self) -> bool {
+        self.time.is_some_and(|time| matches!(self.form(time), Form::Moment | Form::Text))
     }
 
     /// The moment of each row of a batch, in milliseconds; of a column of numbers the numbers.
@@ -141,14 +157,15 @@ pub(super) fn train(reader: TableReader, roles: &Roles) -> Result<Trained> {
         for row in 0..batch.num_rows() {
             known.whole.add(roles.hash(&batch, row, &all, &mut bytes));
             known.sample.add(roles.hash(&batch, row, &sample, &mut bytes));
-            if let Some(target) = roles.target {
+            let has = |of: &[usize]| !roles.is_missing(&batch, row, of);
+            if let Some(target) = roles.target.filter(|target| has(&[*target])) {
                 known.features.add(roles.hash(&batch, row, &roles.features, &mut bytes));
                 known.labels.add(roles.hash(&batch, row, &[target], &mut bytes));
             }
-            if !roles.key.is_empty() {
+            if !roles.key.is_empty() && has(&roles.key) {
                 known.keys.add(roles.hash(&batch, row, &roles.key, &mut bytes));
             }
-            if let Some(group) = roles.group {
+            if let Some(group) = roles.group.filter(|group| has(&[*group])) {
                 known.groups.add(roles.hash(&batch, row, &[group], &mut bytes));
             }
             if let Some(time) = times.as_ref().and_then(|times| times.get(row).copied().flatten()) {
@@ -207,7 +224,7 @@ fn later(
     times: Option<&[Option<i64>]>,
     counts: &mut BTreeMap<usize, u64>,
 ) {
-    let Some(times) = times else { return };
+    let Some(times) = times.filter(|_| roles.has_moments()) else { return };
     for index in &roles.moments {
         let Some(array) = batch.columns().get(*index) else { continue };
         let Some(moments) = array.as_primitive_opt::<TimestampMillisecondType>() else { continue };
@@ -267,6 +284,7 @@ pub(super) fn test(reader: TableReader, roles: &Roles, known: &Trained, options:
         let times = roles.times(&batch);
         for row in 0..batch.num_rows() {
             let mut hash = |of: &[usize]| roles.hash(&batch, row, of, &mut bytes);
+            let has = |of: &[usize]| !roles.is_missing(&batch, row, of);
             let number = tested.rows;
             let note = |count: &mut Count| count.add(roles, &batch, row, number, options.samples);
             if known.whole.has(hash(&all)) {
@@ -276,7 +294,7 @@ pub(super) fn test(reader: TableReader, roles: &Roles, known: &Trained, options:
             if is_known {
                 note(&mut tested.sample);
             }
-            if let Some(target) = roles.target {
+            if let Some(target) = roles.target.filter(|target| has(&[*target])) {
                 if !is_known && known.features.has(hash(&roles.features)) {
                     note(&mut tested.conflicts);
                 }
@@ -284,10 +302,11 @@ pub(super) fn test(reader: TableReader, roles: &Roles, known: &Trained, options:
                     note(&mut tested.labels);
                 }
             }
-            if !roles.key.is_empty() && known.keys.has(hash(&roles.key)) {
+            if !roles.key.is_empty() && has(&roles.key) && known.keys.has(hash(&roles.key)) {
                 note(&mut tested.keys);
             }
             if let Some(group) = roles.group
+                && has(&[group])
                 && known.groups.has(hash(&[group]))
             {
                 note(&mut tested.groups);
@@ -438,7 +457,7 @@ fn times(roles: &Roles, known: &Trained, tested: &Tested) -> Vec<Finding> {
         ];
     };
     let said = |count: u64| format!("{count} of {rows} test rows ({})", percent(share(count, rows)));
-    let moment = |time: i64| Timestamp(time).rfc3339();
+    let moment = |time: i64| if roles.has_moments() { Timestamp(time).rfc3339() } else { time.to_string() };
     let overlap = Finding::judged(
         names[0],
         Error,
@@ -471,6 +490,9 @@ fn future(roles: &Roles, known: &Trained, tested: &Tested) -> Finding {
     }
     if roles.moments.is_empty() {
         return Finding::skipped(NAME, Severity::Error, "no feature is a time");
+    }
+    if !roles.has_moments() {
+        return Finding::skipped(NAME, Severity::Error, "the time is a number");
     }
     let all = known.rows + tested.rows;
     let columns: Vec<ColumnEffect> = roles

@@ -101,7 +101,7 @@ fn rows_that_training_has_too_are_counted_and_shown() {
     assert_eq!(of(&report, "index_train_test_leakage"), (State::Failed, 0.2));
     assert_eq!(of(&report, "new_category_train_test"), (State::Failed, 0.2));
     assert_eq!(of(&report, "datasets_size_comparison"), (State::Failed, 1.25));
-    assert_eq!(of(&report, "feature_label_correlation"), (State::Passed, 0.0), "too few rows to say");
+    assert_eq!(of(&report, "feature_label_correlation"), (State::Skipped, 0.0), "too few rows to say");
 }
 
 #[test]
@@ -141,6 +141,41 @@ fn sorted_labels_show_in_the_order_of_the_rows() {
     assert!(sorted.passed, "that is a warning");
     let mixed = Room::new().find(&rows(0..1000, false), &rows(1000..1500, false), &options).unwrap();
     assert_eq!(of(&mixed, "identifier_label_correlation").0, State::Passed);
+}
+
+#[test]
+fn numbers_as_times_are_no_moments() {
+    let train = "year,paid,y\n2020,2020-01-01,0\n2021,2021-01-06,1\n";
+    let test = "year,paid,y\n2021,2022-01-01,1\n2022,2022-02-01,0\n";
+    let options = Options { target: Some("y".into()), time: Some("year".into()), ..Options::default() };
+    let report = Room::new().find(train, test, &options).unwrap();
+    let future = report.check("future_feature").unwrap();
+    assert_eq!((future.state, future.what.as_str()), (State::Skipped, "the time is a number"));
+    let overlap = report.check("date_train_test_leakage_overlap").unwrap();
+    assert_eq!(overlap.state, State::Passed);
+    assert!(overlap.what.ends_with("(2021); testing begins at 2021"), "{}", overlap.what);
+}
+
+#[test]
+fn missing_values_are_no_leaks_and_a_group_is_no_category() {
+    let train = "id,who,x,y\n1,a,1,0\n,b,2,1\n3,,3,\n";
+    let test = "id,who,x,y\n,c,1,\n12,,9,1\n13,d,3,0\n";
+    let options = Options {
+        target: Some("y".into()),
+        group: Some("who".into()),
+        key: vec!["id".into()],
+        ..Options::default()
+    };
+    let report = Room::new().find(train, test, &options).unwrap();
+    for check in [
+        "new_label_train_test",
+        "index_train_test_leakage",
+        "group_train_test_leakage",
+        "conflicting_labels",
+        "new_category_train_test",
+    ] {
+        assert_eq!(of(&report, check), (State::Passed, 0.0), "{check}");
+    }
 }
 
 #[test]

@@ -144,7 +144,11 @@ fn decode(bytes: &mut &[u8], form: Form) -> Value {
     let value = i64::from_le_bytes(*value);
     match form {
         Form::Integer => value.into(),
-        Form::Number => f64::from_bits(value.cast_unsigned()).into(),
+        Form::Number => match f64::from_bits(value.cast_unsigned()) {
+            // JSON has no such numbers.
+            number if !number.is_finite() => number.to_string().into(),
+            number => number.into(),
+        },
         Form::Boolean => (value != 0).into(),
         Form::Moment => Timestamp(value).rfc3339().into(),
         Form::Text => Value::Null,
@@ -156,8 +160,40 @@ pub(super) fn same(a: &Value, b: &Value, tolerance: f64) -> bool {
     if a == b {
         return true;
     }
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => (a - b).abs() <= tolerance * a.abs().max(b.abs()),
-        _ => false,
+    let Some(distance) = distance(a, b) else { return false };
+    let amount = match (a.as_i64(), b.as_i64(), a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b), _, _) => a.unsigned_abs().max(b.unsigned_abs()) as f64,
+        (_, _, Some(a), Some(b)) => a.abs().max(b.abs()),
+        _ => return false,
+    };
+    distance <= tolerance * amount
+}
+
+/// How far two numbers are apart. Whole ones are not rounded before.
+pub(super) fn distance(a: &Value, b: &Value) -> Option<f64> {
+    match (a.as_i64(), b.as_i64()) {
+        (Some(a), Some(b)) => Some(a.abs_diff(b) as f64),
+        _ => Some((a.as_f64()? - b.as_f64()?).abs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn great_whole_numbers_and_infinities_are_told_apart() {
+        let great = (1_i64 << 53) + 1;
+        assert!(!same(&json!(great), &json!(great - 1), 0.0));
+        assert!(same(&json!(great), &json!(great - 1), 1e-9));
+        assert!(!same(&json!(i64::MIN), &json!(i64::MAX), 0.5));
+        assert_eq!(distance(&json!(great), &json!(great - 1)), Some(1.0));
+        for number in [f64::INFINITY, f64::NEG_INFINITY] {
+            let mut bytes = Vec::new();
+            super::number(&mut bytes, number);
+            assert_eq!(decode(&mut bytes.as_slice(), Form::Number), json!(number.to_string()));
+        }
     }
 }

@@ -330,8 +330,7 @@ impl<'a> Joint<'a> {
             cells.changed += 1;
             cells.filled += u64::from(old.is_null());
             cells.emptied += u64::from(new.is_null());
-            if let (Some(a), Some(b)) = (old.as_f64(), new.as_f64()) {
-                let distance = (a - b).abs();
+            if let Some(distance) = cells::distance(old, new) {
                 cells.largest = Some(cells.largest.map_or(distance, |largest| largest.max(distance)));
             }
             if cells.samples.len() < self.options.samples {

@@ -1,6 +1,6 @@
 //! `container`: a command in a container image, by podman or docker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,10 +79,17 @@ const RECORD: &str = "container";
 /// How long an engine may take to remove a container that a killed process has left.
 const REMOVAL: Duration = Duration::from_secs(30);
 
-/// Removes the container that the step of a killed process has left, where it had one.
-pub(crate) async fn remove_left(folder: &Path, run: RunId, host: &BTreeMap<String, String>) {
+/// Removes the container that the step of a killed process has left, where it had one. An engine that does
+/// not answer is `silent`, and is not asked again.
+pub(crate) async fn remove_left(
+    folder: &Path,
+    run: RunId,
+    host: &BTreeMap<String, String>,
+    silent: &mut BTreeSet<String>,
+) {
     let Ok(engine) = fs::read_to_string(folder.join(RECORD)) else { return };
-    let known = ENGINES.iter().find(|known| **known == engine.trim());
+    let engine = engine.trim();
+    let known = ENGINES.iter().find(|known| **known == engine && !silent.contains(engine));
     let Some(program) = known.and_then(|engine| find_program(engine, search_path(host))) else { return };
     let removal = tokio::process::Command::new(program)
         .args(["rm", "-f", "--", &name(run)])
@@ -98,7 +105,10 @@ pub(crate) async fn remove_left(folder: &Path, run: RunId, host: &BTreeMap<Strin
     match tokio::time::timeout(REMOVAL, removal).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!("container {} cannot be removed: {error}", name(run)),
-        Err(_) => tracing::warn!("container {}: its engine does not answer", name(run)),
+        Err(_) => {
+            tracing::warn!("container {}: its engine does not answer", name(run));
+            silent.insert(engine.to_owned());
+        }
     }
 }
 

@@ -678,6 +678,25 @@ async fn keep_metrics(
     record::metrics(session, bench.contract.run, metrics).await.map_err(|error| chain(&error))
 }
 
+/// The files in a folder and below, by their paths in it. Isolated code may write there: no link is followed.
+fn files_below(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![(String::new(), folder.to_owned())];
+    while let Some((path, place)) = open.pop() {
+        let Ok(metadata) = fs::symlink_metadata(&place) else { continue };
+        if metadata.is_file() {
+            files.insert(path, place);
+        } else if metadata.is_dir() {
+            for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let below = if path.is_empty() { name } else { format!("{path}/{name}") };
+                open.push((below, entry.path()));
+            }
+        }
+    }
+    files
+}
+
 /// Keeps what a package in Rust wants kept however it ends.
 async fn keep_left(
     session: &Session,
@@ -685,10 +704,7 @@ async fn keep_left(
     kept: &Path,
     ended: Result<Worked, Exit>,
 ) -> Result<Worked, Exit> {
-    let Ok(entries) = fs::read_dir(kept) else { return ended };
-    let entries =
-        entries.flatten().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    let stored = keep_artifacts(session, bench, entries.collect()).await;
+    let stored = keep_artifacts(session, bench, files_below(kept)).await;
     // Of what has failed, the cause is that it failed.
     ended.and_then(|worked| stored.map(|()| worked).map_err(|error| failed(chain(&error))))
 }

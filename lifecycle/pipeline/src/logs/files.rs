@@ -124,6 +124,7 @@ impl Live {
 pub(super) struct Whole {
     path: PathBuf,
     file: File,
+    length: u64,
     /// How many bytes were left out behind the beginning.
     dropped: u64,
 }
@@ -133,12 +134,16 @@ impl Whole {
         let path = store.objects().require(log)?;
         let mut file = File::open(&path).map_err(Error::io("read", &path))?;
         let dropped = dropped(&mut file).map_err(Error::io("read", &path))?;
-        Ok(Self { path, file, dropped })
+        let length = file.metadata().map_err(Error::io("read", &path))?.len();
+        Ok(Self { path, file, length, dropped })
     }
 
     pub fn read(&mut self, at: u64) -> Result<Read, Error> {
         let fault = Error::io("read", &self.path);
         if self.dropped == 0 {
+            if at >= self.length {
+                return Ok(Read::Nothing);
+            }
             return part(&mut self.file, at, u64::MAX).map(Read::from).map_err(fault);
         }
         let again = HEAD + self.dropped;
@@ -148,7 +153,10 @@ impl Whole {
         if at < again {
             return Ok(Read::LeftOut(again - at));
         }
-        let place = at - self.dropped + gap(self.dropped).len() as u64;
+        let place = (at - self.dropped).saturating_add(gap(self.dropped).len() as u64);
+        if place >= self.length {
+            return Ok(Read::Nothing);
+        }
         part(&mut self.file, place, u64::MAX).map(Read::from).map_err(fault)
     }
 }
@@ -268,8 +276,9 @@ mod tests {
             assert_eq!(through(&mut at, |at| whole.read(at).unwrap()), left_out, "from {from}");
             assert_eq!(at, place.said);
         }
-        let mut beyond = place.said + 100;
-        assert_eq!(through(&mut beyond, |at| whole.read(at).unwrap()), 0);
+        for mut beyond in [place.said + 100, u64::MAX] {
+            assert_eq!(through(&mut beyond, |at| whole.read(at).unwrap()), 0);
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! The executed notebook of a step, while it is executed and afterwards.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rondo_core::ports::BuiltinCall;
 use rondo_core::run::RunRow;
@@ -28,11 +28,19 @@ pub struct Executed {
 pub async fn executed(store: &Store, run: &RunRow) -> Result<Option<Executed>, Error> {
     if !run.state.ended() {
         let Some(folder) = work_folder(store, run.id).await? else { return Ok(None) };
-        let kept = BuiltinCall::kept_below(&folder.join("scratch")).join(NOTEBOOKS);
-        let entries = std::fs::read_dir(kept).into_iter().flatten().flatten();
+        // Isolated code may write there: no link is followed.
+        let kind = |path: &Path| std::fs::symlink_metadata(path).ok().map(|metadata| metadata.file_type());
+        let is_folder = |path: &Path| kind(path).is_some_and(|kind| kind.is_dir());
+        let kept = BuiltinCall::kept_below(&folder.join("scratch"));
+        let notebooks = kept.join(NOTEBOOKS);
+        if !is_folder(&kept) || !is_folder(&notebooks) {
+            return Ok(None);
+        }
+        let entries = std::fs::read_dir(notebooks).into_iter().flatten().flatten();
         let shown = |path: &PathBuf| {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            !name.starts_with('.') && name.ends_with(".ipynb")
+            let is_file = kind(path).is_some_and(|kind| kind.is_file());
+            !name.starts_with('.') && name.ends_with(".ipynb") && is_file
         };
         let path = entries.map(|entry| entry.path()).filter(shown).min();
         return Ok(path.map(|path| Executed { path, whole: false }));

@@ -4,7 +4,7 @@
 //! dies, however it dies. A run of another machine has no such folder here: it holds a lease, renewed
 //! while it lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,10 +87,11 @@ pub async fn recover(
     now: Timestamp,
 ) -> Result<Vec<RunId>, Error> {
     let folders = WorkFolders::look(&store.root().join("work"));
+    let mut silent = BTreeSet::new();
     for folder in &folders.dead {
         kill_leftovers(&folder.path);
         for (step, run) in logs::folders(&folder.path) {
-            container::remove_left(&step, run, host).await;
+            container::remove_left(&step, run, host, &mut silent).await;
         }
     }
     let mut ended = Vec::new();

@@ -3,25 +3,70 @@
 
 use std::collections::BTreeSet;
 
+/// After these words a text may be a file that is read as a table; after those of [`NO_TABLES`] no more.
+const TABLES: [&str; 6] = ["from", "join", "pivot", "unpivot", "describe", "summarize"];
+const NO_TABLES: [&str; 16] = [
+    "select",
+    "where",
+    "on",
+    "using",
+    "and",
+    "or",
+    "group",
+    "order",
+    "having",
+    "limit",
+    "qualify",
+    "window",
+    "union",
+    "except",
+    "intersect",
+    "values",
+];
+
 /// A piece of a statement that may name something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mention {
     /// A name, plain or in double quotes.
     Name(String),
-    /// A text in single quotes, which as a table is a file.
+    /// A text in single quotes where tables are named: a file.
     Text(String),
 }
 
 /// All that a statement mentions, each once.
 pub fn mentioned(statement: &str) -> BTreeSet<Mention> {
-    tokens(statement)
-        .into_iter()
-        .filter_map(|token| match token {
-            Token::Word(name) | Token::Quoted(name) => Some(Mention::Name(name)),
-            Token::Text(text) => Some(Mention::Text(text)),
-            Token::Other(_) => None,
-        })
-        .collect()
+    let mut mentions = BTreeSet::new();
+    // Whether tables are named here, and in the brackets around this place.
+    let (mut here, mut around) = (false, Vec::new());
+    let mut last = String::new();
+    for token in tokens(statement) {
+        let mut word = String::new();
+        match token {
+            Token::Word(name) => {
+                word = name.to_ascii_lowercase();
+                // `a IS DISTINCT FROM 'b'` compares.
+                if TABLES.contains(&word.as_str()) && last != "distinct" {
+                    here = true;
+                } else if NO_TABLES.contains(&word.as_str()) {
+                    here = false;
+                }
+                mentions.insert(Mention::Name(name));
+            }
+            Token::Quoted(name) => {
+                mentions.insert(Mention::Name(name));
+            }
+            Token::Text(text) => {
+                if here {
+                    mentions.insert(Mention::Text(text));
+                }
+            }
+            Token::Other('(') => around.push(here),
+            Token::Other(')') => here = around.pop().unwrap_or(false),
+            Token::Other(_) => {}
+        }
+        last = word;
+    }
+    mentions
 }
 
 /// What to do about a version that is named without quotes; nothing where none is.
@@ -106,8 +151,28 @@ mod tests {
             names("FROM flights f JOIN \"flights@2\" -- \"not this\"\n, 'it''s.csv' /* nor 'this' **/ x"),
             ["FROM", "JOIN", "f", "flights", "flights@2", "x", "'it's.csv'"]
         );
-        assert_eq!(names("'open"), ["'open'"]);
+        assert_eq!(names("from 'open"), ["from", "'open'"]);
         assert_eq!(names("/* open"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn texts_are_files_only_where_tables_are_named() {
+        let texts = |statement: &str| -> Vec<String> {
+            names(statement).into_iter().filter(|name| name.starts_with('\'')).collect()
+        };
+        assert_eq!(
+            texts("SELECT split_part(p, '/', 1) FROM 'a.csv' t JOIN 'b.csv' ON x = '.' AND y ~ '[0-9]+'"),
+            ["'a.csv'", "'b.csv'"]
+        );
+        assert_eq!(texts("select extract(year from d), '.*' from (select * from 'a.csv')"), ["'a.csv'"]);
+        assert_eq!(
+            texts("from read_csv('a.csv'), 'b.csv' where a is distinct from '/'"),
+            ["'a.csv'", "'b.csv'"]
+        );
+        assert_eq!(
+            texts("from 'a.csv' select '/' union all from 'b.csv' order by '.'"),
+            ["'a.csv'", "'b.csv'"]
+        );
     }
 
     #[test]
