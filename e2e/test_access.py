@@ -168,6 +168,7 @@ def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_pat
 
 def test_who_manages_a_model_says_whether_a_version_is_approved(tmp_path):
     store = tmp_path / "store"
+    admin(store, "user", "add", "root", "--role", "admin", password=PASSWORD + "\n")
     for name in ["ada", "ben"]:
         admin(store, "user", "add", name, password=PASSWORD + "\n")
     admin(store, "permission", "default", "edit")

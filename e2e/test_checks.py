@@ -24,7 +24,7 @@ def test_a_file_is_checked_and_what_fails_is_written(copy):
     name = suite(copy.folder, gx, "suite.json")
     found = copy.json("data", "check", "t.csv", "--suite", name, "--junit", "j.xml", "--html", "r.html",
                       "--failing", "bad.csv", "--limit", "3", code=6)
-    rules = found["reports"][0]["rules"]
+    rules = found["error"]["data"]["reports"][0]["rules"]
     assert [rule["passed"] for rule in rules] == [False, True, False]
     assert rules[0]["unexpected_count"] == 5 and rules[0]["sample"][0]["row"] == 39
     tree = ET.parse(copy.folder / "j.xml").getroot()
