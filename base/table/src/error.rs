@@ -96,6 +96,12 @@ pub enum TableError {
         /// What the decoder said.
         reason: String,
     },
+    /// A workbook of the old binary kind, or one that is locked by a password.
+    #[error("`{}` is a workbook of the old kind (.xls) or one with a password, which is not read", path.display())]
+    OldWorkbook {
+        /// The file.
+        path: PathBuf,
+    },
     /// A cell of a sheet is not as it should be.
     #[error("`{}`, cell {cell}: {reason}", path.display())]
     Cell {
@@ -306,6 +312,7 @@ impl Explain for TableError {
             | Self::NotUtf8 { .. }
             | Self::Parquet { .. }
             | Self::Unreadable { .. }
+            | Self::OldWorkbook { .. }
             | Self::Cell { .. }
             | Self::Misfit { .. }
             | Self::DuplicateColumn { .. }
@@ -334,7 +341,7 @@ impl Explain for TableError {
             }
             Self::EmptyFolder { .. } | Self::Format { .. } => {
                 vec![
-                    "tables are files that end in .parquet, .csv, .tsv, .ndjson, .jsonl, .json, .arrow, .feather, .xlsx, .xls or .ods"
+                    "tables are files that end in .parquet, .csv, .tsv, .ndjson, .jsonl, .json, .arrow, .feather, .xlsx, .xlsb or .ods"
                         .into(),
                 ]
             }
@@ -359,6 +366,7 @@ impl Explain for TableError {
             Self::Parquet { .. } | Self::Unreadable { .. } => {
                 vec!["fetch or write the file again: it may be cut short".into()]
             }
+            Self::OldWorkbook { .. } => vec!["save it as .xlsx, without a password".into()],
             Self::Io { .. }
             | Self::FileNotFound { .. }
             | Self::EmptyFile { .. }

@@ -24,6 +24,8 @@ use crate::moment;
 const DEEP: usize = 50;
 /// How many brackets may be looked into.
 const STEPS: usize = 5_000;
+/// How many terms the sums and products may have in all: they lie in each other.
+const TERMS: usize = 500;
 /// How long a condition may be.
 const LONG: usize = 20_000;
 
@@ -97,12 +99,16 @@ impl Condition {
         if text.len() > LONG {
             return Err("the condition is too long".into());
         }
-        let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0, steps: 0 };
+        let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0, steps: 0, terms: 0 };
         let root = parser.any()?;
-        match parser.peek() {
-            None => Ok(Self { text: text.trim().to_owned(), root }),
-            Some(token) => Err(format!("`{token}` cannot stand there in the condition")),
+        if let Some(token) = parser.peek() {
+            return Err(format!("`{token}` cannot stand there in the condition"));
         }
+        let condition = Self { text: text.trim().to_owned(), root };
+        if condition.columns().is_empty() {
+            return Err("the condition names no column: it is the same for every row".into());
+        }
+        Ok(condition)
     }
 
     /// A condition as Great Expectations 1.x keeps it in JSON, or in any form as text.
@@ -358,7 +364,7 @@ fn kind(operand: &Operand, columns: &[Column]) -> Result<Kind, String> {
         }
         Operand::Sum(left, _, right) => {
             for side in [left, right] {
-                if kind(side, columns)? == Kind::Text || kind(side, columns)? == Kind::Truth {
+                if matches!(kind(side, columns)?, Kind::Text | Kind::Truth) {
                     return Err(format!("`{}` is no number in the condition", show(side)));
                 }
             }
@@ -527,6 +533,8 @@ struct Parser {
     depth: usize,
     /// Brackets that were looked into, some of them twice.
     steps: usize,
+    /// Terms of all sums and products.
+    terms: usize,
 }
 
 impl Parser {
@@ -596,7 +604,7 @@ impl Parser {
         }
         // A bracket opens a condition, or a sum on the left of a comparison.
         if matches!(self.peek(), Some(Token::Sign("("))) {
-            let start = self.at;
+            let (start, terms) = (self.at, self.terms);
             let inner = self.deeper(|parser| {
                 parser.expects("(")?;
                 let inner = parser.any()?;
@@ -610,7 +618,7 @@ impl Parser {
             match inner {
                 Ok(inner) if !goes_on => return Ok(inner),
                 // It was a sum, or is nothing at all.
-                _ => self.at = start,
+                _ => (self.at, self.terms) = (start, terms),
             }
         }
         self.comparison()
@@ -689,16 +697,21 @@ impl Parser {
         Ok(list)
     }
 
+    /// One more term of a sum or product.
+    fn term(&mut self) -> Result<(), String> {
+        self.terms += 1;
+        if self.terms > TERMS {
+            return Err("the condition has sums of too many terms".into());
+        }
+        Ok(())
+    }
+
     fn sum(&mut self) -> Result<Operand, String> {
         let mut left = self.product()?;
-        let mut terms = 0;
         while let Some(Token::Sign(sign @ ("+" | "-"))) = self.peek() {
             let sign = if *sign == "+" { '+' } else { '-' };
             self.at += 1;
-            terms += 1;
-            if terms > DEEP {
-                return Err("the condition has a sum of too many terms".into());
-            }
+            self.term()?;
             left = Operand::Sum(Box::new(left), sign, Box::new(self.product()?));
         }
         Ok(left)
@@ -706,14 +719,10 @@ impl Parser {
 
     fn product(&mut self) -> Result<Operand, String> {
         let mut left = self.operand()?;
-        let mut terms = 0;
         while let Some(Token::Sign(sign @ ("*" | "/"))) = self.peek() {
             let sign = if *sign == "*" { '*' } else { '/' };
             self.at += 1;
-            terms += 1;
-            if terms > DEEP {
-                return Err("the condition has a product of too many terms".into());
-            }
+            self.term()?;
             left = Operand::Sum(Box::new(left), sign, Box::new(self.operand()?));
         }
         Ok(left)
@@ -881,6 +890,28 @@ mod tests {
         let columns = [column("a", ColumnType::Integer), column("s", ColumnType::String)];
         for text in ["a == 'x'", "s > 1", "b == 1", "a", "s + 1 > 2", "s in [1]"] {
             assert!(Condition::parse(text).unwrap().fault(&columns).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_sums_are_answered_at_once_and_endless_ones_refused() {
+        let column =
+            |name: &str| Column { name: name.into(), column_type: ColumnType::Integer, nullable: true };
+        let long = format!("a{} > 0", " + a".repeat(50));
+        assert_eq!(Condition::parse(&long).unwrap().fault(&[column("a")]), None);
+        assert!(Condition::parse(&long).unwrap().fault(&[column("b")]).is_some());
+        let right = format!("a == {}a{}", "a + (".repeat(40), ")".repeat(40));
+        assert_eq!(Condition::parse(&right).unwrap().fault(&[column("a")]), None);
+        assert!(Condition::parse(&format!("a{} > 0", " + a".repeat(501))).is_err());
+        let nested = format!("a == {}a{}", "a + (".repeat(40), format!("{})", " - a".repeat(20)).repeat(40));
+        assert!(Condition::parse(&nested).is_err());
+    }
+
+    #[test]
+    fn a_condition_without_a_column_is_refused() {
+        for text in ["1 == 1", "'a' != 'b'", "not (1 > 2)", "1 in [1, 2]"] {
+            let error = Condition::parse(text).unwrap_err();
+            assert!(error.contains("names no column"), "{text}: {error}");
         }
     }
 

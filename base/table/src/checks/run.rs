@@ -302,6 +302,12 @@ impl<'s> Run<'s> {
             }
         };
         let many = self.slicings.get(at).map_or(0, |(_, found)| found.names.len());
+        if many == 0 {
+            // Of a table without rows there are no slices: the rule is asked of the whole.
+            self.lane(condition, None).entries.push(Entry { rule: index, pass: 1, state: first });
+            self.want(condition, None, rule);
+            return Ok(());
+        }
         for place in 0..many {
             let state = prepare(rule, &self.columns, self.keep);
             self.lane(condition, Some((at, place))).entries.push(Entry { rule: index, pass: 1, state });

@@ -66,6 +66,15 @@ fn decide(rule: &Rule, profile: &Profile) -> Option<RuleResult> {
         _ => {}
     }
     let column = profile.column(rule.column()?)?;
+    let counts_only = matches!(
+        rule.kind,
+        RuleKind::NotNull | RuleKind::Null | RuleKind::Aggregate(Statistic::NotNullShare, _)
+    );
+    // A profile keeps no infinite numbers, and whole ones only as far as they are told from their neighbours.
+    let infinite = column.numeric.as_ref().is_some_and(|numeric| numeric.infinite > 0);
+    if !counts_only && (infinite || column.rounds()) {
+        return None;
+    }
     (result.rows, result.missing) = (column.count, column.nulls);
     match &rule.kind {
         RuleKind::NotNull => counted(&mut result, rule, profile.rows, column.nulls),

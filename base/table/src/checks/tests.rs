@@ -240,6 +240,16 @@ fn a_rule_is_asked_of_each_slice_and_small_ones_together() {
 }
 
 #[test]
+fn a_rule_by_slices_of_a_table_without_rows_is_still_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    std::fs::write(&path, "delay,carrier\n").unwrap();
+    let suite = json!([{"column": "delay", "not_null": true, "by": {"column": "carrier"}}]);
+    let report = evaluate_path(&Suite::parse(&suite).unwrap(), &path).unwrap();
+    assert_eq!(report.rules.len(), 1);
+}
+
+#[test]
 fn all_rules_hold_or_fail_as_they_should() {
     let passes = |rule: Value| result(rule).passed;
     for (rule, wanted) in [

@@ -1,3 +1,5 @@
+//! What the search for leakage finds in made tables, and what it passes over.
+
 use std::fmt::Write;
 use std::path::PathBuf;
 

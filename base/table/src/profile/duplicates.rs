@@ -192,15 +192,17 @@ pub(super) fn add_column(array: &ArrayRef, seed: u64, first: usize, sums: &mut [
     match array.data_type() {
         DataType::Float64 => {
             let values = array.as_primitive::<Float64Type>();
-            add_numbers(values.values(), values.nulls(), seed, first, sums, |value| *value);
+            add_each(values.values(), values.nulls(), first, sums, |value, sum| {
+                add_number(*value, seed, sum)
+            });
         }
         DataType::Int64 => {
             let values = array.as_primitive::<Int64Type>();
-            add_numbers(values.values(), values.nulls(), seed, first, sums, |value| *value as f64);
+            add_each(values.values(), values.nulls(), first, sums, |value, sum| add_whole(*value, seed, sum));
         }
         DataType::Timestamp(_, _) => {
             let values = array.as_primitive::<TimestampMillisecondType>();
-            add_numbers(values.values(), values.nulls(), seed, first, sums, |value| *value as f64);
+            add_each(values.values(), values.nulls(), first, sums, |value, sum| add_whole(*value, seed, sum));
         }
         DataType::Boolean => {
             let values = array.as_boolean();
@@ -233,21 +235,32 @@ pub(super) fn add_column(array: &ArrayRef, seed: u64, first: usize, sums: &mut [
     }
 }
 
-fn add_numbers<T>(
+fn add_each<T>(
     values: &[T],
     nulls: Option<&NullBuffer>,
-    seed: u64,
     first: usize,
     sums: &mut [u64],
-    number: impl Fn(&T) -> f64,
+    add: impl Fn(&T, &mut u64),
 ) {
     let values = values.iter().skip(first).zip(sums.iter_mut());
     match nulls {
-        None => values.for_each(|(value, sum)| add_number(number(value), seed, sum)),
+        None => values.for_each(|(value, sum)| add(value, sum)),
         Some(nulls) => (first..)
             .zip(values)
             .filter(|(row, _)| nulls.is_valid(*row))
-            .for_each(|(_, (value, sum))| add_number(number(value), seed, sum)),
+            .for_each(|(_, (value, sum))| add(value, sum)),
+    }
+}
+
+/// A whole number is equal to the floating-point number of the same value; where there is none, it is
+/// itself, lest it be the same as its neighbours.
+fn add_whole(value: i64, seed: u64, sum: &mut u64) {
+    const EXACT: u64 = 1 << 53;
+    let number = value as f64;
+    if value.unsigned_abs() <= EXACT || number as i128 == i128::from(value) {
+        add_number(number, seed, sum);
+    } else {
+        *sum = sum.wrapping_add(folded((value as u64) ^ 0xd6e8_feb8_6659_fd93, seed));
     }
 }
 
@@ -340,6 +353,24 @@ mod tests {
         assert_eq!(counted.duplicates(), Duplicates { rows: 50_000, share: 0.25, exact: true });
         let many = of((0..1_000_000).map(|row| row % 900_000)).duplicates();
         assert!(!many.exact && (many.share - 0.1).abs() < 0.02, "{many:?}");
+    }
+
+    #[test]
+    fn large_whole_numbers_differ_from_their_neighbours() {
+        let sum = |array: ArrayRef| {
+            let mut sums = vec![0; array.len()];
+            add_column(&array, seed("id"), 0, &mut sums);
+            sums
+        };
+        let first = (1_i64 << 60) - 100;
+        let mut all =
+            sum(std::sync::Arc::new(arrow_array::Int64Array::from_iter_values(first..first + 1000)));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 1000);
+        let whole = sum(std::sync::Arc::new(arrow_array::Int64Array::from(vec![7, 1 << 60, i64::MIN])));
+        let numbers = vec![7.0, (1_i64 << 60) as f64, i64::MIN as f64];
+        assert_eq!(whole, sum(std::sync::Arc::new(arrow_array::Float64Array::from(numbers))));
     }
 
     #[test]

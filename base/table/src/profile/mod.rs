@@ -240,10 +240,22 @@ impl ColumnProfile {
         if rows == 0 { 0.0 } else { self.nulls as f64 / rows as f64 }
     }
 
+    /// Whether it has whole numbers so large that a floating-point number may stand for several of them.
+    pub(crate) fn rounds(&self) -> bool {
+        let Some(numeric) = self.numeric.as_ref().filter(|numeric| numeric.moments.count > 0) else {
+            return false;
+        };
+        let most = numeric.moments.min.abs().max(numeric.moments.max.abs());
+        self.column_type != ColumnType::Number && most >= 9_007_199_254_740_992.0
+    }
+
     /// How many values differ; nothing for a column that is only carried.
     pub fn distinct(&self) -> Option<Distinct> {
         match (&self.numeric, &self.category) {
-            (Some(numeric), _) => Some(numeric.distinct()),
+            (Some(numeric), _) => {
+                let distinct = numeric.distinct();
+                Some(Distinct { exact: distinct.exact && !self.rounds(), ..distinct })
+            }
             (None, Some(category)) => Some(category.distinct()),
             (None, None) => None,
         }

@@ -386,7 +386,8 @@ fn sniff(path: &Path, options: &ReadOptions) -> Result<u8> {
     let whole = (head.len() as u64) < SNIFFED_BYTES;
     let mut best = (b',', 1);
     for delimiter in DELIMITERS {
-        if Some(delimiter) == options.comment || Some(delimiter) == options.quote {
+        let taken = [options.comment, options.quote, options.thousands, Some(options.decimal)];
+        if taken.contains(&Some(delimiter)) {
             continue;
         }
         let fields = fields_with(&head, delimiter, whole, options);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_ipc::{MessageHeader, root_as_footer, root_as_message};
+use arrow_ipc::{MessageHeader, RecordBatch as RecordBatchHeader, root_as_footer, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
 
 use super::canonical;
@@ -19,6 +19,13 @@ use crate::error::{Result, TableError};
 const MAGIC: &[u8; 6] = b"ARROW1";
 /// The description of one batch may not be longer.
 const LONGEST_HEADER: usize = 64 << 20;
+/// No compressed buffer may become longer.
+const LONGEST_BUFFER: u64 = 1 << 31;
+/// No batch's compressed buffers may become longer together.
+const LONGEST_BATCH: u64 = 1 << 32;
+/// No compression that Arrow knows makes a buffer shorter than by this.
+const MOST_COMPRESSED: u64 = 65_536;
+const DAMAGED: &str = "a batch of it is damaged";
 
 /// Whether the first bytes are those of an Arrow file or stream.
 pub(super) fn is_arrow(head: &[u8]) -> bool {
@@ -157,7 +164,7 @@ fn count_file(file: &mut BufReader<File>, size: u64) -> Result<u64, String> {
         }
         let bytes = read_at(file, at, header)?;
         let message = bytes.strip_prefix(&[0xff; 4]).unwrap_or(&bytes).get(4..).unwrap_or_default();
-        let (counts, told) = header_of(message)?;
+        let (counts, told) = header_of(message, file, at + header)?;
         if told > body {
             return Err(cut());
         }
@@ -182,7 +189,7 @@ fn count_stream(file: &mut BufReader<File>, size: u64) -> Result<u64, String> {
             break;
         }
         let message = read_at(file, at, length)?;
-        let (counts, body) = header_of(&message)?;
+        let (counts, body) = header_of(&message, file, at.checked_add(length).ok_or_else(cut)?)?;
         at = at
             .checked_add(length)
             .and_then(|at| at.checked_add(body))
@@ -203,15 +210,66 @@ fn read_at(file: &mut BufReader<File>, at: u64, length: u64) -> Result<Vec<u8>, 
     if bytes.len() == length { Ok(bytes) } else { Err("it is cut short".to_owned()) }
 }
 
-/// The rows and the bytes that follow a message.
-fn header_of(message: &[u8]) -> Result<(u64, u64), String> {
+/// The rows and the bytes that follow a message, which begin at a place of the file.
+fn header_of(message: &[u8], file: &mut BufReader<File>, at: u64) -> Result<(u64, u64), String> {
     let message = root_as_message(message).map_err(|error| error.to_string())?;
-    let number = |number: i64| u64::try_from(number).map_err(|_| "a batch of it is damaged".to_owned());
-    let rows = match message.header_type() {
-        MessageHeader::RecordBatch => message.header_as_record_batch().map_or(0, |batch| batch.length()),
-        _ => 0,
+    let body = number(message.bodyLength())?;
+    let (batch, counted) = match message.header_type() {
+        MessageHeader::RecordBatch => (message.header_as_record_batch(), true),
+        MessageHeader::DictionaryBatch => {
+            (message.header_as_dictionary_batch().and_then(|batch| batch.data()), false)
+        }
+        _ => (None, false),
     };
-    Ok((number(rows)?, number(message.bodyLength())?))
+    let Some(batch) = batch else { return Ok((0, body)) };
+    let rows = number(batch.length())?;
+    // A column of nothing has no bytes, but a batch of nothing has no end of rows either.
+    if rows > body.saturating_mul(1 << 18).saturating_add(1 << 20) {
+        return Err(format!("a batch of it claims {rows} rows and has {body} bytes"));
+    }
+    if batch.compression().is_some() {
+        unpacked(&batch, file, at, body)?;
+    }
+    Ok((if counted { rows } else { 0 }, body))
+}
+
+/// Refuses a batch whose compressed buffers claim to be longer than they can be: what they claim is
+/// allocated before it is read.
+fn unpacked(
+    batch: &RecordBatchHeader<'_>,
+    file: &mut BufReader<File>,
+    at: u64,
+    body: u64,
+) -> Result<(), String> {
+    let mut all = 0_u64;
+    for buffer in batch.buffers().into_iter().flatten() {
+        let (offset, length) = (number(buffer.offset())?, number(buffer.length())?);
+        if length == 0 {
+            continue;
+        }
+        if length < 8 || offset.checked_add(length).is_none_or(|end| end > body) {
+            return Err(DAMAGED.to_owned());
+        }
+        let place = at.checked_add(offset).ok_or(DAMAGED)?;
+        file.seek(SeekFrom::Start(place)).map_err(|error| error.to_string())?;
+        let mut claimed = [0; 8];
+        file.read_exact(&mut claimed).map_err(|_| "it is cut short".to_owned())?;
+        let claimed = match i64::from_le_bytes(claimed) {
+            // It is not compressed after all.
+            -1 => length - 8,
+            claimed => number(claimed)?,
+        };
+        all = all.saturating_add(claimed);
+        let longest = LONGEST_BUFFER.min((length - 8).saturating_mul(MOST_COMPRESSED));
+        if claimed > longest || all > LONGEST_BATCH {
+            return Err(format!("a compressed part of {length} bytes claims to be {claimed} bytes long"));
+        }
+    }
+    Ok(())
+}
+
+fn number(number: i64) -> Result<u64, String> {
+    u64::try_from(number).map_err(|_| DAMAGED.to_owned())
 }
 
 fn guarded<T, E: std::fmt::Display>(path: &Path, decode: impl FnOnce() -> Result<T, E>) -> Result<T> {

@@ -171,14 +171,23 @@ fn push(builder: &mut ColumnBuilder, value: Option<&Value>) -> bool {
 }
 
 /// The values of objects in objects under the names of all that they lie in. An empty object is a value.
-fn flatten(flat: &mut Map<String, Value>, prefix: &str, object: Map<String, Value>) {
+///
+/// # Errors
+/// The name that two of them have.
+fn flatten(flat: &mut Map<String, Value>, prefix: &str, object: Map<String, Value>) -> Result<(), String> {
     for (key, value) in object {
         let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         match value {
-            Value::Object(inner) if !inner.is_empty() => flatten(flat, &name, inner),
-            other => drop(flat.insert(name, other)),
+            Value::Object(inner) if !inner.is_empty() => flatten(flat, &name, inner)?,
+            other => {
+                if flat.contains_key(&name) {
+                    return Err(name);
+                }
+                flat.insert(name, other);
+            }
         }
     }
+    Ok(())
 }
 
 /// The top-level objects of a file, cut out by their braces, whatever stands between them of commas,
@@ -206,7 +215,9 @@ impl Objects {
         match serde_json::from_str(record) {
             Ok(object) if self.options.flatten => {
                 let mut flat = Map::new();
-                flatten(&mut flat, "", object);
+                flatten(&mut flat, "", object).map_err(|name| {
+                    TableError::line(&self.path, line, format!("the record has two values of `{name}`"))
+                })?;
                 Ok(Some((line, flat)))
             }
             Ok(object) => Ok(Some((line, object))),

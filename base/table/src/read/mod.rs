@@ -139,7 +139,7 @@ pub fn open_with(path: &Path, options: &ReadOptions) -> Result<TableReader> {
         path: path.to_owned(),
         schema: Arc::new(Schema::new(fields)),
         columns: columns.into_iter().map(|(column, _)| column).collect(),
-        rows: parts.iter().map(|part| part.rows).sum(),
+        rows: parts.iter().fold(0, |rows, part| rows.saturating_add(part.rows)),
         parts,
         options: options.clone(),
         current: None,

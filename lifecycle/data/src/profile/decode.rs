@@ -4,13 +4,17 @@
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// No picture with more pixels is decoded.
-const MOST_PIXELS: u64 = 200_000_000;
+const MOST_PIXELS: u64 = 100_000_000;
+/// Pictures with more pixels are decoded one after another: together they would take all memory.
+const LARGE_PIXELS: u64 = 16_000_000;
+static LARGE: Mutex<()> = Mutex::new(());
 
 /// A decoded picture.
 #[derive(Debug)]
@@ -52,11 +56,13 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
     Ok(picture)
 }
 
-fn bounded(width: u64, height: u64) -> Result<(), String> {
-    if width.saturating_mul(height) > MOST_PIXELS {
+/// Refuses what has too many pixels; what has many waits for its turn, which lasts while the guard is held.
+fn bounded(width: u64, height: u64) -> Result<Option<MutexGuard<'static, ()>>, String> {
+    let pixels = width.saturating_mul(height);
+    if pixels > MOST_PIXELS {
         return Err(format!("it has {width} × {height} pixels, more than are decoded"));
     }
-    Ok(())
+    Ok((pixels > LARGE_PIXELS).then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn why(error: impl std::fmt::Display) -> String {
@@ -77,7 +83,7 @@ fn png(bytes: &[u8]) -> Result<Picture, String> {
         png::ColorType::Rgba => "rgba",
         png::ColorType::Indexed => "palette",
     };
-    bounded(u64::from(width), u64::from(height))?;
+    let _turn = bounded(u64::from(width), u64::from(height))?;
     let mut pixels = vec![0; reader.output_buffer_size().ok_or("it is too large")?];
     let frame = reader.next_frame(&mut pixels).map_err(why)?;
     pixels.truncate(frame.buffer_size());
@@ -104,7 +110,7 @@ fn jpeg(bytes: &[u8]) -> Result<Picture, String> {
         _ => ("rgb", 3),
     };
     let (width, height) = decoder.dimensions().ok_or("it has no size")?;
-    bounded(width as u64, height as u64)?;
+    let _turn = bounded(width as u64, height as u64)?;
     let pixels = decoder.decode().map_err(why)?;
     let size = |side: usize| u32::try_from(side).map_err(why);
     Ok(Picture { format: "jpeg", width: size(width)?, height: size(height)?, mode, channels, pixels })
@@ -115,7 +121,7 @@ fn gif(bytes: &[u8]) -> Result<Picture, String> {
     options.set_color_output(gif::ColorOutput::RGBA);
     let mut decoder = options.read_info(bytes).map_err(why)?;
     let (width, height) = (u32::from(decoder.width()), u32::from(decoder.height()));
-    bounded(u64::from(width), u64::from(height))?;
+    let _turn = bounded(u64::from(width), u64::from(height))?;
     let frame = decoder.read_next_frame().map_err(why)?.ok_or("it has no frame")?;
     let whole = u32::from(frame.width) == width && u32::from(frame.height) == height;
     let pixels = if whole {
@@ -137,7 +143,7 @@ fn gif(bytes: &[u8]) -> Result<Picture, String> {
 fn webp(bytes: &[u8]) -> Result<Picture, String> {
     let mut decoder = image_webp::WebPDecoder::new(Cursor::new(bytes)).map_err(why)?;
     let (width, height) = decoder.dimensions();
-    bounded(u64::from(width), u64::from(height))?;
+    let _turn = bounded(u64::from(width), u64::from(height))?;
     let (mode, channels) = if decoder.has_alpha() { ("rgba", 4) } else { ("rgb", 3) };
     let mut pixels = vec![0; decoder.output_buffer_size().ok_or("it is too large")?];
     decoder.read_image(&mut pixels).map_err(why)?;

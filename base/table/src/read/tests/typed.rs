@@ -71,8 +71,69 @@ fn a_cut_arrow_file_is_refused_and_a_changed_byte_never_panics() {
     }
 }
 
+#[test]
+fn arrow_batches_that_claim_more_than_they_hold_are_refused() {
+    use arrow_array::{Int64Array, NullArray};
+    use arrow_ipc::writer::StreamWriter;
+    let of = |array: ArrayRef| {
+        let batch = RecordBatch::try_from_iter([("a", array)]).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let (_dir, path) = file("t.arrows", &of(Arc::new(NullArray::new(1 << 40))));
+    assert!(message(&path).contains("claims 1099511627776 rows"), "{}", message(&path));
+    let (_dir, path) = file("t.arrows", &of(Arc::new(NullArray::new(1000))));
+    assert_eq!(open(&path).unwrap().rows(), 1000);
+    let options = IpcWriteOptions::default();
+    let Ok(options) = options.try_with_compression(Some(CompressionType::LZ4_FRAME)) else {
+        return;
+    };
+    let array: ArrayRef = Arc::new(Int64Array::from(vec![7; 10_000]));
+    let batch = RecordBatch::try_from_iter([("a", array)]).unwrap();
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let bytes = writer.into_inner().unwrap();
+    let (_dir, path) = file("t.arrows", &bytes);
+    assert_eq!(open(&path).unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 10_000);
+    let length = 80_000_i64.to_le_bytes();
+    let at = bytes.windows(8).rposition(|part| part == length).unwrap();
+    for claimed in [1_i64 << 40, -5, i64::MAX, 1 << 30] {
+        let mut damaged = bytes.clone();
+        damaged[at..at + 8].copy_from_slice(&claimed.to_le_bytes());
+        let (_dir, path) = file("t.arrows", &damaged);
+        assert!(message(&path).contains("is not a readable Arrow file"), "{claimed}: {}", message(&path));
+    }
+}
+
+#[test]
+fn a_record_with_two_values_of_one_name_is_refused() {
+    let (_dir, path) = file("t.ndjson", b"{\"a.b\":1,\"a\":{\"b\":2}}\n");
+    let error = open_with(&path, &ReadOptions { flatten: true, ..ReadOptions::default() }).unwrap_err();
+    assert!(error.to_string().ends_with("the record has two values of `a.b`"), "{error}");
+}
+
+#[test]
+fn sheets_of_cells_far_apart_and_old_workbooks_are_refused() {
+    let far = "<row r=\"1048576\"><c r=\"XFD1048576\"><v>1</v></c></row>";
+    let (_dir, path) = file("t.xlsx", &workbook_with(far));
+    let error = open_with(&path, &ReadOptions { sheet: Some("Sales".into()), ..ReadOptions::default() });
+    let error = error.unwrap_err().to_string();
+    assert!(error.ends_with("lie over 1048576 rows and 16384 columns: clear those far away"), "{error}");
+    let (_dir, path) = file("t.xls", &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1]);
+    let error = open(&path).unwrap_err();
+    assert_eq!(error.hints(), ["save it as .xlsx, without a password"]);
+}
+
 /// A workbook with an empty sheet and one whose table begins in its second row.
 fn workbook() -> Vec<u8> {
+    workbook_with("")
+}
+
+/// The same, with more rows under the table.
+fn workbook_with(more: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let mut put = |name: &str, text: &str| {
         let options =
@@ -135,7 +196,7 @@ fn workbook() -> Vec<u8> {
             number("B4", "4")
         ),
     ];
-    put("xl/worksheets/sheet2.xml", &sheet(&rows.concat()));
+    put("xl/worksheets/sheet2.xml", &sheet(&format!("{}{more}", rows.concat())));
     let broken = format!(
         "<row r=\"1\">{}</row><row r=\"2\"><c r=\"A2\" t=\"e\"><v>#DIV/0!</v></c></row>",
         text("A1", "x")
