@@ -70,5 +70,5 @@ def test_rules_in_sql_are_asked_of_the_engine(copy):
     copy("data", "add", "t.csv", "--name", "table")
     name = suite(copy.folder, [{"sql": "select * from data where delay > 38"}])
     found = copy.json("data", "check", "table", "--suite", name, code=6)
-    rule = found["reports"][0]["rules"][0]
+    rule = found["error"]["data"]["reports"][0]["rules"][0]
     assert rule["unexpected_count"] == 5 and rule["sample"][0]["value"]["delay"] == 39
