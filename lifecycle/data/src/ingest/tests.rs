@@ -547,8 +547,8 @@ async fn another_dataset_is_read_as_it_is_declared() {
     let path = house.write("t.csv", "carrier\nAA\nXX\n");
     let rules = json!([{ "column": "carrier", "references": { "dataset": "codes", "column": "code" } }]);
     let around = crate::check::Around::at(house.folder.path()).with_datasets(house.datasets.clone());
-    let suite = crate::check::Suite::parse("t", rules.as_array().unwrap()).unwrap().within(around);
-    let report = suite.check_given(&path, &rondo_table::read::ReadOptions::default()).await.unwrap();
+    let suite = Suite::parse("t", rules.as_array().unwrap()).unwrap().within(around);
+    let report = suite.check_given(&path, &ReadOptions::default()).await.unwrap();
     let rule = &report.report.rules[0];
     assert_eq!((rule.unexpected_count, rule.sample[0].row), (1, 2), "{rule:?}");
 }
