@@ -4,12 +4,15 @@
 //! A rule is about every file of a dataset by itself, so that a part is judged when it comes and never
 //! again. A rule with `scope: whole` is about all files as one table, and reads them all.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::{Digest, canonical};
 use rondo_project::yaml;
-use rondo_table::checks::{self, CheckReport, Context, FailingRows, FileTable, Rule, RuleResult, Severity};
+use rondo_table::checks::{
+    self, CheckReport, Context, FailingRows, FileTable, Other, Rule, RuleKind, RuleResult, Severity,
+};
 use rondo_table::profile::Profile;
 use rondo_table::read::ReadOptions;
 use serde::Serialize;
@@ -134,6 +137,27 @@ impl Suite {
     /// for another table, an engine or the time.
     pub fn is_lasting(&self) -> bool {
         self.part.iter().all(|rule| !rule.kind.looks_beyond())
+    }
+
+    /// Whether a rule asks for the time.
+    pub(crate) fn asks_the_time(&self) -> bool {
+        self.part.iter().chain(&self.whole).any(|rule| matches!(rule.kind, RuleKind::Fresh(_)))
+    }
+
+    /// The files that rules look at beside the table, each once.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        let others = self.part.iter().chain(&self.whole).flat_map(|rule| match &rule.kind {
+            RuleKind::References { table, .. } => vec![table],
+            RuleKind::RowsEqual(other) | RuleKind::SameSchema(other) => vec![other],
+            RuleKind::Drift { reference, .. } => vec![reference],
+            RuleKind::Sql { tables, .. } => tables.values().collect(),
+            _ => Vec::new(),
+        });
+        let path = |other: &Other| match other {
+            Other::Path(path) => Some(PathBuf::from(path)),
+            Other::Dataset(_) => None,
+        };
+        others.filter_map(path).collect()
     }
 
     /// The digest of the rules about each file.
@@ -442,6 +466,44 @@ mod tests {
             assert_eq!(failing.columns(), ["_row", "_broken", "a"]);
             assert_eq!(failing.texts()[0][2].as_deref(), Some("y"));
         }
+    }
+
+    /// An engine that answers with the rows of the table, and knows no way of reading but Parquet's.
+    struct Echo;
+
+    #[async_trait::async_trait]
+    impl rondo_core::ports::SqlEngine for Echo {
+        async fn query(
+            &self,
+            _statement: &str,
+            tables: &std::collections::BTreeMap<String, PathBuf>,
+            output: &Path,
+        ) -> Result<(), rondo_core::ports::PortError> {
+            for (name, column) in [("data", "a"), ("more", "code")] {
+                assert!(tables[name].ends_with("data.parquet"), "{tables:?}");
+                let reader = rondo_table::read::open(&tables[name]).unwrap();
+                assert_eq!(reader.columns()[0].name, column);
+            }
+            let reader = rondo_table::read::open(&tables["data"]).unwrap();
+            rondo_table::write::parquet(output, reader.schema(), reader).unwrap();
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_is_given_the_table_as_it_is_read() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, "made by hand\na|b\n1,5|x\n").unwrap();
+        std::fs::write(folder.path().join("codes.csv"), "code\nx\n").unwrap();
+        let rules = json!([{ "sql": { "query": "select * from data", "tables": { "more": { "path": "codes.csv" } } } }]);
+        let around = Around::at(folder.path()).with_engine(Some(std::sync::Arc::new(Echo)));
+        let suite = Suite::parse("t", rules.as_array().unwrap()).unwrap().within(around);
+        let options = ReadOptions { delimiter: Some(b'|'), skip: 1, decimal: b',', ..ReadOptions::default() };
+        let report = suite.check_given(&path, &options).await.unwrap();
+        let rule = &report.report.rules[0];
+        assert_eq!((rule.passed, rule.unexpected_count), (false, 1), "{rule:?}");
+        assert!(rule.sample[0].value.to_string().contains("1.5"), "{:?}", rule.sample);
     }
 
     #[test]

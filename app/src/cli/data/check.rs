@@ -8,8 +8,9 @@ mod record;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use rondo_core::Code;
 use rondo_core::journal::Because;
-use rondo_core::{Code, Timestamp};
+use rondo_core::ports::Clock;
 use rondo_data::check::{Around, FileReport, Suite};
 use rondo_data::profile::profile_path;
 use rondo_table::checks::{FailingRows, RuleResult, Severity};
@@ -19,8 +20,8 @@ use super::profile::{Subject, find};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::table;
-use crate::platform::Error;
 use crate::platform::sql::engine_outside;
+use crate::platform::{Error, WallClock};
 
 /// Check a dataset version or a file against its expectations
 #[derive(clap::Args)]
@@ -70,6 +71,7 @@ const PAGE_ROWS: usize = 100;
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let suite = args.suite.as_deref().map(|given| read_suite(session, given)).transpose()?;
     let subject = find(session, &args.what, args.version.as_deref()).await?;
+    subject.takes_reading(&args.read)?;
     if args.infer {
         let profile = match &subject {
             Subject::Path { path, .. } => profile_path(path, &super::reading(&args.read)?).await?,
@@ -82,7 +84,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         (None, Some(_)) => PAGE_ROWS,
         (None, None) => 0,
     };
-    let started = Timestamp(chrono_now());
+    let started = WallClock.now();
     let reports = match &subject {
         Subject::Version { platform, version } => {
             let because = Because::new(&session.config().user, "checked by hand");
@@ -100,7 +102,6 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let mut value = json!({
         "schema": 1, "what": args.what, "version": subject.version(), "passed": passed, "reports": reports,
     });
-    write_files(args, session, &subject, &reports)?;
     if let Subject::Version { platform, version } = &subject
         && !args.no_record
     {
@@ -108,10 +109,16 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         let id = record::record(platform, &args.what, digest, &reports, &value, started).await?;
         value["run"] = id.hex().into();
     }
+    // After the run is recorded. Data that break their checks are told before a file that is not written.
+    let written = write_files(args, session, &subject, &reports);
     let text = format!("{}: {}\n{}", subject.title(), verdict(&reports), page(&reports));
     if passed {
+        written?;
         session.printer().result(&value, &text);
         return Ok(());
+    }
+    if let Err(failure) = written {
+        session.printer().note(&format!("not all files were written: {}", failure.heading().trim()));
     }
     let message = format!("accept `{}`: {}", args.what, verdict(&reports));
     if !session.printer().json() {
@@ -145,12 +152,6 @@ fn write_files(args: &Args, session: &Session, subject: &Subject, reports: &[Fil
         }
     }
     Ok(())
-}
-
-/// The wall clock in milliseconds, for a check that needs no project.
-fn chrono_now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or_default()
 }
 
 /// What fails before what passes, errors before warnings, otherwise in the order of the suite.
@@ -231,14 +232,15 @@ fn page(reports: &[FileReport]) -> String {
         for rule in failures_first(&file.report.rules).into_iter().filter(|rule| !(several && rule.passed)) {
             let mut cells = row(rule);
             if several {
-                cells.insert(0, file.file.clone());
+                cells.insert(0, shortened(&file.file));
             }
             rows.push(cells);
             if !rule.passed && !rule.sample.is_empty() {
-                let place = if several { format!(" in {}", file.file) } else { String::new() };
-                let _ = writeln!(samples, "\n{}{place}", rule.rule);
+                let place = if several { format!(" in {}", shortened(&file.file)) } else { String::new() };
+                let _ = writeln!(samples, "\n{}{place}", shortened(&rule.rule));
                 for sample in &rule.sample {
-                    let _ = writeln!(samples, "  row {:<8} {}", sample.row, sample.value);
+                    let _ =
+                        writeln!(samples, "  row {:<8} {}", sample.row, shortened(&sample.value.to_string()));
                 }
             }
         }

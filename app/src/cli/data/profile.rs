@@ -50,6 +50,7 @@ pub struct Args {
 /// When there is no such dataset, version or file, or it is no table, nor a folder of pictures or texts.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let subject = find(session, &args.what, args.version.as_deref()).await?;
+    subject.takes_reading(&args.read)?;
     let options = super::reading(&args.read)?;
     if let Some(folder) = subject.folder(args.sample).await? {
         return files::show(args, session, &subject, &folder);
@@ -232,6 +233,21 @@ impl Subject {
                 Ok(profile_folder(path, sample).await?)
             }
             Self::Version { .. } | Self::Path { .. } => Ok(None),
+        }
+    }
+
+    /// Refuses ways of reading for a version, which is read as when it was made.
+    ///
+    /// # Errors
+    /// When there are some.
+    pub(super) fn takes_reading(&self, read: &[String]) -> Outcome {
+        match self {
+            Self::Version { version, .. } if !read.is_empty() => Err(Failure::hinted(
+                Code::Usage,
+                format!("read `{}` in another way: `--read` is for files", version.dataset),
+                "declare `read:` beside its source; then `rondo data add` reads the version anew",
+            )),
+            Self::Version { .. } | Self::Path { .. } => Ok(()),
         }
     }
 

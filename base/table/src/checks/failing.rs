@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{Field, Schema};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow_schema::{DataType, Field, Schema};
 
 use super::report::CheckReport;
 use super::run::{Table, only};
@@ -97,6 +97,12 @@ impl FailingRows {
         self.len() == 0
     }
 
+    /// The first of them.
+    #[must_use]
+    pub fn first(&self, most: usize) -> Self {
+        Self { rows: self.rows.slice(0, self.len().min(most)) }
+    }
+
     /// The names of the columns, ours first.
     pub fn columns(&self) -> Vec<String> {
         self.rows.schema().fields().iter().map(|field| field.name().clone()).collect()
@@ -109,19 +115,50 @@ impl FailingRows {
             .collect()
     }
 
-    /// Those of several tables of the same columns, one after the other.
+    /// Those of several tables, one after the other, with the columns of all of them by name. A column that
+    /// is not of the same type everywhere is one of texts.
     ///
     /// # Errors
-    /// When they do not have the same columns.
+    /// When they cannot be put together.
     pub fn join(all: &[&Self]) -> Result<Option<Self>> {
-        let Some(first) = all.first() else { return Ok(None) };
-        let rows = all.iter().map(|part| &part.rows);
-        let rows = arrow_select::concat::concat_batches(&first.rows.schema(), rows);
-        let rows = rows.map_err(|error| TableError::Batch {
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let mut fields: Vec<Field> = Vec::new();
+        for field in
+            all.iter().flat_map(|part| part.rows.schema().fields().iter().cloned().collect::<Vec<_>>())
+        {
+            match fields.iter_mut().find(|known| known.name() == field.name()) {
+                None => fields.push(Field::new(field.name(), field.data_type().clone(), true)),
+                Some(known) if known.data_type() == field.data_type() => {}
+                Some(known) => known.set_data_type(DataType::Utf8),
+            }
+        }
+        let fault = |error: arrow_schema::ArrowError| TableError::Batch {
             what: "join failing rows of several files",
             reason: error.to_string(),
-        })?;
+        };
+        let schema = Arc::new(Schema::new(fields));
+        let mut parts = Vec::new();
+        for part in all {
+            let arrays = schema.fields().iter().map(|field| part.as_if(field)).collect();
+            parts.push(RecordBatch::try_new(Arc::clone(&schema), arrays).map_err(fault)?);
+        }
+        let rows = arrow_select::concat::concat_batches(&schema, &parts).map_err(fault)?;
         Ok(Some(Self { rows }))
+    }
+
+    /// The values of a column of this name, as texts where they are of another type, and nothing where there
+    /// is no such column.
+    fn as_if(&self, field: &Field) -> ArrayRef {
+        match self.rows.column_by_name(field.name()) {
+            None => new_null_array(field.data_type(), self.len()),
+            Some(array) if array.data_type() == field.data_type() => Arc::clone(array),
+            Some(array) => {
+                let texts = (0..self.len()).map(|row| crate::records::text_of(array, row));
+                Arc::new(texts.collect::<StringArray>())
+            }
+        }
     }
 
     /// Writes them to a file: CSV where its name ends so, else Parquet.
@@ -145,5 +182,36 @@ impl FailingRows {
             writer.write_record(row.into_iter().map(Option::unwrap_or_default))?;
         }
         writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Float64Array;
+
+    use super::*;
+
+    fn rows(columns: Vec<(&str, ArrayRef)>) -> FailingRows {
+        FailingRows { rows: RecordBatch::try_from_iter(columns).unwrap() }
+    }
+
+    #[test]
+    fn rows_of_several_files_are_joined_by_the_names_of_their_columns() {
+        let whole = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
+        let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
+        let one = rows(vec![(ROW, whole(1)), ("a", text("x")), ("b", whole(5))]);
+        let turned =
+            rows(vec![(ROW, whole(2)), ("b", Arc::new(Float64Array::from(vec![2.5]))), ("a", text("y"))]);
+        let fewer = rows(vec![(ROW, whole(3)), ("a", text("z"))]);
+        let more = rows(vec![(ROW, whole(4)), ("c", text("w"))]);
+        let joined = FailingRows::join(&[&one, &turned, &fewer, &more]).unwrap().unwrap();
+        assert_eq!(joined.columns(), [ROW, "a", "b", "c"]);
+        let cells: Vec<String> = joined
+            .texts()
+            .iter()
+            .map(|row| row.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(cells, ["1 x 5 -", "2 y 2.5 -", "3 z - -", "4 - - w"]);
+        assert!(FailingRows::join(&[]).unwrap().is_none());
     }
 }

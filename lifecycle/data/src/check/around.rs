@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rondo_core::ports::SqlEngine;
 use rondo_table::checks::{Beyond, FileTable, Opened, Other};
-use rondo_table::read::ReadOptions;
+use rondo_table::read::{Format, ReadOptions};
 use tempfile::TempDir;
 
 use crate::listing::Listing;
@@ -54,7 +54,7 @@ impl Around {
 
     /// As seen from one table.
     pub(super) fn from<'a>(&'a self, name: &'a str, path: &'a Path, options: &'a ReadOptions) -> Reach<'a> {
-        Reach { around: self, name, path, options, folders: Mutex::default() }
+        Reach { around: self, name, path, options, written: Mutex::default(), folders: Mutex::default() }
     }
 }
 
@@ -64,12 +64,14 @@ pub(super) struct Reach<'a> {
     name: &'a str,
     path: &'a Path,
     options: &'a ReadOptions,
+    /// Tables that were written as Parquet for the engine.
+    written: Mutex<BTreeMap<String, PathBuf>>,
     /// Folders that live as long as the check.
     folders: Mutex<Vec<TempDir>>,
 }
 
-/// A table's name, which tells its format, and where it is.
-type Found = (String, PathBuf);
+/// A table's name, which tells its format, where it is, and how it is read.
+type Found = (String, PathBuf, ReadOptions);
 
 impl Reach<'_> {
     fn folder(&self) -> Result<PathBuf, String> {
@@ -89,7 +91,10 @@ impl Reach<'_> {
         match other {
             Other::Path(path) => {
                 let full = self.around.root.join(path);
-                if full.exists() { Ok((path.clone(), full)) } else { Err(format!("there is no `{path}`")) }
+                if !full.exists() {
+                    return Err(format!("there is no `{path}`"));
+                }
+                Ok((path.clone(), full, ReadOptions::default()))
             }
             Other::Dataset(name) => {
                 let Some(datasets) = &self.around.datasets else {
@@ -103,44 +108,68 @@ impl Reach<'_> {
     fn dataset(&self, datasets: &Datasets, name: &str) -> Result<Found, String> {
         let version = waited(datasets.latest(name))?.map_err(|error| error.to_string())?;
         let version = version.ok_or_else(|| format!("the dataset `{name}` has no version yet"))?;
+        let options = table::options_for_version(&version).map_err(|error| error.to_string())?;
         let objects = datasets.store.objects();
         let require = |digest| objects.require(digest).map_err(|error| error.to_string());
         if !version.folder {
             let name = version.source.rsplit('/').next().unwrap_or(name).to_owned();
-            return Ok((name, require(version.digest)?));
+            return Ok((name, require(version.digest)?, options));
         }
         let listing = Listing::read(objects, version.digest).map_err(|error| error.to_string())?;
         let mut files = Vec::new();
         for (name, leaf) in listing.files() {
-            if table::is_table(name, &ReadOptions::default()) {
+            if table::is_table(name, &options) {
                 files.push((name.clone(), require(leaf.digest)?));
             }
         }
         let scratch = self.folder()?;
         let folder = table::folder_of_links(&files, &scratch).map_err(|error| error.to_string())?;
-        Ok((name.to_owned(), self.keep(folder)))
+        Ok((name.to_owned(), self.keep(folder), options))
     }
 
-    /// A path by which an engine can tell the format.
-    fn named(&self, (name, path): Found) -> Result<PathBuf, String> {
-        if path.is_dir() || path.extension().is_some() {
+    /// A path at which an engine finds the table as it is read here: what is no Parquet is written as such.
+    fn queried(&self, found: Found) -> Result<PathBuf, String> {
+        let key = format!("{found:?}");
+        if let Some(path) = self.written.lock().ok().and_then(|written| written.get(&key).cloned()) {
             return Ok(path);
         }
-        let ending = name.rsplit('/').next().unwrap_or(&name);
-        let link = self.folder()?.join(ending);
-        let path = path.canonicalize().map_err(|error| error.to_string())?;
-        std::os::unix::fs::symlink(&path, &link).map_err(|error| error.to_string())?;
-        Ok(link)
+        let (name, path, options) = found;
+        let at = if path.is_dir() && options.format.is_none() && all_parquet(&path) {
+            path
+        } else {
+            let at = self.folder()?.join("data.parquet");
+            if path.is_file() && table::options_at(&name, &path, &options).format == Some(Format::Parquet) {
+                let path = path.canonicalize().map_err(|error| error.to_string())?;
+                std::os::unix::fs::symlink(&path, &at).map_err(|error| error.to_string())?;
+            } else {
+                let reader = table::open(&name, &path, &options).map_err(|error| error.to_string())?;
+                let schema = reader.schema();
+                rondo_table::write::parquet(&at, schema, reader).map_err(|error| error.to_string())?;
+            }
+            at
+        };
+        if let Ok(mut written) = self.written.lock() {
+            written.insert(key, at.clone());
+        }
+        Ok(at)
     }
+}
+
+/// Whether the files of a folder are Parquet by their names.
+fn all_parquet(folder: &Path) -> bool {
+    let parquet = |name: &std::ffi::OsStr| {
+        Path::new(name).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
+    };
+    std::fs::read_dir(folder)
+        .is_ok_and(|entries| entries.into_iter().all(|entry| entry.is_ok_and(|e| parquet(&e.file_name()))))
 }
 
 impl Beyond for Reach<'_> {
     fn open(&self, other: &Other) -> Result<Opened, String> {
-        let (name, path) = self.find(other)?;
+        let (name, path, options) = self.find(other)?;
         if let Some(profile) = super::stored_profile(&path) {
             return Ok(Opened::Profile(Box::new(profile)));
         }
-        let options = ReadOptions::default();
         let reader = table::open(&name, &path, &options).map_err(|error| error.to_string())?;
         let table = FileTable::new(reader, table::options_at(&name, &path, &options));
         Ok(Opened::Table(Box::new(table)))
@@ -152,12 +181,10 @@ impl Beyond for Reach<'_> {
         };
         let mut named = BTreeMap::new();
         for (name, other) in tables {
-            named.insert(name.clone(), self.named(self.find(other)?)?);
+            named.insert(name.clone(), self.queried(self.find(other)?)?);
         }
-        if self.options.delimiter.is_some_and(|delimiter| delimiter != b',') {
-            return Err("a rule in SQL cannot be asked of a table with this delimiter".to_owned());
-        }
-        named.insert("data".to_owned(), self.named((self.name.to_owned(), self.path.to_owned()))?);
+        let data = (self.name.to_owned(), self.path.to_owned(), self.options.clone());
+        named.insert("data".to_owned(), self.queried(data)?);
         let output = self.folder()?.join("rows.parquet");
         // What Great Expectations calls the table.
         let query = query.replace("{batch}", "data");

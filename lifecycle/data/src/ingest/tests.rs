@@ -530,3 +530,25 @@ fn the_verbs_can_be_awaited_on_any_thread() {
     }
     let _ = all;
 }
+
+#[tokio::test]
+async fn another_dataset_is_read_as_it_is_declared() {
+    let house = House::open().await;
+    house.write("codes.txt", "# all of them\ncode;name\nAA;American\nUA;United\n");
+    let read = json!({ "delimiter": ";", "skip": 1 });
+    let dataset = project::Dataset {
+        source: "codes.txt".to_owned(),
+        format: Some("csv".to_owned()),
+        read: read.as_object().unwrap().clone(),
+        ..project::Dataset::default()
+    };
+    let intake = Intake::declared("codes", &dataset, Because::new("ann", "test")).unwrap();
+    house.bring(&intake, None).await.unwrap();
+    let path = house.write("t.csv", "carrier\nAA\nXX\n");
+    let rules = json!([{ "column": "carrier", "references": { "dataset": "codes", "column": "code" } }]);
+    let around = crate::check::Around::at(house.folder.path()).with_datasets(house.datasets.clone());
+    let suite = Suite::parse("t", rules.as_array().unwrap()).unwrap().within(around);
+    let report = suite.check_given(&path, &ReadOptions::default()).await.unwrap();
+    let rule = &report.report.rules[0];
+    assert_eq!((rule.unexpected_count, rule.sample[0].row), (1, 2), "{rule:?}");
+}

@@ -48,7 +48,10 @@ impl Builtin for Check {
     }
 
     fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
-        text(with, "suite").map(PathBuf::from).into_iter().collect()
+        // Files that rules look at are as much part of what is decided as the suite.
+        let rules = with.get("checks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let files = Suite::parse(NAME, rules).map(|suite| suite.files()).unwrap_or_default();
+        text(with, "suite").map(PathBuf::from).into_iter().chain(files).collect()
     }
 
     fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
@@ -59,13 +62,18 @@ impl Builtin for Check {
                 let judged = rules.iter().enumerate().filter_map(|(index, rule)| {
                     judge(rule).err().map(|why| format!("check {}: {why}", index + 1))
                 });
-                judged.collect()
+                let mut faults: Vec<String> = judged.collect();
+                if faults.is_empty() {
+                    faults.extend(Suite::parse(NAME, rules).ok().and_then(|suite| ageing(&suite)));
+                }
+                faults
             }
             (Some(_), None) => vec!["`checks` has to be a list".to_owned()],
             (None, Some(file)) => match std::fs::read_to_string(root.join(file)) {
-                Ok(text) => {
-                    Suite::read(file, &text).err().map(|error| error.to_string()).into_iter().collect()
-                }
+                Ok(text) => match Suite::read(file, &text) {
+                    Ok(suite) => ageing(&suite).into_iter().collect(),
+                    Err(error) => vec![error.to_string()],
+                },
                 Err(error) => vec![format!("the suite `{file}` cannot be read: {error}")],
             },
         }
@@ -75,6 +83,13 @@ impl Builtin for Check {
         let engine = self.engine.clone().map(|engine| engine.0);
         blocking(move || work(&call, engine)).await.map_err(|error| Box::new(error) as PortError)
     }
+}
+
+/// What is wrong with a suite whose answer changes by waiting.
+fn ageing(suite: &Suite) -> Option<String> {
+    let why = "`fresh` cannot be asked in a step, whose result is remembered: put it under `checks:` of the \
+               dataset, or run `rondo data check`";
+    suite.asks_the_time().then(|| why.to_owned())
 }
 
 fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<BuiltinResult, Error> {
@@ -88,6 +103,9 @@ fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<Builti
         }
         (None, None) => return Err(refuse(NAME, "it has neither `checks` nor a `suite`")),
     };
+    if let Some(why) = ageing(&suite) {
+        return Err(refuse(NAME, why));
+    }
     let suite = suite.within(Around::at(&call.root).with_engine(engine));
     let report = suite.check_path(&rows, &ReadOptions::default())?;
     if let Some(place) = call.step.outputs.get("report") {
@@ -106,4 +124,27 @@ fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<Builti
         metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
         artifacts: BTreeMap::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn files_that_rules_look_at_belong_to_the_step_and_the_time_is_not_asked() {
+        let with = |rules: Value| BTreeMap::from([("checks".to_owned(), rules)]);
+        let package = Check::default();
+        let rules = json!([
+            { "column": "a", "references": { "path": "codes.csv", "column": "code" } },
+            { "same_schema": { "path": "old.parquet" } },
+            { "sql": { "query": "select * from data", "tables": { "c": { "path": "c.csv" } } } },
+        ]);
+        let files = package.code_files(&with(rules.clone()));
+        assert_eq!(files, ["c.csv", "codes.csv", "old.parquet"].map(PathBuf::from));
+        assert!(package.check(Path::new("."), &with(rules)).is_empty());
+        let faults = package.check(Path::new("."), &with(json!([{ "column": "t", "fresh": "1d" }])));
+        assert!(faults.len() == 1 && faults[0].contains("`fresh`"), "{faults:?}");
+    }
 }

@@ -87,8 +87,12 @@ fn rules(out: &mut String, rules: &[RuleResult]) {
 fn rows(out: &mut String, failing: &FailingRows) {
     let _ = write!(
         out,
-        "<h2>The first {} rows that fail</h2><div class=\"scroll\"><table class=\"rows\"><thead><tr>",
-        failing.len()
+        "<h2>The first {}</h2><div class=\"scroll\"><table class=\"rows\"><thead><tr>",
+        if failing.len() > super::PAGE_ROWS {
+            format!("{} of {} gathered rows that fail", super::PAGE_ROWS, failing.len())
+        } else {
+            format!("{} rows that fail", failing.len())
+        }
     );
     for (index, name) in failing.columns().iter().enumerate() {
         let name = match index {
@@ -99,7 +103,7 @@ fn rows(out: &mut String, failing: &FailingRows) {
         let _ = write!(out, "<th>{}</th>", escape(name));
     }
     out.push_str("</tr></thead><tbody>");
-    for row in failing.texts() {
+    for row in failing.first(super::PAGE_ROWS).texts() {
         out.push_str("<tr>");
         for cell in row {
             let _ = match cell {

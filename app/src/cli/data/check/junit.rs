@@ -22,7 +22,11 @@ pub fn document(reports: &[FileReport]) -> String {
             failing(report)
         );
         for rule in &report.report.rules {
-            let title = escape(rule.name.as_ref().unwrap_or(&rule.rule));
+            let title = match (&rule.name, &rule.slice) {
+                (Some(name), Some(slice)) => escape(&format!("{name} [{slice}]")),
+                (Some(name), None) => escape(name),
+                (None, _) => escape(&rule.rule),
+            };
             let _ = write!(out, "    <testcase classname=\"{name}\" name=\"{title}\"");
             if rule.passed {
                 out.push_str("/>\n");
