@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rondo_core::{Code, Digest};
@@ -31,13 +31,31 @@ pub struct Locked {
     pub shallow: bool,
 }
 
-/// What the lock files of the project name that a store lies in; nothing where it lies in none.
+/// What the lock files name of the project that a store lies in, and of the one that it is used from, whose
+/// `.rondo` may be a link to it; nothing where there is none.
 ///
 /// # Errors
-/// When the project lies in Git and Git cannot be asked.
-pub async fn locked(store: &Store) -> Result<Locked, Error> {
-    let Some(project) = store.root().parent().map(Path::to_owned) else { return Ok(Locked::default()) };
-    tokio::task::spawn_blocking(move || of_project(&project)).await.map_err(|_| failed("it was stopped"))?
+/// When a project lies in Git and Git cannot be asked.
+pub async fn locked(store: &Store, root: Option<&Path>) -> Result<Locked, Error> {
+    let around = store.root().parent().map(Path::to_owned);
+    let from = root.map(Path::to_owned);
+    let asked = tokio::task::spawn_blocking(move || of_projects([from, around].into_iter().flatten()));
+    asked.await.map_err(|_| failed("it was stopped"))?
+}
+
+/// What the lock files of all these folders name. One that is there twice is asked once.
+fn of_projects(roots: impl Iterator<Item = PathBuf>) -> Result<Locked, Error> {
+    let (mut all, mut seen) = (Locked::default(), HashSet::new());
+    for root in roots {
+        if !seen.insert(root.canonicalize().unwrap_or_else(|_| root.clone())) {
+            continue;
+        }
+        let locked = of_project(&root)?;
+        all.named.extend(locked.named);
+        all.locks += locked.locks;
+        all.shallow |= locked.shallow;
+    }
+    Ok(all)
 }
 
 /// The same for a project's folder. Waits for Git.
@@ -155,14 +173,24 @@ fn git(root: &Path, arguments: &[&str]) -> Command {
     command
         .arg("-C")
         .arg(root)
+        // What a user has set for their own eyes changes no answer.
+        .args(["-c", "log.diffMerges=separate", "-c", "diff.relative=false"])
         .args(arguments)
         // Nothing is fetched, nothing is locked, nothing is taken for another.
         .env("GIT_NO_LAZY_FETCH", "1")
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("LC_ALL", "C");
-    for variable in
-        ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS"]
-    {
+    for variable in [
+        "GIT_DIR",
+        "GIT_COMMON_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_NAMESPACE",
+        "GIT_SHALLOW_FILE",
+        "GIT_LITERAL_PATHSPECS",
+        "GIT_GLOB_PATHSPECS",
+    ] {
         command.env_remove(variable);
     }
     command
@@ -232,11 +260,23 @@ mod tests {
         wanted.push(repository.lock("staged"));
         repository.git(&["add", "rondo.lock"]);
         wanted.push(repository.lock("in the work tree"));
+        repository.git(&["config", "log.diffMerges", "off"]);
         let locked = of_project(repository.0.path()).unwrap();
         for (index, digest) in wanted.iter().enumerate() {
             assert!(locked.named.contains(digest), "number {index}");
         }
         assert!(!locked.shallow && locked.named.len() == wanted.len());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_a_project_only_links_to_keeps_what_its_history_needs() {
+        let (repository, elsewhere) = (Repository::new(), tempfile::tempdir().unwrap());
+        let (before, now) = (repository.commit("before"), repository.commit("now"));
+        let link = repository.0.path().join(".rondo");
+        std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+        let store = Store::open(&link).await.unwrap();
+        let locked = locked(&store, Some(repository.0.path())).await.unwrap();
+        assert_eq!(locked.named, HashSet::from([before, now]));
     }
 
     #[test]

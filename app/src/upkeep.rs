@@ -1,5 +1,6 @@
 //! Upkeep inside the server: every hour what was deleted long ago goes, and files that nothing names.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use crate::history::locked;
 
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// Starts it in the background; it ends with the task. A pass that fails is told and tried again.
+/// Starts it in the background, for a project where there is one; it ends with the task. A pass that fails is told and tried again.
 pub fn start(
     tracking: Tracking,
+    root: Option<PathBuf>,
     keep_deleted: Span,
     clock: Arc<dyn Clock>,
     progress: Arc<dyn Progress>,
@@ -28,7 +30,7 @@ pub fn start(
                 let message = format!("cleaning up goes on in an hour after an error: {error}");
                 progress.report(Event::Note { subject: "upkeep".to_owned(), message });
             };
-            let locked = match locked(tracking.store()).await {
+            let locked = match locked(tracking.store(), root.as_deref()).await {
                 Ok(locked) => locked,
                 Err(error) => {
                     told(&error);

@@ -89,7 +89,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         .with_prefix(&prefix)
         .with_key(key(&store).await?);
     let upkeep = args.keep_deleted.map(|span| {
-        upkeep::start(state.tracking().clone(), span, clock.clone(), session.printer().progress())
+        let (root, progress) = (session.project_root(), session.printer().progress());
+        upkeep::start(state.tracking().clone(), root, span, clock.clone(), progress)
     });
     let router = tracking_router(state);
     let router =

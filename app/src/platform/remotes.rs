@@ -79,13 +79,13 @@ impl Platform {
 
     /// What a remote is told and asked beside objects.
     async fn beside(&self) -> Beside {
-        let named = match history::locked(self.store()).await {
-            Ok(locked) => locked.named,
-            // Then what the store's own refs name is all that is known.
+        let named = match history::locked(self.store(), Some(self.root())).await {
+            Ok(locked) => (!locked.shallow).then_some(locked.named),
+            // Then what the remote was told before stays as it is.
             Err(error) => {
                 let message = error.to_string();
                 self.progress().report(Event::Note { subject: "remote".to_owned(), message });
-                HashSet::new()
+                None
             }
         };
         Beside { named, actor: self.config().user.clone(), ..Beside::default() }

@@ -5,7 +5,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::{Error, Remote};
 
-const FOLDER: &str = "notes";
+pub(crate) const FOLDER: &str = "notes";
 
 /// How many notes are read at once.
 const AT_ONCE: usize = 16;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::chunk::{Recipe, SIZES, cut};
 use crate::index::Index;
 use crate::pack::{Filled, Kind, Pack};
-use crate::turn::What;
+use crate::turn::{Turn, What};
 use crate::{Error, Need, Remote};
 
 /// How many packs are under way at once.
@@ -61,7 +61,8 @@ impl Remote {
         self.found().await?;
         let turn = self.turn(What::Push).await?;
         let pushed = async {
-            let pushed = self.push_in_turn(objects, wanted, progress).await?;
+            let pushed = self.push_in_turn(&turn, objects, wanted, progress).await?;
+            turn.holds().await?;
             for (name, text) in notes {
                 self.keep(&name, text).await?;
             }
@@ -75,6 +76,7 @@ impl Remote {
 
     async fn push_in_turn(
         &self,
+        turn: &Turn,
         objects: &Objects,
         wanted: &[Need],
         progress: &dyn Progress,
@@ -96,7 +98,7 @@ impl Remote {
         let (sender, receiver) = mpsc::channel(1);
         let store = objects.clone();
         let filling = tokio::task::spawn_blocking(move || fill(&store, &index, &lacking.order, &sender));
-        let sent = self.send(receiver, &mut pushed, progress).await;
+        let sent = self.send(turn, receiver, &mut pushed, progress).await;
         let filled = filling.await.map_err(|_| Error::Stopped)?;
         // A send that failed is why the filling stopped.
         sent?;
@@ -107,6 +109,7 @@ impl Remote {
 
     async fn send(
         &self,
+        turn: &Turn,
         mut packs: mpsc::Receiver<Filled>,
         pushed: &mut Pushed,
         progress: &dyn Progress,
@@ -131,11 +134,17 @@ impl Remote {
             });
             unlisted.push(pack);
             if unlisted.len() == LISTED {
+                turn.holds().await?;
                 self.list_packs(&unlisted).await?;
                 unlisted.clear();
             }
         }
-        if unlisted.is_empty() { Ok(()) } else { self.list_packs(&unlisted).await }
+        if unlisted.is_empty() {
+            return Ok(());
+        }
+        // Whoever has taken it for stale may have cleaned up what this rests on.
+        turn.holds().await?;
+        self.list_packs(&unlisted).await
     }
 }
 

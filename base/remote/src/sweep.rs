@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use rondo_core::Digest;
 use rondo_core::ports::{Event, Progress};
@@ -21,11 +22,16 @@ use serde::Serialize;
 
 use crate::chunk::Recipe;
 use crate::index::{Index, encode};
+use crate::notes::FOLDER;
 use crate::pack::{Entry, Filled, Kind, Pack};
+use crate::place::Lies;
 use crate::pull::spans;
 use crate::push::pack_name;
 use crate::turn::{Turn, What};
 use crate::{Error, Remote};
+
+/// Notes of versions: each is called by the digest of its content.
+const VERSIONS: &str = "dataset/";
 
 const AT_ONCE: usize = 8;
 
@@ -74,13 +80,15 @@ struct Plan {
 
 impl Remote {
     /// Takes away what no note `reaches`, which says what one does, but for notes that are to be forgotten,
-    /// which go first. What was written within a `grace` stays. Without `apply` nothing is done.
+    /// which go first. What was written within a `grace` stays. Without `apply` nothing is done. Left in
+    /// `forget` are those that went, or would: not what was written within the grace, nor a version that some
+    /// other note has come to reach.
     ///
     /// # Errors
     /// [`Error::Busy`] when somebody pushes or cleans up; when the remote cannot be reached or refuses.
     pub async fn sweep(
         &self,
-        forget: Vec<String>,
+        forget: &mut Vec<String>,
         reaches: Reaches,
         grace: Duration,
         apply: bool,
@@ -88,10 +96,10 @@ impl Remote {
     ) -> Result<Swept, Error> {
         self.look().await?;
         if !apply {
-            return Ok(self.plan(&forget, reaches, grace, progress).await?.swept);
+            return Ok(self.plan(forget, reaches, grace, progress).await?.swept);
         }
         let turn = self.turn(What::Sweep).await?;
-        let swept = self.sweep_in_turn(&turn, &forget, reaches, grace, progress).await;
+        let swept = self.sweep_in_turn(&turn, forget, reaches, grace, progress).await;
         let ended = turn.end().await;
         let swept = swept?;
         ended.map(|()| swept)
@@ -100,14 +108,15 @@ impl Remote {
     async fn sweep_in_turn(
         &self,
         turn: &Turn,
-        forget: &[String],
+        forget: &mut Vec<String>,
         reaches: Reaches,
         grace: Duration,
         progress: &dyn Progress,
     ) -> Result<Swept, Error> {
         let plan = self.plan(forget, reaches, grace, progress).await?;
         // A note whose objects are gone would be a promise that is not kept.
-        for note in forget {
+        turn.holds().await?;
+        for note in forget.iter() {
             self.forget(note).await?;
         }
         if plan.gone.is_empty() {
@@ -140,14 +149,18 @@ impl Remote {
 
     async fn plan(
         &self,
-        forget: &[String],
+        forget: &mut Vec<String>,
         reaches: Reaches,
         grace: Duration,
         progress: &dyn Progress,
     ) -> Result<Plan, Error> {
         let lying = self.lying(grace).await?;
         let mut roots = HashSet::new();
-        for (name, text) in self.all_notes().await? {
+        let notes = self.all_notes().await?;
+        if !forget.is_empty() {
+            self.spare(forget, &notes, reaches, grace).await?;
+        }
+        for (name, text) in notes {
             if !forget.contains(&name) {
                 roots.extend(reaches(&name, &String::from_utf8_lossy(&text)));
             }
@@ -162,6 +175,34 @@ impl Remote {
         progress.report(Event::Started { subject: "gc".to_owned(), message });
         let needed = self.needed(&index, roots).await?;
         Ok(plan(&index, &lying, &needed))
+    }
+
+    /// Takes out of what is to be forgotten what was written within the grace, or is reached by now.
+    async fn spare(
+        &self,
+        forget: &mut Vec<String>,
+        notes: &[(String, Bytes)],
+        reaches: Reaches,
+        grace: Duration,
+    ) -> Result<(), Error> {
+        let files = self.files(FOLDER).await?;
+        let newest = files.iter().map(|file| file.modified).max().unwrap_or(SystemTime::UNIX_EPOCH);
+        let now = SystemTime::now().max(newest);
+        let young = |file: &&Lies| now.duration_since(file.modified).unwrap_or_default() < grace;
+        let young: HashSet<&str> = files
+            .iter()
+            .filter(young)
+            .filter_map(|file| file.name.split_once('/'))
+            .map(|name| name.1)
+            .collect();
+        let others = notes.iter().filter(|(name, _)| !name.starts_with(VERSIONS));
+        let reached: HashSet<Digest> =
+            others.flat_map(|(name, text)| reaches(name, &String::from_utf8_lossy(text))).collect();
+        forget.retain(|name| {
+            let version = name.strip_prefix(VERSIONS).and_then(|name| name.rsplit('/').next()?.parse().ok());
+            !young.contains(name.as_str()) && !version.is_some_and(|digest| reached.contains(&digest))
+        });
+        Ok(())
     }
 
     /// The packs that lie there.

@@ -280,18 +280,18 @@ async fn a_clean_up_takes_what_no_note_reaches_and_no_more() {
     remote.push(&here, &[need(new)], note("new", new), &Quiet).await.unwrap();
     let second = Duration::ZERO;
 
-    let nothing = remote.sweep(Vec::new(), reaches, second, true, &Quiet).await.unwrap();
+    let nothing = remote.sweep(&mut Vec::new(), reaches, second, true, &Quiet).await.unwrap();
     assert_eq!((nothing.packs, nothing.bytes), (0, 0), "all of it is reached: {nothing:?}");
     let before = packs(&house).len();
     let young = remote
-        .sweep(vec!["old".to_owned()], reaches, Duration::from_secs(3600), false, &Quiet)
+        .sweep(&mut vec!["old".to_owned()], reaches, Duration::from_secs(3600), false, &Quiet)
         .await
         .unwrap();
     assert_eq!(young.packs, 0, "what is young stays: {young:?}");
-    let counted = remote.sweep(vec!["old".to_owned()], reaches, second, false, &Quiet).await.unwrap();
+    let counted = remote.sweep(&mut vec!["old".to_owned()], reaches, second, false, &Quiet).await.unwrap();
     assert_eq!(packs(&house).len(), before, "only counted");
     assert!(remote.note("old").await.unwrap().is_some());
-    let done = remote.sweep(vec!["old".to_owned()], reaches, second, true, &Quiet).await.unwrap();
+    let done = remote.sweep(&mut vec!["old".to_owned()], reaches, second, true, &Quiet).await.unwrap();
     assert_eq!(done, counted);
     assert!(remote.note("old").await.unwrap().is_none());
 
@@ -306,6 +306,27 @@ async fn a_clean_up_takes_what_no_note_reaches_and_no_more() {
 }
 
 #[tokio::test]
+async fn what_was_noted_within_the_grace_or_is_reached_by_now_is_not_forgotten() {
+    let house = House::new();
+    let here = house.objects("here");
+    let remote = house.remote("a");
+    let stored = house.store(&here, &[("file", noise(40, 900))]);
+    let name = format!("dataset/d/{}", stored.digest.hex());
+    remote.push(&here, &[need(stored)], note(&name, stored), &Quiet).await.unwrap();
+    let mut forget = vec![name.clone()];
+    remote.sweep(&mut forget, reaches, Duration::from_secs(3600), true, &Quiet).await.unwrap();
+    assert!(forget.is_empty() && remote.note(&name).await.unwrap().is_some());
+    remote.keep("consumer/x", stored.digest.hex()).await.unwrap();
+    let mut forget = vec![name.clone()];
+    remote.sweep(&mut forget, reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+    assert!(forget.is_empty() && remote.note(&name).await.unwrap().is_some());
+    remote.forget("consumer/x").await.unwrap();
+    let mut forget = vec![name.clone()];
+    remote.sweep(&mut forget, reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+    assert!(forget == [name.as_str()] && remote.note(&name).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn of_a_pack_the_needed_part_is_written_anew_and_a_reader_with_an_old_index_goes_on() {
     let house = House::new();
     let here = house.objects("here");
@@ -317,7 +338,8 @@ async fn of_a_pack_the_needed_part_is_written_anew_and_a_reader_with_an_old_inde
     let few = house.store(&here, &files[..5]);
     remote.push(&here, &[need(few)], note("few", few), &Quiet).await.unwrap();
     let first = packs(&house);
-    let swept = remote.sweep(vec!["all".to_owned()], reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+    let swept =
+        remote.sweep(&mut vec!["all".to_owned()], reaches, Duration::ZERO, true, &Quiet).await.unwrap();
     assert!(swept.rewritten == 1 && swept.objects >= 55 && swept.bytes > 55 * 8000, "{swept:?}");
     assert!(packs(&house).iter().any(|pack| !first.contains(pack)));
     let there = house.objects("there");
@@ -327,7 +349,7 @@ async fn of_a_pack_the_needed_part_is_written_anew_and_a_reader_with_an_old_inde
     let left = house.folder.path().join("remote/packs/ab").join(format!("ab{}", "0".repeat(62)));
     fs::create_dir_all(left.parent().unwrap()).unwrap();
     fs::write(&left, b"left").unwrap();
-    let again = remote.sweep(Vec::new(), reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+    let again = remote.sweep(&mut Vec::new(), reaches, Duration::ZERO, true, &Quiet).await.unwrap();
     assert_eq!((again.packs, again.bytes), (1, 4));
     assert!(!left.exists());
 }
@@ -345,7 +367,7 @@ async fn a_push_and_a_clean_up_never_meet_and_what_was_killed_stands_in_nobodys_
     turn.holds().await.unwrap();
     turn.end().await.unwrap();
     let (first, second) = (remote.turn(What::Push).await.unwrap(), remote.turn(What::Push).await.unwrap());
-    let refused = remote.sweep(Vec::new(), reaches, Duration::ZERO, true, &Quiet).await;
+    let refused = remote.sweep(&mut Vec::new(), reaches, Duration::ZERO, true, &Quiet).await;
     assert!(matches!(refused, Err(Error::Busy { .. })), "pushes go on beside each other, a clean-up waits");
     first.end().await.unwrap();
     second.end().await.unwrap();

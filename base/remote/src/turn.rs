@@ -115,7 +115,7 @@ impl Turn {
     pub(crate) async fn holds(&self) -> Result<(), Error> {
         match self.remote.get(&self.name).await? {
             Some(_) => Ok(()),
-            None => Err(self.busy("was taken over by another, since this clean-up stood still too long")),
+            None => Err(self.busy("was taken over by another, since this stood still too long")),
         }
     }
 

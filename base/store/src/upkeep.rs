@@ -110,7 +110,13 @@ impl Store {
             self.meta().purge(&purge).await?;
             overwritten = self.meta().purge_overwritten(before).await?;
         }
-        let mut versions = self.outdated(retention, now).await?;
+        // What is stored from here on is younger than the marks and stays.
+        let unnamed = Duration::from_millis(retention.unnamed.millis().unsigned_abs());
+        let old = SystemTime::now().checked_sub(unnamed).unwrap_or(SystemTime::UNIX_EPOCH);
+        if !retention.dry_run {
+            self.undrop_reached().await?;
+        }
+        let mut versions = self.outdated(retention, now, old).await?;
         let going: HashSet<VersionId> = versions.iter().map(Outdated::id).collect();
         let passed = |owner: &str| retention.dry_run && passed_over.contains(owner);
         let mut marks = self.meta().marks(passed, Versions::But(&going)).await?;
@@ -126,18 +132,26 @@ impl Store {
             self.meta().undrop_version(version).await?;
         }
         let notes = self.meta().file_notes().await?;
-        let unnamed = Duration::from_millis(retention.unnamed.millis().unsigned_abs());
-        let old = SystemTime::now().checked_sub(unnamed).unwrap_or(SystemTime::UNIX_EPOCH);
         let (objects, dry_run) = (self.objects().clone(), retention.dry_run);
-        let (missing, marks, notes) = tokio::task::spawn_blocking(move || {
-            let missing = objects.close_over(&mut marks)?.len();
+        let closed = tokio::task::spawn_blocking(move || {
+            let missing = objects.close_over_whole(&mut marks)?.len();
             let (of_kept, of_gone): (Vec<_>, Vec<_>) =
                 notes.into_iter().partition(|note| marks.contains(&note.file));
             marks.extend(of_kept.iter().filter_map(|note| note.object));
             Ok::<_, Error>((missing, marks, of_gone))
-        })
-        .await
-        .map_err(|_| Error::Closed)??;
+        });
+        let (missing, marks, notes) = match closed.await.map_err(|_| Error::Closed)? {
+            Ok(closed) => closed,
+            // Nothing goes, versions neither.
+            Err(error) => {
+                if !dry_run {
+                    for version in &versions {
+                        self.meta().undrop_version(version).await?;
+                    }
+                }
+                return Err(error);
+            }
+        };
         if !dry_run {
             self.meta().forget_file_notes(notes.into_iter().map(|note| note.name).collect()).await?;
         }
@@ -148,14 +162,42 @@ impl Store {
     }
 
     /// The versions of datasets that nothing reaches; dropped, unless they are only counted.
-    async fn outdated(&self, retention: &Retention, now: Timestamp) -> Result<Vec<Outdated>, Error> {
+    async fn outdated(
+        &self,
+        retention: &Retention,
+        now: Timestamp,
+        old: SystemTime,
+    ) -> Result<Vec<Outdated>, Error> {
         let Some(outdating) = &retention.versions else { return Ok(Vec::new()) };
         let after = now - retention.unnamed;
-        let found = self.meta().outdated(outdating.keep, after, &retention.also_named).await?;
+        let mut found = self.meta().outdated(outdating.keep, after, &retention.also_named).await?;
+        // One that was fetched just now, to be looked at, may have been added long ago.
+        let objects = self.objects().clone();
+        let versions = std::mem::take(&mut found.versions);
+        let look =
+            move || versions.into_iter().filter(|version| objects.is_old(version.digest, old)).collect();
+        found.versions = tokio::task::spawn_blocking(look).await.map_err(|_| Error::Closed)?;
         if retention.dry_run {
             return Ok(found.versions);
         }
         self.meta().drop_versions(found, &outdating.because, now).await
+    }
+}
+
+impl Store {
+    /// Brings back versions that were dropped and that something has come to name, as a pass does that is
+    /// stopped in between.
+    async fn undrop_reached(&self) -> Result<(), Error> {
+        let mut dropped = self.meta().dropped_versions().await?;
+        dropped.retain(|(_, digest)| self.objects().path(*digest).is_some());
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let reached = self.meta().marks(|_| false, Versions::None).await?;
+        for version in dropped.into_iter().filter(|(_, digest)| reached.contains(digest)) {
+            self.meta().undrop(version).await?;
+        }
+        Ok(())
     }
 }
 

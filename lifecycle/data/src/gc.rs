@@ -79,13 +79,17 @@ impl Datasets {
     /// When somebody pushes or cleans up at the moment, or the remote refuses or cannot be reached.
     pub async fn gc_remote(&self, remote: &Remote, request: &Request) -> Result<RemoteReport, Error> {
         let consumers = remote.notes(CONSUMERS).await?.len();
-        let versions = match request.versions {
+        let mut versions = match request.versions {
             Some(keep) => self.outdated_in(remote, keep, request).await?,
             None => Vec::new(),
         };
-        let forget = versions.iter().map(|version| crate::remote::place(&version.dataset, version.digest));
+        let place = |version: &Outdated| crate::remote::place(&version.dataset, version.digest);
+        let mut forget: Vec<String> = versions.iter().map(place).collect();
         let grace = Duration::from_millis(request.grace.millis().unsigned_abs());
-        let swept = remote.sweep(forget.collect(), reaches, grace, request.apply, &*self.progress).await?;
+        let swept = remote.sweep(&mut forget, reaches, grace, request.apply, &*self.progress).await?;
+        // Not what was pushed or named again meanwhile.
+        let gone: HashSet<String> = forget.into_iter().collect();
+        versions.retain(|version| gone.contains(&place(version)));
         Ok(RemoteReport { remote: remote.address(), dry_run: !request.apply, versions, consumers, swept })
     }
 

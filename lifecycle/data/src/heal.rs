@@ -20,9 +20,6 @@ use crate::place::Place;
 use crate::verify::{Broken, Report};
 use crate::{Datasets, Error};
 
-/// A listing that comes back may name further ones that are broken; so often they are looked for.
-const ROUNDS: usize = 8;
-
 /// Where whole bytes may be.
 #[derive(Default)]
 pub struct Sources {
@@ -62,7 +59,8 @@ impl Datasets {
     /// As [`Datasets::verify`]. That a source has nothing, or cannot be reached, is told and no error.
     pub async fn heal(&self, datasets: &[String], sources: &Sources) -> Result<Healing, Error> {
         let mut healing = Healing::default();
-        for _ in 0..ROUNDS {
+        // Each round heals a listing or is the last.
+        loop {
             healing.report = self.verify(datasets).await?;
             if healing.report.broken.is_empty() {
                 break;
@@ -72,7 +70,10 @@ impl Datasets {
             let (whole, still): (Vec<_>, Vec<_>) =
                 broken.into_iter().partition(|one| healed.contains_key(&one.digest));
             let objects = self.store.objects().clone();
-            let digests: Vec<Digest> = whole.iter().map(|one| one.digest).collect();
+            // One that breaks again at once, on a bad disk, is no progress.
+            let before: HashSet<Digest> = healing.healed.iter().map(|one| one.broken.digest).collect();
+            let new = whole.iter().map(|one| one.digest).filter(|digest| !before.contains(digest));
+            let digests: Vec<Digest> = new.collect();
             let listings = crate::fetch::blocking(move || {
                 Ok(digests.into_iter().filter(|digest| objects.named(*digest).is_ok()).count())
             })

@@ -38,8 +38,9 @@ pub struct Beside {
     pub move_tags: bool,
     /// Look at objects that are here already, and fetch those anew that are damaged.
     pub verify: bool,
-    /// Digests that lock files name: the remote is told that they are needed.
-    pub named: HashSet<Digest>,
+    /// Digests that lock files name: the remote is told that they are needed. Where they are not all known it
+    /// is told nothing, so that what it was told before stays.
+    pub named: Option<HashSet<Digest>>,
     /// Who asks.
     pub actor: String,
 }
@@ -127,7 +128,9 @@ impl Datasets {
                 }
             }
         }
-        self.tell_needs(remote, &beside.named).await?;
+        if let Some(named) = &beside.named {
+            self.tell_needs(remote, named).await?;
+        }
         let versions = versions.to_vec();
         Ok(PushReport { remote: remote.address(), versions, objects, size, sent, tags, conflicts })
     }
@@ -204,7 +207,9 @@ impl Datasets {
         for dataset in datasets {
             self.pull_tags(remote, dataset, beside, &because, &mut report).await?;
         }
-        self.tell_needs(remote, &beside.named).await?;
+        if let Some(named) = &beside.named {
+            self.tell_needs(remote, named).await?;
+        }
         Ok(report)
     }
 

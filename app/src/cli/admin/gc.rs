@@ -47,7 +47,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         deleted: args.keep_deleted,
         unnamed: args.keep_unnamed,
         dry_run: args.dry_run,
-        also_named: locked(&store).await?.named,
+        also_named: locked(&store, session.project_root().as_deref()).await?.named,
         versions: None,
     };
     let roots = match &args.artifacts_destination {

@@ -43,7 +43,7 @@ pub struct Args {
 /// When Git cannot say what its history needs, or others are at work that this would disturb.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
-    let locked = history::locked(platform.store()).await?;
+    let locked = history::locked(platform.store(), Some(platform.root())).await?;
     if args.versions && locked.shallow {
         let message = "clean up versions: this clone of the Git repository is shallow, and what its older commits need is not known";
         return Err(Failure::hinted(Code::ValueInvalid, message, "git fetch --unshallow"));

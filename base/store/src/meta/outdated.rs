@@ -154,7 +154,25 @@ impl Meta {
     /// # Errors
     /// When the database refuses.
     pub async fn undrop_version(&self, version: &Outdated) -> Result<(), Error> {
-        let (dataset, digest) = version.id();
+        self.undrop(version.id()).await
+    }
+
+    /// The versions that were dropped.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(crate) async fn dropped_versions(&self) -> Result<Vec<VersionId>, Error> {
+        let rows = sqlx::query("SELECT dataset, digest FROM dataset_version WHERE dropped IS NOT NULL");
+        let mut versions = Vec::new();
+        for row in rows.fetch_all(self.readers()).await? {
+            let (dataset, digest): (String, String) = (row.try_get("dataset")?, row.try_get("digest")?);
+            versions.extend(digest.parse().ok().map(|digest| (dataset, digest)));
+        }
+        Ok(versions)
+    }
+
+    /// As [`Meta::undrop_version`].
+    pub(crate) async fn undrop(&self, (dataset, digest): VersionId) -> Result<(), Error> {
         self.write(move |conn| {
             Box::pin(async move {
                 sqlx::query("UPDATE dataset_version SET dropped = NULL WHERE dataset = $1 AND digest = $2")
@@ -276,6 +294,66 @@ mod tests {
             .unwrap();
         let report = house.tidy(1, false, &[locked]).await;
         assert!(report.versions.iter().any(|version| version.digest == tagged));
+    }
+
+    #[tokio::test]
+    async fn a_version_that_was_dropped_while_something_came_to_name_it_comes_back() {
+        let house = House::new().await;
+        let meta = house.store.meta();
+        let old = house.add("old").await;
+        house.add("new").await;
+        let found = meta.outdated(1, Timestamp(1000), &HashSet::new()).await.unwrap();
+        assert_eq!(meta.drop_versions(found, &Because::new("a", ""), Timestamp(50)).await.unwrap().len(), 1);
+        meta.put_record("run", &json!({ "input": old })).await.unwrap();
+        assert_eq!(house.tidy(1, false, &[]).await.versions, []);
+        assert!(meta.dataset_version("d", old).await.unwrap().is_some() && house.is_here(old));
+    }
+
+    #[tokio::test]
+    async fn a_version_whose_content_was_stored_again_within_the_grace_stays() {
+        let house = House::new().await;
+        let old = house.add("old").await;
+        house.add("new").await;
+        let retention = Retention {
+            deleted: Span::days(1000),
+            unnamed: Span::days(1),
+            dry_run: false,
+            also_named: HashSet::new(),
+            versions: Some(Outdating { keep: 1, because: Because::new("ada", "") }),
+        };
+        let now = Timestamp(0) + Span::days(20_000);
+        assert_eq!(house.store.tidy(&retention, now).await.unwrap().versions, []);
+        assert!(house.is_here(old));
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_while_a_listing_is_damaged() {
+        let house = House::new().await;
+        let objects = house.store.objects();
+        let work = tempfile::tempdir().unwrap();
+        std::fs::write(work.path().join("file"), "in a folder").unwrap();
+        let tree = objects.put_path(work.path(), crate::objects::Take::Keep).unwrap().digest;
+        house.store.meta().put_record("test", &json!({ "tree": tree })).await.unwrap();
+        let old = house.add("old").await;
+        house.add("new").await;
+        let path = objects.path(tree).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        let retention = Retention {
+            deleted: Span::days(1000),
+            unnamed: Span(0),
+            dry_run: false,
+            also_named: HashSet::new(),
+            versions: Some(Outdating { keep: 1, because: Because::new("ada", "") }),
+        };
+        let refused = house.store.tidy(&retention, Timestamp(1000)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Corrupt);
+        assert!(house.is_here(Digest::of(b"in a folder")) && house.is_here(old));
+        assert!(house.store.meta().dataset_version("d", old).await.unwrap().is_some());
     }
 
     #[tokio::test]

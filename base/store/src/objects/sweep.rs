@@ -49,25 +49,50 @@ impl Objects {
         fs::File::open(&place).and_then(|file| file.set_modified(SystemTime::now())).is_ok()
     }
 
+    /// Whether an object was stored, or stored again, before a moment, or is not here.
+    pub(crate) fn is_old(&self, digest: Digest, before: SystemTime) -> bool {
+        let modified = fs::metadata(self.place(digest)).and_then(|metadata| metadata.modified());
+        modified.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |at| at <= before)
+    }
+
     /// Adds to some objects all that is in the folders among them. Gives back those that are not here.
     ///
     /// # Errors
     /// When an object cannot be read.
     pub fn close_over(&self, marks: &mut HashSet<Digest>) -> Result<Vec<Digest>, Error> {
+        self.closed_over(marks, false)
+    }
+
+    /// The same before a sweep: what a damaged listing named is not known, so nothing may go.
+    ///
+    /// # Errors
+    /// As [`Objects::close_over`], and [`Error::Corrupt`] for a listing that is damaged.
+    pub fn close_over_whole(&self, marks: &mut HashSet<Digest>) -> Result<Vec<Digest>, Error> {
+        self.closed_over(marks, true)
+    }
+
+    fn closed_over(&self, marks: &mut HashSet<Digest>, strict: bool) -> Result<Vec<Digest>, Error> {
         let mut missing = HashSet::new();
-        let mut open: Vec<Digest> = marks.iter().copied().collect();
+        // With whether it is known to be a listing.
+        let mut open: Vec<(Digest, bool)> = marks.iter().map(|digest| (*digest, false)).collect();
         open.sort_unstable();
         let mut opened: HashSet<Digest> = marks.clone();
-        while let Some(digest) = open.pop() {
+        while let Some((digest, known)) = open.pop() {
             let Some(path) = self.path(digest) else {
                 missing.insert(digest);
                 continue;
             };
-            if !is_listing(&path)? {
+            if !is_listing(&path)? && !(known && strict) {
                 continue;
             }
-            // Bytes that only begin like a listing are a file.
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+            if strict {
+                let found = Digest::of(&bytes);
+                if found != digest {
+                    return Err(Error::Corrupt { digest, found });
+                }
+            }
+            // Bytes that only begin like a listing are a file.
             let inner: Vec<(Digest, bool)> = match Listing::decode(&bytes) {
                 Ok(Listing::Whole(tree)) => {
                     tree.entries().iter().map(|entry| (entry.digest, entry.mode == Mode::Folder)).collect()
@@ -81,7 +106,7 @@ impl Objects {
                     missing.insert(inner);
                 }
                 if folder && opened.insert(inner) {
-                    open.push(inner);
+                    open.push((inner, true));
                 }
             }
         }
