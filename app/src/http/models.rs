@@ -2,6 +2,7 @@
 //! journal.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use rondo_core::Code;
 use rondo_registry::approval::Approval;
@@ -61,6 +62,12 @@ pub struct Said {
 }
 
 impl Said {
+    /// What was said; that it cannot be read is told only to those who may say it.
+    fn of(said: Result<Json<Self>, JsonRejection>) -> Answer<Self> {
+        said.map(|Json(said)| said)
+            .map_err(|rejection| Problem::new(Code::RequestInvalid, rejection.body_text()))
+    }
+
     fn why(&self) -> Answer<&str> {
         let why = self.why.trim();
         if why.is_empty() {
@@ -85,9 +92,10 @@ pub async fn approve(
     State(tracking): State<Tracking>,
     caller: Caller,
     Path((model, version)): Path<(String, i64)>,
-    Json(said): Json<Said>,
+    said: Result<Json<Said>, JsonRejection>,
 ) -> Answer<Json<Decided>> {
     caller.model(&model)?;
+    let said = Said::of(said)?;
     if said.force && caller.is_anyone() {
         let message = "nobody is known on this server who could answer for passing over a gate: use `rondo \
                        models approve --force`, or a server with users";
@@ -106,9 +114,10 @@ pub async fn reject(
     State(tracking): State<Tracking>,
     caller: Caller,
     Path((model, version)): Path<(String, i64)>,
-    Json(said): Json<Said>,
+    said: Result<Json<Said>, JsonRejection>,
 ) -> Answer<Json<Decided>> {
     caller.model(&model)?;
+    let said = Said::of(said)?;
     let word = Word { model: &model, version, by: &caller.name(), why: said.why()? };
     let approval = approvals::reject(tracking.store(), word, tracking.now()).await?;
     Ok(Json(Decided { approval }))

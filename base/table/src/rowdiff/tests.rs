@@ -1,3 +1,5 @@
+//! Rows of two tables, compared by key: what is told, and what is held when parts overflow.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
