@@ -82,7 +82,8 @@ impl Objects {
                 missing.insert(digest);
                 continue;
             };
-            if !is_listing(&path)? && !(known && strict) {
+            let expected = known && strict;
+            if !(expected || is_listing(&path)?) {
                 continue;
             }
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
