@@ -7,13 +7,13 @@
 //! hashed while it is copied, past the page cache.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::SystemTime;
 
 use rondo_core::Digest;
@@ -83,14 +83,21 @@ pub struct Bulk {
     objects: Objects,
     batch: Mutex<Batch>,
     named: Mutex<BTreeSet<String>>,
-    number: AtomicU64,
-    /// Where they wait, in order.
-    folders: Mutex<Vec<PathBuf>>,
+    naming: Mutex<()>,
+    folders: Mutex<Folders>,
     kept: Box<Kept>,
 }
 
 /// Who is told which files have become objects.
 type Kept = dyn Fn(&[(Stamp, Digest)]) + Send + Sync;
+
+/// Where files wait until they get their names.
+#[derive(Default)]
+struct Folders {
+    all: Vec<PathBuf>,
+    /// Which one a thread fills, and how many files it has put there.
+    of_threads: HashMap<ThreadId, (usize, usize)>,
+}
 
 #[derive(Default)]
 struct Batch {
@@ -112,7 +119,7 @@ impl Objects {
             objects: self.clone(),
             batch: Mutex::default(),
             named: Mutex::default(),
-            number: AtomicU64::new(0),
+            naming: Mutex::default(),
             folders: Mutex::default(),
             kept: Box::new(kept),
         }
@@ -153,33 +160,40 @@ impl Bulk {
     /// When it cannot be read or written, or changes while it is read.
     pub fn put_file(&self, path: &Path, maybe_here: bool) -> Result<(Digest, Stamp), Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        let before = stamp_of(&file, path)?;
+        let metadata = file.metadata().map_err(Error::io("read", path))?;
+        let before = stamp_from(&metadata, path)?;
         // One that has another name may be an object's own file, whose copy would be one too many.
-        let maybe_here = maybe_here || file.metadata().is_ok_and(|metadata| metadata.nlink() > 1);
+        let linked = metadata.nlink() > 1;
         let (digest, stamp) = if before.size <= SMALL {
-            self.put_small(path, &file)?
+            self.put_small(path, &file, before)?
         } else {
-            (self.put_large(path, &file, before, maybe_here)?, before)
+            (self.put_large(path, &file, before, maybe_here || linked)?, before)
         };
         // Where file and object are one inode, counting the object as new has changed the file's stamp.
-        let shared = fs::metadata(self.objects.place(digest))
-            .is_ok_and(|object| (object.dev(), object.ino()) == (stamp.device, stamp.inode));
+        let shared = linked
+            && fs::metadata(self.objects.place(digest))
+                .is_ok_and(|object| (object.dev(), object.ino()) == (stamp.device, stamp.inode));
         let stamp = if shared { stamp_of(&file, path)? } else { stamp };
         self.lock().notes.push((stamp, digest));
         Ok((digest, stamp))
     }
 
-    fn put_small(&self, path: &Path, file: &File) -> Result<(Digest, Stamp), Error> {
-        thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    fn put_small(&self, path: &Path, file: &File, first: Stamp) -> Result<(Digest, Stamp), Error> {
+        thread_local!(static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SMALL as usize]));
         BUFFER.with_borrow_mut(|buffer| {
+            let mut before = first;
             for _ in 0..READS {
-                let before = stamp_of(file, path)?;
-                buffer.resize(SMALL as usize + 1, 0);
-                let length = read_from_start(file, buffer).map_err(Error::io("read", path))?;
-                let bytes = buffer.get(..length).unwrap_or_default();
-                if length as u64 == before.size && stamp_of(file, path)? == before {
-                    return Ok((self.put_bytes(bytes)?, before));
+                // What grows meanwhile has another stamp afterwards, so its end needs no look of its own.
+                let size = usize::try_from(before.size).unwrap_or(usize::MAX);
+                let whole = match buffer.get_mut(..size) {
+                    Some(bytes) => read_from_start(file, bytes).map_err(Error::io("read", path))? == size,
+                    None => false,
+                };
+                let after = stamp_of(file, path)?;
+                if whole && after == before {
+                    return Ok((self.put_bytes(buffer.get(..size).unwrap_or_default())?, before));
                 }
+                before = after;
             }
             Err(changed(path))
         })
@@ -269,6 +283,8 @@ impl Bulk {
     /// Syncs a batch and gives its files their names.
     fn keep(&self, files: Vec<Waiting>) -> Result<(), Error> {
         let synced = self.sync(&files);
+        // One at a time: the system moves but one file between folders at once, and burns time in waiting.
+        let _naming = self.naming.lock();
         let mut waiting = files.into_iter();
         let named = synced.and_then(|()| waiting.try_for_each(|file| self.name(&file)));
         waiting.for_each(|file| drop(Fresh(file.path)));
@@ -287,10 +303,15 @@ impl Bulk {
     fn name(&self, file: &Waiting) -> Result<(), Error> {
         let place = self.objects.place(file.digest);
         let unnamed = Fresh(file.path.clone());
-        if let Some(folder) = place.parent().filter(|folder| !folder.is_dir()) {
+        let mut renamed = fs::rename(&unnamed.0, &place);
+        if let Err(error) = &renamed
+            && error.kind() == io::ErrorKind::NotFound
+            && let Some(folder) = place.parent()
+        {
             make_folder(folder)?;
+            renamed = fs::rename(&unnamed.0, &place);
         }
-        fs::rename(&unnamed.0, &place).map_err(Error::io("write", &place))?;
+        renamed.map_err(Error::io("write", &place))?;
         unnamed.keep();
         self.objects.clear(file.digest);
         let prefix = file.digest.hex().get(..2).unwrap_or_default().to_owned();
@@ -315,25 +336,27 @@ impl Bulk {
         sync_folder(&self.objects.root)
     }
 
-    /// A name for a file that nothing has. Every so many files there is a new folder: a file system looks for
-    /// room near a file's folder, and the longer the more of it is taken there.
+    /// A name for a file that nothing has. Threads have folders of their own, since the system makes one
+    /// file in a folder at a time; every so many files there is a new one: a file system looks for room near
+    /// a file's folder, and the longer the more of it is taken there.
     fn fresh(&self) -> Result<PathBuf, Error> {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let nth = usize::try_from(number).unwrap_or_default() / BATCH_FILES;
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        while folders.len() <= nth {
-            let name = format!("bulk-{:p}-{}", &raw const *self, folders.len());
-            let folder = self.objects.incoming.path().join(name);
-            make_folder(&folder)?;
-            folders.push(folder);
+        let Folders { all, of_threads } = &mut *folders;
+        let (folder, given) = of_threads.entry(thread::current().id()).or_insert((0, BATCH_FILES));
+        if *given >= BATCH_FILES {
+            let name = format!("bulk-{:p}-{}", &raw const *self, all.len());
+            let path = self.objects.incoming.path().join(name);
+            make_folder(&path)?;
+            (*folder, *given) = (all.len(), 0);
+            all.push(path);
         }
-        let folder = folders.get(nth).cloned().unwrap_or_default();
-        Ok(folder.join(number.to_string()))
+        *given += 1;
+        Ok(all.get(*folder).cloned().unwrap_or_default().join(given.to_string()))
     }
 
     fn remove_folders(&self) {
         let folders = std::mem::take(&mut *self.folders.lock().unwrap_or_else(PoisonError::into_inner));
-        for folder in folders {
+        for folder in folders.all {
             // One that is not empty goes with the folder of this process.
             let _ = fs::remove_dir(folder);
         }
@@ -386,8 +409,11 @@ fn sync_all_of(folder: &Path) -> Result<bool, Error> {
 }
 
 fn stamp_of(file: &File, path: &Path) -> Result<Stamp, Error> {
-    let metadata = file.metadata().map_err(Error::io("read", path))?;
-    if metadata.is_file() { Ok(Stamp::of(&metadata)) } else { Err(Error::Special { path: path.to_owned() }) }
+    stamp_from(&file.metadata().map_err(Error::io("read", path))?, path)
+}
+
+fn stamp_from(metadata: &Metadata, path: &Path) -> Result<Stamp, Error> {
+    if metadata.is_file() { Ok(Stamp::of(metadata)) } else { Err(Error::Special { path: path.to_owned() }) }
 }
 
 fn changed(path: &Path) -> Error {
@@ -449,7 +475,7 @@ fn copy_hashing(mut from: &File, to: &Path, size: u64) -> io::Result<Digest> {
     let (empty, written) = std::sync::mpsc::channel::<Block>();
     let mut hasher = blake3::Hasher::new();
     let mut at = 0_u64;
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let file = &file;
         let writer = scope.spawn(move || {
             for (mut block, at) in to_write {
