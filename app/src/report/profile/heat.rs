@@ -13,6 +13,8 @@ const PAIRS: usize = 15;
 const WEAK: f64 = 0.1;
 const CELL: f64 = 22.0;
 const NAME: f64 = 130.0;
+/// The names above lean over, the last one beyond the squares.
+const LEAN: f64 = 75.0;
 
 /// The section; without the drawing where there is no room for it.
 pub fn section(profile: &Profile, shown: &[ColumnSummary], drawn: bool) -> String {
@@ -81,8 +83,9 @@ const KEY: &str = "<p class=\"key-heat\"><span>−1</span><i class=\"m4\"></i><i
 fn matrix(columns: &[String], r: &dyn Fn(usize, usize) -> Option<f64>) -> String {
     let size = CELL * columns.len() as f64;
     let mut svg = format!(
-        "<svg class=\"matrix\" viewBox=\"0 0 {0} {0}\" style=\"max-width:{0}px\" role=\"img\" \
+        "<svg class=\"matrix\" viewBox=\"0 0 {0} {1}\" style=\"max-width:{0}px\" role=\"img\" \
          aria-label=\"matrix of correlations; the strongest pairs are in the table beside it\">",
+        size + NAME + LEAN,
         size + NAME
     );
     for (i, a) in columns.iter().enumerate() {

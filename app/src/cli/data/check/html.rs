@@ -6,46 +6,41 @@ use rondo_data::check::FileReport;
 use rondo_table::checks::{FailingRows, RuleResult, Severity};
 
 use crate::report::chart::escape;
+use crate::report::html::styled;
+use crate::report::tables::count;
 
+/// What this page has beyond the style of all pages.
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1c2330;--soft:#5b6575;--line:#dfe3ea;--ground:#fff;--raised:#f6f7f9;\
---bad:#b3261e;--warn:#8a5a00;--good:#1b6e3c}\
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#9aa4b5;--line:#323a48;--ground:#151922;\
---raised:#1d232e;--bad:#ff8a80;--warn:#f0b95a;--good:#7fd39b}}\
-body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}\
-main{max-width:72rem;margin:0 auto;padding:2rem 1.25rem 4rem}\
-h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2.5rem 0 .5rem}p{margin:.25rem 0;color:var(--soft)}\
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}\
-th{font-weight:600;text-align:left;color:var(--soft)}\
-th,td{padding:.4rem .7rem .4rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
-td.v{font-family:ui-monospace,monospace;font-size:.85rem;overflow-wrap:anywhere}\
-.bad{color:var(--bad)}.warn{color:var(--warn)}.good{color:var(--good)}.mark{font-weight:600;white-space:nowrap}\
-details{margin:.35rem 0}summary{cursor:pointer;color:var(--soft)}\
-.rows td{white-space:nowrap;max-width:24rem;overflow:hidden;text-overflow:ellipsis}.gone{color:var(--soft)}";
+.warn{color:#8a5a00}.mark{font-weight:600;white-space:nowrap}\
+td.v{font:.85rem/1.5 ui-monospace,monospace;overflow-wrap:anywhere}details{margin:.35rem 0}details summary{margin:0;color:var(--quiet)}\
+.rows td{white-space:nowrap;max-width:24rem;overflow:hidden;text-overflow:ellipsis}.gone{color:var(--quiet)}\
+@media(prefers-color-scheme:dark){.warn{color:#f0b95a}}";
 
 /// The page.
 pub fn page(title: &str, verdict: &str, reports: &[FileReport]) -> String {
-    let mut out = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">");
-    out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    let _ =
-        write!(out, "<title>Checks of {}</title><style>{STYLE}</style></head><body><main>", escape(title));
     let passed = reports.iter().all(FileReport::passed);
     let class = if passed { "good" } else { "bad" };
-    let _ =
-        write!(out, "<h1>Checks of {}</h1><p class=\"{class} mark\">{}</p>", escape(title), escape(verdict));
+    let mut body = format!(
+        "<header><p class=\"eyebrow\">data checks</p><h1>{}</h1><p class=\"lede mark {class}\">{}</p></header>",
+        escape(title),
+        escape(verdict)
+    );
     for report in reports {
-        let _ = write!(out, "<h2>{}</h2>", escape(&report.file));
         let source =
             if report.report.from_profile { ", from the stored profile: no row was read" } else { "" };
-        let _ = write!(out, "<p>{} rows{source}</p>", report.report.rows);
-        rules(&mut out, &report.report.rules);
+        let _ = write!(
+            body,
+            "<section><h2>{}</h2><p class=\"note\">{} rows{source}</p>",
+            escape(&report.file),
+            count(report.report.rows)
+        );
+        rules(&mut body, &report.report.rules);
         if let Some(failing) = &report.failing {
-            rows(&mut out, failing);
+            rows(&mut body, failing);
         }
+        body.push_str("</section>");
     }
-    out.push_str("</main></body></html>\n");
-    out
+    styled(&format!("Checks of {title}"), STYLE, &body)
 }
 
 fn rules(out: &mut String, rules: &[RuleResult]) {
@@ -87,7 +82,7 @@ fn rules(out: &mut String, rules: &[RuleResult]) {
 fn rows(out: &mut String, failing: &FailingRows) {
     let _ = write!(
         out,
-        "<h2>The first {}</h2><div class=\"scroll\"><table class=\"rows\"><thead><tr>",
+        "<h3>The first {}</h3><div class=\"scroll\"><table class=\"rows\"><thead><tr>",
         if failing.len() > super::PAGE_ROWS {
             format!("{} of {} gathered rows that fail", super::PAGE_ROWS, failing.len())
         } else {

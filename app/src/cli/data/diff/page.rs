@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{Told, text};
 use crate::report::chart::escape;
-use crate::report::html::page;
+use crate::report::html::styled;
 use crate::report::tables::code_spans;
 
 /// Bars of a histogram.
@@ -20,18 +20,18 @@ const BARS: usize = 24;
 const TOP: usize = 6;
 
 /// What this page has beside the style of the house.
-const STYLE: &str = "<style>.bars{display:block;width:11rem;height:2.6rem}.bars .was{fill:var(--quiet);opacity:.45}\
+const STYLE: &str = ".bars{display:block;width:11rem;height:2.6rem}.bars .was{fill:var(--quiet);opacity:.45}\
 .bars .is{fill:var(--served);opacity:.75}.sample{font:.84em/1.5 ui-monospace,Menlo,Consolas,monospace;white-space:nowrap}\
 .meter{display:inline-block;width:5rem;height:.55rem;border-radius:3px;background:var(--grid);margin-right:.5rem;overflow:hidden}\
 .meter i{display:block;height:100%;background:var(--quiet)}.meter.over i{background:var(--first)}\
-.come{color:var(--good)}.gone{color:var(--bad)}</style>";
+.come{color:var(--good)}.gone{color:var(--bad)}";
 
 /// The page.
 pub(super) fn render(told: &Told) -> String {
     let [from, to] = &told.sides;
     let name = if told.title.is_empty() { "two tables" } else { &told.title };
     let mut body = format!(
-        "{STYLE}<header><p class=\"eyebrow\">data diff</p><h1>{}</h1>\
+        "<header><p class=\"eyebrow\">data diff</p><h1>{}</h1>\
          <p class=\"lede\"><code>{}</code> → <code>{}</code></p></header>",
         escape(name),
         escape(from),
@@ -48,7 +48,7 @@ pub(super) fn render(told: &Told) -> String {
     if let Some(versions) = &told.versions {
         body.push_str(&files(versions));
     }
-    page(&format!("{name}: what has changed"), &body)
+    styled(&format!("{name}: what has changed"), STYLE, &body)
 }
 
 fn cards(told: &Told) -> String {
