@@ -151,6 +151,9 @@ pub struct RunDetail {
     /// How its processes were kept to what they declared: `landlock` or `bubblewrap`; absent: not at all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub isolation: Option<String>,
+    /// The project's files that its processes asked for and were refused, because they are not declared.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub refused: Vec<String>,
     /// Operating system, architecture and C library.
     #[serde(default)]
     pub platform: String,

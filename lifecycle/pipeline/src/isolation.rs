@@ -6,7 +6,7 @@
 //! a network of its own into which the tracking port alone is relayed.
 //!
 //! [`machine`] says what this machine can do; [`surroundings`] what a step may see; [`landlock`],
-//! [`bubblewrap`] and [`network`] hold it to that; [`undeclared`] names what it was refused. Whether a
+//! [`bubblewrap`] and [`network`] hold it to that; [`watch`] and [`undeclared`] name what it was refused. Whether a
 //! step is isolated is a part of its key, so that what was made without does not stand for it; the level is not,
 //! so that machines of different kinds share what they make.
 
@@ -14,19 +14,24 @@ pub mod bubblewrap;
 pub mod landlock;
 pub mod machine;
 pub mod network;
+mod parcel;
 pub mod surroundings;
 pub mod undeclared;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::PoisonError;
 
 use rondo_core::ports::Confinement;
-use rondo_core::run::Exit;
 
 pub use machine::{Level, Machine};
 pub use surroundings::Surroundings;
+
+/// How many refused files a message names.
+const NAMED: usize = 5;
 
 /// What one step's processes are kept to.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub struct Confined {
     pub bwrap: PathBuf,
     /// Whether they have a network of their own.
     pub own_network: bool,
+    /// Undeclared files of the project that they have asked for, relative to it; at the level `landlock`.
+    pub seen: watch::Seen,
 }
 
 impl Confinement for Confined {
@@ -52,6 +59,7 @@ impl Confinement for Confined {
     fn ready(&self, command: &mut Command, own: &[PathBuf]) -> io::Result<Box<dyn Send + Sync>> {
         if self.level == Level::Landlock {
             landlock::confine(command, &self.surroundings, own)?;
+            watch::watch(command, &self.surroundings, &self.seen)?;
         }
         if self.own_network {
             return Ok(Box::new(network::own(command, self.surroundings.tracking)?));
@@ -61,24 +69,30 @@ impl Confinement for Confined {
 }
 
 impl Confined {
-    /// How a step ended, with what it was refused, where its last words name that.
-    pub fn explained(&self, exit: Exit, step: &str, tail: &[String]) -> Exit {
-        let names = undeclared::named(&self.surroundings, tail);
-        if names.is_empty() {
-            return exit;
-        }
-        let listed = format!("`{}`", names.join("`, `"));
+    /// The undeclared files of the project that its processes were refused, relative to it: those that they
+    /// were seen to ask for, and those that its last words name.
+    pub fn refused(&self, tail: &[String]) -> Vec<String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<String> = seen.iter().cloned().collect();
+        drop(seen);
+        let said = undeclared::named(&self.surroundings, tail);
+        names.extend(said.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        names
+    }
+
+    /// What a step was refused, in words.
+    pub fn told(&self, names: &[String], step: &str) -> String {
+        let listed = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         let (is, an) = if names.len() == 1 { ("is", "as an input") } else { ("are", "as inputs") };
         let by = match self.level {
             Level::None => "in a container",
             Level::Landlock => "isolation: landlock",
             Level::Bubblewrap => "isolation: bubblewrap",
         };
-        let said = format!("{listed} {is} not declared {an} of `{step}` ({by})");
-        let cause = match exit.cause {
-            Some(cause) => format!("{cause}; {said}"),
-            None => said,
-        };
-        Exit { cause: Some(cause), ..exit }
+        format!("{listed}{more} {is} not declared {an} of `{step}` ({by})")
     }
 }

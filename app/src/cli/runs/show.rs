@@ -105,6 +105,9 @@ fn head(run: &RunRow) -> String {
     if let Some(level) = &run.detail.isolation {
         let _ = writeln!(text, "  isolated {level}");
     }
+    if !run.detail.refused.is_empty() {
+        let _ = writeln!(text, "  refused  {}", run.detail.refused.join(", "));
+    }
     if let Some(exit) = &run.detail.exit {
         if let Some(cause) = &exit.cause {
             let _ = writeln!(text, "  cause    {cause}");

@@ -16,6 +16,7 @@ use crate::environment::kind::Kind;
 use crate::environment::provision::Provisioned;
 use crate::environment::rootfs::ROOT;
 use crate::isolation::surroundings::Given;
+use crate::isolation::watch::Seen;
 use crate::isolation::{Confined, Level, Surroundings};
 use crate::plan::Keyed;
 use crate::run::session::Session;
@@ -125,7 +126,8 @@ pub(super) fn confined(
             _ => false,
         };
     let bwrap = session.isolation().bubblewrap.clone().unwrap_or_default();
-    Ok(Some(Arc::new(Confined { level, surroundings, bwrap, own_network })))
+    let seen = Seen::default();
+    Ok(Some(Arc::new(Confined { level, surroundings, bwrap, own_network, seen })))
 }
 
 /// Says at a run's beginning which level holds for its steps, where one of them asks for isolation.

@@ -125,7 +125,7 @@ pub async fn attempt(
             let ended = within(session, node, step, keyed, &bench).await;
             let ended = unspoilt(session, node, &bench, ended)?;
             let log = keep_log(session, node, &bench);
-            let ended = explained(node, &bench, ended, log.as_ref());
+            let ended = explained(session, node, &bench, ended, log.as_ref(), &mut detail);
             // What the step made that nobody declared goes with its folder.
             let _ = fs::remove_dir_all(&bench.folder);
             (ended, log)
@@ -135,10 +135,34 @@ pub async fn attempt(
     finish(session, id, node, step, keyed, detail, ended).await
 }
 
-/// How a confined step failed, with the undeclared files that its last lines name.
-fn explained(node: &Node, bench: &Bench, ended: Through, log: Option<&(Digest, Vec<String>)>) -> Through {
-    let (Some(confined), Some((_, tail))) = (bench.confined.get(), log) else { return ended };
-    ended.map_err(|exit| confined.explained(exit, &node.name, tail))
+/// How a confined step ended, with the undeclared files that it was refused: a part of why it failed, or said
+/// where it went on without them.
+fn explained(
+    session: &Session,
+    node: &Node,
+    bench: &Bench,
+    ended: Through,
+    log: Option<&(Digest, Vec<String>)>,
+    detail: &mut RunDetail,
+) -> Through {
+    let Some(confined) = bench.confined.get() else { return ended };
+    // What a step that went well says last is no complaint.
+    let tail = log.map(|(_, tail)| tail.as_slice()).filter(|_| ended.is_err()).unwrap_or_default();
+    let refused = confined.refused(tail);
+    if refused.is_empty() {
+        return ended;
+    }
+    let said = confined.told(&refused, &node.name);
+    detail.refused = refused;
+    ended
+        .map_err(|exit| {
+            let cause = exit.cause.as_ref().map_or_else(|| said.clone(), |cause| format!("{cause}; {said}"));
+            Exit { cause: Some(cause), ..exit }
+        })
+        .inspect(|_| {
+            let message = format!("it was refused what it asked for, and went on: {said}");
+            session.progress.report(Event::Note { subject: node.name.clone(), message });
+        })
 }
 
 /// Takes the log into the store. What could not be written of it is said; it is no reason to fail.

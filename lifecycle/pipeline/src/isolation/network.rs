@@ -8,7 +8,7 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as Pair;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -17,6 +17,8 @@ use std::time::Duration;
 use tokio::io::{Interest, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
+
+use super::parcel;
 
 /// How many connections are passed on at once; further ones wait.
 const AT_ONCE: usize = 256;
@@ -50,7 +52,7 @@ pub(super) fn own(command: &mut Command, port: Option<u16>) -> io::Result<Relay>
         command.pre_exec(move || {
             way.enter()?;
             let listener = listen(port)?;
-            send(theirs.as_raw_fd(), listener.as_raw_fd())
+            parcel::send(theirs.as_raw_fd(), listener.as_raw_fd())
         });
     }
     Ok(Relay(Some(tokio::spawn(async move {
@@ -191,72 +193,9 @@ fn listen(port: u16) -> io::Result<OwnedFd> {
     }
 }
 
-/// A message of one byte with room for one descriptor beside it.
-#[repr(C)]
-struct Parcel {
-    byte: u8,
-    part: libc::iovec,
-    /// Aligned as a header of such a message has to be.
-    control: [u64; 4],
-}
-
-impl Parcel {
-    const fn empty() -> Self {
-        Self { byte: 0, part: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }, control: [0; 4] }
-    }
-
-    /// The message's head; it points into the parcel, which must stay where it is.
-    fn head(&mut self) -> libc::msghdr {
-        // SAFETY: a zeroed head is a valid value.
-        let mut head: libc::msghdr = unsafe { zeroed() };
-        self.part = libc::iovec { iov_base: (&raw mut self.byte).cast(), iov_len: 1 };
-        head.msg_iov = &raw mut self.part;
-        head.msg_iovlen = 1;
-        head.msg_control = self.control.as_mut_ptr().cast();
-        // SAFETY: only computes a size.
-        head.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<RawFd>() as u32) } as _;
-        head
-    }
-}
-
-/// Sends a descriptor through a socket.
-fn send(through: RawFd, descriptor: RawFd) -> io::Result<()> {
-    let mut parcel = Parcel::empty();
-    let head = parcel.head();
-    // SAFETY: the head points into the parcel, which has room for one header with one descriptor.
-    unsafe {
-        let control = libc::CMSG_FIRSTHDR(&raw const head);
-        (*control).cmsg_level = libc::SOL_SOCKET;
-        (*control).cmsg_type = libc::SCM_RIGHTS;
-        (*control).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-        libc::CMSG_DATA(control).cast::<RawFd>().write_unaligned(descriptor);
-        if libc::sendmsg(through, &raw const head, libc::MSG_NOSIGNAL) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
-}
-
 /// Waits for the descriptor that the other end sends.
 async fn receive(through: &UnixStream) -> io::Result<OwnedFd> {
-    through.async_io(Interest::READABLE, || receive_now(through.as_raw_fd())).await
-}
-
-fn receive_now(through: RawFd) -> io::Result<OwnedFd> {
-    let mut parcel = Parcel::empty();
-    let mut head = parcel.head();
-    // SAFETY: as in `send`; a descriptor that arrives is ours.
-    unsafe {
-        let read = libc::recvmsg(through, &raw mut head, libc::MSG_CMSG_CLOEXEC);
-        if read < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let control = libc::CMSG_FIRSTHDR(&raw const head);
-        if read == 0 || control.is_null() || (*control).cmsg_type != libc::SCM_RIGHTS {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        owned(libc::CMSG_DATA(control).cast::<RawFd>().read_unaligned())
-    }
+    through.async_io(Interest::READABLE, || parcel::receive(through.as_raw_fd())).await
 }
 
 #[cfg(test)]
@@ -269,7 +208,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         let ours = UnixStream::from_std(ours).unwrap();
         let (kept, sent) = Pair::pair().unwrap();
-        send(theirs.as_raw_fd(), sent.as_raw_fd()).unwrap();
+        parcel::send(theirs.as_raw_fd(), sent.as_raw_fd()).unwrap();
         drop(sent);
         let arrived = Pair::from(receive(&ours).await.unwrap());
         io::Write::write_all(&mut &arrived, b"x").unwrap();

@@ -37,7 +37,7 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 /// A path without `.` and `..`; nothing where it leads out of the root.
-fn normal(path: &Path) -> Option<PathBuf> {
+pub(super) fn normal(path: &Path) -> Option<PathBuf> {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {

@@ -96,6 +96,7 @@ async fn what_is_declared_works_and_is_recorded_at_each_level() {
         assert_eq!(lab.read("o.txt"), "2", "{level}");
         let row = lab.store.meta().require_run(report.step("a").unwrap().run.unwrap()).await.unwrap();
         assert_eq!(row.detail.isolation.as_deref(), Some(level));
+        assert!(row.detail.refused.is_empty(), "{level}: {:?}", row.detail.refused);
         let begins = |event: &Event| matches!(event, Event::Note { subject, message } if subject == "isolation" && message.starts_with(level));
         assert_eq!(lab.events.0.lock().unwrap().iter().filter(|event| begins(event)).count(), 1);
     }
@@ -142,6 +143,39 @@ async fn an_undeclared_file_is_refused_and_named() {
         assert!(report.step("outside").unwrap().cause.is_some(), "{level}");
         assert_eq!(report.step("free").unwrap().cause, None);
     }
+}
+
+#[tokio::test]
+async fn a_step_that_goes_on_without_an_undeclared_file_is_told_of() {
+    if !levels().contains(&"landlock") {
+        eprintln!("skipped: nothing is seen without Landlock");
+        return;
+    }
+    let lab = Lab::new().await;
+    lab.write("data/extra.csv", "secret");
+    lab.write("data/known.csv", "known");
+    lab.write(
+        "swallow.py",
+        "import subprocess\ntry: open('data/extra.csv')\nexcept OSError: pass\n\
+         open('data/known.csv')\nsubprocess.run('cat extra.csv 2>/dev/null', shell=True, cwd='data')\n",
+    );
+    lab.write(
+        "rondo.yaml",
+        "project: p\nisolation: landlock\nsteps:\n  swallow: { run: python3 swallow.py, code: [data/known.csv] }\n  silent: { run: 'cat data/extra.csv 2>/dev/null' }\n",
+    );
+    let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+    let swallow = report.step("swallow").unwrap();
+    assert_eq!(swallow.cause, None, "{report:#?}");
+    let row = lab.store.meta().require_run(swallow.run.unwrap()).await.unwrap();
+    if row.detail.refused.is_empty() {
+        eprintln!("skipped: no filter can be installed here");
+        return;
+    }
+    assert_eq!(row.detail.refused, ["data/extra.csv"]);
+    let told = "`data/extra.csv` is not declared as an input of `swallow` (isolation: landlock)";
+    let is_told = |event: &Event| matches!(event, Event::Note { subject, message } if subject == "swallow" && message.ends_with(told));
+    assert!(lab.events.0.lock().unwrap().iter().any(is_told));
+    assert!(cause(&report, "silent").contains("`data/extra.csv` is not declared as an input of `silent`"));
 }
 
 #[tokio::test]
