@@ -29,6 +29,7 @@ pub mod condition;
 pub mod notebook;
 pub mod quote;
 pub mod substitute;
+pub mod suite;
 
 pub mod edit;
 pub mod lock;

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::{Digest, canonical};
-use rondo_project::yaml;
+use rondo_project::suite;
+use rondo_project::yaml::{self, Node};
 use rondo_table::checks::{
-    self, CheckReport, Context, FailingRows, FileTable, Other, Rule, RuleKind, RuleResult, Severity,
+    self, CheckReport, Context, FailingRows, FileTable, Other, Rule, RuleKind, RuleResult, Scope, Severity,
+    scoped,
 };
 use rondo_table::profile::Profile;
 use rondo_table::read::ReadOptions;
@@ -64,7 +66,7 @@ impl Suite {
     pub fn parse(what: &str, rules: &[Value]) -> Result<Self, Error> {
         let (mut part, mut whole, mut faults) = (Vec::new(), Vec::new(), Vec::new());
         for (index, rule) in rules.iter().enumerate() {
-            match parse_rule(rule) {
+            match scoped(rule) {
                 Ok((Scope::Part, check)) => part.push(check),
                 Ok((Scope::Whole, check)) => whole.push(check),
                 Err(reason) => faults.push(format!("check {}: {reason}", index + 1)),
@@ -73,7 +75,7 @@ impl Suite {
         if !faults.is_empty() {
             return Err(Error::Suite { what: what.to_owned(), faults });
         }
-        let about_parts: Vec<&Value> = rules.iter().filter(|rule| !is_whole(rule)).collect();
+        let about_parts: Vec<&Value> = rules.iter().filter(|rule| Scope::of(rule) == Scope::Part).collect();
         let digest = canonical::digest(&about_parts)
             .map_err(|source| Error::Record { what: format!("checks of {what}"), source })?;
         Ok(Self { part, whole, digest, around: Around::default(), keep: 0 })
@@ -105,17 +107,11 @@ impl Suite {
             };
             return Err(refuse(parsed.faults.iter().map(show).collect()));
         }
-        let root = parsed.root.map_or(Value::Null, |root| root.json());
-        let rules = match &root {
-            Value::Array(rules) => Some(rules),
-            Value::Object(map) => {
-                map.get("checks").or_else(|| map.get("expectations")).and_then(Value::as_array)
-            }
-            _ => None,
-        };
+        let rules = parsed.root.as_ref().and_then(suite::rules);
         let rules = rules
             .ok_or_else(|| refuse(vec!["expected a list of checks, or one under `checks:`".to_owned()]))?;
-        Self::parse(what, rules)
+        let rules: Vec<Value> = rules.iter().map(Node::json).collect();
+        Self::parse(what, &rules)
     }
 
     /// How many rules it has.
@@ -343,33 +339,7 @@ impl Datasets {
 /// # Errors
 /// When it cannot.
 pub fn judge(rule: &Value) -> Result<(), String> {
-    parse_rule(rule).map(drop)
-}
-
-enum Scope {
-    Part,
-    Whole,
-}
-
-fn is_whole(rule: &Value) -> bool {
-    rule.get("scope").and_then(Value::as_str) == Some("whole")
-}
-
-fn parse_rule(rule: &Value) -> Result<(Scope, Rule), String> {
-    let mut rule = rule.clone();
-    let scope = match rule.as_object_mut().and_then(|map| map.remove("scope")) {
-        None => Scope::Part,
-        Some(Value::String(text)) if text == "part" => Scope::Part,
-        Some(Value::String(text)) if text == "whole" => Scope::Whole,
-        Some(other) => return Err(format!("`scope` is {other}, expected `part` or `whole`")),
-    };
-    match Rule::parse(&rule) {
-        Ok(rule) => Ok((scope, rule)),
-        Err(error) => {
-            let hints = rondo_core::Explain::hints(&error);
-            Err(hints.iter().fold(error.to_string(), |text, hint| format!("{text}; {hint}")))
-        }
-    }
+    scoped(rule).map(drop)
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod report;
 mod rows;
 mod rule;
 mod run;
+mod scope;
 mod show;
 mod slices;
 mod spill;
@@ -54,6 +55,7 @@ pub use rule::{
 pub use run::{
     Alone, Batches, Beyond, Context, FileTable, MemoryTable, Opened, Table, evaluate, evaluate_path,
 };
+pub use scope::{Scope, scoped};
 pub use stored::{evaluate_profile, evaluate_profile_alone, undecided};
 
 #[cfg(test)]
