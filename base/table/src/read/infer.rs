@@ -6,7 +6,7 @@ use crate::moment;
 
 /// What is known of a column's type so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inferred {
+pub(crate) enum Inferred {
     /// No value yet.
     Empty,
     /// All values have this type.
@@ -15,7 +15,7 @@ pub(super) enum Inferred {
 
 impl Inferred {
     /// The type, when there is nothing more to see; a column without a value is text.
-    pub(super) fn column_type(self) -> ColumnType {
+    pub(crate) fn column_type(self) -> ColumnType {
         match self {
             Self::Empty => ColumnType::String,
             Self::Known(column_type) => column_type,
@@ -23,7 +23,7 @@ impl Inferred {
     }
 
     /// The narrowest type that holds both: integers are numbers, everything else is text.
-    pub(super) fn widen(self, other: Self) -> Self {
+    pub(crate) fn widen(self, other: Self) -> Self {
         match (self, other) {
             (Self::Empty, known) | (known, Self::Empty) => known,
             (Self::Known(a), Self::Known(b)) if a == b => self,

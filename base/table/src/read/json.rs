@@ -71,7 +71,8 @@ pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
     Ok(Part { path: path.to_owned(), layout: Layout::Json, columns, rows })
 }
 
-fn type_of(value: &Value) -> ColumnType {
+/// The narrowest type of a value; of null it says nothing.
+pub(crate) fn type_of(value: &Value) -> ColumnType {
     match value {
         Value::Bool(_) => ColumnType::Boolean,
         Value::Number(number) if number.is_i64() => ColumnType::Integer,

@@ -36,7 +36,8 @@ use rondo_core::signature::{Column, ColumnType};
 
 use crate::error::{Result, TableError};
 pub(crate) use canonical::arrow_type;
-use infer::Inferred;
+pub(crate) use infer::Inferred;
+pub(crate) use json::type_of;
 
 /// Rows of a batch; the last one of a file may have fewer.
 pub const BATCH_ROWS: usize = 16_384;
