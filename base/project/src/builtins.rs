@@ -11,6 +11,9 @@ pub use crate::package::{Field, FieldKind, Package};
 /// Judges one entry of `checks:`; the error says what is wrong with it.
 pub type DataCheck = fn(&Value) -> Result<(), String>;
 
+/// Judges a check of live inputs; the refusal says why it cannot be one.
+pub type LiveCheck = fn(&Value) -> Result<(), Refusal>;
+
 /// Judges the ways of reading of a dataset; the error says what is wrong with them.
 pub type DataRead = fn(&serde_json::Map<String, Value>) -> Result<(), String>;
 
@@ -23,7 +26,7 @@ pub trait Remote: Send + Sync {
     fn folder(&self, address: &str) -> Result<PathBuf, Refusal>;
 }
 
-/// Why a package cannot be had.
+/// Why something cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// What is the matter.
@@ -39,6 +42,8 @@ pub struct Builtins {
     pub packages: Vec<Arc<Package>>,
     /// The judge of data checks; absent: they are taken as they are.
     pub data_check: Option<DataCheck>,
+    /// The judge of checks of live inputs; absent: they are taken as they are.
+    pub live_check: Option<LiveCheck>,
     /// The judge of `read:`; absent: it is taken as it is.
     pub data_read: Option<DataRead>,
     /// What gets packages by their Git address; absent: there are none.

@@ -23,6 +23,7 @@ pub(crate) mod read;
 mod references;
 mod steps;
 mod structure;
+mod suites;
 mod sweep;
 mod team;
 mod values;

@@ -707,12 +707,36 @@ pub struct Monitor {
     pub reference: Option<Reference>,
     /// The objectives looked at: its own, or those of the canvas that a monitor looks at.
     pub objectives: Vec<Objective>,
+    /// What the inputs of a window have to be like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checks: Option<LiveChecks>,
     /// Fewer rows in a window than this: it is not judged.
     pub min_rows: u64,
-    /// How long after a drift alert the same alert stays silent, in event time. Missed objectives are never
-    /// silent.
+    /// How long after an alert of drift or of a check the same alert stays silent, in event time. Missed
+    /// objectives are never silent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cool_down: Option<Span>,
+}
+
+/// Checks of live inputs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LiveChecks {
+    /// Whose they are.
+    pub of: SuiteOf,
+    /// The rules as they are written.
+    pub rules: Vec<Value>,
+}
+
+/// Whose the rules of a suite are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SuiteOf {
+    /// The monitor's own.
+    Monitor,
+    /// Those of a file.
+    File(String),
+    /// Those of a dataset. They were written for its files: what cannot be asked of live inputs is left out.
+    Dataset(String),
 }
 
 /// How drift is looked for.

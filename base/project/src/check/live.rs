@@ -5,12 +5,13 @@ use rondo_core::suggest::nearest;
 
 use super::context::{Context, one_of};
 use super::expressions::{self, Known};
-use super::{canvas, environments, packages, read, references};
+use super::{canvas, environments, packages, read, references, suites};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::project::{
     App, Audience, Canvas, Care, Cause, Drift, Endpoint, ModelAlias, Monitor, PredictionLog, Then, Trigger,
 };
+use crate::shape::live::MONITOR;
 use crate::yaml::{Entry, Node, join};
 
 pub(super) fn endpoints(context: &mut Context<'_>) -> Ordered<Endpoint> {
@@ -105,6 +106,7 @@ fn monitor(
         max_delay: node.get("ground_truth").and_then(|truth| read::span(truth, "max_delay")),
         reference,
         objectives,
+        checks: suites::live(context, node, &path),
         min_rows: read::count(node, "min_rows").unwrap_or(0),
         cool_down: read::span(node, "cool_down"),
     })
@@ -219,6 +221,20 @@ fn alert_name(context: &mut Context<'_>, node: &Node, text: &str, path: &str) {
             Some(near) => fault.hint(format!("did you mean `{monitor}.{near}`?")),
             None => fault,
         });
+    }
+    let watched = context.section("monitor").iter().find(|entry| entry.key == monitor);
+    // A key that nobody knows has been told, and may be meant to be this one.
+    let plain = |watched: &&Entry| {
+        watched.value.map().is_some_and(|keys| keys.iter().all(|key| MONITOR.key(&key.key).is_some()))
+    };
+    if let Some(watched) = watched.filter(plain).filter(|_| kind == Some("quality"))
+        && watched.value.get("checks").is_none()
+    {
+        let message = format!("the monitor `{monitor}` has no checks, so it never raises `{text}`");
+        let fault = Fault::new(path, node.place, message).related(watched.place, "the monitor");
+        context.fault(
+            fault.hint(format!("checks: [{{ column: x, not_null: true }}] under `monitor.{monitor}`")),
+        );
     }
 }
 

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::builtins::{Field, FieldKind, Package};
+use crate::builtins::{Field, FieldKind, Package, Refusal};
 use crate::files::Folder;
+use crate::project::SuiteOf;
 
 const NOTEBOOK: &str = r##"{
  "cells": [
@@ -46,8 +47,15 @@ fn builtins() -> Builtins {
             check.as_object().and_then(|check| check.keys().find(|key| !known.contains(&key.as_str())));
         unknown.map_or(Ok(()), |key| Err(format!("no check is called `{key}`")))
     }
+    fn live_check(check: &serde_json::Value) -> Result<(), Refusal> {
+        let refuse = |message: String, hint: Option<&str>| Refusal { message, hint: hint.map(str::to_owned) };
+        if check.get("sql").is_some() {
+            return Err(refuse("`sql` asks for an engine".to_owned(), Some("check a column")));
+        }
+        data_check(check).map_err(|message| refuse(message, None))
+    }
     let packages = [papermill, evaluate, streamlit].map(Arc::new).into();
-    Builtins { packages, data_check: Some(data_check), ..Builtins::default() }
+    Builtins { packages, data_check: Some(data_check), live_check: Some(live_check), ..Builtins::default() }
 }
 
 fn folder() -> tempfile::TempDir {
@@ -62,6 +70,10 @@ fn folder() -> tempfile::TempDir {
         ("prepare.sql", "SELECT * FROM flights\nWHERE month IN (SELECT unnest(${{ params.months }}))"),
         ("fetch.sh", "#!/bin/sh\n"),
         ("app.py", "import streamlit\n"),
+        ("live.yaml", "checks:\n  - { column: carrier, not_null: true }\n"),
+        ("bad_live.yaml", "# of requests\n- { column: a, not_nul: true }\n- { sql: \"select 1\" }\n- rows\n"),
+        ("broken_live.yaml", "- { column: a, not_null: true\n"),
+        ("empty_live.yaml", "rules: []\n"),
     ] {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
@@ -115,6 +127,30 @@ fn bad_yaml_is_located_and_hides_no_unknown_key() {
 #[test]
 fn more_mistakes_are_told_apart() {
     insta::assert_snapshot!(shown(include_str!("tests/more.yaml")));
+}
+
+#[test]
+fn faults_in_the_checks_of_monitors_are_shown_where_they_stand() {
+    insta::assert_snapshot!(shown(include_str!("tests/suites.yaml")));
+}
+
+#[test]
+fn the_checks_of_a_monitor_come_from_the_project_a_file_or_a_dataset() {
+    let read = |checks: &str| {
+        let source = format!(
+            "project: p\ndata:\n  d: {{ source: d.csv, checks: [{{ rows: {{ min: 1 }} }}] }}\nsteps:\n  s: {{ run: x, \
+             outputs: {{ m: m.onnx }} }}\nmodels:\n  m: {{ from: s.m, task: binary, target: y }}\nmonitor:\n  m: {{ \
+             window: 1d, checks: {checks} }}\ntriggers:\n  - {{ alert: m.quality, run: s }}\n"
+        );
+        let folder = folder();
+        let project = check(&source, PROJECT_FILE, &Folder::new(folder.path()), &builtins()).unwrap();
+        let checks = project.monitor["m"].checks.clone().unwrap();
+        (checks.of, serde_json::Value::from(checks.rules).to_string())
+    };
+    let carrier = r#"[{"column":"carrier","not_null":true}]"#;
+    assert_eq!(read("live.yaml"), (SuiteOf::File("live.yaml".into()), carrier.into()));
+    assert_eq!(read("[{ column: carrier, not_null: true }]"), (SuiteOf::Monitor, carrier.into()));
+    assert_eq!(read("data.d"), (SuiteOf::Dataset("d".into()), r#"[{"rows":{"min":1}}]"#.into()));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The shapes of what lives after training: models, endpoints, monitors, triggers, apps.
 
 use super::pipeline::{USES, WITH};
-use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OBJECTIVES, Rule, SHARE, Shape, TEXTS, key};
+use super::{
+    COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OBJECTIVES, OPEN, Rule, SHARE, Shape, TEXTS, key,
+};
 
 pub(super) static MODEL: Shape = Shape {
     noun: "a model",
@@ -53,7 +55,7 @@ static LOG: Shape = Shape {
     rules: &[],
 };
 
-pub(super) static MONITOR: Shape = Shape {
+pub(crate) static MONITOR: Shape = Shape {
     noun: "a monitor",
     keys: &[
         key("window", Form::Span, "The length of a window in event time.").required(),
@@ -67,8 +69,14 @@ pub(super) static MONITOR: Shape = Shape {
         key("reference", Form::Text, "What is compared with: a reference; the training data where absent.")
             .elsewhere(&["baseline"]),
         key("objectives", OBJECTIVES, "Its own objectives instead of the canvas's."),
+        key(
+            "checks",
+            Form::Either(&[Form::Text, Form::List(&OPEN)]),
+            "What the inputs of a window have to be like: checks, a file of them, or `data.NAME` for a dataset's.",
+        )
+        .elsewhere(&["expectations", "quality", "suite"]),
         key("min_rows", COUNT, "Fewer rows in a window are not judged."),
-        key("cool_down", Form::Span, "How long a drift alert stays silent after it was raised.")
+        key("cool_down", Form::Span, "How long an alert of drift or of a check stays silent after it was raised.")
             .elsewhere(&["cooldown"]),
     ],
     rules: &[],
