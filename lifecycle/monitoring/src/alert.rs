@@ -1,12 +1,15 @@
 //! Alerts: a window's findings that somebody has to know of.
 //!
-//! Named `<model>.drift.<column>`, `<model>.objective.<n>` and `<model>.quality.<rule>`. The id of an
+//! Named `<model>.drift.<column>`, `<model>.objective.<n>` and `<model>.quality.<rule>`; of a rule that only
+//! notes something nothing is raised. The id of an
 //! alert is made from its name and window, so that looking at a window twice raises nothing twice.
 
 use rondo_core::Timestamp;
 use rondo_core::objective::Verdict;
+use rondo_table::checks::Severity;
 use serde::{Deserialize, Serialize};
 
+use crate::quality::{Finding, Quality, one_line};
 use crate::window::{ColumnDrift, Stage, Window, WindowReport};
 
 /// An alert.
@@ -24,6 +27,9 @@ pub struct Alert {
     pub event_time: Timestamp,
     /// What moved, by how much, in one sentence.
     pub message: String,
+    /// How grave it is: what is only warned of makes no model again unless a trigger has its whole name.
+    #[serde(default)]
+    pub severity: Severity,
     /// Of a missed objective: its metric.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub metric: Option<String>,
@@ -31,31 +37,36 @@ pub struct Alert {
 
 /// The alerts of a window at a stage, in a fixed order.
 pub fn alerts(report: &WindowReport, stage: Stage, at: Timestamp) -> Vec<Alert> {
-    let raise = |name: String, message: String, metric: Option<String>| Alert {
-        id: format!("{name}/{}/{}", report.window.start, report.window.end),
-        name,
-        model: report.model.clone(),
-        window: report.window,
-        event_time: at,
-        message,
-        metric,
+    let raise = |kind: &str, rest: &str, message: String| {
+        let name = format!("{}.{kind}.{rest}", report.model);
+        Alert {
+            id: format!("{name}/{}/{}", report.window.start, report.window.end),
+            name,
+            model: report.model.clone(),
+            window: report.window,
+            event_time: at,
+            message,
+            severity: Severity::Error,
+            metric: None,
+        }
     };
     match stage {
-        Stage::Closed => report
-            .drift
-            .iter()
-            .filter(|drift| drift.drifted)
-            .map(|drift| {
-                raise(format!("{}.drift.{}", report.model, drift.column), drift_message(drift), None)
-            })
-            .collect(),
+        Stage::Closed => {
+            let drifted = report.drift.iter().filter(|drift| drift.drifted);
+            let drifted = drifted.map(|drift| raise("drift", &drift.column, drift_message(drift)));
+            let broken = report.quality.iter().flat_map(broken).map(|findings| {
+                let (alert, severity) = (findings.0.alert.as_str(), findings.0.result.severity);
+                Alert { severity, ..raise("quality", alert, quality_message(findings)) }
+            });
+            drifted.chain(broken).collect()
+        }
         Stage::Settled => report
             .verdicts
             .iter()
             .filter(|verdict| !verdict.passed)
             .map(|verdict| {
-                let name = format!("{}.objective.{}", report.model, verdict.objective);
-                let mut alert = raise(name, verdict_message(verdict), Some(verdict.metric.clone()));
+                let mut alert = raise("objective", &verdict.objective.to_string(), verdict_message(verdict));
+                alert.metric = Some(verdict.metric.clone());
                 if let Some(slice) = &verdict.slice {
                     alert.id.push_str(&format!("/{slice}"));
                 }
@@ -63,6 +74,41 @@ pub fn alerts(report: &WindowReport, stage: Stage, at: Timestamp) -> Vec<Alert> 
             })
             .collect(),
     }
+}
+
+/// What stands: the alerts that the newest window raises, and the newest whose truth is in. What an earlier
+/// window has raised and these have not is over.
+pub fn standing(windows: &[(WindowReport, bool)]) -> Vec<Alert> {
+    let newest = windows.iter().max_by_key(|(report, _)| report.window);
+    let settled = windows.iter().filter(|(_, settled)| *settled).max_by_key(|(report, _)| report.window);
+    let closed = newest.map(|(report, _)| alerts(report, Stage::Closed, report.window.end));
+    let settled = settled.map(|(report, _)| alerts(report, Stage::Settled, report.window.end));
+    closed.into_iter().chain(settled).flatten().collect()
+}
+
+/// The rules that raise something, each with the number of its further slices that are broken too.
+fn broken(quality: &Quality) -> Vec<(&Finding, usize)> {
+    let mut found: Vec<(&Finding, usize)> = Vec::new();
+    for finding in quality.failures().filter(|finding| finding.result.severity != Severity::Info) {
+        match found.iter_mut().find(|(known, _)| known.alert == finding.alert) {
+            Some((_, more)) => *more += 1,
+            None => found.push((finding, 0)),
+        }
+    }
+    found
+}
+
+fn quality_message((finding, more): (&Finding, usize)) -> String {
+    const LONGEST: usize = 60;
+    let mut text = format!("`{}` does not hold: {}", finding.result.rule, finding.result.message());
+    if let Some(first) = finding.predictions.first() {
+        let value: String = first.value.to_string().chars().take(LONGEST).collect();
+        text.push_str(&format!(", first {value} in prediction `{}`", first.prediction));
+    }
+    if more > 0 {
+        text.push_str(&format!("; and of {more} more of its slices"));
+    }
+    one_line(&text)
 }
 
 fn drift_message(drift: &ColumnDrift) -> String {

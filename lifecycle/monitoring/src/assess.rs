@@ -13,6 +13,8 @@ use rondo_table::rows;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::inputs::{Inputs, sent};
+use crate::quality;
 use crate::reference::{Reference, score_column, score_row};
 use crate::window::{ColumnDrift, Stage, Window, WindowReport};
 
@@ -45,7 +47,8 @@ pub struct Scoring {
 /// Assesses a window.
 ///
 /// `reference` is that of the version that answered most; without one there is no drift to speak of.
-/// A window with fewer rows than the monitor asks for is not compared with it.
+/// A window with fewer rows than the monitor asks for is not compared with it, and of its checks those about
+/// the number of rows alone are asked.
 ///
 /// # Errors
 /// When the rows cannot be profiled or scored.
@@ -66,6 +69,13 @@ pub fn assess(
         Some((_, reference)) => drift_of(monitor, reference, rows)?,
         None => Vec::new(),
     };
+    let quality = match &monitor.checks {
+        Some(checks) => {
+            let inputs = Inputs::new(reference.map(|(_, reference)| reference), rows)?;
+            Some(quality::check(checks, &inputs, window.end, !enough, 0)?.0)
+        }
+        None => None,
+    };
     let latencies = rows.iter().map(|row| row.observation.latency_ms);
     let mut report = WindowReport {
         window,
@@ -75,6 +85,7 @@ pub fn assess(
         reference: reference.map(|(version, _)| version),
         mean_score: mean(rows.iter().map(|row| row.observation.score)),
         drift,
+        quality,
         latency_p99_ms: quantile(latencies.collect(), 0.99),
         evaluation: None,
         verdicts: Vec::new(),
@@ -129,10 +140,8 @@ pub fn score(scoring: &Scoring, rows: &[Row]) -> Result<Evaluation, Error> {
 fn drift_of(monitor: &Monitor, reference: &Reference, rows: &[Row]) -> Result<Vec<ColumnDrift>, Error> {
     let columns = reference.columns();
     let empty = Map::new();
-    let inputs: Vec<&Map<String, Value>> =
-        rows.iter().map(|row| row.observation.inputs.as_object().unwrap_or(&empty)).collect();
     let mut features = Profiler::new(&columns);
-    features.update(&rows::batch(&columns, &inputs)?)?;
+    features.update(&rows::batch(&columns, &sent(rows, &empty))?)?;
     let mut scores = Profiler::new(&[score_column()]);
     let scored: Vec<Map<String, Value>> = rows.iter().map(|row| score_row(row.observation.score)).collect();
     let borrowed: Vec<&Map<String, Value>> = scored.iter().collect();
@@ -221,6 +230,7 @@ mod tests {
                 min_positives: 0,
                 on: None,
             }],
+            checks: None,
             min_rows: 100,
             cool_down: None,
         }

@@ -11,6 +11,14 @@ pub enum Error {
     /// A table cannot be read or compared.
     #[error(transparent)]
     Table(#[from] rondo_table::TableError),
+    /// A check cannot be asked of live inputs.
+    #[error("check the inputs: {reason}")]
+    Check {
+        /// Why not.
+        reason: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
     /// The reference of a model version cannot be read.
     #[error("read the reference of model `{model}` version {version}")]
     Reference {
@@ -28,6 +36,7 @@ impl Explain for Error {
         match self {
             Self::Store(error) => error.code(),
             Self::Table(error) => error.code(),
+            Self::Check { .. } => Code::ProjectInvalid,
             Self::Reference { .. } => Code::Corrupt,
         }
     }
@@ -36,6 +45,7 @@ impl Explain for Error {
         match self {
             Self::Store(error) => error.hints(),
             Self::Table(error) => error.hints(),
+            Self::Check { hint, .. } => hint.iter().cloned().collect(),
             Self::Reference { .. } => Vec::new(),
         }
     }

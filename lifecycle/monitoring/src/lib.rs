@@ -12,11 +12,17 @@ pub mod window;
 
 pub mod reference;
 
+pub mod inputs;
+
+pub mod quality;
+
 pub mod assess;
 
 pub mod alert;
 
 pub mod retrain;
+
+pub mod exposition;
 
 pub mod error;
 

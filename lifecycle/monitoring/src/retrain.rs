@@ -11,6 +11,7 @@ use rondo_core::Timestamp;
 use rondo_core::handoff::{RequestState, RetrainRequest};
 use rondo_core::metric::{self, Subject};
 use rondo_project::project::{Cause, Then, Trigger};
+use rondo_table::checks::Severity;
 use serde_json::Value;
 
 use crate::alert::Alert;
@@ -71,8 +72,12 @@ pub fn request(
     None
 }
 
-/// Slow answers are not mended by another fit: such an alert has to be named by its whole name.
+/// Slow answers are not mended by another fit, and what is only warned of is no reason for one: such an alert
+/// has to be named by its whole name.
 fn training_may_help(alert: &Alert) -> bool {
+    if alert.severity != Severity::Error {
+        return false;
+    }
     let known = alert.metric.as_deref().and_then(metric::find);
     known.is_none_or(|known| known.subject != Subject::Serving)
 }
@@ -107,6 +112,7 @@ mod tests {
             window: Window { start: day(0), end: day(7) },
             event_time: day(9),
             message: "moved".into(),
+            severity: Severity::Error,
             metric: None,
         }
     }
@@ -137,6 +143,19 @@ mod tests {
         };
         assert!(ask("delay.objective").is_none());
         assert!(ask("delay.objective.4").is_some());
+    }
+
+    #[test]
+    fn a_warning_makes_no_model_again_unless_it_has_been_asked_for_by_name() {
+        let alerts = |severity| [Alert { severity, ..alert("delay.quality.temp.between") }];
+        let ask = |cause: &str, severity| {
+            let trigger = Trigger { cause: Cause::Alert(cause.into()), ..trigger() };
+            let history = History { requests: &[] };
+            request("delay", &[trigger], &alerts(severity), history, day(9), day(9)).is_some()
+        };
+        assert!(ask("delay.quality", Severity::Error) && ask("delay.quality.temp", Severity::Error));
+        assert!(!ask("delay.quality", Severity::Warning));
+        assert!(ask("delay.quality.temp.between", Severity::Warning));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use rondo_core::objective::Verdict;
 use rondo_core::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::quality::Quality;
+
 /// A stretch of event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Window {
@@ -57,6 +59,9 @@ pub struct WindowReport {
     pub mean_score: Option<f64>,
     /// Drift by column; the score's under the name [`crate::reference::SCORE`].
     pub drift: Vec<ColumnDrift>,
+    /// What the monitor's checks say of the inputs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quality: Option<Quality>,
     /// Slowest of a hundred answers, in milliseconds.
     pub latency_p99_ms: Option<f64>,
     /// Performance on the rows with ground truth, once the window is settled.

@@ -77,17 +77,21 @@ impl Meta {
                 .bind(deployment)
                 .fetch_all(self.readers())
                 .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(WindowRow {
-                    deployment: row.try_get("deployment")?,
-                    start: Timestamp(row.try_get("start_at")?),
-                    end: Timestamp(row.try_get("end_at")?),
-                    last: row.try_get("final")?,
-                    record: decode("window", deployment, row.try_get("record")?)?,
-                })
-            })
-            .collect()
+        rows.iter().map(|row| window(deployment, row)).collect()
+    }
+
+    /// The newest window of a deployment.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_window(&self, deployment: &str) -> Result<Option<WindowRow>, Error> {
+        let row = sqlx::query(
+            "SELECT * FROM monitor_window WHERE deployment = $1 ORDER BY start_at DESC, end_at DESC LIMIT 1",
+        )
+        .bind(deployment)
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| window(deployment, &row)).transpose()
     }
 
     /// Raises an alert; whether it is new.
@@ -216,6 +220,16 @@ impl Meta {
         .await?;
         rows.iter().map(|row| decode("retraining request", "open", row.try_get("record")?)).collect()
     }
+}
+
+fn window(deployment: &str, row: &sqlx::sqlite::SqliteRow) -> Result<WindowRow, Error> {
+    Ok(WindowRow {
+        deployment: row.try_get("deployment")?,
+        start: Timestamp(row.try_get("start_at")?),
+        end: Timestamp(row.try_get("end_at")?),
+        last: row.try_get("final")?,
+        record: decode("window", deployment, row.try_get("record")?)?,
+    })
 }
 
 const fn state(state: RequestState) -> &'static str {
