@@ -10,6 +10,7 @@ pub mod heat;
 pub mod html;
 pub mod lineage;
 pub mod profile;
+pub mod quality;
 pub mod sweep;
 pub mod tables;
 pub mod text;
@@ -36,6 +37,8 @@ pub struct LoopReport {
     pub overall: Vec<Overall>,
     /// Drift by window and column.
     pub drift: Vec<DriftCell>,
+    /// The checks of what was sent, over all windows.
+    pub checks: Vec<quality::CheckLine>,
     /// The alerts, in order of event time.
     pub alerts: Vec<AlertLine>,
     /// The attempts to retrain, in order of event time.

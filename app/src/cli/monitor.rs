@@ -1,5 +1,6 @@
 //! `rondo monitor`: windows, drift, performance and alerts of an endpoint.
 
+pub mod check;
 pub mod predictions;
 pub mod report;
 
@@ -11,6 +12,8 @@ use super::failure::Outcome;
 pub enum Verb {
     /// Show what each window has found, and the alerts
     Report(report::Args),
+    /// Check what was sent with predictions, by the monitor's checks or a suite
+    Check(check::Args),
     /// List the newest predictions of an endpoint
     Predictions(predictions::Args),
 }
@@ -22,6 +25,7 @@ pub enum Verb {
 pub async fn run(verb: Verb, session: &Session) -> Outcome {
     match verb {
         Verb::Report(args) => report::run(&args, session).await,
+        Verb::Check(args) => check::run(&args, session).await,
         Verb::Predictions(args) => predictions::run(&args, session).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use rondo_core::handoff::RequestState;
 use rondo_core::run::RunKind;
+use rondo_monitoring::alert::standing;
 use serde_json::{Value, json};
 
 use super::Session;
@@ -165,14 +166,17 @@ async fn monitoring(platform: &Platform) -> Result<Vec<Line>, Error> {
     let meta = platform.store().meta();
     let mut lines = Vec::new();
     for (name, monitor) in platform.project().monitor.iter() {
-        let windows = meta.windows(name).await?.len();
+        let windows = platform.window_reports(name).await?;
+        let stands = standing(&windows).len();
+        let windows = windows.len();
         let alerts = meta.alerts(&monitor.model).await?;
         let newest = alerts.last().map_or_else(String::new, |alert| {
             format!(", newest {} at {}", alert.name, alert.event_time.day())
         });
+        let now = if stands == 0 { String::new() } else { format!(", {stands} standing") };
         lines.push(line(
-            format!("{name}: {windows} windows of {}, {} alerts{newest}", monitor.window, alerts.len()),
-            json!({ "monitor": name, "windows": windows, "alerts": alerts.len() }),
+            format!("{name}: {windows} windows of {}, {} alerts{newest}{now}", monitor.window, alerts.len()),
+            json!({ "monitor": name, "windows": windows, "alerts": alerts.len(), "standing": stands }),
         ));
     }
     Ok(lines)

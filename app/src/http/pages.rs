@@ -139,8 +139,8 @@ pub async fn report(State(state): State<AppState>) -> Answer<Html<String>> {
     Ok(Html(html::render(&report)))
 }
 
-/// What the endpoints have counted, in Prometheus's text format.
-pub async fn metrics(State(state): State<AppState>) -> Response {
-    let text = state.deployments.prometheus();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+/// What the endpoints have counted and the newest windows have shown, in Prometheus's text format.
+pub async fn metrics(State(state): State<AppState>) -> Answer<Response> {
+    let text = state.deployments.prometheus() + &state.platform.exposed_windows().await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

@@ -59,6 +59,7 @@ pub fn known() -> Builtins {
     Builtins {
         packages: PACKAGES.clone(),
         data_check: Some(rondo_data::check::judge),
+        live_check: Some(rondo_monitoring::quality::judge),
         data_read: Some(rondo_data::table::judge),
         remote: None,
     }

@@ -10,14 +10,18 @@ use rondo_core::{Code, Explain, Span, Timestamp};
 use rondo_data::parts::bounds;
 use rondo_monitoring::alert::{Alert, alerts};
 use rondo_monitoring::assess::{Row, Scoring, assess};
+use rondo_monitoring::exposition::exposition;
+use rondo_monitoring::inputs::Inputs;
+use rondo_monitoring::quality::{self, Quality};
 use rondo_monitoring::reference::Reference;
 use rondo_monitoring::retrain::{self, History};
-use rondo_monitoring::window::{Due, Stage, Window, due};
-use rondo_project::project::{Model, Monitor};
+use rondo_monitoring::window::{Due, Stage, Window, WindowReport, due};
+use rondo_project::project::{LiveChecks, Model, Monitor};
 use rondo_registry::evaluate::Spec;
 use rondo_registry::promote::CHAMPION;
 use rondo_serving::log::reader::{LogReader, Query};
 use rondo_store::meta::monitors::{AlertRow, WindowRow};
+use rondo_table::checks::{CheckReport, FailingRows};
 use serde::Serialize;
 use serde_json::json;
 
@@ -32,6 +36,19 @@ pub struct Observed {
     pub alerts: Vec<Alert>,
     /// The request that was written, where one was.
     pub request: Option<RetrainRequest>,
+}
+
+/// What checks say of the inputs of a stretch of traffic.
+#[derive(Debug)]
+pub struct Checked {
+    /// Rule by rule, with the predictions that break one.
+    pub quality: Quality,
+    /// The same with the numbers of rows.
+    pub report: CheckReport,
+    /// Whole rows that do not pass, where they were asked for.
+    pub failing: Option<FailingRows>,
+    /// How many predictions were looked at.
+    pub rows: usize,
 }
 
 impl Platform {
@@ -107,18 +124,7 @@ impl Platform {
     ) -> Result<(Vec<Alert>, Option<RetrainRequest>), Error> {
         let endpoint = self.endpoint_of(name, monitor);
         let rows = self.rows(&endpoint, due.window, due.at).await?;
-        let mut versions: BTreeMap<u32, u64> = BTreeMap::new();
-        for row in &rows {
-            *versions.entry(row.observation.version).or_default() += 1;
-        }
-        let most =
-            versions.iter().max_by_key(|(version, rows)| (**rows, **version)).map(|(version, _)| *version);
-        let reference = match most {
-            Some(version) => {
-                self.reference(&monitor.model, version).await?.map(|reference| (version, reference))
-            }
-            None => None,
-        };
+        let reference = self.reference_of(&monitor.model, &rows).await?;
         let scoring = scoring(model, monitor, &self.project().canvas.objectives);
         let (watched, window, stage) = (monitor.clone(), due.window, due.stage);
         let report = blocking(move || {
@@ -233,6 +239,75 @@ impl Platform {
                 .map(|(name, _)| name.to_owned())
         };
         monitor.endpoint.clone().or_else(serving).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// The reference of the version that answered most of these rows.
+    async fn reference_of(&self, model: &str, rows: &[Row]) -> Result<Option<(u32, Reference)>, Error> {
+        let mut versions: BTreeMap<u32, u64> = BTreeMap::new();
+        for row in rows {
+            *versions.entry(row.observation.version).or_default() += 1;
+        }
+        let most = versions.iter().max_by_key(|(version, rows)| (**rows, **version));
+        let Some((version, _)) = most else { return Ok(None) };
+        Ok(self.reference(model, *version).await?.map(|reference| (*version, reference)))
+    }
+
+    /// Runs checks on what was sent with the predictions of a stretch of event time, and gathers so many
+    /// failing rows. Nothing is remembered of it and no alert raised.
+    ///
+    /// # Errors
+    /// When there were no predictions, a check cannot be asked of them, or the log cannot be read.
+    pub async fn check_inputs(
+        &self,
+        name: &str,
+        monitor: &Monitor,
+        checks: &LiveChecks,
+        window: Window,
+        keep: usize,
+    ) -> Result<Checked, Error> {
+        let endpoint = self.endpoint_of(name, monitor);
+        let rows = self.rows(&endpoint, window, window.end).await?;
+        if rows.is_empty() {
+            return Err(Error::NotFound {
+                kind: "prediction between",
+                name: format!("{} and {}", window.start, window.end),
+                code: Code::DeploymentNotFound,
+                hint: Some("rondo monitor predictions".to_owned()),
+            });
+        }
+        let reference = self.reference_of(&monitor.model, &rows).await?;
+        let checks = checks.clone();
+        blocking(move || {
+            let inputs = Inputs::new(reference.as_ref().map(|(_, reference)| reference), &rows)?;
+            let (quality, report) = quality::check(&checks, &inputs, window.end, false, keep)?;
+            let failing = if keep == 0 { None } else { inputs.failing(&report, keep)? };
+            Ok(Checked { quality, report, failing, rows: rows.len() })
+        })
+        .await
+    }
+
+    /// The windows of a monitor that have been looked at, oldest first, each with whether its truth is in.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn window_reports(&self, monitor: &str) -> Result<Vec<(WindowReport, bool)>, Error> {
+        let rows = self.store().meta().windows(monitor).await?;
+        let read = |row: WindowRow| Some((serde_json::from_value(row.record).ok()?, row.last));
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// The newest windows of all monitors in Prometheus's text format.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn exposed_windows(&self) -> Result<String, Error> {
+        let mut newest = Vec::new();
+        for name in self.project().monitor.names() {
+            let row = self.store().meta().newest_window(name).await?;
+            let report = row.and_then(|row| serde_json::from_value(row.record).ok());
+            newest.extend(report.map(|report| (name.to_owned(), report)));
+        }
+        Ok(exposition(&newest))
     }
 
     async fn reference(&self, model: &str, version: u32) -> Result<Option<Reference>, Error> {

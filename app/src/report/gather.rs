@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     AlertLine, Attempt, DatasetLine, DriftCell, LoopReport, MetricPair, Month, Overall, Traffic, VersionLine,
+    quality,
 };
 use crate::platform::monitor::{blocking, scoring};
 use crate::platform::{Error, Platform};
@@ -62,7 +63,8 @@ pub async fn gather(platform: &Platform, model: Option<&str>) -> Result<LoopRepo
         Ok((months(&scoring, &rows, &left_alone)?, rows))
     })
     .await?;
-    let windows = windows(platform, watched).await?;
+    let windows = platform.window_reports(watched).await?;
+    let windows: Vec<WindowReport> = windows.into_iter().map(|(report, _)| report).collect();
     let champion =
         platform.store().meta().aliased_version(&name, "champion").await?.map(|(_, version)| version);
     let lineage = match champion.as_ref().or(versions.last()) {
@@ -76,6 +78,7 @@ pub async fn gather(platform: &Platform, model: Option<&str>) -> Result<LoopRepo
         overall: overall(&months),
         months,
         drift: drift(&windows),
+        checks: quality::lines(&windows),
         alerts: alerts(platform, &name).await?,
         attempts: attempts(platform, &name).await?,
         versions: version_lines(platform, &name, &versions).await?,
@@ -200,11 +203,6 @@ fn overall(months: &[Month]) -> Vec<Overall> {
         });
     }
     means
-}
-
-async fn windows(platform: &Platform, monitor: &str) -> Result<Vec<WindowReport>, Error> {
-    let rows = platform.store().meta().windows(monitor).await?;
-    Ok(rows.into_iter().filter_map(|row| serde_json::from_value(row.record).ok()).collect())
 }
 
 fn drift(windows: &[WindowReport]) -> Vec<DriftCell> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::chart::{Chart, Mark, Series, escape, month};
 use super::heat::heat;
 use super::tables::{code_spans, count, datasets, number, retraining, versions};
-use super::{LoopReport, MetricPair, Month, Overall};
+use super::{LoopReport, MetricPair, Month, Overall, quality};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -46,6 +46,7 @@ pub fn render(report: &LoopReport) -> String {
          what moved.</p>{}</section>",
         heat(&report.drift)
     );
+    body.push_str(&quality::section(&report.checks));
     body.push_str(&retraining(report));
     body.push_str(&versions(report));
     let _ = write!(
@@ -399,6 +400,7 @@ mod tests {
                 better: (1, 2),
             }],
             drift: Vec::new(),
+            checks: Vec::new(),
             alerts: Vec::new(),
             attempts: vec![attempt("2013-04-20", 2), attempt("2013-05-08", 2), attempt("2013-05-20", 3)],
             versions: Vec::new(),

@@ -1,5 +1,6 @@
 //! `rondo data check`, and how broken checks are shown wherever data are refused.
 
+pub(in crate::cli) mod files;
 mod html;
 mod infer;
 mod junit;
@@ -13,9 +14,10 @@ use rondo_core::journal::Because;
 use rondo_core::ports::Clock;
 use rondo_data::check::{Around, FileReport, Suite};
 use rondo_data::profile::profile_path;
-use rondo_table::checks::{FailingRows, RuleResult, Severity};
+use rondo_table::checks::{RuleResult, Severity};
 use serde_json::{Value, json};
 
+use self::files::Files;
 use super::profile::{Subject, find};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
@@ -44,25 +46,12 @@ pub struct Args {
     /// Put the proposed checks into rondo.yaml
     #[arg(long, requires = "infer")]
     write: bool,
-    /// Also write the results as JUnit XML
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// Also write the results as one page, with the first rows that fail
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Also write the rows that fail: CSV where the name ends so, else Parquet
-    #[arg(long, value_name = "FILE")]
-    failing: Option<PathBuf>,
-    /// So many failing rows are written at most
-    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    limit: u32,
+    #[command(flatten)]
+    files: Files,
     /// Do not record the check as a run of the project
     #[arg(long)]
     no_record: bool,
 }
-
-/// Rows that a page shows.
-const PAGE_ROWS: usize = 100;
 
 /// Checks it.
 ///
@@ -79,11 +68,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         };
         return infer::run(session, &subject, &profile, &args.what, args.write).await;
     }
-    let keep = match (&args.failing, &args.html) {
-        (Some(_), _) => usize::try_from(args.limit).unwrap_or(usize::MAX),
-        (None, Some(_)) => PAGE_ROWS,
-        (None, None) => 0,
-    };
+    let keep = args.files.keep();
     let started = WallClock.now();
     let reports = match &subject {
         Subject::Version { platform, version } => {
@@ -110,7 +95,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         value["run"] = id.hex().into();
     }
     // After the run is recorded. Data that break their checks are told before a file that is not written.
-    let written = write_files(args, session, &subject, &reports);
+    let written = args.files.write(session, &subject.title(), &reports);
     let text = format!("{}: {}\n{}", subject.title(), verdict(&reports), page(&reports));
     if passed {
         written?;
@@ -126,32 +111,6 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let shown = format!("error: {message}\n");
     Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))
-}
-
-/// The files that were asked for beside the answer.
-fn write_files(args: &Args, session: &Session, subject: &Subject, reports: &[FileReport]) -> Outcome {
-    let write = |given: &Path, text: &str| -> Outcome {
-        let path = session.path(given);
-        std::fs::write(&path, text).map_err(Error::io("write", &path))?;
-        Ok(())
-    };
-    if let Some(given) = &args.junit {
-        write(given, &junit::document(reports))?;
-    }
-    if let Some(given) = &args.html {
-        write(given, &html::page(&subject.title(), &verdict(reports), reports))?;
-    }
-    if let Some(given) = &args.failing {
-        let parts: Vec<&FailingRows> = reports.iter().filter_map(|report| report.failing.as_ref()).collect();
-        match FailingRows::join(&parts)? {
-            Some(rows) => {
-                rows.write(&session.path(given))?;
-                session.printer().note(&format!("wrote {} rows to `{}`", rows.len(), given.display()));
-            }
-            None => session.printer().note("no row fails: nothing was written"),
-        }
-    }
-    Ok(())
 }
 
 /// What fails before what passes, errors before warnings, otherwise in the order of the suite.
@@ -194,7 +153,7 @@ pub fn refusal(error: &Error) -> Option<(String, Value)> {
 }
 
 /// How many checks there are and how many fail, in a few words.
-fn verdict(reports: &[FileReport]) -> String {
+pub(in crate::cli) fn verdict(reports: &[FileReport]) -> String {
     let rules = || reports.iter().flat_map(|file| &file.report.rules);
     let broken = |severity| rules().filter(|rule| !rule.passed && rule.severity == severity).count();
     let (all, failed, warned) = (rules().count(), broken(Severity::Error), broken(Severity::Warning));
@@ -223,7 +182,7 @@ fn verdict(reports: &[FileReport]) -> String {
 }
 
 /// The rules of one file, or of several the broken ones, and under them sample rows of each broken one.
-fn page(reports: &[FileReport]) -> String {
+pub(in crate::cli) fn page(reports: &[FileReport]) -> String {
     let several = reports.len() > 1;
     let mut rows: Vec<Vec<String>> =
         vec![["check", "result", "unexpected", "%", "found"].map(String::from).to_vec()];
@@ -270,7 +229,7 @@ fn row(rule: &RuleResult) -> Vec<String> {
 }
 
 /// A text of rules or data on one line of a table, without anything that a terminal would obey.
-fn shortened(text: &str) -> String {
+pub(in crate::cli) fn shortened(text: &str) -> String {
     const MOST: usize = 90;
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.chars().count() <= MOST {

@@ -1,9 +1,15 @@
 //! `rondo monitor report`.
 
+use std::fmt::Write;
+
 use rondo_core::{Code, suggest};
+use rondo_monitoring::alert::standing;
+use rondo_monitoring::quality::Quality;
 use rondo_monitoring::window::WindowReport;
+use rondo_table::checks::Severity;
 use serde_json::json;
 
+use super::check::details;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::table;
@@ -24,34 +30,49 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
     let name = pick(&platform, args.monitor.as_deref())?;
     let meta = platform.store().meta();
-    let windows = meta.windows(&name).await?;
+    let windows = platform.window_reports(&name).await?;
     let model =
         platform.project().monitor.get(&name).map(|monitor| monitor.model.clone()).unwrap_or_default();
     let alerts = meta.alerts(&model).await?;
-    let mut rows: Vec<Vec<String>> = vec![
-        ["window", "rows", "version", "mean score", "drifted", "performance", "alerts"]
-            .map(String::from)
-            .to_vec(),
-    ];
-    let mut values = Vec::new();
-    for window in &windows {
-        let Ok(report) = serde_json::from_value::<WindowReport>(window.record.clone()) else { continue };
-        let raised = alerts.iter().filter(|alert| alert.id.ends_with(&ending(&report))).count();
-        rows.push(row(&report, raised));
-        values.push(report);
+    let checked = windows.iter().any(|(report, _)| report.quality.is_some());
+    let mut head = vec!["window", "rows", "version", "mean score", "drifted", "performance", "alerts"];
+    if checked {
+        head.insert(5, "checks");
+    }
+    let mut rows: Vec<Vec<String>> = vec![head.into_iter().map(String::from).collect()];
+    for (report, _) in &windows {
+        let raised = alerts.iter().filter(|alert| alert.id.ends_with(&ending(report))).count();
+        let mut cells = row(report, raised);
+        if checked {
+            cells.insert(5, report.quality.as_ref().map_or_else(|| "–".to_owned(), Quality::verdict));
+        }
+        rows.push(cells);
     }
     let mut text = table(&rows);
+    if let Some(quality) = windows.last().and_then(|(report, _)| report.quality.as_ref()) {
+        text.push_str(&details(quality));
+    }
+    let stands = standing(&windows);
+    if !stands.is_empty() {
+        text.push_str("\nwhat stands\n");
+        for alert in &stands {
+            let _ = writeln!(text, "  {}  {}  {}", mark(alert.severity), alert.name, alert.message);
+        }
+    }
     if !alerts.is_empty() {
         text.push_str("\nnewest alerts\n");
         for alert in alerts.iter().rev().take(10) {
             let message = alert.record.get("message").and_then(|m| m.as_str()).unwrap_or_default();
-            text.push_str(&format!("  {}  {}  {message}\n", alert.event_time.day(), alert.name));
+            let severity = alert.record.get("severity").and_then(|severity| severity.as_str());
+            let only = if severity == Some("warning") { "warning: " } else { "" };
+            let _ = writeln!(text, "  {}  {}  {only}{message}", alert.event_time.day(), alert.name);
         }
     }
     let raised: Vec<&serde_json::Value> = alerts.iter().map(|alert| &alert.record).collect();
-    session
-        .printer()
-        .result(&json!({ "schema": 1, "monitor": name, "windows": values, "alerts": raised }), &text);
+    let values: Vec<&WindowReport> = windows.iter().map(|(report, _)| report).collect();
+    let value =
+        json!({ "schema": 1, "monitor": name, "windows": values, "alerts": raised, "standing": stands });
+    session.printer().result(&value, &text);
     Ok(())
 }
 
@@ -78,6 +99,13 @@ pub fn pick(platform: &Platform, named: Option<&str>) -> Outcome<String> {
             format!("choose among {} monitors", names.len()),
             format!("name one of: {}", names.join(", ")),
         )),
+    }
+}
+
+const fn mark(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "alert  ",
+        Severity::Warning | Severity::Info => "warning",
     }
 }
 

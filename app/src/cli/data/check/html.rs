@@ -83,8 +83,8 @@ fn rows(out: &mut String, failing: &FailingRows) {
     let _ = write!(
         out,
         "<h3>The first {}</h3><div class=\"scroll\"><table class=\"rows\"><thead><tr>",
-        if failing.len() > super::PAGE_ROWS {
-            format!("{} of {} gathered rows that fail", super::PAGE_ROWS, failing.len())
+        if failing.len() > super::files::PAGE_ROWS {
+            format!("{} of {} gathered rows that fail", super::files::PAGE_ROWS, failing.len())
         } else {
             format!("{} rows that fail", failing.len())
         }
@@ -98,7 +98,7 @@ fn rows(out: &mut String, failing: &FailingRows) {
         let _ = write!(out, "<th>{}</th>", escape(name));
     }
     out.push_str("</tr></thead><tbody>");
-    for row in failing.first(super::PAGE_ROWS).texts() {
+    for row in failing.first(super::files::PAGE_ROWS).texts() {
         out.push_str("<tr>");
         for cell in row {
             let _ = match cell {
