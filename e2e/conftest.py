@@ -1,5 +1,6 @@
 """What the end-to-end tests share: the binary, and a project that has been run once."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -35,6 +36,20 @@ def git(folder, *args):
         ["git", "-c", "user.name=e2e", "-c", "user.email=e2e@localhost", *args],
         cwd=folder, check=True, capture_output=True,
     )
+
+
+@contextlib.contextmanager
+def up(folder):
+    """The project with its endpoints, triggers and worker."""
+    process = subprocess.Popen(
+        [RONDO, "up", "--listen", "127.0.0.1:0", "--json"], cwd=folder,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )
+    try:
+        yield json.loads(process.stdout.readline())["listen"]
+    finally:
+        process.terminate()
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import mlflow
 import pytest
 import requests
-from conftest import RONDO
+from conftest import RONDO, up
 from mlflow import MlflowClient, MlflowException
 
 
@@ -69,20 +69,6 @@ def test_a_promotion_waits_for_its_approval(copy):
     assert [line["why"] for line in journal if line["subject"] == {"alias": "champion"}][0] == "not yet"
     assert "iris 2" in copy("trace", "iris@mine").stdout
     assert copy.json("models", "delete", "iris/2", code=4)["error"]["code"] == "needed"
-
-
-@contextmanager
-def up(folder):
-    """The project with its endpoints, triggers and worker."""
-    process = subprocess.Popen(
-        [RONDO, "up", "--listen", "127.0.0.1:0", "--json"], cwd=folder,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    )
-    try:
-        yield json.loads(process.stdout.readline())["listen"]
-    finally:
-        process.terminate()
-        assert process.wait(timeout=60) == 0
 
 
 COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]

@@ -1,0 +1,93 @@
+"""Monitors: the checks of what is sent with predictions, by window and by hand."""
+
+import csv
+
+import requests
+from conftest import up
+
+COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+
+SUITE = """\
+- { column: sepal_length, between: { min: 0, max: 10 } }
+- { column: petal_width, not_null: { mostly: 0.99 }, severity: warning, name: width-known }
+- { column: petal_length, max: { max: 7 }, severity: info }
+"""
+
+
+def test_what_breaks_the_checks_is_an_alert_until_a_good_window_comes(copy):
+    (copy.folder / "live.yaml").write_text(SUITE)
+    path = copy.folder / "rondo.yaml"
+    text = path.read_text()
+    monitor = "iris: { window: 1d, drift: auto, "
+    assert monitor in text
+    path.write_text(text.replace(monitor, "iris: { window: 1d, drift: off, checks: live.yaml, "))
+    # The same suite holds of the data that the model was made from.
+    copy("data", "check", "data/iris.csv", "--suite", "live.yaml")
+    flowers = [
+        {column: float(flower[column]) for column in COLUMNS}
+        for flower in csv.DictReader((copy.folder / "data" / "iris.csv").open())
+    ]
+    broken = [{**flower, "sepal_length": 99.5} for flower in flowers[:3]]
+    broken += [{**flower, "petal_width": None} for flower in flowers[3:9]] + flowers[9:]
+
+    with up(copy.folder) as url:
+        endpoint = f"{url}/api/v1/endpoints/iris"
+
+        def day(number, rows):
+            """A day of requests, and what its window raises."""
+            records = [
+                {**row, "prediction_id": f"d{number}-{at}",
+                 "event_time": f"2024-02-0{number}T{at // 60:02}:{at % 60:02}:00Z"}
+                for at, row in enumerate(rows)
+            ]
+            answer = requests.post(f"{endpoint}/predict", json={"records": records}, timeout=60)
+            assert answer.status_code == 200, answer.text
+            # The watermark of `up` may have closed the window first: what counts is what is kept of it.
+            moved = {"event_time": f"2024-02-0{number + 1}T00:00:00Z"}
+            assert requests.post(f"{endpoint}/advance", json=moved, timeout=60).status_code == 200
+            report = copy.json("monitor", "report")
+            window = report["windows"][-1]
+            assert window["window"]["start"] == f"2024-02-0{number}T00:00:00Z", window["window"]
+            return window["quality"], report
+
+        quality, report = day(1, flowers)
+        assert quality["passed"] and [rule["passed"] for rule in quality["rules"]] == [True] * 3
+        assert report["alerts"] == report["standing"] == []
+
+        quality, report = day(2, broken)
+        assert (quality["failed"], quality["warnings"], quality["notes"]) == (1, 1, 0)
+        length, width, longest = quality["rules"]
+        assert [one["prediction"] for one in length["predictions"]] == ["d2-0", "d2-1", "d2-2"]
+        assert length["predictions"][0]["value"] == 99.5 and length["unexpected_count"] == 3
+        assert width["unexpected_count"] == 6 and longest["observed"] == 6.9
+        raised = [(alert["name"], alert["severity"]) for alert in report["alerts"]]
+        expected = [("iris.quality.sepal_length.between", "error"), ("iris.quality.width-known", "warning")]
+        assert raised == expected
+        assert [alert["name"] for alert in report["standing"]] == [name for name, _ in expected]
+        assert "2 standing" in copy("status").stdout
+        shown = copy("monitor", "report").stdout
+        assert "1 failed, 1 warning of 3" in shown and "d2-0" in shown
+        metrics = requests.get(f"{url}/metrics", timeout=10).text
+        assert 'rondo_monitor_checks_failed{monitor="iris",severity="error"} 1\n' in metrics
+        assert 'check="width-known",slice="",severity="warning"} 0.04\n' in metrics
+        page = requests.get(f"{url}/report", timeout=10).text
+        assert "Checks of the inputs" in page and "sepal_length: between" in page
+
+        quality, report = day(3, flowers)
+        assert quality["passed"] and report["standing"] == [] and len(report["alerts"]) == 2
+        assert "standing" not in copy("status").stdout
+        metrics = requests.get(f"{url}/metrics", timeout=10).text
+        assert 'rondo_monitor_checks_failed{monitor="iris",severity="error"} 0\n' in metrics
+
+    # By hand: the newest stretch, an earlier one, another suite.
+    assert copy.json("monitor", "check")["passed"]
+    earlier = ["monitor", "check", "iris", "--since", "2024-02-02", "--until", "2024-02-03"]
+    failed = copy.json(*earlier, "--failing", "bad.csv", code=6)["error"]
+    assert failed["code"] == "checks-failed"
+    with (copy.folder / "bad.csv").open() as rows:
+        assert [row["_prediction"] for row in csv.DictReader(rows)] == [f"d2-{at}" for at in range(9)]
+    shown = copy(*earlier, code=6).stdout
+    assert "d2-2" in shown and "150 predictions: 1 of 3 checks fails, 1 warning" in shown
+    (copy.folder / "other.yaml").write_text("- { sql: \"select * from data\" }\n")
+    refused = copy.json("monitor", "check", "--suite", "other.yaml", code=2)["error"]
+    assert "an engine for SQL" in refused["message"]
