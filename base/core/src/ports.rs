@@ -180,8 +180,9 @@ pub trait Builtin: Send + Sync {
         &[]
     }
 
-    /// Files named in the `with:` block that are code: part of the step's key.
-    fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf>;
+    /// Files named in the `with:` block that are code, and files of the project that those name: part of the
+    /// step's key.
+    fn code_files(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<PathBuf>;
 
     /// Faults of a `with:` block that can be told before anything runs.
     fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String>;

@@ -202,7 +202,7 @@ impl Builtin for Papermill {
         KEYS
     }
 
-    fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+    fn code_files(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         with.get("notebook").and_then(Value::as_str).map(PathBuf::from).into_iter().collect()
     }
 

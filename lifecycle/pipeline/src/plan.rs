@@ -489,8 +489,8 @@ impl Planner {
                     (key, value)
                 };
                 let with = with.into_iter().map(filled).collect();
-                paths
-                    .extend(builtin.code_files(&with).iter().map(|path| path.to_string_lossy().into_owned()));
+                let files = builtin.code_files(&self.root, &with);
+                paths.extend(files.iter().map(|path| path.to_string_lossy().into_owned()));
             }
         }
         Ok(paths)

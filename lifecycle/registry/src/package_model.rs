@@ -46,7 +46,7 @@ impl Builtin for PackageModel {
         &["name", "task", "target", "features", "classes", "positive", "threshold", "about", "license"]
     }
 
-    fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+    fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }
 

@@ -33,7 +33,7 @@ impl Builtin for Balance {
         &["target", "method", "ratio", "weight", "seed"]
     }
 
-    fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+    fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }
 

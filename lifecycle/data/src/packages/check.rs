@@ -47,11 +47,20 @@ impl Builtin for Check {
         &["checks", "suite", "on_failure"]
     }
 
-    fn code_files(&self, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
-        // Files that rules look at are as much part of what is decided as the suite.
-        let rules = with.get("checks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let files = Suite::parse(NAME, rules).map(|suite| suite.files()).unwrap_or_default();
-        text(with, "suite").map(PathBuf::from).into_iter().chain(files).collect()
+    fn code_files(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+        // Files that rules look at are as much part of what is decided as the suite, wherever the rules stand.
+        let file = text(with, "suite");
+        let suite = match (with.get("checks").and_then(Value::as_array), file) {
+            (Some(rules), _) => Suite::parse(NAME, rules).ok(),
+            // What is wrong with it is told where it is run.
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(root.join(file)).ok();
+                text.and_then(|text| Suite::read(file, &text).ok())
+            }
+            (None, None) => None,
+        };
+        let looked_at = suite.map(|suite| suite.files()).unwrap_or_default();
+        file.map(PathBuf::from).into_iter().chain(looked_at).collect()
     }
 
     fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
@@ -141,8 +150,16 @@ mod tests {
             { "same_schema": { "path": "old.parquet" } },
             { "sql": { "query": "select * from data", "tables": { "c": { "path": "c.csv" } } } },
         ]);
-        let files = package.code_files(&with(rules.clone()));
+        let files = package.code_files(Path::new("."), &with(rules.clone()));
         assert_eq!(files, ["c.csv", "codes.csv", "old.parquet"].map(PathBuf::from));
+        // The same rules in a file, which may hold more than one form of them.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("s.json"), json!({ "checks": rules }).to_string()).unwrap();
+        let by_file = BTreeMap::from([("suite".to_owned(), json!("s.json"))]);
+        let files = package.code_files(folder.path(), &by_file);
+        assert_eq!(files, ["s.json", "c.csv", "codes.csv", "old.parquet"].map(PathBuf::from));
+        std::fs::write(folder.path().join("s.json"), "- [").unwrap();
+        assert_eq!(package.code_files(folder.path(), &by_file), [PathBuf::from("s.json")]);
         assert!(package.check(Path::new("."), &with(rules)).is_empty());
         let faults = package.check(Path::new("."), &with(json!([{ "column": "t", "fresh": "1d" }])));
         assert!(faults.len() == 1 && faults[0].contains("`fresh`"), "{faults:?}");

@@ -32,7 +32,7 @@ impl Builtin for Leakage {
         &["target", "time", "group", "key", "ignore", "max_duplicates", "max_feature", "strict", "on_failure"]
     }
 
-    fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+    fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }
 

@@ -35,7 +35,7 @@ impl Builtin for Split {
         &["method", "column", "group", "test", "validation", "folds", "seed"]
     }
 
-    fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+    fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }
 

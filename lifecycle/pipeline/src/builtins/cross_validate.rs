@@ -36,7 +36,7 @@ impl Builtin for CrossValidate {
         &["run"]
     }
 
-    fn code_files(&self, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
+    fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }
 
