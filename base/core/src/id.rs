@@ -20,7 +20,7 @@ impl RunId {
 
     /// The 32 hex characters.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:032x}", u128::from_be_bytes(self.0))
     }
 
     /// The first 8 hex characters, for people.

@@ -12,7 +12,7 @@ mod half;
 mod lend;
 mod sweep;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rondo_core::Digest;
 use rondo_core::tree::{Entry, Listing, Mode, Part, Tree};
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::Error;
 use crate::incoming::{Incoming, make_folder};
@@ -151,7 +152,7 @@ impl Objects {
         }
         let mut incoming = self.incoming()?;
         incoming.write_all(bytes).map_err(Error::io("write", incoming.path()))?;
-        self.keep(incoming.into_temp_path(), digest)?;
+        self.keep(incoming, digest)?;
         Ok(stored)
     }
 
@@ -176,7 +177,7 @@ impl Objects {
         }
         let digest = Digest::from(hasher.finalize());
         if !self.renew(digest) {
-            self.keep(incoming.into_temp_path(), digest)?;
+            self.keep(incoming, digest)?;
         }
         Ok(Stored { digest, size, files: 1, folder: false })
     }
@@ -195,7 +196,7 @@ impl Objects {
     /// When something in it cannot be read, is neither file nor folder, has a name that is not UTF-8, or
     /// changes while it is read. Nothing that was there before is touched.
     pub fn put_path(&self, path: &Path, take: Take) -> Result<Stored, Error> {
-        walk(path, 0, &|file| self.put_file(file, take), &|tree| self.put_tree(tree))
+        walk(path, 0, &|file, metadata| self.put_file(file, metadata, take), &|tree| self.put_tree(tree))
     }
 
     /// Stores a folder's listing, but nothing that it names.
@@ -210,41 +211,45 @@ impl Objects {
         Ok(last)
     }
 
-    fn put_file(&self, path: &Path, take: Take) -> Result<Stored, Error> {
-        let before = fs::metadata(path).map_err(Error::io("read", path))?;
-        let digest = hash_file(path)?;
-        let stored = Stored { digest, size: before.len(), files: 1, folder: false };
-        if self.is_sound(digest, before.len()) {
+    fn put_file(&self, path: &Path, metadata: &Metadata, take: Take) -> Result<Stored, Error> {
+        let movable = take == Take::Move && metadata.permissions().mode() & 0o111 == 0;
+        if let Some(moved) = if movable { self.moved(path)? } else { None } {
+            // Nobody knows its name any more, so that it is read once.
+            let (digest, size) = read_through(moved.as_file(), path)?;
+            if !self.is_sound(digest, size) {
+                self.keep(moved, digest)?;
+            }
+            return Ok(Stored { digest, size, files: 1, folder: false });
+        }
+        let stored = Stored { digest: hash_file(path)?, size: metadata.len(), files: 1, folder: false };
+        if self.is_sound(stored.digest, stored.size) {
             return Ok(stored);
         }
-        let incoming = match take {
-            Take::Move if before.permissions().mode() & 0o111 == 0 => self.moved(path)?,
-            Take::Move | Take::Keep => self.copied(path)?,
-        };
-        let after = hash_file(&incoming)?;
-        if after != digest {
+        let copied = self.copied(path)?;
+        if read_through(copied.as_file(), path)?.0 != stored.digest {
             return Err(Error::Changed { path: path.to_owned() });
         }
-        self.keep(incoming, digest)?;
+        self.keep(copied, stored.digest)?;
         Ok(stored)
     }
 
-    /// A file, moved to where nothing has its name yet; a copy, where it lies on another disk.
-    fn moved(&self, path: &Path) -> Result<tempfile::TempPath, Error> {
+    /// A file, moved to where nothing has its name yet; nothing where it lies on another disk.
+    fn moved(&self, path: &Path) -> Result<Option<NamedTempFile>, Error> {
         let fresh = self.incoming.name();
-        match fs::rename(path, &fresh) {
-            Ok(()) => tempfile::TempPath::try_from_path(&fresh).map_err(Error::io("write", &fresh)),
-            Err(_) => self.copied(path),
+        if fs::rename(path, &fresh).is_err() {
+            return Ok(None);
         }
+        let place = TempPath::try_from_path(&fresh).map_err(Error::io("write", &fresh))?;
+        Ok(Some(NamedTempFile::from_parts(open(&place)?, place)))
     }
 
-    fn copied(&self, path: &Path) -> Result<tempfile::TempPath, Error> {
-        let incoming = self.incoming()?.into_temp_path();
-        remove(&incoming)?;
-        if !self.share(path, &incoming) {
-            fs::copy(path, &incoming).map_err(Error::io("copy", path))?;
+    fn copied(&self, path: &Path) -> Result<NamedTempFile, Error> {
+        let place = self.incoming()?.into_temp_path();
+        remove(&place)?;
+        if !self.share(path, &place) {
+            fs::copy(path, &place).map_err(Error::io("copy", path))?;
         }
-        Ok(incoming)
+        Ok(NamedTempFile::from_parts(open(&place)?, place))
     }
 
     /// Gives a file another name's blocks, where the file system can. Whether it has.
@@ -270,9 +275,8 @@ impl Objects {
     /// # Errors
     /// As [`Objects::put_path`].
     pub fn digest_path(path: &Path) -> Result<Stored, Error> {
-        let hash = |file: &Path| {
-            let size = fs::metadata(file).map_err(Error::io("read", file))?.len();
-            Ok(Stored { digest: hash_file(file)?, size, files: 1, folder: false })
+        let hash = |file: &Path, metadata: &Metadata| {
+            Ok(Stored { digest: hash_file(file)?, size: metadata.len(), files: 1, folder: false })
         };
         walk(path, 0, &hash, &|tree| Ok(tree.digest()))
     }
@@ -425,15 +429,14 @@ impl Objects {
         Ok(())
     }
 
-    fn incoming(&self) -> Result<tempfile::NamedTempFile, Error> {
+    fn incoming(&self) -> Result<NamedTempFile, Error> {
         self.incoming.file()
     }
 
-    fn keep(&self, path: tempfile::TempPath, digest: Digest) -> Result<(), Error> {
+    fn keep(&self, incoming: NamedTempFile, digest: Digest) -> Result<(), Error> {
         let place = self.place(digest);
         let folder = place.parent().unwrap_or(&self.root).to_owned();
-        // Opened anew: a file that was moved here is not the one that the temporary file's handle holds.
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let (file, path) = incoming.into_parts();
         let mode = file.metadata().map_err(Error::io("read", &path))?.permissions().mode();
         let protected = fs::Permissions::from_mode(mode & READ_ONLY);
         file.set_permissions(protected).map_err(Error::io("protect", &path))?;
@@ -456,7 +459,7 @@ impl Objects {
 
 /// An object that is being written.
 pub struct Upload {
-    file: tempfile::NamedTempFile,
+    file: NamedTempFile,
     hasher: blake3::Hasher,
     size: u64,
     objects: Objects,
@@ -485,7 +488,7 @@ impl Upload {
     pub fn finish(self) -> Result<Stored, Error> {
         let digest = self.digest();
         if !self.objects.renew(digest) {
-            self.objects.keep(self.file.into_temp_path(), digest)?;
+            self.objects.keep(self.file, digest)?;
         }
         Ok(Stored { digest, size: self.size, files: 1, folder: false })
     }
@@ -503,12 +506,12 @@ pub fn open(path: &Path) -> Result<File, Error> {
 fn walk(
     path: &Path,
     depth: usize,
-    file: &dyn Fn(&Path) -> Result<Stored, Error>,
+    file: &dyn Fn(&Path, &Metadata) -> Result<Stored, Error>,
     listing: &dyn Fn(&Tree) -> Result<Digest, Error>,
 ) -> Result<Stored, Error> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
     if metadata.is_file() {
-        return file(path);
+        return file(path, &metadata);
     }
     if !metadata.is_dir() || depth > MAX_DEPTH {
         return Err(Error::Special { path: path.to_owned() });
@@ -527,10 +530,14 @@ fn walk(
 }
 
 fn hash_file(path: &Path) -> Result<Digest, Error> {
+    Ok(read_through(&open(path)?, path)?.0)
+}
+
+/// The digest of what an open file holds, and how much that is.
+fn read_through(file: &File, path: &Path) -> Result<(Digest, u64), Error> {
     let mut hasher = blake3::Hasher::new();
-    let file = File::open(path).map_err(Error::io("open", path))?;
     hasher.update_reader(file).map_err(Error::io("read", path))?;
-    Ok(hasher.finalize().into())
+    Ok((hasher.finalize().into(), hasher.count()))
 }
 
 fn file_mode(path: &Path) -> Mode {

@@ -1,6 +1,7 @@
 //! The step cache: which run made the outputs of a key.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use rondo_core::run::Link;
 use rondo_core::{Code, Digest, RunId, Timestamp};
@@ -8,6 +9,7 @@ use rusqlite::OptionalExtension;
 use sqlx::Row;
 
 use super::runs::{RunChange, alteration, missing};
+use super::scribe::Later;
 use super::script::Script;
 use super::{Meta, decode, encode};
 use crate::Error;
@@ -21,6 +23,26 @@ pub struct Cached {
     pub outputs: Vec<Link>,
     /// When.
     pub created: Timestamp,
+}
+
+/// The end of a run, which is written with what is written next.
+#[must_use]
+pub struct Ending {
+    run: RunId,
+    later: Later,
+}
+
+impl Ending {
+    /// Waits until it is on the disk: so long for something else that is written, then no more.
+    ///
+    /// # Errors
+    /// When there is no such run or the database refuses; then nothing of it stands.
+    pub async fn written(self, within: Duration) -> Result<(), Error> {
+        match self.later.written(within).await {
+            Err(Error::Database(error)) if error.misses_a_value() => Err(missing(self.run)),
+            done => done.map(drop),
+        }
+    }
 }
 
 impl Meta {
@@ -66,11 +88,11 @@ impl Meta {
     }
 
     /// Ends a run and keeps what it made for its key, in one commit; a later run of the same key takes its
-    /// place.
+    /// place. It is not on the disk yet, but will be before any row of a run that is made or changed from now on.
     ///
     /// # Errors
-    /// When there is no such run or the database refuses; then neither is done.
-    pub async fn end_run_with(
+    /// When it cannot be put into words.
+    pub fn end_run_with(
         &self,
         id: RunId,
         change: RunChange,
@@ -78,14 +100,11 @@ impl Meta {
         step: &str,
         outputs: &[Link],
         at: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<Ending, Error> {
         let mut script = alteration(id, &change)?;
         // Where the run is not there, the column refuses to be nothing.
         keep(&mut script, "(SELECT id FROM run WHERE id = $1), ", key, step, outputs, at)?;
-        match self.script(script).await {
-            Err(Error::Database(error)) if error.misses_a_value() => Err(missing(id)),
-            done => done.map(drop),
-        }
+        Ok(Ending { run: id, later: self.scribe.later(script) })
     }
 
     /// Keeps what a key's run made; a later run of the same key takes its place.

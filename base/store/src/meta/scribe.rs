@@ -5,9 +5,13 @@
 //! handing statements and rows from thread to thread). Scripts that have gathered are done in one
 //! transaction, each in a savepoint, and answered after its one sync of the disk; one that fails is
 //! undone alone.
+//!
+//! A script that nobody is held up by waits on a tray for the next one, and so costs no transaction of its
+//! own. All are done in the order in which they were given. A savepoint has each page copied that a script
+//! changes: a few scripts are tried without, since it is seldom that one fails.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -20,10 +24,22 @@ use crate::error::DatabaseError;
 
 type Outcome = Result<Vec<Row>, DatabaseError>;
 
+/// How many scripts are tried without savepoints.
+const FEW: usize = 4;
+
 /// The queue's near end. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Scribe {
-    queue: mpsc::Sender<Order>,
+    queue: mpsc::Sender<Vec<Order>>,
+    /// What goes with the next order.
+    tray: Arc<Lock<Vec<Order>>>,
+}
+
+/// A script that has its place in the queue and goes with the next one.
+#[must_use]
+pub(super) struct Later {
+    scribe: Scribe,
+    answer: oneshot::Receiver<Outcome>,
 }
 
 struct Order {
@@ -53,7 +69,7 @@ impl Scribe {
             .name("rondo-scribe".to_owned())
             .spawn(move || serve(&desk, orders))
             .map_err(Error::io("start a thread that writes to", &path))?;
-        Ok(Self { queue })
+        Ok(Self { queue, tray: Arc::default() })
     }
 
     /// Sends a script; the rows of all its statements.
@@ -67,21 +83,57 @@ impl Scribe {
         let _ = self.order(None).await;
     }
 
+    /// Takes a script that may wait for the next one.
+    pub(super) fn later(&self, script: Script) -> Later {
+        let (reply, answer) = oneshot::channel();
+        self.tray().push(Order { script: Some(script), reply });
+        Later { scribe: self.clone(), answer }
+    }
+
     async fn order(&self, script: Option<Script>) -> Result<Outcome, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Order { script, reply }).await.map_err(|_| Error::Closed)?;
+        self.hand_over(Some(Order { script, reply })).await?;
         answer.await.map_err(|_| Error::Closed)
+    }
+
+    /// Puts what is on the tray into the queue, and an order behind it.
+    async fn hand_over(&self, order: Option<Order>) -> Result<(), Error> {
+        let place = self.queue.reserve().await.map_err(|_| Error::Closed)?;
+        // Held until they stand in the queue, so that nothing that comes later overtakes them.
+        let mut tray = self.tray();
+        place.send(tray.drain(..).chain(order).collect());
+        Ok(())
+    }
+
+    fn tray(&self) -> std::sync::MutexGuard<'_, Vec<Order>> {
+        // A list of orders is whole whatever a thread that held it did.
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn serve(desk: &Desk, mut orders: mpsc::Receiver<Order>) {
+impl Later {
+    /// Waits until it is on the disk: so long for another script, then no more.
+    pub(super) async fn written(mut self, within: Duration) -> Result<Vec<Row>, Error> {
+        let outcome = match tokio::time::timeout(within, &mut self.answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                self.scribe.hand_over(None).await?;
+                self.answer.await
+            }
+        };
+        Ok(outcome.map_err(|_| Error::Closed)??)
+    }
+}
+
+fn serve(desk: &Desk, mut orders: mpsc::Receiver<Vec<Order>>) {
     let mut connection = None;
-    let mut group = Vec::new();
-    while orders.blocking_recv_many(&mut group, GROUP) > 0 {
+    let mut handed = Vec::new();
+    while orders.blocking_recv_many(&mut handed, GROUP) > 0 {
+        let group: Vec<Order> = handed.drain(..).flatten().collect();
         let scripts: Vec<&Script> = group.iter().filter_map(|order| order.script.as_ref()).collect();
         let last = scripts.len() < group.len();
         let mut outcomes = done(desk, &mut connection, &scripts).into_iter();
-        for order in group.drain(..) {
+        for order in group {
             let outcome = if order.script.is_some() { outcomes.next() } else { None };
             // Whoever asked may have gone; the write stands all the same.
             let _ = order.reply.send(outcome.unwrap_or_else(|| Ok(Vec::new())));
@@ -120,20 +172,34 @@ fn done(desk: &Desk, connection: &mut Option<Connection>, scripts: &[&Script]) -
 }
 
 fn commit(connection: &Connection, scripts: &[&Script]) -> rusqlite::Result<Vec<Outcome>> {
+    if scripts.len() <= FEW {
+        now(connection, "BEGIN IMMEDIATE")?;
+        let rows: rusqlite::Result<Vec<_>> = scripts.iter().map(|script| script.send(connection)).collect();
+        match rows {
+            Ok(rows) => {
+                now(connection, "COMMIT")?;
+                return Ok(rows.into_iter().map(Ok).collect());
+            }
+            Err(error) if scripts.len() == 1 => return Err(error),
+            Err(_) if connection.is_autocommit() => {}
+            Err(_) => now(connection, "ROLLBACK")?,
+        }
+    }
+    apart(connection, scripts)
+}
+
+/// Does each script in a savepoint.
+fn apart(connection: &Connection, scripts: &[&Script]) -> rusqlite::Result<Vec<Outcome>> {
     now(connection, "BEGIN IMMEDIATE")?;
     let mut outcomes = Vec::with_capacity(scripts.len());
-    if let [only] = scripts {
-        outcomes.push(Ok(only.send(connection)?));
-    } else {
-        for script in scripts {
-            now(connection, "SAVEPOINT job")?;
-            let outcome = script.send(connection);
-            if outcome.is_err() {
-                now(connection, "ROLLBACK TO job")?;
-            }
-            now(connection, "RELEASE job")?;
-            outcomes.push(outcome.map_err(DatabaseError::from));
+    for script in scripts {
+        now(connection, "SAVEPOINT job")?;
+        let outcome = script.send(connection);
+        if outcome.is_err() {
+            now(connection, "ROLLBACK TO job")?;
         }
+        now(connection, "RELEASE job")?;
+        outcomes.push(outcome.map_err(DatabaseError::from));
     }
     now(connection, "COMMIT")?;
     Ok(outcomes)

@@ -81,6 +81,36 @@ async fn many_writers_share_commits_and_a_failing_one_undoes_only_itself() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_run_waits_for_the_next_write_and_fails_alone() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let [first, second, third] = std::array::from_fn(|_| RunId::random());
+    meta.create_run(&run(first)).await.unwrap();
+    let end = |id| {
+        let change = RunChange { state: Some(RunState::Finished), ..RunChange::default() };
+        meta.end_run_with(id, change, Digest::of(id.hex().as_bytes()), "step", &[], Timestamp(7)).unwrap()
+    };
+    let state = async |id| meta.run(id).await.unwrap().map(|row| row.state);
+    let long = std::time::Duration::from_secs(3600);
+    let (ending, lost) = (end(first), end(RunId::random()));
+    assert_eq!(state(first).await, Some(RunState::Running));
+    // In the order in which they were given, in one transaction with the next.
+    meta.create_run(&run(second)).await.unwrap();
+    assert_eq!(state(first).await, Some(RunState::Finished));
+    ending.written(long).await.unwrap();
+    assert!(matches!(lost.written(long).await, Err(Error::NotFound { kind: "run", .. })));
+    assert_eq!(state(second).await, Some(RunState::Running));
+    // Nobody writes anything else; and nobody waits for it.
+    end(second).written(std::time::Duration::from_millis(1)).await.unwrap();
+    assert_eq!(state(second).await, Some(RunState::Finished));
+    meta.create_run(&run(third)).await.unwrap();
+    drop(end(third));
+    meta.set_run_tags(second, vec![("a".into(), "b".into())]).await.unwrap();
+    assert_eq!(state(third).await, Some(RunState::Finished));
+    assert!(meta.cached(Digest::of(third.hex().as_bytes())).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_parameter_is_written_once() {
     let (_folder, store) = store().await;
     let id = RunId::random();
