@@ -7,6 +7,7 @@
 
 pub mod cause;
 pub mod confine;
+pub mod folders;
 pub mod guard;
 pub mod image;
 pub mod leftovers;

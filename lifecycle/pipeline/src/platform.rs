@@ -1,10 +1,13 @@
 //! What the machine is, as far as results may depend on it.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Operating system, processor and C library, such as `linux-x86_64-gnu`: a part of every step's key.
 pub fn platform() -> String {
-    format!("{}-{}{}", std::env::consts::OS, std::env::consts::ARCH, libc_suffix())
+    static PLATFORM: LazyLock<String> =
+        LazyLock::new(|| format!("{}-{}{}", std::env::consts::OS, std::env::consts::ARCH, libc_suffix()));
+    PLATFORM.clone()
 }
 
 /// Which C library the machine's own programs use: that of the steps, not the one Rondo was linked with.

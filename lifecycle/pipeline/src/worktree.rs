@@ -78,9 +78,6 @@ impl WorkTree {
                 return Ok(false);
             }
         }
-        if let Some(folder) = place.parent() {
-            fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
-        }
         self.sweep(&place);
         self.objects.check_out(output.digest, output.folder, &place)?;
         if let Some((now, newest)) = self::fingerprint(&place) {

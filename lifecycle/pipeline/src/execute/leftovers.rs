@@ -16,8 +16,10 @@ const AT_ONCE: i32 = 64;
 
 /// As [`end`], for who must not block.
 pub async fn ended(mark: String, since: libc::pid_t) -> Vec<String> {
-    if newest().is_some_and(|newest| newest >= since && newest - since <= AT_ONCE) {
-        return end(&mark, since);
+    if let Some(newest) = newest().filter(|newest| *newest >= since && newest - since <= AT_ONCE) {
+        // Mostly there is nothing.
+        let any = (since..=newest).any(|pid| carries(pid, &mark));
+        return if any { end(&mark, since) } else { Vec::new() };
     }
     tokio::task::spawn_blocking(move || end(&mark, since)).await.unwrap_or_default()
 }

@@ -34,6 +34,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long what an ended process has left in the pipe may take to be read.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// How much of what a process says is taken at once. Most say little, and to get and give back much more
+/// makes the allocator tidy up each time.
+const BUFFER: usize = 16 * 1024;
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Command {
@@ -132,7 +136,7 @@ async fn watched(
     let ended = exited(group.leader);
     tokio::pin!(ended);
     let mut pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; BUFFER];
     let mut open = true;
     let mut stopped = None;
     let mut deadline = limit.and_then(|limit| Instant::now().checked_add(limit));

@@ -14,6 +14,7 @@ use rondo_core::{Digest, RunId};
 use rondo_project::package::expand::INNER;
 use rondo_project::project::{Reference, SqlSource, Step, Work};
 use rondo_project::substitute::{self, Values};
+use rondo_store::meta::cache::Ending;
 use rondo_store::objects::{Lent, Take};
 use serde::Serialize;
 use serde_json::Value;
@@ -24,7 +25,7 @@ use super::image::Boxed;
 use super::log::{Log, Logged};
 use super::outputs::{self, chain, variable};
 use super::process::{self, Command, cancelled};
-use super::{cause, confine, shell};
+use super::{cause, confine, folders, shell};
 use crate::Error;
 use crate::builtins::container::Running;
 use crate::environment::host::{base_variables, search_path, tool_variables};
@@ -38,7 +39,6 @@ use crate::run::record;
 use crate::run::session::Session;
 
 /// What came of one try.
-#[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// Its run.
     pub run: RunId,
@@ -50,6 +50,21 @@ pub struct Attempt {
     pub cause: Option<String>,
     /// The last lines of its log.
     pub tail: Vec<String>,
+    /// Its end, where that is not on the disk yet.
+    pub ending: Option<Ending>,
+}
+
+impl Attempt {
+    /// Waits until its end is on the disk.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn recorded(&mut self) -> Result<(), Error> {
+        match self.ending.take() {
+            Some(ending) => Ok(ending.written(Duration::ZERO).await?),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What the work itself came to, before its outputs are looked at.
@@ -126,8 +141,12 @@ pub async fn attempt(
             let ended = unspoilt(session, node, &bench, ended)?;
             let log = keep_log(session, node, &bench);
             let ended = explained(session, node, &bench, ended, log.as_ref(), &mut detail);
-            // What the step made that nobody declared goes with its folder.
-            let _ = fs::remove_dir_all(&bench.folder);
+            // What the step made that nobody declared goes. A folder to which a process was confined, of which
+            // something may live on unseen, is not another's.
+            match bench.confined.get() {
+                None => session.folders.give_back(bench.folder),
+                Some(_) => drop(fs::remove_dir_all(&bench.folder)),
+            }
             (ended, log)
         }
         Err(error) => (Err(failed(chain(&error))), None),
@@ -244,13 +263,14 @@ async fn finish(
     detail.exit = Some(exit);
     let now = session.clock.now();
     let kept = step.cache && !confine::is_unheld(session, step, keyed, &detail);
-    if ok && kept && session.request.again.is_none() {
-        record::end_kept(&session.store, id, detail, keyed.key, &node.name, now).await?;
+    let ending = if ok && kept && session.request.again.is_none() {
+        Some(record::end_kept(&session.store, id, detail, keyed.key, &node.name, now)?)
     } else {
         record::end(&session.store, id, state, detail, now).await?;
-    }
+        None
+    };
     let tail = if ok { Vec::new() } else { tail.unwrap_or_default() };
-    Ok(Attempt { run: id, ok, outputs, cause, tail })
+    Ok(Attempt { run: id, ok, outputs, cause, tail, ending })
 }
 
 /// Closes the tracking server to a step again, however its try ends.
@@ -324,19 +344,11 @@ fn bench(
     cards: &[u32],
 ) -> Result<Bench, Error> {
     let folder = session.folder(node);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
-    }
-    let (into, out, scratch) = (folder.join("in"), folder.join("out"), folder.join("scratch"));
-    fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
-    // Each folder costs a small step as much as starting its process does: only those that are used.
-    let wanted = [
-        (&into, !keyed.inputs.is_empty()),
-        (&out, !step.outputs.is_empty()),
-        (&scratch, !matches!(step.work, Work::Run { .. })),
-    ];
-    for (folder, _) in wanted.iter().filter(|(_, wanted)| *wanted) {
-        fs::create_dir(folder).map_err(Error::io("make", folder))?;
+    session.folders.take(&folder).map_err(Error::io("make", &folder))?;
+    let [into, out] = folders::INNER.map(|inner| folder.join(inner));
+    if !matches!(step.work, Work::Run { .. }) {
+        let scratch = folder.join("scratch");
+        fs::create_dir(&scratch).map_err(Error::io("make", &scratch))?;
     }
     let mut inputs = BTreeMap::new();
     let mut lent = Vec::new();

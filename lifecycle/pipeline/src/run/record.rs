@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rondo_core::run::{Exit, RunDetail, RunKind, RunRow, RunState};
 use rondo_core::{Digest, RunId, Timestamp};
 use rondo_store::Store;
+use rondo_store::meta::cache::Ending;
 use rondo_store::meta::metrics::{Batch, Point};
 use rondo_store::meta::runs::RunChange;
 use serde_json::Value;
@@ -166,21 +167,22 @@ pub async fn end(
     Ok(store.meta().update_run(id, ended(state, detail, at)).await?)
 }
 
-/// Freezes the row of a step's try that went well, and keeps for its key what it made.
+/// Freezes the row of a step's try that went well, and keeps for its key what it made. That has its place in
+/// the queue then: whoever begins another step afterwards has this one on the disk before its own row.
 ///
 /// # Errors
-/// When the store refuses.
-pub async fn end_kept(
+/// When it cannot be put into words.
+pub fn end_kept(
     store: &Store,
     id: RunId,
     detail: RunDetail,
     key: Digest,
     step: &str,
     at: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Ending, Error> {
     let outputs = detail.outputs.clone();
     let change = ended(RunState::Finished, detail, at);
-    Ok(store.meta().end_run_with(id, change, key, step, &outputs, at).await?)
+    Ok(store.meta().end_run_with(id, change, key, step, &outputs, at)?)
 }
 
 fn ended(state: RunState, detail: RunDetail, at: Timestamp) -> RunChange {

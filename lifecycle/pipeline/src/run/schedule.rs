@@ -1,18 +1,24 @@
 //! Which step runs when: each as soon as all that it needs has ended well. Steps wait for events, not for
 //! a clock; what is ready is known by counting, so that a step costs the same in a graph of any size.
+//!
+//! Nobody waits for the end of a step that went well to be on the disk: it gets there in one commit with the
+//! row of the step that begins next, and so before that one's process. Only then is the step told as done.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rondo_core::ports::Event;
 use rondo_core::run::Link;
 use rondo_project::project::{Backoff, Step};
+use rondo_store::meta::cache::Ending;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::claim::claim;
+use super::claim::{Claim, claim};
 use super::machine::Amounts;
 use super::session::Session;
 use crate::cache::{self, Answer};
@@ -23,6 +29,22 @@ use crate::graph::Node;
 use crate::plan::{Holds, Inputs, Keyed, Role};
 use crate::request::{Outcome, StepReport};
 use crate::{Error, sweep, why};
+
+/// How long the end of a step waits for another step to begin before it is written alone.
+const LAG: Duration = Duration::from_millis(5);
+
+/// A step that has come to its end.
+struct Done {
+    report: StepReport,
+    /// Its end, where that is not on the disk yet, and the claim that lasts until then.
+    recording: Option<(Ending, Option<Claim>)>,
+}
+
+impl From<StepReport> for Done {
+    fn from(report: StepReport) -> Self {
+        Self { report, recording: None }
+    }
+}
 
 /// Lets all steps of a run come to their end. The reports stand in the order of the plan.
 ///
@@ -51,14 +73,15 @@ async fn through_all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
             ready.push_back(place);
         }
     }
-    let mut tasks: JoinSet<(usize, StepReport)> = JoinSet::new();
+    let mut tasks: JoinSet<(usize, Done)> = JoinSet::new();
     let mut places: HashMap<Id, usize> = HashMap::new();
+    let mut recordings = FuturesUnordered::new();
     loop {
-        let mut ended: Vec<(usize, StepReport)> = Vec::new();
+        let mut ended: Vec<(usize, Done)> = Vec::new();
         while let Some(place) = ready.pop_front() {
             let Some(node) = planner.graph.node(place) else { continue };
             match left_out(session, node) {
-                Some(cause) => ended.push((place, skipped(&node.name, cause))),
+                Some(cause) => ended.push((place, skipped(&node.name, cause).into())),
                 None => {
                     let session = session.clone();
                     let task = tasks.spawn(async move { (place, Box::pin(one(&session, place)).await) });
@@ -67,16 +90,23 @@ async fn through_all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
             }
         }
         if ended.is_empty() {
-            match tasks.join_next_with_id().await {
-                None => break,
-                Some(Ok((id, report))) => {
-                    places.remove(&id);
-                    ended.push(report);
+            tokio::select! {
+                biased;
+                Some((place, recorded)) = recordings.next() => {
+                    recorded?;
+                    session.report(place).into_iter().for_each(|report| tell(session, report));
                 }
-                Some(Err(error)) => ended.extend(panicked(session, &mut places, &error)),
+                Some(joined) = tasks.join_next_with_id() => match joined {
+                    Ok((id, done)) => {
+                        places.remove(&id);
+                        ended.push(done);
+                    }
+                    Err(error) => ended.extend(panicked(session, &mut places, &error)),
+                },
+                else => break,
             }
         }
-        for (place, report) in ended {
+        for (place, Done { report, recording }) in ended {
             if report.outcome == Outcome::Failed && !session.request.keep_going {
                 session.halted.store(true, Ordering::Relaxed);
             }
@@ -89,6 +119,12 @@ async fn through_all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
                     ready.push_back(*waiting);
                 }
             }
+            let lag = if ready.is_empty() && tasks.is_empty() { Duration::ZERO } else { LAG };
+            recordings.extend(recording.map(|(ending, claim)| async move {
+                let recorded = ending.written(lag).await;
+                drop(claim);
+                (place, recorded)
+            }));
         }
     }
     Ok(planner.order.iter().filter_map(|place| session.report(*place).cloned()).collect())
@@ -130,32 +166,35 @@ fn skipped(name: &str, cause: String) -> StepReport {
     }
 }
 
-fn panicked(
-    session: &Session,
-    places: &mut HashMap<Id, usize>,
-    error: &JoinError,
-) -> Option<(usize, StepReport)> {
+fn panicked(session: &Session, places: &mut HashMap<Id, usize>, error: &JoinError) -> Option<(usize, Done)> {
     let place = places.remove(&error.id())?;
     let name = session.planner.graph.node(place).map_or("", |node| node.name.as_str());
     let report = skipped(name, format!("a task of the pipeline ended unexpectedly: {error}"));
-    Some((place, StepReport { outcome: Outcome::Failed, ..report }))
+    Some((place, StepReport { outcome: Outcome::Failed, ..report }.into()))
 }
 
 /// One step from its inputs to its end.
-async fn one(session: &Session, place: usize) -> StepReport {
+async fn one(session: &Session, place: usize) -> Done {
     let began = Instant::now();
     let Some(node) = session.planner.graph.node(place) else {
-        return skipped("", "it is no step of the project".to_owned());
+        return skipped("", "it is no step of the project".to_owned()).into();
     };
     let through = match session.planner.role(place) {
-        Role::Kept => kept(session, node).await,
+        Role::Kept => kept(session, node).await.map(Done::from),
         Role::Needed | Role::Wanted | Role::Out => through(session, place, node).await,
     };
-    let mut report = match through {
-        Ok(report) => report,
-        Err(error) => StepReport { outcome: Outcome::Failed, ..skipped(&node.name, explained(&error)) },
-    };
-    report.seconds = began.elapsed().as_secs_f64();
+    let mut done = through.unwrap_or_else(|error| {
+        StepReport { outcome: Outcome::Failed, ..skipped(&node.name, explained(&error)) }.into()
+    });
+    done.report.seconds = began.elapsed().as_secs_f64();
+    if done.recording.is_none() {
+        tell(session, &done.report);
+    }
+    done
+}
+
+/// Tells whoever watches what became of a step.
+fn tell(session: &Session, report: &StepReport) {
     let message = match (&report.outcome, &report.cause) {
         (Outcome::Cached, None) => "cached".to_owned(),
         (Outcome::Ran, _) => "done".to_owned(),
@@ -163,8 +202,7 @@ async fn one(session: &Session, place: usize) -> StepReport {
         (Outcome::Cached | Outcome::Failed, cause) => cause.clone().unwrap_or_default(),
     };
     let ok = report.outcome != Outcome::Failed;
-    session.progress.report(Event::Ended { subject: node.name.clone(), ok, message });
-    report
+    session.progress.report(Event::Ended { subject: report.name.clone(), ok, message });
 }
 
 /// What a step made last, whatever its key says now.
@@ -196,7 +234,7 @@ fn explained(error: &Error) -> String {
     format!("{}{hint}", chain(error))
 }
 
-async fn through(session: &Session, place: usize, node: &Node) -> Result<StepReport, Error> {
+async fn through(session: &Session, place: usize, node: &Node) -> Result<Done, Error> {
     let planner = &session.planner;
     let step = planner.step(node)?;
     let inputs = match session.request.again.as_ref().and_then(|again| again.given(&node.name)) {
@@ -204,7 +242,7 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
         None => session.inputs(node),
     };
     if planner.holds(node, &inputs)? != Holds::Yes {
-        return Ok(skipped(&node.name, "its condition does not hold".to_owned()));
+        return Ok(skipped(&node.name, "its condition does not hold".to_owned()).into());
     }
     let Inputs { links, listings, .. } = inputs;
     for listing in listings {
@@ -220,19 +258,19 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
     };
     let forced = session.request.force && planner.role(place) == Role::Wanted;
     if !step.cache || session.request.again.is_some() {
-        return make(session, node, step, &keyed, Answer::Miss, report).await;
+        return make(session, node, step, &keyed, Answer::Miss, report, None).await;
     }
     let known = cache::ask(&session.store, &session.known, step, keyed.key).await?;
     if let (Answer::Hit { run, outputs }, false) = (&known, forced) {
-        return stands(session, node, step, *run, outputs, report).await;
+        return Ok(stands(session, node, step, *run, outputs, report).await?.into());
     }
     let waits = || {
         let message = "another run makes it: waiting for that".to_owned();
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     };
-    let Some((_claim, waited)) = claim(&session.store, keyed.key, &mut session.cancel.clone(), waits).await?
+    let Some((claim, waited)) = claim(&session.store, keyed.key, &mut session.cancel.clone(), waits).await?
     else {
-        return Ok(skipped(&node.name, "the run was interrupted".to_owned()));
+        return Ok(skipped(&node.name, "the run was interrupted".to_owned()).into());
     };
     let before = match &known {
         Answer::Hit { run, .. } | Answer::Gone { run, .. } => Some(*run),
@@ -243,7 +281,7 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
     if let (Answer::Hit { run, outputs }, true) = (&known, waited)
         && (!forced || Some(*run) != before)
     {
-        return stands(session, node, step, *run, outputs, report).await;
+        return Ok(stands(session, node, step, *run, outputs, report).await?.into());
     }
     if let (Some(shared), false) = (&session.shared, forced) {
         let mut cancel = session.cancel.clone();
@@ -254,10 +292,10 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<StepRep
         if let Some(Answer::Hit { run, outputs }) =
             found.map(|cached| cache::judge(&session.store, step, cached))
         {
-            return stands(session, node, step, run, &outputs, report).await;
+            return Ok(stands(session, node, step, run, &outputs, report).await?.into());
         }
     }
-    make(session, node, step, &keyed, known, report).await
+    make(session, node, step, &keyed, known, report, Some(claim)).await
 }
 
 /// An earlier run stands for a step.
@@ -297,17 +335,19 @@ async fn make(
     keyed: &Keyed,
     known: Answer,
     report: StepReport,
-) -> Result<StepReport, Error> {
+    claim: Option<Claim>,
+) -> Result<Done, Error> {
     if let Some(wanted) = &step.sweep {
-        return Box::pin(sweep::drive::make(session, node, step, wanted, keyed, report)).await;
+        let report = Box::pin(sweep::drive::make(session, node, step, wanted, keyed, report)).await?;
+        return Ok(report.into());
     }
     let Some(attempt) = tried(session, node, step, keyed).await? else {
-        return Ok(skipped(&node.name, obstacle(session).unwrap_or_default()));
+        return Ok(skipped(&node.name, obstacle(session).unwrap_or_default()).into());
     };
     if attempt.ok {
         step::check_out(session, node, step, &attempt.outputs).await?;
     }
-    Ok(StepReport {
+    let report = StepReport {
         outcome: if attempt.ok { Outcome::Ran } else { Outcome::Failed },
         run: Some(attempt.run),
         unequal: unequal(session, node, step, keyed, &known, &attempt),
@@ -315,7 +355,8 @@ async fn make(
         cause: attempt.cause,
         tail: attempt.tail,
         ..report
-    })
+    };
+    Ok(Done { report, recording: attempt.ending.map(|ending| (ending, claim)) })
 }
 
 /// The outputs that the same key gave with other content before: by the cache, or by `rondo.lock`.

@@ -21,6 +21,7 @@ use super::recover::{LEASE, WorkFolder, lease_name};
 use super::{record, recover};
 use crate::cache;
 use crate::environment::host::{find_program, search_path};
+use crate::execute::folders::Folders;
 use crate::execute::guard::Hold;
 use crate::execute::outputs::chain;
 use crate::execute::process::{self, Command};
@@ -78,6 +79,8 @@ pub struct Session {
     _listener: Listener,
     _guard: Hold,
     folder: WorkFolder,
+    /// The folders in it that steps have left.
+    pub folders: Folders,
     /// What a step that says nothing has said.
     nothing: OnceLock<Stored>,
     heartbeat: tokio::task::JoinHandle<()>,
@@ -142,6 +145,7 @@ impl Session {
             _guard: Hold::on(folder.path()),
             nothing: OnceLock::new(),
             folder,
+            folders: Folders::default(),
             heartbeat,
             commit: OnceCell::new(),
             source: OnceLock::new(),

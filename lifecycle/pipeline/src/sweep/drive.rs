@@ -283,7 +283,8 @@ async fn finish(
         session.store.meta().log_batch(run, batch).await?;
     }
     if cause.is_none() && step.cache && session.request.again.is_none() {
-        record::end_kept(&session.store, run, detail, keyed.key, &node.name, now).await?;
+        let ending = record::end_kept(&session.store, run, detail, keyed.key, &node.name, now)?;
+        ending.written(Duration::ZERO).await?;
     } else {
         record::end(&session.store, run, state, detail, now).await?;
     }

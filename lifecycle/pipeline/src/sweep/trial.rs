@@ -211,7 +211,9 @@ impl Around<'_> {
             let run = RunId::random();
             let node = self.at(&trial, run, stop);
             let attempt = Box::pin(step::attempt(session, &node, step, keyed, number, &held.cards));
-            let attempt = self.watched(&node, run, &told, attempt).await?;
+            let mut attempt = self.watched(&node, run, &told, attempt).await?;
+            // What the sweep goes by is on the disk.
+            attempt.recorded().await?;
             drop(held);
             let trial = Trial { run: Some(run), ..trial.clone() };
             if attempt.ok {
