@@ -194,7 +194,8 @@ impl Objects {
     ///
     /// # Errors
     /// When something in it cannot be read, is neither file nor folder, has a name that is not UTF-8, or
-    /// changes while it is read. Nothing that was there before is touched.
+    /// changes while it is read. No object that was there before is touched; of what is to be moved, a part
+    /// may be gone from where it lay.
     pub fn put_path(&self, path: &Path, take: Take) -> Result<Stored, Error> {
         walk(path, 0, &|file, metadata| self.put_file(file, metadata, take), &|tree| self.put_tree(tree))
     }

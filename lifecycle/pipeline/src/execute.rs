@@ -1,9 +1,9 @@
 //! Executing one step: from its definition to outputs in the store.
 //!
-//! [`step`] is the way through: it prepares a folder, hands the work to whoever does it ([`process`] for
-//! commands and file packages, a [`rondo_core::ports::Builtin`] for packages in Rust), and collects what
-//! was made ([`outputs`]). The standard output and error go through [`log`]. What a process leaves behind
-//! is ended by [`leftovers`], and by the [`guard`] where Rondo itself has died.
+//! [`step`] is the way through: it prepares a folder ([`folders`]), hands the work to whoever does it
+//! ([`process`] for commands and file packages, a [`rondo_core::ports::Builtin`] for packages in Rust), and
+//! collects what was made ([`outputs`]). The standard output and error go through [`log`]. What a process
+//! leaves behind is ended by [`leftovers`], and by the [`guard`] where Rondo itself has died.
 
 pub mod cause;
 pub mod confine;
