@@ -20,6 +20,7 @@ pub mod select;
 pub mod split;
 mod strata;
 pub mod typed;
+mod word;
 pub mod write;
 
 pub mod profile;

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use serde_json::Value;
 
-use super::keys;
+use super::keys::{self, Key};
 use super::report::Sample;
 use super::rows::{SAMPLED, Tally, View, is_missing};
 use super::rule::Missing;
@@ -44,6 +44,10 @@ impl Keyed {
             self.missing += array.len() as u64 - (self.looked_at - before);
             return failed;
         }
+        let known: Option<Vec<_>> = arrays.iter().map(|array| keys::column(array)).collect();
+        if let Some(columns) = known {
+            return self.add_rows(&columns, missing, view);
+        }
         for row in 0..view.batch.num_rows() {
             let lacks = |array: &&arrow_array::ArrayRef| is_missing(array, row);
             let left_out = match missing {
@@ -58,6 +62,26 @@ impl Keyed {
             self.looked_at += 1;
             let key = keys::several(arrays.iter().map(|array| keys::key_at(array, row)));
             self.sorted.push(key, view.number(row))?;
+        }
+        Ok(())
+    }
+
+    /// Takes rows whose keys are known column by column.
+    fn add_rows(&mut self, columns: &[Vec<Option<Key>>], missing: Missing, view: &View<'_>) -> Result<()> {
+        for row in 0..view.batch.num_rows() {
+            let mut keys = columns.iter().map(|column| column.get(row).copied().flatten());
+            let left_out = match missing {
+                Missing::All => keys.clone().all(|key| key.is_none()),
+                Missing::Any => keys.any(|key| key.is_none()),
+                Missing::Never => false,
+            };
+            if left_out {
+                self.missing += 1;
+                continue;
+            }
+            self.looked_at += 1;
+            let keys = columns.iter().map(|column| column.get(row).copied().flatten());
+            self.sorted.push(keys::several(keys), view.number(row))?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use rondo_core::signature::ColumnType;
 use serde_json::Value;
 
 use super::rows::is_missing;
-use crate::moment;
+use crate::{moment, word};
 
 /// See the module; less than 2⁸⁸.
 pub(super) type Key = u128;
@@ -42,32 +42,45 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 /// 128 bits of hash: two folded products a word, each with seeds of its own.
-fn hash(bytes: &[u8], seeds: &[u64; 4]) -> u128 {
-    let [a, b, c, d] = *seeds;
-    let (mut low, mut high) = (a ^ bytes.len() as u64, c.rotate_left(17) ^ bytes.len() as u64);
-    let mut mix = |word: u64| {
-        low = fold(low ^ word, b) ^ low.rotate_left(23);
-        high = fold(high.rotate_left(31) ^ word, d) ^ high;
-    };
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        mix(u64::from_le_bytes(word));
+struct Mixer {
+    low: u64,
+    high: u64,
+}
+
+impl Mixer {
+    #[inline]
+    fn new(length: usize) -> Self {
+        let [a, _, c, _] = *SEEDS;
+        Self { low: a ^ length as u64, high: c.rotate_left(17) ^ length as u64 }
     }
-    let rest = chunks.remainder();
-    let mut word = [0; 8];
-    for (slot, byte) in word.iter_mut().zip(rest) {
-        *slot = *byte;
+
+    #[inline]
+    fn mix(&mut self, word: u64) {
+        let [_, b, _, d] = *SEEDS;
+        self.low = fold(self.low ^ word, b) ^ self.low.rotate_left(23);
+        self.high = fold(self.high.rotate_left(31) ^ word, d) ^ self.high;
     }
-    mix(u64::from_le_bytes(word));
-    mix(bytes.len() as u64);
-    u128::from(fold(low, c)) | (u128::from(fold(high, a)) << 64)
+
+    #[inline]
+    fn finish(self) -> u128 {
+        let [a, _, c, _] = *SEEDS;
+        u128::from(fold(self.low, c)) | (u128::from(fold(self.high, a)) << 64)
+    }
 }
 
 /// The key of a text.
+#[inline]
 pub(super) fn text(value: &str) -> Key {
-    TEXT | (hash(value.as_bytes(), &SEEDS) & PAYLOAD)
+    let mut mixer = Mixer::new(value.len());
+    let mut chunks = value.as_bytes().chunks_exact(8);
+    for chunk in &mut chunks {
+        let mut word = [0; 8];
+        word.copy_from_slice(chunk);
+        mixer.mix(u64::from_le_bytes(word));
+    }
+    // The last byte of the rest is free for the length, so that zeros at the end count.
+    mixer.mix(word::rest(value.as_bytes()) ^ ((value.len() as u64) << 56));
+    TEXT | (mixer.finish() & PAYLOAD)
 }
 
 /// The key of a whole number.
@@ -96,16 +109,33 @@ fn moment_key(millis: i64) -> Key {
 
 /// The key of several values together.
 pub(super) fn several(keys: impl Iterator<Item = Option<Key>>) -> Key {
-    let seeds = &*SEEDS;
-    let mut bytes = [0; 32];
-    let mut state = SEVERAL;
+    let mut mixer = Mixer::new(0);
+    let mut count = 0;
     for key in keys {
-        let (left, right) = bytes.split_at_mut(16);
-        left.copy_from_slice(&state.to_le_bytes());
-        right.copy_from_slice(&key.unwrap_or(MISSING).to_le_bytes());
-        state = hash(&bytes, seeds);
+        let key = key.unwrap_or(MISSING);
+        mixer.mix(key as u64);
+        mixer.mix((key >> 64) as u64);
+        count += 1;
     }
-    SEVERAL | (state & PAYLOAD)
+    mixer.mix(count);
+    SEVERAL | (mixer.finish() & PAYLOAD)
+}
+
+/// The keys of all rows; nothing for an array of a type that is only carried.
+pub(super) fn column(array: &ArrayRef) -> Option<Vec<Option<Key>>> {
+    let known = matches!(
+        array.data_type(),
+        DataType::Int64 | DataType::Float64 | DataType::Boolean | DataType::Utf8 | DataType::Timestamp(_, _)
+    );
+    known.then(|| {
+        let mut keys = vec![None; array.len()];
+        visit(array, |row, key| {
+            if let Some(slot) = keys.get_mut(row) {
+                *slot = Some(key);
+            }
+        });
+        keys
+    })
 }
 
 /// The key of one value of an array of a canonical type; nothing for a missing value.

@@ -284,10 +284,21 @@ impl RowCheck {
             Self::Greater { other, or_equal, missing } => {
                 let Some(second) = view.array(other) else { return };
                 let or_equal = *or_equal;
-                each_row(&[array, second], *missing, view, tally, |row| match order_at(array, second, row) {
-                    Some(order) => order.is_gt() || or_equal && order.is_eq(),
-                    None => false,
-                });
+                let holds = |order: Option<Ordering>| {
+                    order.is_some_and(|order| order.is_gt() || or_equal && order.is_eq())
+                };
+                let numeric = |array: &ArrayRef| array.data_type() == &DataType::Float64;
+                if numeric(array) && numeric(second) {
+                    let (a, b) = (numbers(array), numbers(second));
+                    each_row(&[array, second], *missing, view, tally, |row| {
+                        let at = |numbers: &[Option<f64>]| numbers.get(row).copied().flatten();
+                        holds(at(&a).zip(at(&b)).and_then(|(a, b)| a.partial_cmp(&b)))
+                    });
+                } else {
+                    each_row(&[array, second], *missing, view, tally, |row| {
+                        holds(order_at(array, second, row))
+                    });
+                }
                 return;
             }
             Self::Equal { other, missing } => {
@@ -335,11 +346,12 @@ fn each_row(
     tally: &mut Tally,
     holds: impl Fn(usize) -> bool,
 ) {
+    let whole = arrays.iter().all(|array| missing_count(array) == 0);
     for row in 0..view.batch.num_rows() {
         let lacks = |array: &&ArrayRef| is_missing(array, row);
         let left_out = match missing {
-            Missing::All => arrays.iter().all(lacks),
-            Missing::Any => arrays.iter().any(lacks),
+            Missing::All => !whole && arrays.iter().all(lacks),
+            Missing::Any => !whole && arrays.iter().any(lacks),
             Missing::Never => false,
         };
         if left_out {

@@ -6,7 +6,7 @@
 
 use std::collections::BinaryHeap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use super::keys::{Key, KeySet};
@@ -16,8 +16,12 @@ use crate::error::{Result, TableError};
 pub(super) const RUN: usize = 1 << 19;
 const ROW_BITS: u32 = 40;
 const ROW_MASK: u128 = (1 << ROW_BITS) - 1;
-/// Bytes that are read ahead of each run.
-const AHEAD: usize = 32 * 1024;
+/// Bytes of an entry.
+const ENTRY: usize = 16;
+/// Entries that are written at once.
+const WRITTEN: usize = 4096;
+/// Bytes that are read ahead of each run, a multiple of an entry's.
+const AHEAD: u64 = 32 * 1024;
 
 /// Keys with their rows, to be had in order.
 #[derive(Debug)]
@@ -123,14 +127,40 @@ fn io(source: std::io::Error) -> TableError {
 }
 
 fn write_run(entries: &[u128]) -> Result<File> {
-    let file = tempfile::tempfile().map_err(io)?;
-    let mut writer = BufWriter::with_capacity(1 << 16, file);
-    for entry in entries {
-        writer.write_all(&entry.to_le_bytes()).map_err(io)?;
+    let mut file = tempfile::tempfile().map_err(io)?;
+    let mut bytes = vec![0; ENTRY * entries.len().min(WRITTEN)];
+    for part in entries.chunks(WRITTEN) {
+        for (slot, entry) in bytes.chunks_exact_mut(ENTRY).zip(part) {
+            slot.copy_from_slice(&entry.to_le_bytes());
+        }
+        file.write_all(bytes.get(..ENTRY * part.len()).unwrap_or_default()).map_err(io)?;
     }
-    let mut file = writer.into_inner().map_err(|error| io(error.into_error()))?;
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     Ok(file)
+}
+
+/// A run that is read again.
+struct Run {
+    file: File,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Run {
+    fn new(file: File) -> Self {
+        Self { file, bytes: Vec::new(), at: 0 }
+    }
+
+    fn next(&mut self) -> Result<Option<u128>> {
+        if self.at == self.bytes.len() {
+            self.bytes.clear();
+            self.at = 0;
+            (&mut self.file).take(AHEAD).read_to_end(&mut self.bytes).map_err(io)?;
+        }
+        let entry = self.bytes.get(self.at..).and_then(|bytes| bytes.first_chunk::<ENTRY>());
+        self.at = (self.at + ENTRY).min(self.bytes.len());
+        Ok(entry.map(|entry| u128::from_le_bytes(*entry)))
+    }
 }
 
 /// Sorted runs, merged.
@@ -143,29 +173,21 @@ pub(super) struct Merged {
 
 enum Source {
     Memory(std::vec::IntoIter<u128>),
-    File(BufReader<File>),
+    File(Run),
 }
 
 impl Source {
     fn next(&mut self) -> Result<Option<u128>> {
         match self {
             Self::Memory(entries) => Ok(entries.next()),
-            Self::File(reader) => {
-                let mut bytes = [0; 16];
-                match reader.read_exact(&mut bytes) {
-                    Ok(()) => Ok(Some(u128::from_le_bytes(bytes))),
-                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
-                    Err(error) => Err(io(error)),
-                }
-            }
+            Self::File(run) => run.next(),
         }
     }
 }
 
 impl Merged {
     fn of(pending: Vec<u128>, runs: Vec<File>) -> Result<Self> {
-        let mut sources: Vec<Source> =
-            runs.into_iter().map(|file| Source::File(BufReader::with_capacity(AHEAD, file))).collect();
+        let mut sources: Vec<Source> = runs.into_iter().map(|file| Source::File(Run::new(file))).collect();
         sources.push(Source::Memory(pending.into_iter()));
         let mut heads = BinaryHeap::new();
         for (index, source) in sources.iter_mut().enumerate() {

@@ -182,7 +182,7 @@ struct Looks {
 
 impl Looks {
     fn add(&mut self, value: &str, count: u64) {
-        let length = value.chars().count() as u64;
+        let length = if value.is_ascii() { value.len() } else { value.chars().count() } as u64;
         self.lengths.add(length, count);
         if let Some(forms) = &mut self.forms {
             forms.add(value, length, count);

@@ -9,11 +9,13 @@ use arrow_array::Array;
 use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
+use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::encode;
+use super::wide::wide;
 
 /// So many rows are summed around their own means.
 const CHUNK: usize = 1024;
@@ -277,30 +279,34 @@ fn sum(values: &[f64]) -> f64 {
     values.iter().sum()
 }
 
-/// The sum of products, in eight lanes.
-fn product(x: &[f64], y: &[f64]) -> f64 {
-    let mut lanes = [0.0; 8];
-    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
-    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in xs.zip(ys) {
-        for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
-            *lane += x * y;
+wide! {
+    /// The sum of products, in eight lanes.
+    fn product(x: &[f64], y: &[f64]) -> f64 {
+        let mut lanes = [0.0; 8];
+        let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
+        let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * y).sum();
+        for (x, y) in xs.zip(ys) {
+            for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
+                *lane += x * y;
+            }
         }
+        lanes.iter().sum::<f64>() + rest
     }
-    lanes.iter().sum::<f64>() + rest
 }
 
-/// The sum of squares where `there` is 1.
-fn squares(x: &[f64], there: &[f64]) -> f64 {
-    let mut lanes = [0.0; 8];
-    let (xs, ys) = (x.chunks_exact(8), there.chunks_exact(8));
-    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * x * y).sum();
-    for (x, y) in xs.zip(ys) {
-        for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
-            *lane += x * x * y;
+wide! {
+    /// The sum of squares where `there` is 1.
+    fn squares(x: &[f64], there: &[f64]) -> f64 {
+        let mut lanes = [0.0; 8];
+        let (xs, ys) = (x.chunks_exact(8), there.chunks_exact(8));
+        let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(x, y)| x * x * y).sum();
+        for (x, y) in xs.zip(ys) {
+            for ((lane, x), y) in lanes.iter_mut().zip(x).zip(y) {
+                *lane += x * x * y;
+            }
         }
+        lanes.iter().sum::<f64>() + rest
     }
-    lanes.iter().sum::<f64>() + rest
 }
 
 /// Adds rows of an array as numbers; NaN where there is no finite one.
@@ -313,8 +319,12 @@ fn take(array: &ArrayRef, first: usize, end: usize, values: &mut Vec<f64>) {
                 let part = array.values().get(first..end).unwrap_or_default();
                 values.extend(part.iter().map(|value| finite(*value)));
             } else {
-                let value = |row| if array.is_valid(row) { finite(array.value(row)) } else { f64::NAN };
-                values.extend((first..end).map(value));
+                let part = array.values().get(first..end).unwrap_or_default();
+                let nulls = array.nulls().map(|nulls| nulls.slice(first, part.len()));
+                let there = nulls.iter().flat_map(NullBuffer::iter);
+                values.extend(
+                    part.iter().zip(there).map(|(v, there)| if there { finite(*v) } else { f64::NAN }),
+                );
             }
         }
         DataType::Int64 => {

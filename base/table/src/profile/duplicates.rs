@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::encode;
 use super::hash::FastHasher;
+use super::wide::wide;
 
 /// Up to so many different rows the count is exact.
 pub const EXACT_ROWS: usize = 262_144;
@@ -186,52 +187,69 @@ pub(super) fn seed(name: &str) -> u64 {
     hasher.finish() | 1
 }
 
-/// Adds to each row's sum what the value of one column is. Sums do not depend on the order of columns;
-/// integers and equal numbers are the same; a missing value is equal to a missing value.
-pub(super) fn add_column(array: &ArrayRef, seed: u64, first: usize, sums: &mut [u64]) {
-    match array.data_type() {
-        DataType::Float64 => {
-            let values = array.as_primitive::<Float64Type>();
-            add_each(values.values(), values.nulls(), first, sums, |value, sum| {
-                add_number(*value, seed, sum)
-            });
-        }
-        DataType::Int64 => {
-            let values = array.as_primitive::<Int64Type>();
-            add_each(values.values(), values.nulls(), first, sums, |value, sum| add_whole(*value, seed, sum));
-        }
-        DataType::Timestamp(_, _) => {
-            let values = array.as_primitive::<TimestampMillisecondType>();
-            add_each(values.values(), values.nulls(), first, sums, |value, sum| add_whole(*value, seed, sum));
-        }
-        DataType::Boolean => {
-            let values = array.as_boolean();
-            for (row, sum) in (first..).zip(sums.iter_mut()).filter(|(row, _)| values.is_valid(*row)) {
-                add_number(f64::from(u8::from(values.value(row))), seed, sum);
-            }
-        }
-        DataType::Utf8 => {
-            let values = array.as_string::<i32>();
-            for (row, sum) in (first..).zip(sums.iter_mut()).filter(|(row, _)| values.is_valid(*row)) {
-                *sum = sum.wrapping_add(text(values.value(row), seed));
-            }
-        }
-        DataType::Dictionary(_, _) => {
-            let Some(values) = array.as_any_dictionary_opt() else { return };
-            let Some(texts) = values.values().as_string_opt::<i32>() else { return };
-            let Some(keys) = values.keys().as_primitive_opt::<Int32Type>() else { return };
-            // A value is looked at once, however many rows have it.
-            let hashes: Vec<u64> =
-                texts.iter().map(|value| value.map_or(0, |value| text(value, seed))).collect();
-            let keyed = keys.values().iter().skip(first).zip(sums.iter_mut());
-            let nulls = keys.nulls();
-            for (row, (key, sum)) in (first..).zip(keyed) {
-                if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
-                    *sum = sum.wrapping_add(hashes.get(*key as usize).copied().unwrap_or(0));
+/// A column of a batch whose rows are compared.
+pub(super) struct Compared<'a> {
+    array: &'a ArrayRef,
+    seed: u64,
+    /// Of texts by keys: the hash of each text, which is looked at once however many rows have it.
+    texts: Vec<u64>,
+}
+
+impl<'a> Compared<'a> {
+    /// Of an array, with what tells its values from equal ones of another column.
+    pub(super) fn new(array: &'a ArrayRef, seed: u64) -> Self {
+        let keyed = array.as_any_dictionary_opt();
+        let texts = keyed.and_then(|keyed| keyed.values().as_string_opt::<i32>());
+        let hash = |value: Option<&str>| value.map_or(0, |value| text(value, seed));
+        Self { array, seed, texts: texts.map_or_else(Vec::new, |texts| texts.iter().map(hash).collect()) }
+    }
+
+    /// Adds to the sums of rows, from the first on, what the values of the column are. Sums do not depend on
+    /// the order of columns; integers and equal numbers are the same; a missing value is equal to a missing
+    /// value.
+    pub(super) fn add(&self, first: usize, sums: &mut [u64]) {
+        let (array, seed) = (self.array, self.seed);
+        match array.data_type() {
+            DataType::Float64 => {
+                let array = array.as_primitive::<Float64Type>();
+                let values = array.values().get(first..).unwrap_or_default();
+                match array.nulls() {
+                    None => add_numbers(values, seed, sums),
+                    nulls => add_each(values, nulls, first, sums, |value| number(*value, seed)),
                 }
             }
+            DataType::Int64 => {
+                let array = array.as_primitive::<Int64Type>();
+                let values = array.values().get(first..).unwrap_or_default();
+                add_each(values, array.nulls(), first, sums, |value| whole(*value, seed));
+            }
+            DataType::Timestamp(_, _) => {
+                let array = array.as_primitive::<TimestampMillisecondType>();
+                let values = array.values().get(first..).unwrap_or_default();
+                add_each(values, array.nulls(), first, sums, |value| whole(*value, seed));
+            }
+            DataType::Boolean => {
+                let values = array.as_boolean();
+                for (row, sum) in (first..).zip(sums.iter_mut()).filter(|(row, _)| values.is_valid(*row)) {
+                    *sum = sum.wrapping_add(number(f64::from(u8::from(values.value(row))), seed));
+                }
+            }
+            DataType::Utf8 => {
+                let values = array.as_string::<i32>();
+                for (row, sum) in (first..).zip(sums.iter_mut()).filter(|(row, _)| values.is_valid(*row)) {
+                    *sum = sum.wrapping_add(text(values.value(row), seed));
+                }
+            }
+            DataType::Dictionary(_, _) => {
+                let Some(array) = array.as_any_dictionary_opt() else { return };
+                let Some(keys) = array.keys().as_primitive_opt::<Int32Type>() else { return };
+                let values = keys.values().get(first..).unwrap_or_default();
+                add_each(values, keys.nulls(), first, sums, |key| {
+                    self.texts.get(*key as usize).copied().unwrap_or(0)
+                });
+            }
+            _ => {}
         }
-        _ => {}
     }
 }
 
@@ -240,34 +258,46 @@ fn add_each<T>(
     nulls: Option<&NullBuffer>,
     first: usize,
     sums: &mut [u64],
-    add: impl Fn(&T, &mut u64),
+    of: impl Fn(&T) -> u64,
 ) {
-    let values = values.iter().skip(first).zip(sums.iter_mut());
+    let length = values.len().min(sums.len());
+    let pairs = sums.iter_mut().zip(values);
     match nulls {
-        None => values.for_each(|(value, sum)| add(value, sum)),
-        Some(nulls) => (first..)
-            .zip(values)
-            .filter(|(row, _)| nulls.is_valid(*row))
-            .for_each(|(_, (value, sum))| add(value, sum)),
+        None => pairs.for_each(|(sum, value)| *sum = sum.wrapping_add(of(value))),
+        Some(nulls) => {
+            for ((sum, value), there) in pairs.zip(nulls.slice(first, length).iter()) {
+                // Without a branch, of which could not be guessed where it goes.
+                *sum = sum.wrapping_add(of(value) & u64::from(there).wrapping_neg());
+            }
+        }
+    }
+}
+
+wide! {
+    fn add_numbers(values: &[f64], seed: u64, sums: &mut [u64]) {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum = sum.wrapping_add(number(*value, seed));
+        }
     }
 }
 
 /// A whole number is equal to the floating-point number of the same value; where there is none, it is
 /// itself, lest it be the same as its neighbours.
-fn add_whole(value: i64, seed: u64, sum: &mut u64) {
+fn whole(value: i64, seed: u64) -> u64 {
     const EXACT: u64 = 1 << 53;
-    let number = value as f64;
-    if value.unsigned_abs() <= EXACT || number as i128 == i128::from(value) {
-        add_number(number, seed, sum);
+    let nearest = value as f64;
+    if value.unsigned_abs() <= EXACT || nearest as i128 == i128::from(value) {
+        number(nearest, seed)
     } else {
-        *sum = sum.wrapping_add(folded((value as u64) ^ 0xd6e8_feb8_6659_fd93, seed));
+        folded((value as u64) ^ 0xd6e8_feb8_6659_fd93, seed)
     }
 }
 
-fn add_number(value: f64, seed: u64, sum: &mut u64) {
-    if !value.is_nan() {
-        *sum = sum.wrapping_add(folded((value + 0.0).to_bits(), seed));
-    }
+/// NaN is a missing value.
+#[inline(always)]
+fn number(value: f64, seed: u64) -> u64 {
+    let hash = folded((value + 0.0).to_bits(), seed);
+    if value.is_nan() { 0 } else { hash }
 }
 
 fn text(value: &str, seed: u64) -> u64 {
@@ -278,6 +308,7 @@ fn text(value: &str, seed: u64) -> u64 {
 
 /// Mixed before it is added: a sum of products alone would be the same for values that are exchanged by
 /// the same difference.
+#[inline(always)]
 fn folded(bits: u64, seed: u64) -> u64 {
     let mut mixed = (bits ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^= mixed >> 32;
@@ -359,7 +390,7 @@ mod tests {
     fn large_whole_numbers_differ_from_their_neighbours() {
         let sum = |array: ArrayRef| {
             let mut sums = vec![0; array.len()];
-            add_column(&array, seed("id"), 0, &mut sums);
+            Compared::new(&array, seed("id")).add(0, &mut sums);
             sums
         };
         let first = (1_i64 << 60) - 100;

@@ -308,6 +308,17 @@ pub(super) struct FormsBuilder {
     shapes: FastMap<Shape, u64>,
     many_shapes: bool,
     lengths: FastMap<u64, u64>,
+    /// What the last texts had in common that is not counted above yet.
+    last: Option<Look>,
+    times: u64,
+}
+
+/// What is counted of a text. Of keys and codes the next one mostly has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    shape: Shape,
+    kind: TextKind,
+    length: u64,
 }
 
 impl FormsBuilder {
@@ -325,15 +336,28 @@ impl FormsBuilder {
         }
         // As many characters as bytes: no character has more than one.
         self.non_ascii += if length < value.len() as u64 { count } else { 0 };
-        *self.kinds.entry(kind).or_insert(0) += count;
-        *self.lengths.entry(length_class(length)).or_insert(0) += count;
+        let look = Look { shape, kind, length: length_class(length) };
+        if self.last != Some(look) {
+            self.count();
+            self.last = Some(look);
+        }
+        self.times += count;
+    }
+
+    /// Counts what the last texts had in common.
+    fn count(&mut self) {
+        let times = std::mem::take(&mut self.times);
+        let Some(Look { shape, kind, length }) = self.last.take() else { return };
+        *self.kinds.entry(kind).or_insert(0) += times;
+        *self.lengths.entry(length).or_insert(0) += times;
         if !self.many_shapes {
-            *self.shapes.entry(shape).or_insert(0) += count;
+            *self.shapes.entry(shape).or_insert(0) += times;
             self.many_shapes = self.shapes.len() > SHAPES;
         }
     }
 
-    pub(super) fn finish(self) -> TextForms {
+    pub(super) fn finish(mut self) -> TextForms {
+        self.count();
         let shapes = (!self.many_shapes).then(|| {
             let mut shapes = BTreeMap::new();
             for (shape, count) in self.shapes {

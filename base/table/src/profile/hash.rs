@@ -5,6 +5,8 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::word;
+
 /// A hash map with the fast hasher.
 pub(super) type FastMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<FastHasher>>;
 
@@ -29,12 +31,7 @@ impl Hasher for FastHasher {
             word.copy_from_slice(chunk);
             self.mix(u64::from_le_bytes(word));
         }
-        let rest = chunks.remainder();
-        let mut word = [0; 8];
-        for (slot, byte) in word.iter_mut().zip(rest) {
-            *slot = *byte;
-        }
-        self.mix(u64::from_le_bytes(word) ^ ((bytes.len() as u64) << 56));
+        self.mix(word::rest(bytes) ^ ((bytes.len() as u64) << 56));
     }
 
     fn write_u8(&mut self, byte: u8) {

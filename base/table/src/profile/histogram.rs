@@ -7,7 +7,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::wide::wide;
+
 const MAX_BINS: i64 = 2048;
+/// Values are placed in pieces of this length.
+const PIECE: usize = 1024;
+/// Added to a number and taken off again it leaves the nearest whole number, and by itself the last bits
+/// of the sum are that.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+/// Of numbers so far from zero it does not.
+const NEAREST: i64 = 1 << 51;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +64,19 @@ fn scaled(value: f64, scale: f64) -> i64 {
 
 fn power(exponent: i32) -> f64 {
     2.0_f64.powi(exponent)
+}
+
+wide! {
+    /// The bins of values, counted from the first, where all are near enough to zero.
+    fn find_places(values: &[f64], exponent: i32, first: i64, places: &mut [u16]) {
+        let (width, scale, first) = (power(exponent), power(-exponent), first as f64);
+        for (place, value) in places.iter_mut().zip(values) {
+            let nearest = value * scale + ROUND - ROUND;
+            // One that was rounded up, if only from a value too small beside the width, is one less.
+            let above = if nearest * width > *value { 1.0 } else { 0.0 };
+            *place = (nearest - above - first + ROUND).to_bits() as u16;
+        }
+    }
 }
 
 impl Histogram {
@@ -105,11 +127,24 @@ impl Histogram {
             return;
         }
         self.extend(min, max);
-        let scale = power(-self.exponent);
-        for value in values {
-            let at = scaled(*value, scale) - self.first;
-            if let Some(slot) = self.counts.get_mut(at as usize) {
-                *slot += 1;
+        let end = self.first + self.counts.len() as i64;
+        if self.first <= -NEAREST || end >= NEAREST {
+            let scale = power(-self.exponent);
+            for value in values {
+                let at = scaled(*value, scale) - self.first;
+                if let Some(slot) = self.counts.get_mut(at as usize) {
+                    *slot += 1;
+                }
+            }
+            return;
+        }
+        let mut places = [0_u16; PIECE];
+        for piece in values.chunks(PIECE) {
+            find_places(piece, self.exponent, self.first, &mut places);
+            for place in places.iter().take(piece.len()) {
+                if let Some(slot) = self.counts.get_mut(usize::from(*place)) {
+                    *slot += 1;
+                }
             }
         }
     }

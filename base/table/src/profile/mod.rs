@@ -25,7 +25,9 @@ mod options;
 mod order;
 mod profiler;
 mod sketch;
+mod spread;
 pub mod summary;
+mod wide;
 
 use arrow_array::RecordBatch;
 use rondo_core::signature::{Column, ColumnType};

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::wide::wide;
+
 /// The first three moments of finite numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
@@ -37,16 +39,10 @@ impl Moments {
         if values.is_empty() {
             return Self::default();
         }
-        let count = values.len() as f64;
-        let sum = lanes(values, |value| value);
-        let mean = sum / count;
-        let m2 = lanes(values, |value| (value - mean) * (value - mean));
-        let m3 = lanes(values, |value| (value - mean) * (value - mean) * (value - mean));
-        let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-        for value in values {
-            min = if *value < min { *value } else { min };
-            max = if *value > max { *value } else { max };
-        }
+        let sum = sum(values);
+        let mean = sum / values.len() as f64;
+        let (m2, m3) = central(values, mean);
+        let (min, max) = extremes(values);
         Self { count: values.len() as u64, sum, min, max, mean, m2, m3 }
     }
 
@@ -93,17 +89,60 @@ impl Moments {
     }
 }
 
-/// A sum in eight lanes: the compiler may use vector registers, and errors grow more slowly.
-fn lanes(values: &[f64], term: impl Fn(f64) -> f64) -> f64 {
-    let mut sums = [0.0; 8];
-    let mut chunks = values.chunks_exact(8);
-    for chunk in &mut chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += term(*value);
+wide! {
+    /// The least and the greatest of finite numbers.
+    pub(super) fn extremes(values: &[f64]) -> (f64, f64) {
+        let less = |a: f64, b: f64| if b < a { b } else { a };
+        let more = |a: f64, b: f64| if b > a { b } else { a };
+        let (mut min, mut max) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
+        let mut chunks = values.chunks_exact(8);
+        for chunk in &mut chunks {
+            for ((min, max), value) in min.iter_mut().zip(&mut max).zip(chunk) {
+                *min = less(*min, *value);
+                *max = more(*max, *value);
+            }
         }
+        let rest = chunks.remainder();
+        let min = min.iter().chain(rest).copied().fold(f64::INFINITY, less);
+        let max = max.iter().chain(rest).copied().fold(f64::NEG_INFINITY, more);
+        (min, max)
     }
-    let rest: f64 = chunks.remainder().iter().map(|value| term(*value)).sum();
-    sums.iter().sum::<f64>() + rest
+}
+
+wide! {
+    /// A sum in eight lanes: the compiler may use vector registers, and errors grow more slowly.
+    fn sum(values: &[f64]) -> f64 {
+        let mut sums = [0.0; 8];
+        let mut chunks = values.chunks_exact(8);
+        for chunk in &mut chunks {
+            for (sum, value) in sums.iter_mut().zip(chunk) {
+                *sum += value;
+            }
+        }
+        let rest: f64 = chunks.remainder().iter().sum();
+        sums.iter().sum::<f64>() + rest
+    }
+}
+
+wide! {
+    /// The sums of squared and of cubed differences from the mean, each in eight lanes.
+    fn central(values: &[f64], mean: f64) -> (f64, f64) {
+        let (mut squares, mut cubes) = ([0.0; 8], [0.0; 8]);
+        let mut chunks = values.chunks_exact(8);
+        for chunk in &mut chunks {
+            for ((square, cube), value) in squares.iter_mut().zip(&mut cubes).zip(chunk) {
+                let difference = value - mean;
+                let squared = difference * difference;
+                *square += squared;
+                *cube += squared * difference;
+            }
+        }
+        let rest = chunks.remainder().iter().map(|value| value - mean);
+        let (square, cube) = rest.fold((0.0, 0.0), |(square, cube), difference| {
+            (square + difference * difference, cube + difference * difference * difference)
+        });
+        (squares.iter().sum::<f64>() + square, cubes.iter().sum::<f64>() + cube)
+    }
 }
 
 #[cfg(test)]

@@ -4,15 +4,17 @@
 //! has an exact profile: quantiles, histograms and drift have no error at all. Beyond that the counts
 //! are poured into three summaries of constant size: distinct values, quantiles, histogram.
 
+use arrow_buffer::NullBuffer;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::encode;
 use super::hash::FastMap;
 use super::histogram::Histogram;
-use super::moments::Moments;
+use super::moments::{Moments, extremes};
 use super::order::{Calendar, Order};
-use super::sketch::{DistinctSketch, QuantileBuilder, QuantileSketch};
+use super::sketch::{DistinctBuilder, DistinctSketch, QuantileBuilder, QuantileSketch};
+use super::spread;
 use super::{Distinct, EXACT_VALUES};
 
 /// Values are looked at in runs of this length whatever the batches are, so that the same values in the
@@ -53,8 +55,7 @@ struct Sketched {
 
 impl Sketched {
     fn of(values: &[(f64, u64)]) -> Result<Self, String> {
-        let live = Live::pour(values.iter().copied())?;
-        Ok(Self { distinct: live.distinct, quantiles: live.quantiles.finish(), histogram: live.histogram })
+        Live::pour(values.iter().copied())?.finish()
     }
 }
 
@@ -308,9 +309,11 @@ enum State {
 
 #[derive(Debug)]
 struct Live {
-    distinct: DistinctSketch,
+    distinct: DistinctBuilder,
     quantiles: QuantileBuilder,
     histogram: Histogram,
+    /// What has not come to the first two yet.
+    waiting: Vec<f64>,
 }
 
 impl Live {
@@ -319,16 +322,39 @@ impl Live {
         let min = values.clone().next().map_or(0.0, |(value, _)| value);
         let max = values.clone().last().map_or(0.0, |(value, _)| value);
         let mut live = Self {
-            distinct: DistinctSketch::new()?,
+            distinct: DistinctBuilder::new()?,
             quantiles: QuantileBuilder::new()?,
             histogram: Histogram::new(min, max),
+            waiting: Vec::new(),
         };
         for (value, count) in values {
-            live.distinct.add_number(value);
+            live.distinct.add(&[value]);
             live.quantiles.add_many(value, count);
             live.histogram.add_many(value, count);
         }
         Ok(live)
+    }
+
+    /// Takes a chunk whose values lie inside `min..=max`, as do all before.
+    fn add(&mut self, chunk: &[f64], min: f64, max: f64) -> Result<(), String> {
+        self.histogram.add(chunk, min, max);
+        self.waiting.extend_from_slice(chunk);
+        if self.waiting.len() + CHUNK > spread::MOST { self.sort() } else { Ok(()) }
+    }
+
+    /// Hands the values that wait on in their order.
+    fn sort(&mut self) -> Result<(), String> {
+        spread::sort(&mut self.waiting);
+        self.quantiles.add_ascending(&self.waiting)?;
+        self.distinct.add(&self.waiting);
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Sketched, String> {
+        self.sort()?;
+        let Self { distinct, quantiles, histogram, .. } = self;
+        Ok(Sketched { distinct: distinct.finish(), quantiles: quantiles.finish(), histogram })
     }
 }
 
@@ -382,8 +408,26 @@ impl NumericBuilder {
         Ok(nan)
     }
 
+    /// The same of values of which some are missing.
+    pub(super) fn extend_where(&mut self, values: &[f64], nulls: &NullBuffer) -> Result<u64, String> {
+        let mut nan = 0;
+        let (mut kept, mut count) = ([0.0; CHUNK], 0);
+        for (part, there) in values.chunks(64).zip(nulls.inner().bit_chunks().iter_padded()) {
+            // Each is put down, and the next one over it unless it is there: which ones are is no branch.
+            for (bit, value) in part.iter().enumerate() {
+                kept[count % CHUNK] = *value;
+                count += (there >> bit & 1) as usize;
+            }
+            if count > CHUNK - 64 {
+                nan += self.extend_slice(kept.get(..count).unwrap_or_default())?;
+                count = 0;
+            }
+        }
+        Ok(nan + self.extend_slice(kept.get(..count).unwrap_or_default())?)
+    }
+
     fn flush(&mut self) -> Result<(), String> {
-        let mut chunk = std::mem::take(&mut self.pending);
+        let chunk = std::mem::take(&mut self.pending);
         self.moments = self.moments.merge(&Moments::of(&chunk));
         self.zeros += chunk.iter().filter(|value| **value == 0.0).count() as u64;
         if let Some(order) = &mut self.order {
@@ -394,25 +438,12 @@ impl NumericBuilder {
         }
         match &mut self.state {
             State::Exact(counts) => {
-                for value in &chunk {
-                    *counts.entry(value.to_bits()).or_insert(0) += 1;
-                }
+                count_into(counts, &chunk);
                 if counts.len() > EXACT_VALUES {
                     self.state = State::Live(Box::new(Live::pour(sorted(counts).into_iter())?));
                 }
             }
-            State::Live(live) => {
-                live.histogram.add(&chunk, self.moments.min, self.moments.max);
-                sort(&mut chunk);
-                live.quantiles.add_ascending(&chunk)?;
-                let mut last = f64::NAN;
-                for value in &chunk {
-                    if *value != last {
-                        live.distinct.add_number(*value);
-                        last = *value;
-                    }
-                }
-            }
+            State::Live(live) => live.add(&chunk, self.moments.min, self.moments.max)?,
         }
         self.pending = chunk;
         self.pending.clear();
@@ -423,11 +454,7 @@ impl NumericBuilder {
         self.flush()?;
         let values = match self.state {
             State::Exact(counts) => Values::Exact(sorted(&counts)),
-            State::Live(live) => Values::Sketched(Box::new(Sketched {
-                distinct: live.distinct,
-                quantiles: live.quantiles.finish(),
-                histogram: live.histogram,
-            })),
+            State::Live(live) => Values::Sketched(Box::new(live.finish()?)),
         };
         Ok(NumericProfile {
             moments: self.moments,
@@ -440,18 +467,23 @@ impl NumericBuilder {
     }
 }
 
-/// Sorts finite numbers through integers of the same order, which compare faster.
-fn sort(values: &mut [f64]) {
-    let mut keys: Vec<u64> = values
-        .iter()
-        .map(|value| {
-            let bits = value.to_bits();
-            if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
-        })
-        .collect();
-    keys.sort_unstable();
-    for (value, key) in values.iter_mut().zip(keys) {
-        *value = f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key });
+/// Counts values; whole numbers that are near to each other are looked up once a chunk.
+fn count_into(counts: &mut FastMap<u64, u64>, chunk: &[f64]) {
+    const NEAR: usize = 1024;
+    let (min, max) = extremes(chunk);
+    let mut found = [0_u64; NEAR];
+    let near = max - min < NEAR as f64 && min.abs() < 1e15;
+    let whole = near
+        && chunk.iter().all(|value| {
+            let above = (value - min) as usize;
+            found[above % NEAR] += 1;
+            min + above as f64 == *value
+        });
+    if !whole {
+        return chunk.iter().for_each(|value| *counts.entry(value.to_bits()).or_insert(0) += 1);
+    }
+    for (above, count) in found.iter().enumerate().filter(|(_, count)| **count > 0) {
+        *counts.entry((min + above as f64 + 0.0).to_bits()).or_insert(0) += count;
     }
 }
 

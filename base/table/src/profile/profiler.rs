@@ -9,7 +9,7 @@ use rondo_core::signature::{Column, ColumnType};
 
 use super::category::CategoryBuilder;
 use super::correlation::CorrelationBuilder;
-use super::duplicates::{RowSampler, add_column, seed};
+use super::duplicates::{Compared, RowSampler, seed};
 use super::numeric::NumericBuilder;
 use super::{ColumnProfile, FORMAT, Profile, ProfileOptions};
 use crate::error::{Result, TableError};
@@ -154,13 +154,13 @@ impl Repeats {
             let array = batch
                 .column_by_name(name)
                 .ok_or_else(|| TableError::no_column(name, "the batch".into(), std::iter::empty()))?;
-            arrays.push((array, *seed));
+            arrays.push(Compared::new(array, *seed));
         }
         self.sums.clear();
         self.sums.resize(batch.num_rows(), 0);
         let sum = |(piece, sums): (usize, &mut [u64])| {
-            for (array, seed) in &arrays {
-                add_column(array, *seed, piece * PIECE, sums);
+            for array in &arrays {
+                array.add(piece * PIECE, sums);
             }
         };
         if batch.num_rows() >= PARALLEL_ROWS {
@@ -194,13 +194,11 @@ impl ColumnProfiler {
         match (&mut self.state, array.data_type()) {
             (State::Numeric(builder), DataType::Float64) => {
                 let array = array.as_primitive::<Float64Type>();
-                nan = if nulls == 0 {
-                    builder.extend_slice(array.values()).map_err(sketch)? as usize
-                } else {
-                    let nan = array.iter().flatten().filter(|value| value.is_nan()).count();
-                    builder.extend(array.iter().flatten().filter(|value| !value.is_nan())).map_err(sketch)?;
-                    nan
+                let found = match array.nulls().filter(|_| nulls > 0) {
+                    None => builder.extend_slice(array.values()),
+                    Some(nulls) => builder.extend_where(array.values(), nulls),
                 };
+                nan = found.map_err(sketch)? as usize;
             }
             (State::Numeric(builder), DataType::Int64) => {
                 let array = array.as_primitive::<Int64Type>();
