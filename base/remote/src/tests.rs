@@ -159,6 +159,41 @@ async fn bytes_that_are_not_what_they_are_called_never_become_objects() {
 }
 
 #[tokio::test]
+async fn what_can_be_had_comes_past_spoilt_bytes_in_one_pull() {
+    let house = House::new();
+    let here = house.objects("here");
+    let small: Vec<(String, Vec<u8>)> =
+        (0..6_u64).map(|number| (number.to_string(), noise(number, 3000))).collect();
+    let named: Vec<(&str, Vec<u8>)> =
+        small.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    let large = here.put_bytes(&noise(40, 5 << 20)).unwrap();
+    let stored = house.store(&here, &named);
+    house.remote("a").push(&here, &[need(stored), need(large)], Vec::new(), &Quiet).await.unwrap();
+    let [pack] = packs(&house).try_into().unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    let spoilt = &small[2].1;
+    let at = bytes.windows(64).position(|part| part == &spoilt[..64]).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    let mut wanted: Vec<Digest> = small.iter().map(|(_, bytes)| Digest::of(bytes)).collect();
+    wanted.extend([stored.digest, large.digest, Digest::of(b"was never there")]);
+    let there = house.objects("there");
+    let pulled = house.remote("b").pull_whole(&there, &wanted, &Quiet).await.unwrap();
+    assert_eq!(pulled.objects, 7);
+    let here_now = |digest: &Digest| there.holds(*digest, false);
+    assert_eq!(wanted.iter().filter(|digest| !here_now(digest)).count(), 2);
+    assert!(!here_now(&Digest::of(spoilt)) && here_now(&large.digest) && here_now(&stored.digest));
+    // Of a pack that was cut short, what lies before the cut comes.
+    let last = bytes.windows(64).rposition(|part| small.iter().any(|(_, bytes)| part == &bytes[..64])).unwrap();
+    fs::write(&pack, &bytes[..last + 10]).unwrap();
+    let there = house.objects("later");
+    let remote = house.remote("c");
+    let pulled = remote.pull_whole(&there, &wanted, &Quiet).await.unwrap();
+    assert!((4..7).contains(&pulled.objects), "{pulled:?}");
+    assert!(matches!(remote.pull(&there, &[need(stored)], &Quiet).await, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test]
 async fn an_empty_file_travels_too() {
     let house = House::new();
     let here = house.objects("here");
