@@ -12,8 +12,12 @@ pub const FULL: usize = 16 << 20;
 /// How hard to compress: as fast as a disk writes.
 const LEVEL: i32 = 1;
 
-/// No frame of zstd becomes longer than by this: a block of three bytes and one has at most 128 KiB.
-const MOST_PACKED: u64 = 1 << 16;
+/// No compressed blob is longer, since larger files are cut, but for listings and recipes.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// These are made of digests, which hardly become smaller: one that is longer is no longer than so many times
+/// what is stored of it.
+const MOST_PACKED: u64 = 1 << 10;
 
 /// What a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +105,7 @@ pub fn unpack(entry: &Entry, stored: &Bytes) -> Result<Bytes, String> {
     if stored.len() != entry.stored as usize {
         return Err(format!("{} bytes came in place of {}", stored.len(), entry.stored));
     }
-    let blob = if entry.packed { unpacked(stored, entry.size)? } else { stored.clone() };
+    let blob = if entry.packed { unpacked(stored, entry)? } else { stored.clone() };
     if blob.len() != entry.size as usize {
         return Err(format!("it has {} bytes in place of {}", blob.len(), entry.size));
     }
@@ -114,10 +118,15 @@ pub fn unpack(entry: &Entry, stored: &Bytes) -> Result<Bytes, String> {
 
 /// Decompresses. Memory is taken as bytes come and not as they are promised: who wrote the index may have
 /// promised anything.
-fn unpacked(stored: &Bytes, size: u32) -> Result<Bytes, String> {
+fn unpacked(stored: &Bytes, entry: &Entry) -> Result<Bytes, String> {
     let wrong = |error: std::io::Error| format!("it cannot be decompressed: {error}");
-    if u64::from(size) > (stored.len() as u64).saturating_mul(MOST_PACKED) {
-        return Err(format!("{} bytes cannot become {size}", stored.len()));
+    let size = entry.size;
+    let most = match entry.kind {
+        Kind::Bytes => MOST_BYTES,
+        Kind::Tree | Kind::Recipe => MOST_BYTES.max((stored.len() as u64).saturating_mul(MOST_PACKED)),
+    };
+    if u64::from(size) > most {
+        return Err(format!("{} bytes of it cannot become {size}", stored.len()));
     }
     let reader = zstd::stream::read::Decoder::with_buffer(&**stored).map_err(wrong)?;
     let mut blob = Vec::new();
@@ -144,6 +153,8 @@ mod tests {
             let error = unpack(&entry(&blob, &stored, size), &stored).unwrap_err();
             assert!(error.contains("bytes in place of") || error.contains("cannot become"), "{error}");
         }
+        let listing = Entry { kind: Kind::Tree, ..entry(&blob, &stored, u32::MAX) };
+        assert!(unpack(&listing, &stored).unwrap_err().contains("cannot become"));
         let short = stored.slice(..stored.len() - 2);
         assert!(unpack(&entry(&blob, &short, 1 << 20), &short).is_err());
         let none = Bytes::new();
