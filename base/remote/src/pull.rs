@@ -159,8 +159,7 @@ impl Remote {
         wanted: &[Need],
         progress: &dyn Progress,
     ) -> Result<Pulled, Error> {
-        let mut meter =
-            Meter { pulled: Pulled::default(), progress, total: 0, spoilt: Spoilt::Refused };
+        let mut meter = Meter { pulled: Pulled::default(), progress, total: 0, spoilt: Spoilt::Refused };
         let mut seen = HashSet::new();
         let mut level = wanted.to_vec();
         let mut files = BTreeSet::new();
