@@ -151,6 +151,7 @@ impl Datasets {
             let (source, root) = (intake.source.clone(), root.to_owned());
             blocking(move || Place::of(&source, &root)).await?
         };
+        fetcher.measure(&intake.source, root).await?;
         let Some(parts) = &intake.parts else {
             if let Some(place) = place.as_ref().filter(|place| place.plain) {
                 let from = From { source: &intake.source.to_string(), origin: &Origin::default() };
