@@ -221,3 +221,59 @@ const CONSUMERS: &str = "consumer/";
 
 /// The setting with this clone's name there.
 const CONSUMER: &str = "remote/consumer";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rondo_core::ports::Unwatched;
+    use rondo_store::Store;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Fixed(Timestamp);
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clone_that_was_not_heard_of_for_long_is_forgotten_by_name() {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join(".rondo")).await.unwrap();
+        let clock = Arc::new(Fixed("2026-06-01T00:00:00Z".parse().unwrap()));
+        let datasets = Datasets::new(store, clock, Arc::new(Unwatched));
+        let place = folder.path().join("remote").to_string_lossy().into_owned();
+        let remote = Remote::open(&place, &[], &folder.path().join("cache")).unwrap();
+        let needs = [Digest::of(b"a"), Digest::of(b"b")];
+        let said = |at: &str| json!({ "at": at, "by": "ci", "needs": needs }).to_string();
+        remote.keep("consumer/old", said("2025-05-31T00:00:00Z")).await.unwrap();
+        remote.keep("consumer/younger", said("2026-02-01T00:00:00Z")).await.unwrap();
+        remote.keep("consumer/silent", json!({ "needs": needs }).to_string()).await.unwrap();
+        datasets.tell_needs(&remote, &HashSet::new(), "ann").await.unwrap();
+        let request = |days: i64, apply: bool| Request {
+            versions: None,
+            grace: Span::days(0),
+            silent: Span::days(days),
+            apply,
+            named: HashSet::new(),
+            actor: "ann".to_owned(),
+        };
+        let ids =
+            |report: &RemoteReport| report.forgotten.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        let counted = datasets.gc_remote(&remote, &request(365, false)).await.unwrap();
+        assert_eq!((counted.consumers, ids(&counted)), (4, vec!["old".to_owned()]));
+        assert_eq!((counted.forgotten[0].by.as_deref(), counted.forgotten[0].needs), (Some("ci"), 2));
+        assert!(remote.note("consumer/old").await.unwrap().is_some(), "only counted");
+        let counted = datasets.gc_remote(&remote, &request(90, false)).await.unwrap();
+        assert_eq!(ids(&counted), ["old", "younger"]);
+        datasets.gc_remote(&remote, &request(365, true)).await.unwrap();
+        assert!(remote.note("consumer/old").await.unwrap().is_none());
+        let left = datasets.gc_remote(&remote, &request(365, false)).await.unwrap();
+        assert_eq!((left.consumers, ids(&left)), (3, Vec::<String>::new()));
+    }
+}
