@@ -19,7 +19,7 @@ use crate::error::{Result, TableError};
 /// All parts of a workbook together may not unpack to more.
 const MOST_BYTES: u64 = 1 << 30;
 /// They may unpack to so many times the size of the file, beside [`FREE_BYTES`].
-const BYTES_A_BYTE: u64 = 200;
+const BYTES_A_BYTE: u64 = 100;
 /// So many bytes are never too many.
 const FREE_BYTES: u64 = 64 << 20;
 /// The rectangle that holds all cells of a sheet may not have more places.
