@@ -35,6 +35,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use rondo_core::Code;
+use tokio::signal::unix::{SignalKind, signal};
 
 use failure::{Failure, Outcome};
 use output::Printer;
@@ -159,7 +160,12 @@ pub fn main() -> ExitCode {
     let outcome = match runtime {
         Ok(runtime) => {
             let session = Session::new(cli.global, printer.clone());
-            let outcome = runtime.block_on(dispatch(cli.command, &session));
+            let outcome = runtime.block_on(async {
+                // A file that may not grow (`ulimit -f`) is an error like a full disk: unheard, its signal would
+                // end the process. Processes that are started have it as it was.
+                let _heard = signal(SignalKind::from_raw(libc::SIGXFSZ));
+                dispatch(cli.command, &session).await
+            });
             // What still runs in the background has nothing left to do.
             runtime.shutdown_timeout(std::time::Duration::from_millis(500));
             outcome

@@ -10,8 +10,10 @@
 mod archives;
 mod objects;
 mod projects;
+mod remotes;
 mod requests;
 mod tables;
+mod workbooks;
 
 /// One door.
 #[derive(Debug, Clone, Copy)]
@@ -32,12 +34,25 @@ pub const TARGETS: &[Target] = &[
     Target { name: "csv", run: tables::csv },
     Target { name: "json", run: tables::json },
     Target { name: "parquet", run: tables::parquet },
+    Target { name: "arrow", run: tables::arrow },
+    Target { name: "sheet", run: tables::sheet },
+    Target { name: "ods", run: workbooks::ods },
+    Target { name: "xlsx", run: workbooks::xlsx },
+    Target { name: "xlsb", run: workbooks::xlsb },
+    Target { name: "studio", run: tables::studio },
+    Target { name: "cvat", run: tables::cvat },
     Target { name: "profile", run: tables::profile },
+    Target { name: "folder", run: tables::folder },
     Target { name: "checks", run: tables::checks },
+    Target { name: "suite", run: tables::suite },
+    Target { name: "rule", run: tables::rule },
     Target { name: "zip", run: archives::zip },
     Target { name: "tar", run: archives::tar },
     Target { name: "tgz", run: archives::tgz },
     Target { name: "listing", run: objects::listing },
+    Target { name: "segment", run: remotes::segment },
+    Target { name: "pack", run: remotes::pack },
+    Target { name: "note", run: remotes::note },
     Target { name: "notebook", run: projects::notebook },
     Target { name: "percent", run: projects::percent },
     Target { name: "filter", run: requests::filter },

@@ -94,6 +94,7 @@ macro_rules! each {
 }
 
 each!(
-    project, package, lock, condition, source, csv, json, parquet, profile, checks, zip, tar, tgz, listing,
-    notebook, percent, filter, onnx,
+    project, package, lock, condition, source, csv, json, parquet, arrow, sheet, ods, xlsx, xlsb, studio,
+    cvat, profile, folder, checks, suite, rule, zip, tar, tgz, listing, segment, pack, note, notebook,
+    percent, filter, onnx,
 );

@@ -91,6 +91,11 @@ impl Error {
         matches!(self, Self::Unavailable { source, .. } if matches!(**source, object_store::Error::NotFound { .. }))
     }
 
+    /// Whether something is not there, or not what it should be, while the remote itself answers.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.is_missing_file() || matches!(self, Self::Corrupt { .. } | Self::Missing { .. })
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: &std::path::Path,

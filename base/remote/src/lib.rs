@@ -30,7 +30,7 @@ pub use index::Index;
 pub use place::Remote;
 pub use pull::Pulled;
 pub use push::Pushed;
-pub use sweep::{Reaches, Swept};
+pub use sweep::{Forgotten, Reaches, Swept};
 
 use rondo_core::Digest;
 

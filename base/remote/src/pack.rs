@@ -1,6 +1,8 @@
 //! A pack: blobs one after another, each compressed where that makes it smaller. What is where in it
 //! stands in the index.
 
+use std::io::Read;
+
 use bytes::Bytes;
 use rondo_core::Digest;
 
@@ -9,6 +11,13 @@ pub const FULL: usize = 16 << 20;
 
 /// How hard to compress: as fast as a disk writes.
 const LEVEL: i32 = 1;
+
+/// No compressed blob is longer, since larger files are cut, but for listings and recipes.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// These are made of digests, which hardly become smaller: one that is longer is no longer than so many times
+/// what is stored of it.
+const MOST_PACKED: u64 = 1 << 10;
 
 /// What a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +105,7 @@ pub fn unpack(entry: &Entry, stored: &Bytes) -> Result<Bytes, String> {
     if stored.len() != entry.stored as usize {
         return Err(format!("{} bytes came in place of {}", stored.len(), entry.stored));
     }
-    let blob = if entry.packed {
-        let blob = zstd::bulk::decompress(stored, entry.size as usize);
-        Bytes::from(blob.map_err(|error| format!("it cannot be decompressed: {error}"))?)
-    } else {
-        stored.clone()
-    };
+    let blob = if entry.packed { unpacked(stored, entry)? } else { stored.clone() };
     if blob.len() != entry.size as usize {
         return Err(format!("it has {} bytes in place of {}", blob.len(), entry.size));
     }
@@ -110,4 +114,50 @@ pub fn unpack(entry: &Entry, stored: &Bytes) -> Result<Bytes, String> {
         return Err(format!("its bytes have digest {found}"));
     }
     Ok(blob)
+}
+
+/// Decompresses. Memory is taken as bytes come and not as they are promised: who wrote the index may have
+/// promised anything.
+fn unpacked(stored: &Bytes, entry: &Entry) -> Result<Bytes, String> {
+    let wrong = |error: std::io::Error| format!("it cannot be decompressed: {error}");
+    let size = entry.size;
+    let most = match entry.kind {
+        Kind::Bytes => MOST_BYTES,
+        Kind::Tree | Kind::Recipe => MOST_BYTES.max((stored.len() as u64).saturating_mul(MOST_PACKED)),
+    };
+    if u64::from(size) > most {
+        return Err(format!("{} bytes of it cannot become {size}", stored.len()));
+    }
+    let reader = zstd::stream::read::Decoder::with_buffer(&**stored).map_err(wrong)?;
+    let mut blob = Vec::new();
+    // One byte more tells that it is longer than it should be.
+    reader.take(u64::from(size) + 1).read_to_end(&mut blob).map_err(wrong)?;
+    Ok(blob.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(blob: &[u8], stored: &[u8], size: u32) -> Entry {
+        let stored = u32::try_from(stored.len()).unwrap();
+        Entry { digest: Digest::of(blob), kind: Kind::Bytes, packed: true, offset: 0, stored, size }
+    }
+
+    #[test]
+    fn what_is_promised_is_not_allocated_before_it_comes() {
+        let blob = vec![0; 1 << 20];
+        let stored = Bytes::from(zstd::bulk::compress(&blob, LEVEL).unwrap());
+        assert_eq!(unpack(&entry(&blob, &stored, 1 << 20), &stored).unwrap(), blob);
+        for size in [(1 << 20) - 1, (1 << 20) + 1, u32::MAX] {
+            let error = unpack(&entry(&blob, &stored, size), &stored).unwrap_err();
+            assert!(error.contains("bytes in place of") || error.contains("cannot become"), "{error}");
+        }
+        let listing = Entry { kind: Kind::Tree, ..entry(&blob, &stored, u32::MAX) };
+        assert!(unpack(&listing, &stored).unwrap_err().contains("cannot become"));
+        let short = stored.slice(..stored.len() - 2);
+        assert!(unpack(&entry(&blob, &short, 1 << 20), &short).is_err());
+        let none = Bytes::new();
+        assert!(unpack(&entry(&blob, &none, u32::MAX), &none).unwrap_err().contains("cannot become"));
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -75,11 +76,31 @@ pub(crate) fn spans(found: impl IntoIterator<Item = (Digest, Entry)>) -> Vec<Spa
     spans
 }
 
+/// What becomes of bytes that are not what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoilt {
+    /// They end the transfer.
+    Refused,
+    /// They are passed over.
+    Left,
+}
+
+impl Spoilt {
+    /// What came; nothing where it is spoilt and may be passed over.
+    fn pass<T>(self, come: Result<T, Error>) -> Result<Option<T>, Error> {
+        match come {
+            Err(error) if self == Self::Left && error.is_spoilt() => Ok(None),
+            come => come.map(Some),
+        }
+    }
+}
+
 /// Counts what comes.
 struct Meter<'a> {
     pulled: Pulled,
     progress: &'a dyn Progress,
     total: u64,
+    spoilt: Spoilt,
 }
 
 impl Meter<'_> {
@@ -114,13 +135,31 @@ impl Remote {
         }
     }
 
+    /// Fetches what can be had of some objects, each by itself: of a folder its listing and no more. What the
+    /// remote lacks too, or has no whole bytes of, is left out.
+    ///
+    /// # Errors
+    /// When the remote cannot be reached. What has come by then is here.
+    pub async fn pull_whole(
+        &self,
+        objects: &Objects,
+        wanted: &[Digest],
+        progress: &dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let mut meter = Meter { pulled: Pulled::default(), progress, total: 0, spoilt: Spoilt::Left };
+        let index = self.index().await?;
+        let had: Vec<Digest> = wanted.iter().copied().filter(|digest| index.has_file(*digest)).collect();
+        self.fetch(objects, &mut Some(index), &had, &mut meter).await?;
+        Ok(meter.pulled)
+    }
+
     async fn pull_once(
         &self,
         objects: &Objects,
         wanted: &[Need],
         progress: &dyn Progress,
     ) -> Result<Pulled, Error> {
-        let mut meter = Meter { pulled: Pulled::default(), progress, total: 0 };
+        let mut meter = Meter { pulled: Pulled::default(), progress, total: 0, spoilt: Spoilt::Refused };
         let mut seen = HashSet::new();
         let mut level = wanted.to_vec();
         let mut files = BTreeSet::new();
@@ -176,9 +215,14 @@ impl Remote {
             found.into_iter().partition(|(_, entry)| entry.kind == Kind::Recipe);
         meter.total += blobs.iter().map(|(_, entry)| u64::from(entry.stored)).sum::<u64>();
         blobs.sort_by_key(|(pack, entry)| (*pack, entry.offset));
+        let spoilt = meter.spoilt;
         let come = spans(blobs).into_iter().map(|span| async move {
-            let blobs = self.read_span(&span).await?;
-            let store = objects.clone();
+            let Some(read) = spoilt.pass(self.read_each(&span).await)? else { return Ok((0, 0)) };
+            let mut blobs = Vec::with_capacity(read.len());
+            for blob in read {
+                blobs.extend(spoilt.pass(blob)?);
+            }
+            let (store, count) = (objects.clone(), blobs.len() as u64);
             blocking(move || {
                 for blob in &blobs {
                     store.put_bytes(blob)?;
@@ -186,27 +230,32 @@ impl Remote {
                 Ok(())
             })
             .await?;
-            let (start, end) = (span.start, span.end);
-            Ok::<_, Error>((span.entries.len() as u64, u64::from(end - start)))
+            Ok::<_, Error>((count, u64::from(span.end - span.start)))
         });
         let mut come = futures::stream::iter(come).buffer_unordered(AT_ONCE).boxed();
         while let Some((count, bytes)) = come.try_next().await? {
             meter.came(count, bytes);
         }
         for (pack, entry) in recipes {
-            self.fetch_cut(objects, index, pack, entry, meter).await?;
+            let fetched = self.fetch_cut(objects, index, pack, entry, meter).await;
+            spoilt.pass(fetched)?;
         }
         Ok(())
     }
 
     /// The blobs of a span, each what its entry says.
     pub(crate) async fn read_span(&self, span: &Span) -> Result<Vec<Bytes>, Error> {
+        self.read_each(span).await?.into_iter().collect()
+    }
+
+    /// The same, each by itself.
+    async fn read_each(&self, span: &Span) -> Result<Vec<Result<Bytes, Error>>, Error> {
         let name = pack_name(span.pack);
         let (start, end) = (span.start, span.end);
         // Of nothing, nothing can be asked for.
         let bytes = match end - start {
             0 => Bytes::new(),
-            _ => self.get_range(&name, u64::from(start)..u64::from(end)).await?,
+            _ => self.get_there(&name, u64::from(start)..u64::from(end)).await?,
         };
         let (remote, entries) = (self.clone(), span.entries.clone());
         blocking(move || {
@@ -219,9 +268,22 @@ impl Remote {
                 unpack(entry, &bytes.slice(from..to))
                     .map_err(|why| remote.corrupt(format!("{} in {name}", entry.digest), why))
             };
-            entries.iter().map(blob).collect()
+            Ok(entries.iter().map(blob).collect())
         })
         .await
+    }
+
+    /// A range of a file, as far as that is there: one that was cut short is no remote that does not answer.
+    async fn get_there(&self, name: &str, range: Range<u64>) -> Result<Bytes, Error> {
+        let refused = match self.get_range(name, range.clone()).await {
+            Err(error) if !error.is_missing_file() => error,
+            read => return read,
+        };
+        match self.files(name).await?.first().map(|file| file.size) {
+            Some(size) if size <= range.start => Ok(Bytes::new()),
+            Some(size) if size < range.end => self.get_range(name, range.start..size).await,
+            Some(_) | None => Err(refused),
+        }
     }
 
     /// Fetches a file that is cut, into a file that grows: what is there of an earlier try is kept.

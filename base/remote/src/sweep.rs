@@ -41,6 +41,15 @@ const GROUP: usize = 32;
 /// What a note of a name and text reaches.
 pub type Reaches = fn(&str, &str) -> Vec<Digest>;
 
+/// A note that is to be forgotten, as it was when that was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Its name.
+    pub name: String,
+    /// Its text: one that says something else by now stays.
+    pub text: Bytes,
+}
+
 /// What a clean-up took away, or would take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
@@ -81,14 +90,14 @@ struct Plan {
 impl Remote {
     /// Takes away what no note `reaches`, which says what one does, but for notes that are to be forgotten,
     /// which go first. What was written within a `grace` stays. Without `apply` nothing is done. Left in
-    /// `forget` are those that went, or would: not what was written within the grace, nor a version that some
-    /// other note has come to reach.
+    /// `forget` are those that went, or would: not what was written within the grace or anew since it was
+    /// looked at, nor a version that some other note has come to reach.
     ///
     /// # Errors
     /// [`Error::Busy`] when somebody pushes or cleans up; when the remote cannot be reached or refuses.
     pub async fn sweep(
         &self,
-        forget: &mut Vec<String>,
+        forget: &mut Vec<Forgotten>,
         reaches: Reaches,
         grace: Duration,
         apply: bool,
@@ -108,7 +117,7 @@ impl Remote {
     async fn sweep_in_turn(
         &self,
         turn: &Turn,
-        forget: &mut Vec<String>,
+        forget: &mut Vec<Forgotten>,
         reaches: Reaches,
         grace: Duration,
         progress: &dyn Progress,
@@ -117,7 +126,7 @@ impl Remote {
         // A note whose objects are gone would be a promise that is not kept.
         turn.holds().await?;
         for note in forget.iter() {
-            self.forget(note).await?;
+            self.forget(&note.name).await?;
         }
         if plan.gone.is_empty() {
             return Ok(plan.swept);
@@ -149,7 +158,7 @@ impl Remote {
 
     async fn plan(
         &self,
-        forget: &mut Vec<String>,
+        forget: &mut Vec<Forgotten>,
         reaches: Reaches,
         grace: Duration,
         progress: &dyn Progress,
@@ -161,7 +170,7 @@ impl Remote {
             self.spare(forget, &notes, reaches, grace).await?;
         }
         for (name, text) in notes {
-            if !forget.contains(&name) {
+            if !forget.iter().any(|note| note.name == name) {
                 roots.extend(reaches(&name, &String::from_utf8_lossy(&text)));
             }
         }
@@ -180,27 +189,33 @@ impl Remote {
     /// Takes out of what is to be forgotten what was written within the grace, or is reached by now.
     async fn spare(
         &self,
-        forget: &mut Vec<String>,
+        forget: &mut Vec<Forgotten>,
         notes: &[(String, Bytes)],
         reaches: Reaches,
         grace: Duration,
     ) -> Result<(), Error> {
         let files = self.files(FOLDER).await?;
         let newest = files.iter().map(|file| file.modified).max().unwrap_or(SystemTime::UNIX_EPOCH);
-        let now = SystemTime::now().max(newest);
-        let young = |file: &&Lies| now.duration_since(file.modified).unwrap_or_default() < grace;
+        let clock = SystemTime::now().max(newest);
+        let young = |file: &&Lies| clock.duration_since(file.modified).unwrap_or_default() < grace;
         let young: HashSet<&str> = files
             .iter()
             .filter(young)
             .filter_map(|file| file.name.split_once('/'))
             .map(|name| name.1)
             .collect();
-        let others = notes.iter().filter(|(name, _)| !name.starts_with(VERSIONS));
+        let now: HashMap<&str, &Bytes> = notes.iter().map(|(name, text)| (name.as_str(), text)).collect();
+        forget.retain(|note| {
+            !young.contains(note.name.as_str()) && now.get(note.name.as_str()) == Some(&&note.text)
+        });
+        let going: HashSet<String> = forget.iter().map(|note| note.name.clone()).collect();
+        let others = notes.iter().filter(|(name, _)| !name.starts_with(VERSIONS) && !going.contains(name));
         let reached: HashSet<Digest> =
             others.flat_map(|(name, text)| reaches(name, &String::from_utf8_lossy(text))).collect();
-        forget.retain(|name| {
-            let version = name.strip_prefix(VERSIONS).and_then(|name| name.rsplit('/').next()?.parse().ok());
-            !young.contains(name.as_str()) && !version.is_some_and(|digest| reached.contains(&digest))
+        forget.retain(|note| {
+            let version = note.name.strip_prefix(VERSIONS);
+            let version = version.and_then(|name| name.rsplit('/').next()?.parse().ok());
+            !version.is_some_and(|digest| reached.contains(&digest))
         });
         Ok(())
     }

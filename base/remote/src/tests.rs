@@ -11,7 +11,7 @@ use rondo_store::objects::{Objects, Stored, Take};
 
 use crate::chunk::{Recipe, cut};
 use crate::turn::{STALE, What};
-use crate::{Error, Need, Remote};
+use crate::{Error, Forgotten, Need, Remote};
 
 struct Quiet;
 
@@ -159,6 +159,42 @@ async fn bytes_that_are_not_what_they_are_called_never_become_objects() {
 }
 
 #[tokio::test]
+async fn what_can_be_had_comes_past_spoilt_bytes_in_one_pull() {
+    let house = House::new();
+    let here = house.objects("here");
+    let small: Vec<(String, Vec<u8>)> =
+        (0..6_u64).map(|number| (number.to_string(), noise(number, 3000))).collect();
+    let named: Vec<(&str, Vec<u8>)> =
+        small.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    let large = here.put_bytes(&noise(40, 5 << 20)).unwrap();
+    let stored = house.store(&here, &named);
+    house.remote("a").push(&here, &[need(stored), need(large)], Vec::new(), &Quiet).await.unwrap();
+    let [pack] = packs(&house).try_into().unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    let spoilt = &small[2].1;
+    let at = bytes.windows(64).position(|part| part == &spoilt[..64]).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    let mut wanted: Vec<Digest> = small.iter().map(|(_, bytes)| Digest::of(bytes)).collect();
+    wanted.extend([stored.digest, large.digest, Digest::of(b"was never there")]);
+    let there = house.objects("there");
+    let pulled = house.remote("b").pull_whole(&there, &wanted, &Quiet).await.unwrap();
+    assert_eq!(pulled.objects, 7);
+    let here_now = |digest: &Digest| there.holds(*digest, false);
+    assert_eq!(wanted.iter().filter(|digest| !here_now(digest)).count(), 2);
+    assert!(!here_now(&Digest::of(spoilt)) && here_now(&large.digest) && here_now(&stored.digest));
+    // Of a pack that was cut short, what lies before the cut comes.
+    let last =
+        bytes.windows(64).rposition(|part| small.iter().any(|(_, bytes)| part == &bytes[..64])).unwrap();
+    fs::write(&pack, &bytes[..last + 10]).unwrap();
+    let there = house.objects("later");
+    let remote = house.remote("c");
+    let pulled = remote.pull_whole(&there, &wanted, &Quiet).await.unwrap();
+    assert!((4..7).contains(&pulled.objects), "{pulled:?}");
+    assert!(matches!(remote.pull(&there, &[need(stored)], &Quiet).await, Err(Error::Corrupt { .. })));
+}
+
+#[tokio::test]
 async fn an_empty_file_travels_too() {
     let house = House::new();
     let here = house.objects("here");
@@ -265,6 +301,11 @@ fn note(name: &str, stored: Stored) -> Vec<(String, bytes::Bytes)> {
     vec![(name.to_owned(), stored.digest.hex().into())]
 }
 
+/// A note as it is.
+async fn known(remote: &Remote, name: &str) -> Vec<Forgotten> {
+    vec![Forgotten { name: name.to_owned(), text: remote.note(name).await.unwrap().unwrap() }]
+}
+
 #[tokio::test]
 async fn a_clean_up_takes_what_no_note_reaches_and_no_more() {
     let house = House::new();
@@ -284,14 +325,15 @@ async fn a_clean_up_takes_what_no_note_reaches_and_no_more() {
     assert_eq!((nothing.packs, nothing.bytes), (0, 0), "all of it is reached: {nothing:?}");
     let before = packs(&house).len();
     let young = remote
-        .sweep(&mut vec!["old".to_owned()], reaches, Duration::from_secs(3600), false, &Quiet)
+        .sweep(&mut known(&remote, "old").await, reaches, Duration::from_secs(3600), false, &Quiet)
         .await
         .unwrap();
     assert_eq!(young.packs, 0, "what is young stays: {young:?}");
-    let counted = remote.sweep(&mut vec!["old".to_owned()], reaches, second, false, &Quiet).await.unwrap();
+    let counted =
+        remote.sweep(&mut known(&remote, "old").await, reaches, second, false, &Quiet).await.unwrap();
     assert_eq!(packs(&house).len(), before, "only counted");
     assert!(remote.note("old").await.unwrap().is_some());
-    let done = remote.sweep(&mut vec!["old".to_owned()], reaches, second, true, &Quiet).await.unwrap();
+    let done = remote.sweep(&mut known(&remote, "old").await, reaches, second, true, &Quiet).await.unwrap();
     assert_eq!(done, counted);
     assert!(remote.note("old").await.unwrap().is_none());
 
@@ -313,17 +355,21 @@ async fn what_was_noted_within_the_grace_or_is_reached_by_now_is_not_forgotten()
     let stored = house.store(&here, &[("file", noise(40, 900))]);
     let name = format!("dataset/d/{}", stored.digest.hex());
     remote.push(&here, &[need(stored)], note(&name, stored), &Quiet).await.unwrap();
-    let mut forget = vec![name.clone()];
+    let mut forget = known(&remote, &name).await;
     remote.sweep(&mut forget, reaches, Duration::from_secs(3600), true, &Quiet).await.unwrap();
     assert!(forget.is_empty() && remote.note(&name).await.unwrap().is_some());
     remote.keep("consumer/x", stored.digest.hex()).await.unwrap();
-    let mut forget = vec![name.clone()];
+    let mut forget = known(&remote, &name).await;
     remote.sweep(&mut forget, reaches, Duration::ZERO, true, &Quiet).await.unwrap();
     assert!(forget.is_empty() && remote.note(&name).await.unwrap().is_some());
     remote.forget("consumer/x").await.unwrap();
-    let mut forget = vec![name.clone()];
+    let mut forget = known(&remote, &name).await;
+    let mut renewed = known(&remote, &name).await;
+    renewed[0].text = "as it was before it was written anew".into();
+    remote.sweep(&mut renewed, reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+    assert!(renewed.is_empty() && remote.note(&name).await.unwrap().is_some());
     remote.sweep(&mut forget, reaches, Duration::ZERO, true, &Quiet).await.unwrap();
-    assert!(forget == [name.as_str()] && remote.note(&name).await.unwrap().is_none());
+    assert!(forget[0].name == name && remote.note(&name).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -339,7 +385,7 @@ async fn of_a_pack_the_needed_part_is_written_anew_and_a_reader_with_an_old_inde
     remote.push(&here, &[need(few)], note("few", few), &Quiet).await.unwrap();
     let first = packs(&house);
     let swept =
-        remote.sweep(&mut vec!["all".to_owned()], reaches, Duration::ZERO, true, &Quiet).await.unwrap();
+        remote.sweep(&mut known(&remote, "all").await, reaches, Duration::ZERO, true, &Quiet).await.unwrap();
     assert!(swept.rewritten == 1 && swept.objects >= 55 && swept.bytes > 55 * 8000, "{swept:?}");
     assert!(packs(&house).iter().any(|pack| !first.contains(pack)));
     let there = house.objects("there");

@@ -379,7 +379,9 @@ impl Explain for Error {
     fn code(&self) -> Code {
         match self {
             Self::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                std::io::ErrorKind::StorageFull
+                | std::io::ErrorKind::QuotaExceeded
+                | std::io::ErrorKind::FileTooLarge => Code::DiskFull,
                 _ => Code::Io,
             },
             Self::Database(error) => error.code(),

@@ -301,7 +301,14 @@ impl TableError {
 impl Explain for TableError {
     fn code(&self) -> Code {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Code::DiskFull,
+            Self::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+                ) =>
+            {
+                Code::DiskFull
+            }
             Self::Io { .. } => Code::Io,
             Self::FileNotFound { .. } => Code::SourceNotFound,
             Self::EmptyFolder { .. }

@@ -149,6 +149,11 @@ impl Rows {
         self.done + self.rows as u64
     }
 
+    /// The bytes that are in the file by now.
+    pub fn written(&self) -> u64 {
+        self.writer.written()
+    }
+
     /// Gives a column its value in the row at hand; each column gets one a row.
     ///
     /// # Errors

@@ -68,6 +68,11 @@ impl ParquetWriter {
         self.writer.flush().map_err(|error| refused(&self.path, &error))
     }
 
+    /// The bytes that are in the file by now; those of the row group at hand come when it ends.
+    pub fn written(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
     /// Completes the file, puts it in its place and returns the number of its rows.
     ///
     /// # Errors

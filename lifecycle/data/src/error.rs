@@ -305,7 +305,9 @@ impl Explain for Error {
             Self::NoPlace { .. } => Code::ValueInvalid,
             Self::Changed { .. } => Code::Busy,
             Self::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
+                std::io::ErrorKind::StorageFull
+                | std::io::ErrorKind::QuotaExceeded
+                | std::io::ErrorKind::FileTooLarge => Code::DiskFull,
                 _ => Code::Io,
             },
             Self::Table(error) => error.code(),

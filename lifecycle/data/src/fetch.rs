@@ -16,6 +16,7 @@ pub mod secrets;
 pub(crate) mod unpack;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use rondo_core::handoff::Origin;
 use rondo_core::ports::{Event, Progress};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::source::Database;
 use crate::{Error, Source};
@@ -51,7 +53,7 @@ pub struct Fetcher {
 pub struct Bounds {
     /// Bytes.
     pub size: Option<u64>,
-    /// Of a download or query.
+    /// Of all that comes over the network, and of a query.
     pub time: Option<Duration>,
 }
 
@@ -82,6 +84,48 @@ pub struct Fetched {
     pub origin: Origin,
     /// Where the files of a folder lie, where that is a folder with nothing else.
     pub root: Option<PathBuf>,
+    /// While this is there, no other process changes the files.
+    pub held: Held,
+}
+
+/// A lock of a folder of the cache, where there is one; it goes with its last copy. Who fetches the same
+/// again, in this process too, waits for that.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    _lock: Option<Arc<File>>,
+}
+
+impl Held {
+    fn by(lock: File) -> Self {
+        Self { _lock: Some(Arc::new(lock)) }
+    }
+}
+
+/// What was fetched is the same, whoever holds it.
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// By when a source has to be here.
+#[derive(Debug, Clone, Copy)]
+struct Deadline<'a> {
+    shown: &'a str,
+    /// The moment, and how long that is from the start.
+    end: Option<(Instant, Duration)>,
+}
+
+impl Deadline<'_> {
+    /// Does some work, unless it takes too long.
+    async fn keep<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Some((end, time)) = self.end else { return work.await };
+        tokio::time::timeout_at(end, work).await.map_err(|_| Error::SourceUnavailable {
+            what: self.shown.to_owned(),
+            reason: format!("it took longer than {} s", time.as_secs_f64()),
+            hint: Some("run it again: it goes on where it stopped".to_owned()),
+        })?
+    }
 }
 
 /// One file, or a folder of them.
@@ -97,7 +141,8 @@ impl Fetched {
     /// A file on this machine.
     pub fn file(path: &Path) -> Self {
         let source = path.display().to_string();
-        Self { content: Content::File(path.to_owned()), source, origin: Origin::default(), root: None }
+        let content = Content::File(path.to_owned());
+        Self { content, source, origin: Origin::default(), root: None, held: Held::default() }
     }
 
     /// All files, each with its path in the folder or its name.
@@ -156,7 +201,8 @@ impl Fetcher {
     pub async fn fetch(&self, source: &Source, root: &Path) -> Result<Fetched, Error> {
         let shown = source.to_string();
         let mut origin = Origin::default();
-        let mut whole = None;
+        let (mut whole, mut held) = (None, Held::default());
+        let deadline = self.deadline(&shown);
         let content = match source {
             Source::Path(text) => self.local(root, text).await?,
             Source::Glob(pattern) => {
@@ -166,13 +212,13 @@ impl Fetcher {
             Source::Http { url, sha256 } => {
                 let filled = Filled::address(url.as_str(), &self.environment, root)?;
                 let work = self.download_http(&shown, url, &filled, sha256.as_deref());
-                let (file, now) = self.watched(&shown, work).await?;
+                let (file, now) = self.watched(&shown, deadline.keep(work)).await?;
                 origin = now;
                 Content::File(self.unpacked(file, None).await?)
             }
             Source::Bucket { address } => {
-                let taken = self.watched(&shown, self.bucket(address, self.bounds.size)).await?;
-                origin.state = Some(taken.state);
+                let taken = self.watched(&shown, self.bucket(address, deadline)).await?;
+                (origin.state, held) = (Some(taken.state), taken.held);
                 match taken.files {
                     None => Content::File(self.unpacked(taken.path, None).await?),
                     Some(files) => {
@@ -192,19 +238,54 @@ impl Fetcher {
                         Filled::address(address, &self.environment, root)?
                     }
                 };
-                let timeout = self.bounds.time;
+                let bounds = self.bounds;
                 let ask =
-                    query::Ask { database: *database, shown: &shown, filled: &filled, sql: &sql, timeout };
-                let file = self.watched(&shown, self.query(&ask)).await?;
-                origin.query = Some(sql.clone());
+                    query::Ask { database: *database, shown: &shown, filled: &filled, sql: &sql, bounds };
+                let (file, lock) = self.watched(&shown, self.query(&ask)).await?;
+                (origin.query, held) = (Some(sql.clone()), lock);
                 Content::File(file)
             }
             Source::PyPi { package, version, path } => {
                 let work = self.package_file(&shown, package, version, path);
-                Content::File(self.watched(&shown, work).await?)
+                Content::File(self.watched(&shown, deadline.keep(work)).await?)
             }
         };
-        Ok(Fetched { content, source: shown, origin, root: whole })
+        Ok(Fetched { content, source: shown, origin, root: whole, held })
+    }
+
+    /// Refuses files of this machine that are larger than a source may be. What comes from elsewhere is
+    /// refused while it comes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], and when they are not there or cannot be read.
+    pub async fn measure(&self, source: &Source, root: &Path) -> Result<(), Error> {
+        let Some(bound) = self.bounds.size else { return Ok(()) };
+        let (source, root) = (source.clone(), root.to_owned());
+        blocking(move || {
+            let files = match &source {
+                Source::Path(text) => match local::find(&root, text)? {
+                    local::Found::Folder(files) => files,
+                    local::Found::File { path, .. } => vec![(String::new(), path)],
+                },
+                Source::Glob(pattern) => glob_files(&root, pattern)?,
+                Source::Http { .. }
+                | Source::Bucket { .. }
+                | Source::Database { .. }
+                | Source::PyPi { .. } => {
+                    return Ok(());
+                }
+            };
+            let mut size = 0_u64;
+            for (_, path) in files {
+                size = size.saturating_add(std::fs::metadata(&path).map_err(Error::io("read", &path))?.len());
+            }
+            if size > bound { Err(Error::TooLarge { what: source.to_string(), size, bound }) } else { Ok(()) }
+        })
+        .await
+    }
+
+    fn deadline<'a>(&self, shown: &'a str) -> Deadline<'a> {
+        Deadline { shown, end: self.bounds.time.map(|time| (Instant::now() + time, time)) }
     }
 
     /// In what state a source that is elsewhere is now, where that can be asked without fetching it.

@@ -4,20 +4,22 @@
 //! Here it is the store's one sweep (see [`rondo_store::upkeep`]), asked to leave what was deleted elsewhere
 //! in peace. In a remote the notes are what reaches: the versions and tags that were pushed, the cache of
 //! steps, and what each clone that has used the remote says its Git history needs. So nobody has to know the
-//! others' branches.
+//! others' branches. A clone that has not been heard of for long, as those of CI machines, is forgotten.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::journal::Because;
 use rondo_core::ports::Clock;
-use rondo_core::{Digest, Span};
-use rondo_remote::{Remote, Swept};
+use rondo_core::{Digest, Span, Timestamp};
+use rondo_remote::{Forgotten, Remote, Swept};
 use rondo_store::meta::marks::{Versions, digests, held_by};
 use rondo_store::meta::outdated::Outdated;
 use rondo_store::upkeep::{Outdating, Report, Retention};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::remote::{VERSIONS, read};
 use crate::{Datasets, Error};
@@ -32,6 +34,8 @@ pub struct Request {
     pub versions: Option<usize>,
     /// What is younger stays in any case.
     pub grace: Span,
+    /// Of a remote: what a clone has said that it needs is forgotten when it has not said so for so long.
+    pub silent: Span,
     /// Do it; otherwise only say what would go.
     pub apply: bool,
     /// Digests that lock files name.
@@ -51,9 +55,37 @@ pub struct RemoteReport {
     pub versions: Vec<Outdated>,
     /// Clones that have said what their history needs.
     pub consumers: usize,
+    /// Those of them that have not been heard of for too long: what they need is needed no more.
+    pub forgotten: Vec<Silent>,
     /// Its packs.
     #[serde(flatten)]
     pub swept: Swept,
+}
+
+/// A clone that has not been heard of for long.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Silent {
+    /// Its name in the remote.
+    pub id: String,
+    /// Who it was, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it pushed or pulled last.
+    pub at: Timestamp,
+    /// How many versions it needs.
+    pub needs: usize,
+}
+
+impl Silent {
+    /// What a clone's note says; nothing where it says no time, so that it never grows old.
+    fn read(name: &str, text: &[u8]) -> Option<Self> {
+        let id = name.strip_prefix(CONSUMERS)?.to_owned();
+        let said: Value = serde_json::from_slice(text).ok()?;
+        let at = said.get("at")?.as_str()?.parse().ok()?;
+        let by = said.get("by").and_then(Value::as_str).map(str::to_owned);
+        let needs = said.get("needs").and_then(Value::as_array).map_or(0, Vec::len);
+        Some(Self { id, by, at, needs })
+    }
 }
 
 impl Datasets {
@@ -78,39 +110,56 @@ impl Datasets {
     /// # Errors
     /// When somebody pushes or cleans up at the moment, or the remote refuses or cannot be reached.
     pub async fn gc_remote(&self, remote: &Remote, request: &Request) -> Result<RemoteReport, Error> {
-        let consumers = remote.notes(CONSUMERS).await?.len();
+        let notes = remote.all_notes().await?;
+        let said = notes.iter().filter(|(name, _)| name.starts_with(CONSUMERS));
+        let consumers = said.clone().count();
+        let before = self.clock.now() - request.silent;
+        let mut forgotten: Vec<Silent> = said.filter_map(|(name, text)| Silent::read(name, text)).collect();
+        forgotten.retain(|clone| clone.at < before);
+        forgotten.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let silent: HashSet<String> = forgotten.iter().map(|one| format!("{CONSUMERS}{}", one.id)).collect();
         let mut versions = match request.versions {
-            Some(keep) => self.outdated_in(remote, keep, request).await?,
+            Some(keep) => self.outdated_in(remote, &notes, &silent, keep, request).await?,
             None => Vec::new(),
         };
         let place = |version: &Outdated| crate::remote::place(&version.dataset, version.digest);
-        let mut forget: Vec<String> = versions.iter().map(place).collect();
+        let places: HashSet<String> = versions.iter().map(place).collect();
+        let mut forget: Vec<Forgotten> = notes
+            .into_iter()
+            .filter(|(name, _)| silent.contains(name) || places.contains(name))
+            .map(|(name, text)| Forgotten { name, text })
+            .collect();
         let grace = Duration::from_millis(request.grace.millis().unsigned_abs());
         let swept = remote.sweep(&mut forget, reaches, grace, request.apply, &*self.progress).await?;
         // Not what was pushed or named again meanwhile.
-        let gone: HashSet<String> = forget.into_iter().collect();
+        let gone: HashSet<String> = forget.into_iter().map(|note| note.name).collect();
         versions.retain(|version| gone.contains(&place(version)));
-        Ok(RemoteReport { remote: remote.address(), dry_run: !request.apply, versions, consumers, swept })
+        forgotten.retain(|one| gone.contains(&format!("{CONSUMERS}{}", one.id)));
+        let (remote, dry_run) = (remote.address(), !request.apply);
+        Ok(RemoteReport { remote, dry_run, versions, consumers, forgotten, swept })
     }
 
-    /// The versions of a remote that neither its other notes nor this machine reach.
+    /// The versions of a remote that neither its other notes, but for those of silent clones, nor this machine
+    /// reach.
     async fn outdated_in(
         &self,
         remote: &Remote,
+        notes: &[(String, Bytes)],
+        silent: &HashSet<String>,
         keep: usize,
         request: &Request,
     ) -> Result<Vec<Outdated>, Error> {
         let mut reached = self.store.meta().marks(|_| false, Versions::None).await?;
         reached.extend(&request.named);
         let mut versions: BTreeMap<String, Vec<DatasetVersion>> = BTreeMap::new();
-        for (name, text) in remote.all_notes().await? {
+        for (name, text) in notes.iter().filter(|(name, _)| !silent.contains(name)) {
             let Some((dataset, digest)) = name.strip_prefix(VERSIONS).and_then(|name| name.split_once('/'))
             else {
-                reached.extend(digests(&String::from_utf8_lossy(&text)));
+                reached.extend(digests(&String::from_utf8_lossy(text)));
                 continue;
             };
-            let version = digest.parse().ok().and_then(|digest| read(&text, dataset, digest));
-            let version = version.ok_or_else(|| remote.corrupt(&name, "it is no record of a version"))?;
+            let version = digest.parse().ok().and_then(|digest| read(text, dataset, digest));
+            let version = version.ok_or_else(|| remote.corrupt(name, "it is no record of a version"))?;
             versions.entry(dataset.to_owned()).or_default().push(version);
         }
         let before = self.clock.now() - request.grace;
@@ -129,7 +178,12 @@ impl Datasets {
 
     /// Tells a remote what this clone's history needs of it, so that no clean-up by others takes it. That it
     /// cannot be told, where one may only read, takes nothing back.
-    pub(crate) async fn tell_needs(&self, remote: &Remote, named: &HashSet<Digest>) -> Result<(), Error> {
+    pub(crate) async fn tell_needs(
+        &self,
+        remote: &Remote,
+        named: &HashSet<Digest>,
+        by: &str,
+    ) -> Result<(), Error> {
         let meta = self.store.meta();
         let mut needs = named.clone();
         for prefix in ["dataset/", "tag/"] {
@@ -145,8 +199,9 @@ impl Datasets {
                 id
             }
         };
-        let text = serde_json::json!({ "at": Clock::now(&*self.clock).rfc3339(), "needs": needs });
-        let kept = remote.keep(&format!("{CONSUMERS}/{id}"), text.to_string()).await;
+        let at = Clock::now(&*self.clock).rfc3339();
+        let text = serde_json::json!({ "at": at, "by": by, "needs": needs });
+        let kept = remote.keep(&format!("{CONSUMERS}{id}"), text.to_string()).await;
         if let Err(error) = kept {
             let message = format!("the remote does not know what this clone needs of it: {error}");
             let subject = "remote".to_owned();
@@ -161,8 +216,64 @@ fn reaches(name: &str, text: &str) -> Vec<Digest> {
     if name.starts_with(VERSIONS) { held_by(text) } else { digests(text).collect() }
 }
 
-/// The notes of clones.
-const CONSUMERS: &str = "consumer";
+/// The notes of clones. Each push and pull of a clone writes its own anew, with the time.
+const CONSUMERS: &str = "consumer/";
 
 /// The setting with this clone's name there.
 const CONSUMER: &str = "remote/consumer";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rondo_core::ports::Unwatched;
+    use rondo_store::Store;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Fixed(Timestamp);
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clone_that_was_not_heard_of_for_long_is_forgotten_by_name() {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join(".rondo")).await.unwrap();
+        let clock = Arc::new(Fixed("2026-06-01T00:00:00Z".parse().unwrap()));
+        let datasets = Datasets::new(store, clock, Arc::new(Unwatched));
+        let place = folder.path().join("remote").to_string_lossy().into_owned();
+        let remote = Remote::open(&place, &[], &folder.path().join("cache")).unwrap();
+        let needs = [Digest::of(b"a"), Digest::of(b"b")];
+        let said = |at: &str| json!({ "at": at, "by": "ci", "needs": needs }).to_string();
+        remote.keep("consumer/old", said("2025-05-31T00:00:00Z")).await.unwrap();
+        remote.keep("consumer/younger", said("2026-02-01T00:00:00Z")).await.unwrap();
+        remote.keep("consumer/silent", json!({ "needs": needs }).to_string()).await.unwrap();
+        datasets.tell_needs(&remote, &HashSet::new(), "ann").await.unwrap();
+        let request = |days: i64, apply: bool| Request {
+            versions: None,
+            grace: Span::days(0),
+            silent: Span::days(days),
+            apply,
+            named: HashSet::new(),
+            actor: "ann".to_owned(),
+        };
+        let ids =
+            |report: &RemoteReport| report.forgotten.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        let counted = datasets.gc_remote(&remote, &request(365, false)).await.unwrap();
+        assert_eq!((counted.consumers, ids(&counted)), (4, vec!["old".to_owned()]));
+        assert_eq!((counted.forgotten[0].by.as_deref(), counted.forgotten[0].needs), (Some("ci"), 2));
+        assert!(remote.note("consumer/old").await.unwrap().is_some(), "only counted");
+        let counted = datasets.gc_remote(&remote, &request(90, false)).await.unwrap();
+        assert_eq!(ids(&counted), ["old", "younger"]);
+        datasets.gc_remote(&remote, &request(365, true)).await.unwrap();
+        assert!(remote.note("consumer/old").await.unwrap().is_none());
+        let left = datasets.gc_remote(&remote, &request(365, false)).await.unwrap();
+        assert_eq!((left.consumers, ids(&left)), (3, Vec::<String>::new()));
+    }
+}

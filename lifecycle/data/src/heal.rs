@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rondo_core::Digest;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::ports::Event;
-use rondo_remote::{Need, Remote};
+use rondo_remote::Remote;
 use rondo_store::Objects;
 use rondo_store::scan::{self, How, Index, Resume};
 use serde::Serialize;
@@ -170,19 +170,8 @@ impl Datasets {
     }
 
     async fn heal_from_remote(&self, remote: &Remote, view: &Objects) {
-        let fetched = async {
-            let index = remote.index().await?;
-            // Each alone, as a file: what a listing names is asked for in the next round, where it is broken.
-            for digest in view.doubted().into_iter().filter(|digest| index.has_file(*digest)) {
-                match remote.pull(view, &[Need::file(digest)], &*self.progress).await {
-                    // As broken there as here.
-                    Ok(_) | Err(rondo_remote::Error::Corrupt { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        };
-        let fetched: Result<(), rondo_remote::Error> = fetched.await;
+        // Each as a file: what a listing names is asked for in the next round, where it is broken.
+        let fetched = remote.pull_whole(view, &view.doubted(), &*self.progress).await.map(drop);
         self.tell(&remote.address(), fetched.map_err(Error::from));
     }
 

@@ -8,6 +8,8 @@
 //! is the old listing and one file more; neither the old parts' bytes nor their checks and profiles are
 //! touched again, since both are remembered by the digest of the file.
 
+mod draft;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,17 +18,13 @@ use rondo_core::handoff::{DatasetVersion, Origin};
 use rondo_core::id::is_name;
 use rondo_core::journal::Because;
 use rondo_core::ports::Event;
-use rondo_core::signature::Column;
 use rondo_core::tree::Mode;
 use rondo_core::{Digest, Timestamp};
 use rondo_project::project;
-use rondo_store::meta::journal::Expect;
 use rondo_store::objects::{Stamp, Stored, Take};
 use rondo_store::scan::Index;
-use rondo_table::profile::Profile;
 use rondo_table::read::ReadOptions;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::check::{FileReport, Suite};
 use crate::fetch::{Bounds, Content, Fetched, Fetcher, blocking};
@@ -35,6 +33,7 @@ use crate::parts::{Part, parts_of};
 use crate::place::{Look, Looker, Place};
 use crate::versions::Datasets;
 use crate::{Error, Source, table};
+use draft::{Draft, From};
 
 /// How often an addition starts again because somebody else was faster.
 const ATTEMPTS: u32 = 8;
@@ -151,6 +150,7 @@ impl Datasets {
             let (source, root) = (intake.source.clone(), root.to_owned());
             blocking(move || Place::of(&source, &root)).await?
         };
+        fetcher.measure(&intake.source, root).await?;
         let Some(parts) = &intake.parts else {
             if let Some(place) = place.as_ref().filter(|place| place.plain) {
                 let from = From { source: &intake.source.to_string(), origin: &Origin::default() };
@@ -439,243 +439,6 @@ impl Datasets {
         .await
     }
 
-    /// What to do with content that is a version already, where it is.
-    async fn known(
-        &self,
-        draft: &Draft<'_>,
-        previous: Option<&DatasetVersion>,
-    ) -> Result<Option<Added>, Error> {
-        let Draft { intake, part, .. } = draft;
-        let part = part.map(str::to_owned);
-        let digest = draft.stored.digest;
-        if self.reread(draft).await?.is_some() {
-            return Ok(None);
-        }
-        if let Some(version) = previous.filter(|version| version.digest == digest) {
-            let version = version.clone();
-            return Ok(Some(Added { outcome: Outcome::Unchanged, version, part, checked: Vec::new() }));
-        }
-        let Some(version) = self.store.meta().dataset_version(&intake.dataset, digest).await? else {
-            return Ok(None);
-        };
-        let name = rondo_core::reference::dataset(&intake.dataset);
-        let because = intake.because.clone();
-        let (version_id, now) = ((intake.dataset.as_str(), digest), self.clock.now());
-        self.store.meta().point_at_version(&name, expected(previous), version_id, because, now).await?;
-        Ok(Some(Added { outcome: Outcome::Returned, version, part, checked: Vec::new() }))
-    }
-
-    /// The version that this content is already, where it is to be read in another way.
-    async fn reread(&self, draft: &Draft<'_>) -> Result<Option<DatasetVersion>, Error> {
-        let Draft { intake, stored, .. } = draft;
-        let known = self.store.meta().dataset_version(&intake.dataset, stored.digest).await?;
-        Ok(known.filter(|version| !version.origin.reads_as(&intake.origin)))
-    }
-
-    async fn add_draft(
-        &self,
-        draft: &Draft<'_>,
-        previous: Option<&DatasetVersion>,
-        from: From<'_>,
-    ) -> Result<Added, Error> {
-        let known = self.known(draft, previous).await;
-        if let Some(added) = known? {
-            let message = format!("unchanged: {} files", added.version.files);
-            self.progress.report(Event::Ended { subject: draft.intake.dataset.clone(), ok: true, message });
-            return Ok(added);
-        }
-        let subject = draft.intake.dataset.clone();
-        let what = draft.part.map_or_else(|| "the data".to_owned(), |part| format!("`{part}`"));
-        self.progress
-            .report(Event::Started { subject: subject.clone(), message: format!("checking {what}") });
-        let result = self.add_checked(draft, previous, from).await;
-        let message = match &result {
-            Ok(added) => match added.version.rows {
-                Some(rows) => format!("added {what}: {rows} rows in {} files", added.version.files),
-                None => format!("added {what}: {} files", added.version.files),
-            },
-            Err(error) => error.to_string(),
-        };
-        self.progress.report(Event::Ended { subject, ok: result.is_ok(), message });
-        result
-    }
-
-    async fn add_checked(
-        &self,
-        draft: &Draft<'_>,
-        previous: Option<&DatasetVersion>,
-        from: From<'_>,
-    ) -> Result<Added, Error> {
-        let (intake, stored) = (draft.intake, draft.stored);
-        let checked = match &draft.checked {
-            Some(checked) => checked.clone(),
-            None => self.check_incoming(draft).await?,
-        };
-        let profile = self.profile_draft(draft, previous).await?;
-        draft.is_steady()?;
-        let profile_digest = match &profile {
-            Some(profile) => Some(self.keep_profile(profile).await?),
-            None => None,
-        };
-        let rows = profile.as_ref().map(|profile| profile.rows);
-        let version = DatasetVersion {
-            dataset: intake.dataset.clone(),
-            digest: stored.digest,
-            folder: stored.folder,
-            size: stored.size,
-            files: stored.files,
-            rows,
-            columns: profile.as_ref().map(columns_of).unwrap_or_default(),
-            profile: profile_digest,
-            source: from.source.to_owned(),
-            parent: previous.map(|version| version.digest),
-            added: self.clock.now(),
-            origin: Origin {
-                format: intake.origin.format.clone(),
-                read: intake.origin.read.clone(),
-                ..from.origin.clone()
-            },
-        };
-        let mut because = intake.because.clone();
-        if because.evidence.is_null() {
-            because.evidence = json!({
-                "rows": rows, "files": stored.files, "part": draft.part,
-                "checks": intake.suite.len(), "warnings": checked.iter().map(FileReport::warnings).sum::<usize>(),
-            });
-        }
-        let part = draft.part.map(str::to_owned);
-        if let Some(known) = self.reread(draft).await? {
-            let origin = Origin { format: version.origin.format, read: version.origin.read, ..known.origin };
-            let version =
-                DatasetVersion { rows, columns: version.columns, profile: version.profile, origin, ..known };
-            let at = self.clock.now();
-            self.store.meta().reread_dataset_version(&version, expected(previous), because, at).await?;
-            return Ok(Added { outcome: Outcome::Reread, version, part, checked });
-        }
-        let after = expected(previous);
-        self.store.meta().add_dataset_version_after(&version, after, &draft.rests, because).await?;
-        Ok(Added { outcome: Outcome::Added, version, part, checked })
-    }
-
-    /// Checks what comes in, file by file, and then, where rules ask for it, the whole.
-    async fn check_incoming(&self, draft: &Draft<'_>) -> Result<Vec<FileReport>, Error> {
-        let intake = draft.intake;
-        if intake.suite.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut reports = Vec::new();
-        let tables: Vec<(&String, &Table)> = draft.incoming().collect();
-        if tables.is_empty() {
-            return Err(Error::NoTable { dataset: intake.dataset.clone() });
-        }
-        let total = tables.len() as u64;
-        for (done, (name, file)) in tables.into_iter().enumerate() {
-            let key = table::passed_key(name, intake.suite.digest(), file.leaf.digest, &intake.options);
-            let lasting = intake.suite.is_lasting();
-            if lasting && self.store.meta().setting(&key).await?.is_some() {
-                continue;
-            }
-            let (suite, options) = (intake.suite.clone(), intake.options.clone());
-            let (called, path) = (name.clone(), file.path.clone());
-            let report = blocking(move || suite.check_file(&called, &path, &options)).await?;
-            if report.passed() && lasting {
-                self.store.meta().set_setting(&key, "passed").await?;
-            }
-            reports.push(report);
-            self.progress.report(Event::Advanced {
-                subject: intake.dataset.clone(),
-                done: done as u64 + 1,
-                total: Some(total),
-                message: format!("checked `{name}`"),
-            });
-        }
-        if intake.suite.has_whole() {
-            reports.push(self.check_whole(draft).await?);
-        }
-        if reports.iter().all(FileReport::passed) {
-            return Ok(reports);
-        }
-        reports.retain(|report| !report.passed());
-        Err(Error::ChecksFailed { dataset: intake.dataset.clone(), reports })
-    }
-
-    /// Checks all parts as one table, the new ones where they lie and the old ones in the store.
-    async fn check_whole(&self, draft: &Draft<'_>) -> Result<FileReport, Error> {
-        let intake = draft.intake;
-        let paths: Vec<(String, PathBuf)> =
-            draft.tables.iter().map(|(name, table)| (name.clone(), table.path.clone())).collect();
-        let (suite, options) = (intake.suite.clone(), intake.options.clone());
-        let (what, scratch) = (intake.dataset.clone(), self.scratch());
-        blocking(move || {
-            let folder = table::folder_of_links(&paths, &scratch)?;
-            suite.check_whole(&what, folder.path(), &options)
-        })
-        .await
-    }
-
-    /// The profile of the whole: that of the latest version and the new part's, or all parts' merged.
-    async fn profile_draft(
-        &self,
-        draft: &Draft<'_>,
-        previous: Option<&DatasetVersion>,
-    ) -> Result<Option<Profile>, Error> {
-        if let (Some(previous), Some(part)) = (previous, draft.part)
-            && let Some(file) = draft.tables.get(part)
-        {
-            // Merged in the order of the names, as if all were merged anew, so that the profile depends on
-            // the content and not on its history.
-            let last = draft.tables.keys().next_back().is_some_and(|name| name == part);
-            let grown = draft.stored.files == previous.files + 1;
-            // A profile that was made by another way of reading says nothing of this one.
-            let alike = previous.origin.reads_as(&draft.intake.origin);
-            if let Some(digest) = previous.profile.filter(|_| last && grown && alike)
-                && let Some(new) = self.file_profile(draft.intake, part, file).await?
-                && let Ok(old) = self.stored_profile(digest).await
-            {
-                return Ok(Some(old.merge(&new)?));
-            }
-        }
-        let mut whole: Option<Profile> = None;
-        for (name, file) in draft.tables {
-            if let Some(profile) = self.file_profile(draft.intake, name, file).await? {
-                whole = Some(match whole {
-                    Some(whole) => whole.merge(&profile)?,
-                    None => profile,
-                });
-            }
-        }
-        Ok(whole)
-    }
-
-    /// The profile of one file, remembered by its digest; nothing for what is no table.
-    async fn file_profile(
-        &self,
-        intake: &Intake,
-        name: &str,
-        file: &Table,
-    ) -> Result<Option<Profile>, Error> {
-        let key = table::profile_key(name, file.leaf.digest, &intake.options);
-        if let Some(known) = self.store.meta().setting(&key).await? {
-            // A note that leads nowhere, or to a profile of an older form, is made anew.
-            if let Ok(digest) = known.parse()
-                && let Ok(profile) = self.stored_profile(digest).await
-            {
-                return Ok(Some(profile));
-            }
-        }
-        let (name, path, options) = (name.to_owned(), file.path.clone(), intake.options.clone());
-        let profile = blocking(move || table::profile(&name, &path, &options)).await?;
-        let digest = self.keep_profile(&profile).await?;
-        self.store.meta().set_setting(&key, &digest.hex()).await?;
-        Ok(Some(profile))
-    }
-
-    async fn keep_profile(&self, profile: &Profile) -> Result<Digest, Error> {
-        let text = profile.to_json()?;
-        let objects = self.store.objects().clone();
-        blocking(move || Ok(objects.put_bytes(text.as_bytes())?.digest)).await
-    }
-
     fn moved(&self, dataset: &str) -> Error {
         Error::Store(rondo_store::Error::RefMoved {
             name: rondo_core::reference::dataset(dataset),
@@ -683,64 +446,6 @@ impl Datasets {
             found: "another each time".to_owned(),
         })
     }
-}
-
-/// Where what comes in is from.
-#[derive(Clone, Copy)]
-struct From<'a> {
-    /// The source, as it may be shown.
-    source: &'a str,
-    /// In what state it was read.
-    origin: &'a Origin,
-}
-
-/// A version that is being made: its content is in the store, and nothing names it yet.
-struct Draft<'a> {
-    intake: &'a Intake,
-    stored: Stored,
-    /// All files that are tables.
-    tables: &'a BTreeMap<String, Table>,
-    part: Option<&'a str>,
-    /// What the checks said, where they were run before it was stored.
-    checked: Option<Vec<FileReport>>,
-    /// Versions by which some of it was known to be stored.
-    rests: Vec<Digest>,
-}
-
-impl Draft<'_> {
-    /// The tables that come in now.
-    fn incoming(&self) -> impl Iterator<Item = (&String, &Table)> {
-        self.tables.iter().filter(|(name, _)| self.part.is_none_or(|part| part == name.as_str()))
-    }
-
-    /// Whether what was checked and profiled is what was stored.
-    fn is_steady(&self) -> Result<(), Error> {
-        for table in self.tables.values() {
-            let Some(stamp) = table.stamp else { continue };
-            let now = std::fs::metadata(&table.path).map_err(Error::io("read", &table.path))?;
-            // Its times alone may move: counting an object as new touches a file that is one with it.
-            if Stamp::of(&now) != stamp && leaf_of(&table.path)?.digest != table.leaf.digest {
-                return Err(Error::Changed { path: table.path.clone() });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn expected(previous: Option<&DatasetVersion>) -> Expect {
-    previous.map_or(Expect::Absent, |version| Expect::At(version.digest))
-}
-
-fn columns_of(profile: &Profile) -> Vec<Column> {
-    profile
-        .columns
-        .iter()
-        .map(|column| Column {
-            name: column.name.clone(),
-            column_type: column.column_type,
-            nullable: column.nulls > 0,
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod texts;
 
 use std::path::{Path, PathBuf};
 
+use rondo_core::Digest;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::signature::ColumnType;
 use rondo_table::profile::Profile;
@@ -17,13 +18,16 @@ use rondo_table::read::ReadOptions;
 use serde::Serialize;
 
 use crate::fetch::blocking;
-use crate::listing::Listing;
+use crate::listing::{Leaf, Listing};
 use crate::versions::Datasets;
 use crate::{Error, table};
 use files::{FileEntry, FolderProfile};
 
 /// Characters of a histogram.
 const WIDTH: usize = 20;
+/// Part of the keys under which profiles of folders are remembered: it changes when they would come out
+/// otherwise for the same files.
+const ROUND: u32 = 1;
 
 /// A column in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,7 +79,8 @@ pub fn is_no_table(path: &Path) -> bool {
 }
 
 impl Datasets {
-    /// What a version holds whose files are no tables; nothing where they are neither pictures nor texts.
+    /// What a version holds whose files are no tables; nothing where they are neither pictures nor texts. It is
+    /// looked at once, and stored as an object beside the profiles of tables.
     ///
     /// # Errors
     /// When its listing is not in the store. A file that is not there is named as broken.
@@ -87,22 +92,51 @@ impl Datasets {
         if !version.folder {
             return Ok(None);
         }
+        let looked = sample.map_or_else(|| "all".to_owned(), |sample| sample.to_string());
+        let key = format!("data/folder/{ROUND}/{}/{looked}", version.digest);
+        if let Some(known) = self.stored_folder(&key).await? {
+            return Ok(Some(known));
+        }
         let (objects, folder) = (self.store.objects().clone(), version.digest);
-        blocking(move || {
+        let (profile, stored) = blocking(move || {
             let listing = Listing::read(&objects, folder)?;
-            let files: Vec<FileEntry> = listing
-                .files()
-                .iter()
-                .map(|(name, leaf)| FileEntry {
-                    name: name.clone(),
-                    // One that is not here is named as what cannot be read.
-                    path: objects.path(leaf.digest).unwrap_or_else(|| PathBuf::from(leaf.digest.hex())),
-                    size: leaf.size,
-                })
-                .collect();
-            Ok(files::profile(&files, sample))
+            let mut whole = true;
+            let mut entry = |(name, leaf): (&String, &Leaf)| {
+                let path = objects.path(leaf.digest);
+                whole &= path.is_some();
+                // One that is not here is named as what cannot be read.
+                let path = path.unwrap_or_else(|| PathBuf::from(leaf.digest.hex()));
+                FileEntry { name: name.clone(), path, size: leaf.size }
+            };
+            let files: Vec<FileEntry> = listing.files().iter().map(&mut entry).collect();
+            let profile = files::profile(&files, sample);
+            // What is missing may come: then it is another profile.
+            let stored = match profile.as_ref().filter(|_| whole) {
+                Some(profile) => {
+                    let what = "profile of a folder".to_owned();
+                    let text =
+                        serde_json::to_vec(profile).map_err(|source| Error::Record { what, source })?;
+                    Some(objects.put_bytes(&text)?.digest)
+                }
+                None => None,
+            };
+            Ok((profile, stored))
         })
-        .await
+        .await?;
+        if let Some(digest) = stored {
+            self.store.meta().set_setting(&key, &digest.hex()).await?;
+        }
+        Ok(profile)
+    }
+
+    /// The profile of a folder that is remembered; a note that leads nowhere, or to one of an older form, is
+    /// none.
+    async fn stored_folder(&self, key: &str) -> Result<Option<FolderProfile>, Error> {
+        let Some(known) = self.store.meta().setting(key).await? else { return Ok(None) };
+        let Ok(digest) = known.parse::<Digest>() else { return Ok(None) };
+        let objects = self.store.objects().clone();
+        blocking(move || Ok(objects.read(digest).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())))
+            .await
     }
 }
 

@@ -129,7 +129,7 @@ impl Datasets {
             }
         }
         if let Some(named) = &beside.named {
-            self.tell_needs(remote, named).await?;
+            self.tell_needs(remote, named, &beside.actor).await?;
         }
         let versions = versions.to_vec();
         Ok(PushReport { remote: remote.address(), versions, objects, size, sent, tags, conflicts })
@@ -208,7 +208,7 @@ impl Datasets {
             self.pull_tags(remote, dataset, beside, &because, &mut report).await?;
         }
         if let Some(named) = &beside.named {
-            self.tell_needs(remote, named).await?;
+            self.tell_needs(remote, named, &beside.actor).await?;
         }
         Ok(report)
     }

@@ -35,6 +35,10 @@ pub struct Args {
     /// Clean up this remote, by its name in `remotes:` or by its address, in place of the store
     #[arg(long, value_name = "REMOTE")]
     remote: Option<String>,
+    /// With `--remote`: clones that have neither pushed nor pulled for this time (machines of CI, mostly) are
+    /// forgotten, and what only they need goes
+    #[arg(long, default_value = "365d", value_name = "SPAN", requires = "remote")]
+    notes_older_than: Span,
 }
 
 /// Says or does it.
@@ -51,6 +55,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let request = Request {
         versions: args.versions.then_some(args.keep),
         grace: args.grace,
+        silent: args.notes_older_than,
         apply: args.apply,
         named: locked.named,
         actor: session.config().user.clone(),
@@ -109,6 +114,17 @@ fn of_remote(report: &RemoteReport, args: &Args) -> String {
     if swept.young > 0 {
         let _ =
             writeln!(text, "{} packs stay only because they are younger than {}", swept.young, args.grace);
+    }
+    for clone in &report.forgotten {
+        let by = clone.by.as_ref().map_or_else(String::new, |by| format!(" of {by}"));
+        let _ = writeln!(
+            text,
+            "{} clone {}{by}, which needs {} versions and was heard of last at {}",
+            if report.dry_run { "would forget" } else { "forgot" },
+            clone.id,
+            clone.needs,
+            clone.at
+        );
     }
     let _ = writeln!(text, "{} clones have said what their history needs of it", report.consumers);
     text.push_str(&again(report.dry_run));

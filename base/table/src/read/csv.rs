@@ -284,23 +284,50 @@ impl ColumnBuilder {
 /// The records of a file, one after the other.
 struct Lines {
     path: PathBuf,
+    delimiter: u8,
     options: ReadOptions,
     reader: csv::Reader<Bounded>,
     bound: Bound,
+    /// Where the last record begins, where it ends in a field of several lines.
+    long: Option<csv::Position>,
 }
 
 impl Lines {
     fn open(path: &Path, delimiter: u8, options: &ReadOptions) -> Result<Self> {
         let (input, bound) = Bounded::new(text::open(path, options)?);
         let reader = builder(delimiter, options).buffer_capacity(64 * 1024).from_reader(input);
-        Ok(Self { path: path.to_owned(), options: options.clone(), reader, bound })
+        Ok(Self { path: path.to_owned(), delimiter, options: options.clone(), reader, bound, long: None })
     }
 
     /// The next record; false at the end.
     fn read(&mut self, record: &mut StringRecord) -> Result<bool> {
         let more = self.reader.read_record(record).map_err(|error| self.fault(error))?;
         self.bound.reset();
+        if more {
+            let last = record.len().checked_sub(1).and_then(|last| record.get(last));
+            let is_long = last.is_some_and(|last| last.contains('\n'));
+            self.long = record.position().filter(|_| is_long).cloned();
+        } else if let Some(at) = self.long.take()
+            && self.is_open(&at)?
+        {
+            let line = line_of(&self.path, &at, &self.options);
+            return Err(TableError::line(&self.path, line, "a quote is not closed before the file ends"));
+        }
         Ok(more)
+    }
+
+    /// Whether the last record, which begins here, ends only because the file does: then what is put behind it
+    /// is a part of it.
+    fn is_open(&self, at: &csv::Position) -> Result<bool> {
+        let path = self.path.as_path();
+        let mut input = text::open(path, &self.options)?;
+        let mut rest = Vec::new();
+        std::io::copy(&mut (&mut input).take(at.byte()), &mut std::io::sink())
+            .and_then(|_| input.take(text::LONGEST_RECORD * 2).read_to_end(&mut rest))
+            .map_err(|error| text::fault(path, at.line(), error))?;
+        rest.extend_from_slice(b"\n0");
+        let mut reader = builder(self.delimiter, &self.options).flexible(true).from_reader(rest.as_slice());
+        Ok(reader.byte_records().count() < 2)
     }
 
     fn fault(&self, error: csv::Error) -> TableError {

@@ -4,16 +4,20 @@
 //! is taken for it.
 //!
 //! A sheet is read whole: none has more than a million rows. Numbers that are all whole are integers, since
-//! a workbook knows no others; what a cell shows by its format alone is not seen, but moments are.
+//! a workbook knows no others; what a cell shows by its format alone is not seen, but moments are. What a
+//! workbook claims to hold is bounded first ([`bounds`]).
+
+mod bounds;
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
-use calamine::{CellErrorType, Data, DataRef, ExcelDateTime, Ods, Range, Reader, Sheets, Xlsb, Xlsx};
+use bounds::Kind;
+use calamine::{CellErrorType, Data, ExcelDateTime, Ods, Range, Reader, Sheets, Xlsb, Xlsx};
 use rondo_core::signature::{Column, ColumnType};
 
 use super::canonical::arrow_type;
@@ -22,15 +26,6 @@ use super::infer::{self, Inferred};
 use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn, ReadOptions, parquet};
 use crate::error::{Result, TableError};
 use crate::moment;
-
-/// All parts of a workbook together may not unpack to more.
-const MOST_BYTES: u64 = 1 << 30;
-/// The rectangle that holds all cells of a sheet may not have more places.
-const MOST_PLACES: u64 = 50_000_000;
-/// A sheet may have so many places for each cell that holds something, beside [`FREE_PLACES`].
-const PLACES_A_CELL: u64 = 20;
-/// So many places are never too many.
-const FREE_PLACES: u64 = 1_000_000;
 
 /// Reads the sheet once: names, types, rows.
 pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
@@ -204,11 +199,11 @@ fn range(path: &Path, options: &ReadOptions) -> Result<Range<Data>> {
             let near = near.map(str::to_owned);
             return Err(TableError::Sheet { path: path.to_owned(), sheet: wanted.clone(), sheets, near });
         }
-        bounded(path, &mut book, wanted)?;
+        bounds::extent(path, &mut book, wanted)?;
         return guarded(path, || book.worksheet_range(wanted));
     }
     for sheet in &sheets {
-        bounded(path, &mut book, sheet)?;
+        bounds::extent(path, &mut book, sheet)?;
         let range = guarded(path, || book.worksheet_range(sheet))?;
         if !range.is_empty() {
             return Ok(range);
@@ -217,113 +212,26 @@ fn range(path: &Path, options: &ReadOptions) -> Result<Range<Data>> {
     Err(TableError::EmptyFile { path: path.to_owned() })
 }
 
-/// Refuses a sheet whose few cells lie so far apart that the rectangle around them would take all memory.
-fn bounded<R: Read + Seek>(path: &Path, book: &mut Sheets<R>, sheet: &str) -> Result<()> {
-    let mut extent = Extent::default();
-    guarded(path, || {
-        match book {
-            Sheets::Xlsx(book) => {
-                // What is no sheet of cells is told by the reader.
-                let Ok(mut cells) = book.worksheet_cells_reader(sheet) else { return Ok(()) };
-                while let Some(cell) = cells.next_cell().map_err(|error| error.to_string())? {
-                    extent.add(cell.get_position(), cell.get_value());
-                }
-            }
-            Sheets::Xlsb(book) => {
-                let Ok(mut cells) = book.worksheet_cells_reader(sheet) else { return Ok(()) };
-                while let Some(cell) = cells.next_cell().map_err(|error| error.to_string())? {
-                    extent.add(cell.get_position(), cell.get_value());
-                }
-            }
-            Sheets::Xls(_) | Sheets::Ods(_) => {}
-        }
-        extent.check(sheet)
-    })
-}
-
-/// Where the cells of a sheet lie.
-#[derive(Default)]
-struct Extent {
-    cells: u64,
-    /// The first and the last row and column.
-    corners: Option<((u32, u32), (u32, u32))>,
-}
-
-impl Extent {
-    fn add(&mut self, (row, column): (u32, u32), value: &DataRef<'_>) {
-        if *value == DataRef::Empty {
-            return;
-        }
-        self.cells += 1;
-        let (first, last) = self.corners.unwrap_or(((row, column), (row, column)));
-        self.corners = Some(((first.0.min(row), first.1.min(column)), (last.0.max(row), last.1.max(column))));
-    }
-
-    fn check(&self, sheet: &str) -> Result<(), String> {
-        let Some((first, last)) = self.corners else { return Ok(()) };
-        let (rows, columns) = (u64::from(last.0 - first.0) + 1, u64::from(last.1 - first.1) + 1);
-        let places = rows.saturating_mul(columns);
-        let most = MOST_PLACES.min(self.cells.saturating_mul(PLACES_A_CELL).saturating_add(FREE_PLACES));
-        if places > most {
-            return Err(format!(
-                "the {} cells of the sheet `{sheet}` lie over {rows} rows and {columns} columns: clear those far away",
-                self.cells
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Refuses a packed workbook that unpacks to more than can be held. What it says of its parts is not
-/// believed: they are unpacked.
-fn unpacked(path: &Path) -> Result<()> {
-    let file = BufReader::new(File::open(path).map_err(|error| TableError::io(path, error))?);
-    guarded(path, || {
-        // What is no archive is told by the reader.
-        let Ok(mut archive) = zip::ZipArchive::new(file) else { return Ok(()) };
-        let refused = || format!("it unpacks to more than {} GiB", MOST_BYTES >> 30);
-        let mut claimed = 0_u64;
-        for index in 0..archive.len() {
-            let Ok(part) = archive.by_index_raw(index) else { continue };
-            claimed = claimed.saturating_add(part.size());
-        }
-        if claimed > MOST_BYTES {
-            return Err(refused());
-        }
-        let mut left = MOST_BYTES;
-        for index in 0..archive.len() {
-            let Ok(part) = archive.by_index(index) else { continue };
-            // A damaged part is told by the reader, where it is one that is read.
-            let mut part = part.take(left + 1);
-            let limit = part.limit();
-            let _ = std::io::copy(&mut part, &mut std::io::sink());
-            left = left.checked_sub(limit - part.limit()).ok_or_else(refused)?;
-        }
-        Ok(())
-    })
-}
-
 /// Opens a workbook by what it is, whatever it is called.
 fn open(path: &Path) -> Result<Sheets<BufReader<File>>> {
     let file = || File::open(path).map_err(|error| TableError::io(path, error));
     let mut head = Vec::new();
     file()?.take(8).read_to_end(&mut head).map_err(|error| TableError::io(path, error))?;
-    let file = || file().map(BufReader::new);
     if head.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
         return Err(TableError::OldWorkbook { path: path.to_owned() });
     }
-    unpacked(path)?;
-    let reader = file()?;
-    let refused = match guarded(path, || Xlsx::new(reader)) {
-        Ok(book) => return Ok(Sheets::Xlsx(book)),
-        Err(error) => error,
-    };
-    let reader = file()?;
-    if let Ok(book) = guarded(path, || Ods::new(reader)) {
-        return Ok(Sheets::Ods(book));
+    let kind = bounds::unpacked(path)?;
+    let reader = BufReader::new(file()?);
+    match kind {
+        // What is no archive is told by the reader.
+        Kind::Xlsx => guarded(path, || Xlsx::new(reader)).map(Sheets::Xlsx),
+        Kind::Xlsb => guarded(path, || Xlsb::new(reader)).map(Sheets::Xlsb),
+        Kind::Ods => {
+            // The reader lays out every sheet at once, so that the bounds come before it.
+            bounds::repeated(path)?;
+            guarded(path, || Ods::new(reader)).map(Sheets::Ods)
+        }
     }
-    let reader = file()?;
-    guarded(path, || Xlsb::new(reader)).map(Sheets::Xlsb).map_err(|_| refused)
 }
 
 /// A fault in one cell, named as a spreadsheet names it.

@@ -6,6 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
@@ -15,7 +16,7 @@ use rondo_remote::{Bucket, Found};
 
 use super::glob::Glob;
 use super::unpack::write_whole;
-use super::{Fetcher, blocking, download};
+use super::{Deadline, Fetcher, Held, blocking, download};
 use crate::Error;
 use crate::place::pace;
 use crate::source::is_glob;
@@ -33,6 +34,8 @@ pub(super) struct Taken {
     pub(super) files: Option<Vec<(String, PathBuf)>>,
     /// One name for the state of all.
     pub(super) state: String,
+    /// The lock of the folder.
+    pub(super) held: Held,
 }
 
 impl Fetcher {
@@ -73,17 +76,17 @@ impl Fetcher {
         Ok(state_of(&objects, folder))
     }
 
-    /// Fetches what an address means.
-    pub(super) async fn bucket(&self, address: &str, bound: Option<u64>) -> Result<Taken, Error> {
-        let (bucket, objects, folder) = self.wanted(address).await?;
+    /// Fetches what an address means. What has come of it when it breaks off need not come again.
+    pub(super) async fn bucket(&self, address: &str, deadline: Deadline<'_>) -> Result<Taken, Error> {
+        let (bucket, objects, folder) = deadline.keep(self.wanted(address)).await?;
         let total: u64 = objects.iter().map(|object| object.size).sum();
-        if let Some(bound) = bound.filter(|bound| total > *bound) {
+        if let Some(bound) = self.bounds.size.filter(|bound| total > *bound) {
             return Err(Error::TooLarge { what: address.to_owned(), size: total, bound });
         }
         let slot = self.cache.join("buckets").join(Digest::of(address.as_bytes()).short());
         let files = slot.join("files");
         fs::create_dir_all(&files).map_err(Error::io("make", &files))?;
-        let _lock = download::lock(&slot).await?;
+        let held = Held::by(deadline.keep(download::lock(&slot)).await?);
         let known = read_known(&slot);
         let have = |object: &Found| {
             known.get(&object.name) == Some(&object.state)
@@ -108,25 +111,33 @@ impl Fetcher {
             total: missing.iter().map(|object| object.size).sum(),
             done: AtomicU64::new(0),
             since: Instant::now(),
+            come: Mutex::default(),
         };
         let (bucket, place, told) = (&bucket, slot.as_path(), &watch);
         // Owned, so that the work may go on in any thread.
-        let fetched: Result<Vec<()>, Error> = futures::stream::iter(missing.clone())
-            .map(|object| async move { self.take(bucket, &object, place, told).await })
+        let any = !missing.is_empty();
+        let fetching = futures::stream::iter(missing)
+            .map(|object| async move {
+                self.take(bucket, &object, place, told).await?;
+                told.came(object);
+                Ok(())
+            })
             .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await;
-        fetched?;
-        if !missing.is_empty() {
-            kept.extend(missing.into_iter().map(|object| (object.name, object.state)));
+            .try_collect::<Vec<()>>();
+        let fetched = deadline.keep(fetching).await;
+        if any {
+            kept.extend(watch.come.into_inner().unwrap_or_else(PoisonError::into_inner));
             write_known(&slot, &kept)?;
+        }
+        fetched?;
+        if any {
             forget_parts(&slot);
         }
         let state = state_of(&objects, folder);
         let paths = |object: &Found| (object.name.clone(), files.join(&object.name));
         Ok(match objects.as_slice() {
-            [only] if !folder => Taken { path: files.join(&only.name), files: None, state },
-            all => Taken { files: Some(all.iter().map(paths).collect()), path: files, state },
+            [only] if !folder => Taken { path: files.join(&only.name), files: None, state, held },
+            all => Taken { files: Some(all.iter().map(paths).collect()), path: files, state, held },
         })
     }
 
@@ -186,9 +197,16 @@ struct Watch<'a> {
     total: u64,
     done: AtomicU64,
     since: Instant,
+    /// The states of those that are here, by name.
+    come: Mutex<BTreeMap<String, String>>,
 }
 
 impl Watch<'_> {
+    fn came(&self, object: Found) {
+        let mut come = self.come.lock().unwrap_or_else(PoisonError::into_inner);
+        come.insert(object.name, object.state);
+    }
+
     fn advance(&self, bytes: u64) {
         const EVERY: u64 = 1 << 20;
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);

@@ -124,16 +124,7 @@ impl Fetcher {
         let asked = address(url, filled)?;
         let wanted = Wanted { url: &asked, shown: url, sha256, name: &plain_name(name) };
         let work = self.download(subject, wanted, folder.clone());
-        let file = match self.bounds.time {
-            None => work.await?,
-            Some(time) => {
-                tokio::time::timeout(time, work).await.map_err(|_| Error::SourceUnavailable {
-                    what: without_credentials(url),
-                    reason: format!("it took longer than {} s", time.as_secs()),
-                    hint: Some("run it again: it goes on where it stopped".to_owned()),
-                })??
-            }
-        };
+        let file = work.await?;
         let memory = read_memory(&folder.join("memory.json")).unwrap_or_default();
         let origin = Origin { state: memory.etag, modified: memory.modified, ..Origin::default() };
         Ok((file, origin))

@@ -9,14 +9,13 @@ mod postgres;
 mod sqlite;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rondo_core::Digest;
 use rondo_core::ports::Event;
 use rondo_table::typed::{Cell, Kind, Rows};
 
 use super::secrets::Filled;
-use super::{Fetcher, blocking, download};
+use super::{Bounds, Fetcher, Held, blocking, download};
 use crate::Error;
 use crate::source::Database;
 
@@ -29,7 +28,7 @@ pub(super) struct Ask<'a> {
     pub(super) filled: &'a Filled,
     /// The statement.
     pub(super) sql: &'a str,
-    pub(super) timeout: Option<Duration>,
+    pub(super) bounds: Bounds,
 }
 
 impl Fetcher {
@@ -55,7 +54,7 @@ impl Fetcher {
     }
 
     /// The file with what a query gives now.
-    pub(super) async fn query(&self, ask: &Ask<'_>) -> Result<PathBuf, Error> {
+    pub(super) async fn query(&self, ask: &Ask<'_>) -> Result<(PathBuf, Held), Error> {
         if !ordered(ask.sql) {
             let message =
                 "the query has no ORDER BY: where the database gives its rows in another order, that \
@@ -66,7 +65,7 @@ impl Fetcher {
         let key = Digest::of(format!("{}\0{}", ask.shown, ask.sql).as_bytes()).short();
         let slot = self.cache.join("queries").join(key);
         std::fs::create_dir_all(&slot).map_err(Error::io("make", &slot))?;
-        let _lock = download::lock(&slot).await?;
+        let held = Held::by(download::lock(&slot).await?);
         let path = slot.join("query.parquet");
         let asked = async {
             match ask.database {
@@ -75,14 +74,11 @@ impl Fetcher {
                 Database::Sqlite => sqlite::ask(self, ask, &path).await,
             }
         };
-        match ask.timeout {
+        match ask.bounds.time {
             None => asked.await?,
-            Some(timeout) => tokio::time::timeout(timeout, asked).await.map_err(|_| Error::Query {
-                what: ask.shown.to_owned(),
-                reason: format!("it took longer than {} s", timeout.as_secs()),
-            })??,
+            Some(timeout) => tokio::time::timeout(timeout, asked).await.map_err(|_| ask.late())??,
         };
-        Ok(path)
+        Ok((path, held))
     }
 }
 
@@ -90,6 +86,12 @@ impl Ask<'_> {
     /// What a database or its client said, without secrets.
     fn failed(&self, reason: &str) -> Error {
         Error::Query { what: self.shown.to_owned(), reason: self.filled.redact(reason) }
+    }
+
+    /// That it has taken too long.
+    fn late(&self) -> Error {
+        let time = self.bounds.time.unwrap_or_default();
+        self.failed(&format!("it took longer than {} s", time.as_secs_f64()))
     }
 
     fn unreachable(&self, reason: &str) -> Error {
@@ -115,6 +117,9 @@ struct Sink<'a> {
     fetcher: &'a Fetcher,
     subject: &'a str,
     columns: usize,
+    path: PathBuf,
+    /// The file may not have more bytes.
+    bound: Option<u64>,
 }
 
 impl<'a> Sink<'a> {
@@ -128,7 +133,8 @@ impl<'a> Sink<'a> {
             return Err(ask.failed("it gives no columns"));
         }
         let rows = Rows::create(path, columns)?;
-        Ok(Self { rows, fetcher, subject: ask.shown, columns: columns.len() })
+        let (path, bound) = (path.to_owned(), ask.bounds.size);
+        Ok(Self { rows, fetcher, subject: ask.shown, columns: columns.len(), path, bound })
     }
 
     fn push(&mut self, column: usize, cell: Cell<'_>) -> Result<(), Error> {
@@ -137,6 +143,7 @@ impl<'a> Sink<'a> {
 
     fn end_row(&mut self) -> Result<(), Error> {
         self.rows.end_row()?;
+        self.bounded(self.rows.written())?;
         let done = self.rows.rows();
         if done.is_multiple_of(50_000) {
             self.fetcher.progress.report(Event::Advanced {
@@ -149,8 +156,20 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
+    fn bounded(&self, size: u64) -> Result<(), Error> {
+        match self.bound.filter(|bound| size > *bound) {
+            Some(bound) => Err(Error::TooLarge { what: self.subject.to_owned(), size, bound }),
+            None => Ok(()),
+        }
+    }
+
     fn finish(self) -> Result<(), Error> {
-        Ok(self.rows.finish().map(drop)?)
+        let Self { rows, subject, path, bound, .. } = self;
+        rows.finish()?;
+        let size = std::fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+        let Some(bound) = bound.filter(|bound| size > *bound) else { return Ok(()) };
+        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        Err(Error::TooLarge { what: subject.to_owned(), size, bound })
     }
 }
 

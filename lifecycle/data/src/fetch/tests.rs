@@ -324,6 +324,62 @@ async fn a_source_that_is_larger_or_slower_than_allowed_is_refused() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_too_long_is_left_and_what_has_come_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let cache = TempDir::new().unwrap();
+    let late =
+        fetcher(&cache, &[]).with_bounds(Bounds { size: None, time: Some(Duration::from_millis(300)) });
+    // One that takes a connection and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}/a.csv", listener.local_addr().unwrap());
+    for (name, source) in [
+        ("http", Source::parse(&silent).unwrap()),
+        ("s3", Source::parse("s3://bucket/a/").unwrap()),
+        ("pypi", Source::parse("pypi:none==1/a.csv").unwrap()),
+    ] {
+        let asked = Fetcher {
+            environment: [
+                ("AWS_ENDPOINT", silent.trim_end_matches("/a.csv")),
+                ("AWS_ALLOW_HTTP", "true"),
+                ("AWS_ACCESS_KEY_ID", "a"),
+                ("AWS_SECRET_ACCESS_KEY", "s"),
+                ("AWS_REGION", "none"),
+                ("UV_DEFAULT_INDEX", &silent),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            ..fetcher(&cache, &[]).with_bounds(late.bounds)
+        };
+        let error = asked.fetch(&source, folder.path()).await.unwrap_err();
+        assert!(error.to_string().contains("it took longer than 0.3 s"), "{name}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_bounded_in_time_and_size_and_holds_its_file() {
+    let folder = TempDir::new().unwrap();
+    rusqlite::Connection::open(folder.path().join("shop.db")).unwrap();
+    let cache = TempDir::new().unwrap();
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT LAST) SELECT i FROM n ORDER BY i";
+    let ask = async |last: &str, size, millis| {
+        let query = rows.replace("LAST", last);
+        let source = Source::parse("sqlite:shop.db").unwrap().asked(Some(&query)).unwrap();
+        let bounds = Bounds { size, time: Some(Duration::from_millis(millis)) };
+        fetcher(&cache, &[]).with_bounds(bounds).fetch(&source, folder.path()).await
+    };
+    let error = ask("100000000", None, 200).await.unwrap_err();
+    assert!(error.to_string().ends_with("it took longer than 0.2 s"), "{error}");
+    let error = ask("20000", Some(1000), 60_000).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { bound: 1000, .. }), "{error}");
+    let fetched = ask("20000", Some(1 << 20), 60_000).await.unwrap();
+    let Content::File(path) = &fetched.content else { panic!("a folder") };
+    let lock = File::open(path.with_file_name("lock")).unwrap();
+    assert!(lock.try_lock().is_err(), "another process would change the file now");
+    drop(fetched);
+    lock.try_lock().unwrap();
+}
+
+#[tokio::test]
 async fn a_secret_is_asked_with_and_never_said() {
     let server = Server::start(|_, asked| match asked.path.as_str() {
         "/a.csv?t=hush%2F1" => ok(b"a\n1\n"),
@@ -398,7 +454,8 @@ async fn a_query_of_sqlite_becomes_the_same_table_each_time() {
             r#"{"id":2,"paid":false,"price":1.0,"name":"é","at":"2013-01-01T10:00:00Z","raw":null,"any":"text"}"#
         ]
     );
-    let before = std::fs::read(path).unwrap();
+    let (path, before) = (path.clone(), std::fs::read(path).unwrap());
+    drop(fetched);
     ask("q.sql").await.unwrap();
     assert_eq!(std::fs::read(path).unwrap(), before);
 

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::diff::Compared;
+use crate::profile::files::FolderProfile;
 use crate::status::SourceState;
 
 /// A clock that moves on by a second each time it is looked at.
@@ -306,6 +307,53 @@ async fn files_that_are_no_tables_are_versioned_without_rows() {
     let error =
         house.bring(&intake("images/a.png", json!([{"rows": {"min": 1}}]), None), None).await.unwrap_err();
     assert!(matches!(error, Error::NoTable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_profile_of_a_folder_of_texts_is_stored_once_it_was_made_of_whole_files() {
+    let house = House::open().await;
+    for name in ["a", "b", "c"] {
+        house.write(&format!("texts/{name}.txt"), &format!("one {name}\n"));
+    }
+    let added = house.bring(&intake("texts", json!([]), None), None).await.unwrap().remove(0);
+    let objects = house.datasets.store().objects().clone();
+    let gone = objects.path(Digest::of(b"one b\n")).unwrap();
+    let kept = house.folder.path().join("kept");
+    fs::rename(&gone, &kept).unwrap();
+    let part = house.datasets.folder_profile_of(&added.version, None).await.unwrap().unwrap();
+    assert_eq!(json!(part)["broken_count"], 1);
+    fs::rename(&kept, &gone).unwrap();
+    let whole = house.datasets.folder_profile_of(&added.version, None).await.unwrap().unwrap();
+    assert_eq!((&json!(whole)["broken_count"], &json!(whole)["files"]), (&json!(0), &json!(3)));
+    // Nothing is looked at any more, and a sample is another profile.
+    fs::remove_file(&gone).unwrap();
+    let again = house.datasets.folder_profile_of(&added.version, None).await.unwrap().unwrap();
+    assert_eq!(again, whole);
+    let few = house.datasets.folder_profile_of(&added.version, Some(1)).await.unwrap().unwrap();
+    assert_eq!(json!(few)["looked_at"], 1);
+    let reread: FolderProfile = serde_json::from_value(json!(few)).unwrap();
+    assert_eq!(reread, few);
+}
+
+#[tokio::test]
+async fn files_that_are_larger_than_a_source_may_be_are_not_taken_in() {
+    let house = House::open().await;
+    for (name, bytes) in [("d/a.bin", 600), ("d/b.bin", 500), ("one.bin", 1100)] {
+        house.write(name, &"x".repeat(bytes));
+    }
+    let fetcher = |size| {
+        let cache = house.folder.path().join("cache");
+        Fetcher::new(&cache, BTreeMap::new(), Arc::new(Unwatched))
+            .with_bounds(Bounds { size: Some(size), time: None })
+    };
+    for source in ["d", "d/*.bin", "one.bin"] {
+        let intake = intake(source, json!([]), None);
+        let small = house.datasets.bring(&fetcher(1099), &intake, house.folder.path(), None).await;
+        assert!(matches!(small, Err(Error::TooLarge { size: 1100, bound: 1099, .. })), "{source}: {small:?}");
+        assert_eq!(house.state().await.0, 0);
+    }
+    let intake = intake("d", json!([]), None);
+    house.datasets.bring(&fetcher(1100), &intake, house.folder.path(), None).await.unwrap();
 }
 
 #[tokio::test]

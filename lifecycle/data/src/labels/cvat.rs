@@ -38,20 +38,19 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Label>, Error> {
         match event {
             Event::Start(element) | Event::Empty(element) => {
                 let name = element.name();
-                match name.as_ref() {
-                    b"annotations" => seen_root = true,
-                    b"image" => {
+                match name.0 {
+                    "annotations" => seen_root = true,
+                    "image" => {
                         let name =
                             attribute(&element, "name").ok_or_else(|| fault(at, "a picture has no name"))?;
                         image = Some(name);
                     }
-                    b"track" => {
+                    "track" => {
                         return Err(fault(at, "it is of a video: export it as `CVAT for images 1.1`"));
                     }
-                    b"assignee" => assignee = true,
+                    "assignee" => assignee = true,
                     other => {
-                        let kind =
-                            SHAPES.iter().find(|(name, _)| name.as_bytes() == other).map(|(_, kind)| *kind);
+                        let kind = SHAPES.iter().find(|(name, _)| *name == other).map(|(_, kind)| *kind);
                         if let (Some(kind), Some(image)) = (kind, &image) {
                             let label = attribute(&element, "label")
                                 .ok_or_else(|| fault(at, "a shape has no label"))?;
@@ -67,13 +66,13 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Label>, Error> {
                     }
                 }
             }
-            Event::End(element) => match element.name().as_ref() {
-                b"image" => image = None,
-                b"assignee" => assignee = false,
+            Event::End(element) => match element.name().0 {
+                "image" => image = None,
+                "assignee" => assignee = false,
                 _ => {}
             },
             Event::Text(said) if assignee => {
-                let said = String::from_utf8_lossy(said.as_ref()).trim().to_owned();
+                let said = said.trim().to_owned();
                 // The name comes first, an address after it.
                 if !said.is_empty() && annotator.is_none() {
                     annotator = Some(said);
@@ -88,8 +87,8 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Label>, Error> {
 
 fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let attribute = element.try_get_attribute(name).ok()??;
-    let raw = String::from_utf8_lossy(&attribute.value).into_owned();
-    Some(quick_xml::escape::unescape(&raw).map_or(raw.clone(), std::borrow::Cow::into_owned))
+    let raw = attribute.value;
+    Some(quick_xml::escape::unescape(&raw).map_or_else(|_| raw.to_string(), std::borrow::Cow::into_owned))
 }
 
 /// Of a box its place; of the others their points.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rondo_core::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{pictures, texts};
 use crate::Error;
@@ -28,7 +28,7 @@ pub struct FileEntry {
 }
 
 /// What a folder holds, summed up.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum FolderProfile {
     /// Pictures.
@@ -38,7 +38,7 @@ pub enum FolderProfile {
 }
 
 /// How numbers of files are spread.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The least.
     pub min: f64,

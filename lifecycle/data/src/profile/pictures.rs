@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 use rondo_core::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::decode::{Picture, decode};
 use super::files::{FileEntry, Spread, named, read};
@@ -22,7 +22,7 @@ const FAR: f64 = 5.0;
 const FLAT: f64 = 2.0;
 
 /// A folder of pictures.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureProfile {
     /// How many files are pictures by their name or bytes.
     pub pictures: u64,
@@ -69,7 +69,7 @@ pub struct PictureProfile {
 }
 
 /// Groups of files.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups {
     /// How many files are one more than needed.
     pub files: u64,

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 use rondo_core::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::files::{FileEntry, Spread, named, read};
 
 /// A folder of texts.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TextProfile {
     /// How many text files.
     pub files: u64,

@@ -98,6 +98,20 @@ fn a_record_that_never_ends_is_refused_before_it_fills_the_memory() {
 }
 
 #[test]
+fn a_quote_that_is_open_when_the_file_ends_swallows_no_lines() {
+    for text in ["a,b\n1,\"2\n3,4\n", "a,b\n0,0\n\n1,\"2\"\"\n3,4\n\n"] {
+        let error = refused("t.csv", text.as_bytes(), json!({}));
+        assert!(
+            error.contains("line ") && error.ends_with("a quote is not closed before the file ends"),
+            "{error}"
+        );
+    }
+    for text in ["a,b\n1,\"2\n3\"\n", "a,b\n1,\"2\n3\"", "a,b\n1,\"2\n\"\"\"\r\n\n"] {
+        assert_eq!(read_as("t.csv", text.as_bytes(), json!({})).unwrap().len(), 1, "{text}");
+    }
+}
+
+#[test]
 fn declared_types_hold_or_the_value_is_named() {
     let text = b"zip,n\n00123,1\n,2\n4,x\n";
     let zip = json!({"types": {"zip": "string"}});

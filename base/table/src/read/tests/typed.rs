@@ -127,6 +127,86 @@ fn sheets_of_cells_far_apart_and_old_workbooks_are_refused() {
     assert_eq!(error.hints(), ["save it as .xlsx, without a password"]);
 }
 
+/// A workbook of OpenDocument whose only sheet has these rows.
+fn opendocument(rows: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let mut put = |name: &str, text: &str| {
+        let options =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        zip.start_file(name, options).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    };
+    put("mimetype", "application/vnd.oasis.opendocument.spreadsheet");
+    put("META-INF/manifest.xml", "<manifest:manifest/>");
+    put(
+        "content.xml",
+        &format!(
+            "<office:document-content><office:body><office:spreadsheet><table:table table:name=\"S\">{rows}</table:table></office:spreadsheet></office:body></office:document-content>"
+        ),
+    );
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn repeated_cells_of_opendocument_are_read_as_far_as_they_are_not_too_many() {
+    let row =
+        |attributes: &str, cells: &str| format!("<table:table-row{attributes}>{cells}</table:table-row>");
+    let text = |text: &str| {
+        format!("<table:table-cell office:value-type=\"string\"><text:p>{text}</text:p></table:table-cell>")
+    };
+    let number = |repeated: &str| {
+        format!("<table:table-cell{repeated} office:value-type=\"float\" office:value=\"7\"/>")
+    };
+    let wide = " table:number-columns-repeated=\"16384\"";
+    let long = " table:number-rows-repeated=\"1048576\"";
+    let head = row("", &format!("{}{}", text("a"), text("b")));
+    // As LibreOffice ends a sheet: blank cells and rows to its last corner.
+    let end = row(long, &format!("<table:table-cell{wide}/>"));
+    let twice = number(" table:number-columns-repeated=\"2\"");
+    let rows = format!("{head}{}{end}", row(" table:number-rows-repeated=\"3\"", &twice));
+    let (_dir, path) = file("t.ods", &opendocument(&rows));
+    assert_eq!(rows_of(&path), [r#"{"a":7,"b":7}"#; 3]);
+
+    let part = |rows: &str| {
+        let (_dir, path) = file("t.ods", &opendocument(rows));
+        message(&path)
+    };
+    let full = part(&format!("{head}{}", row(long, &number(wide))));
+    assert!(
+        full.ends_with("are repeated over 17179885568 places, more than are read: save it as .xlsx or .csv"),
+        "{full}"
+    );
+    let corner =
+        format!("{head}{}{}", row(long, ""), row("", &format!("<table:table-cell{wide}/>{}", number(""))));
+    assert!(part(&corner).contains("places, more than are read"), "{}", part(&corner));
+    let spaces = row("", &text("x<text:s text:c=\"99999999999\"/>"));
+    assert!(part(&spaces).contains("repeated to more than 1 GiB"), "{}", part(&spaces));
+    let escaped = row(" table:number-rows-repeated=\"&#49;048576\"", &number(wide));
+    assert!(part(&escaped).contains("places, more than are read"), "{}", part(&escaped));
+    // The reader would wait for an end that never comes.
+    for cut in ["<table:table-row>", "<office:annotation>", "<table:table-row><table:table-cell"] {
+        assert!(part(cut).contains("content.xml"), "{cut}: {}", part(cut));
+    }
+}
+
+#[test]
+fn workbooks_that_unpack_to_far_more_than_they_are_are_refused() {
+    let mut zip = zip::ZipWriter::new_append(std::io::Cursor::new(workbook())).unwrap();
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    zip.start_file("xl/sharedStrings.xml", options).unwrap();
+    let blank = vec![b' '; 1 << 20];
+    for _ in 0..80 {
+        zip.write_all(&blank).unwrap();
+    }
+    let (_dir, path) = file("t.xlsx", &zip.finish().unwrap().into_inner());
+    let error = message(&path);
+    assert!(
+        error.contains("bytes unpack to more than") && error.ends_with("which is more than is read"),
+        "{error}"
+    );
+}
+
 /// A workbook with an empty sheet and one whose table begins in its second row.
 fn workbook() -> Vec<u8> {
     workbook_with("")

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rondo_table::typed::{Cell, Kind};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Ask, Sink};
 use crate::Error;
@@ -34,9 +34,12 @@ fn read(fetcher: &Fetcher, ask: &Ask<'_>, path: &Path) -> Result<(), Error> {
     if !file.is_file() {
         return Err(Error::SourceNotFound { what: ask.shown.to_owned(), near: None });
     }
-    let failed = |error: rusqlite::Error| ask.failed(&error.to_string());
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => ask.late(),
+        _ => ask.failed(&error.to_string()),
+    };
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-    if let Some(timeout) = ask.timeout {
+    if let Some(timeout) = ask.bounds.time {
         let end = std::time::Instant::now() + timeout;
         connection
             .progress_handler(100_000, Some(move || std::time::Instant::now() > end))
