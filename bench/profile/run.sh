@@ -12,12 +12,13 @@ rondo=${RONDO:-$root/target/release/rondo}
 
 peers=${PEERS-ydata}
 mkdir -p "$home"
-if [ ! -e "$home/ready-${peers:-none}" ]; then
+venv=$home/venv-${peers:-none}
+if [ ! -e "$venv/ready" ]; then
   packages=(numpy pyarrow)
   # The newest release needs a module that newer setuptools no longer have.
   [ -z "$peers" ] || packages+=("ydata-profiling==4.18.4" "setuptools<80")
-  uv venv --quiet --clear --python 3.11 "$home/venv"
-  uv pip install --quiet --python "$home/venv/bin/python" "${packages[@]}"
-  touch "$home/ready-${peers:-none}"
+  uv venv --quiet --clear --python 3.11 "$venv"
+  uv pip install --quiet --python "$venv/bin/python" "${packages[@]}"
+  touch "$venv/ready"
 fi
-exec "$home/venv/bin/python" "$here/drive.py" --rondo "$rondo" --folder "$home" ${peers:+--ydata} "$@"
+exec "$venv/bin/python" "$here/drive.py" --rondo "$rondo" --folder "$home" ${peers:+--ydata} "$@"
