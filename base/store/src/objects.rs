@@ -13,8 +13,8 @@ mod lend;
 mod sweep;
 
 use std::fs::{self, File, Metadata};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +33,9 @@ pub use lend::Lent;
 pub use sweep::Swept;
 
 const MAX_DEPTH: usize = 200;
+
+/// The longest file that is copied in one piece.
+const WHOLE: u64 = 64 << 10;
 
 /// The bits of an object: nobody writes it, and only the owner and the group may read it.
 const READ_ONLY: u32 = 0o440;
@@ -99,7 +102,13 @@ impl Objects {
     /// When the folder cannot be made.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let incoming = root.join("incoming");
+        let is_new = !incoming.is_dir();
         make_folder(&incoming)?;
+        if is_new {
+            // All at once: made when the first object comes, each would cost a sync of its own.
+            (0..=u8::MAX).try_for_each(|prefix| make_folder(&root.join(hex::encode([prefix]))))?;
+            sync_folder(root)?;
+        }
         let objects = Self {
             root: Arc::new(root.to_owned()),
             incoming: Arc::new(Incoming::open(&incoming)?),
@@ -215,8 +224,13 @@ impl Objects {
     fn put_file(&self, path: &Path, metadata: &Metadata, take: Take) -> Result<Stored, Error> {
         let movable = take == Take::Move && metadata.permissions().mode() & 0o111 == 0;
         if let Some(moved) = if movable { self.moved(path)? } else { None } {
-            // Nobody knows its name any more, so that it is read once.
+            // Nobody knows its name any more, so that it is read once; who has it open may still write to it.
+            let stamp = || moved.as_file().metadata().map(|metadata| Stamp::of(&metadata));
+            let before = stamp().map_err(Error::io("read", path))?;
             let (digest, size) = read_through(moved.as_file(), path)?;
+            if stamp().map_err(Error::io("read", path))? != before {
+                return Err(Error::Changed { path: path.to_owned() });
+            }
             if !self.is_sound(digest, size) {
                 self.keep(moved, digest)?;
             }
@@ -329,7 +343,7 @@ impl Objects {
     /// # Errors
     /// When the object is not in the store or the place cannot be written.
     pub fn check_out(&self, digest: Digest, folder: bool, place: &Path) -> Result<Linked, Error> {
-        if let Some(parent) = place.parent() {
+        if let Some(parent) = place.parent().filter(|parent| !parent.is_dir()) {
             fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
         }
         if !folder {
@@ -356,16 +370,16 @@ impl Objects {
         let object = self.require(digest)?;
         let fresh = half::sibling(place);
         remove(&fresh)?;
+        let bits = if mode == Mode::Executable { 0o755 } else { 0o644 };
         let linked = if self.share(&object, &fresh) {
             Linked::Reflink
         } else if mode == Mode::File && !is_root() && fs::hard_link(&object, &fresh).is_ok() {
             Linked::HardLink
         } else {
-            fs::copy(&object, &fresh).map_err(Error::io("write", &fresh))?;
+            copy(&object, &fresh, bits).map_err(Error::io("write", &fresh))?;
             Linked::Copy
         };
-        if linked != Linked::HardLink {
-            let bits = if mode == Mode::Executable { 0o755 } else { 0o644 };
+        if linked == Linked::Reflink {
             fs::set_permissions(&fresh, fs::Permissions::from_mode(bits))
                 .map_err(Error::io("write", &fresh))?;
         }
@@ -444,7 +458,7 @@ impl Objects {
         file.sync_all().map_err(Error::io("sync", &path))?;
         let mut made = false;
         let named = match path.persist(&place) {
-            Err(missed) if missed.error.kind() == std::io::ErrorKind::NotFound => {
+            Err(missed) if missed.error.kind() == io::ErrorKind::NotFound => {
                 made = true;
                 make_folder(&folder)?;
                 missed.path.persist(&place)
@@ -541,6 +555,25 @@ fn read_through(file: &File, path: &Path) -> Result<(Digest, u64), Error> {
     Ok((hasher.finalize().into(), hasher.count()))
 }
 
+/// Copies a file to where there is none, with these permissions whatever the process makes files with.
+fn copy(from: &Path, to: &Path, bits: u32) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut target = File::options().write(true).create_new(true).mode(bits).open(to)?;
+    if source.metadata()?.len() <= WHOLE {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes)?;
+        target.write_all(&bytes)?;
+    } else {
+        io::copy(&mut source, &mut target)?;
+    }
+    let wanted = fs::Permissions::from_mode(bits);
+    if target.metadata()?.permissions().mode() & 0o7777 == bits {
+        Ok(())
+    } else {
+        target.set_permissions(wanted)
+    }
+}
+
 fn file_mode(path: &Path) -> Mode {
     // A file that is gone was moved into the store, and executable ones are never moved.
     match fs::metadata(path) {
@@ -564,7 +597,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     let removed = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     };
     removed.map_err(Error::io("remove", path))

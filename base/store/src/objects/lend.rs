@@ -11,7 +11,7 @@ use std::path::Path;
 use rondo_core::Digest;
 use rondo_core::tree::Mode;
 
-use super::{Objects, hash_file, is_root, remove};
+use super::{Objects, copy, hash_file, is_root, remove};
 use crate::Error;
 
 /// The longest file that root gets a copy of, where it cannot share the blocks.
@@ -60,11 +60,12 @@ impl Objects {
         let object = self.require(digest)?;
         let state = State::of(&object).ok_or(Error::ObjectNotFound(digest))?;
         if is_root() {
-            let copied =
-                self.share(&object, place) || (state.size <= COPIED && fs::copy(&object, place).is_ok());
-            if copied {
+            if self.share(&object, place) {
                 return fs::set_permissions(place, Permissions::from_mode(0o444))
                     .map_err(Error::io("protect", place));
+            }
+            if state.size <= COPIED && copy(&object, place, 0o444).is_ok() {
+                return Ok(());
             }
             // A copy that was broken off.
             remove(place)?;

@@ -2,7 +2,8 @@
 //! own name: on a disk, making and removing three folders for each step costs more than naming one anew.
 //!
 //! Nothing of one step is seen by another. A folder that is not what it was when it was made, since a step may do
-//! what it likes there, is removed.
+//! what it likes there, is removed. The one for what a step makes is always a new one: what somebody left behind
+//! still holds, as a place of a container or as its current folder, is the old one.
 
 use std::fs::{self, DirEntry, Metadata};
 use std::io::{self, ErrorKind};
@@ -13,7 +14,9 @@ use std::sync::{Mutex, OnceLock};
 use crate::worktree::lock;
 
 /// The folders that each one has: for what a step reads, and for what it makes.
-pub const INNER: [&str; 2] = ["in", "out"];
+pub const INNER: [&str; 2] = ["in", OUT];
+/// For what a step makes.
+const OUT: &str = "out";
 
 /// Emptied folders of a run.
 #[derive(Default)]
@@ -64,7 +67,8 @@ impl Folders {
         own.or(last).map(|place| spares.swap_remove(place))
     }
 
-    /// Removes all that is in a try's folder but its inner ones. Whether it is as when it was made.
+    /// Removes all that is in a try's folder but its inner ones, and makes the one for what a step makes anew.
+    /// Whether all is as when it was made.
     fn emptied(&self, folder: &Path) -> io::Result<bool> {
         let made = |metadata: &Metadata| metadata.is_dir() && self.mode.get() == Some(&metadata.mode());
         let mut inner = 0;
@@ -77,6 +81,9 @@ impl Folders {
                 remove(&entry)?;
             }
         }
+        let out = folder.join(OUT);
+        fs::remove_dir(&out)?;
+        fs::create_dir(&out)?;
         Ok(inner == INNER.len() && made(&fs::symlink_metadata(folder)?))
     }
 }
@@ -106,6 +113,7 @@ mod tests {
         let folders = Folders::default();
         folders.take(&first).unwrap();
         let inode = fs::metadata(&first).unwrap().ino();
+        let out = fs::File::open(first.join("out")).unwrap();
         fs::create_dir_all(first.join("out/raw/deep")).unwrap();
         fs::create_dir(first.join("scratch")).unwrap();
         for file in ["step.json", "out/o.txt", "in/a", "scratch/x"] {
@@ -117,6 +125,12 @@ mod tests {
         assert_eq!(fs::metadata(&second).unwrap().ino(), inode);
         assert!(!first.exists() && names(&second) == ["in", "out"]);
         assert!(names(&second.join("in")).is_empty() && names(&second.join("out")).is_empty());
+        let held = fs::File::open(second.join("out")).unwrap().metadata().unwrap();
+        assert_ne!(
+            held.ino(),
+            out.metadata().unwrap().ino(),
+            "who still holds the old one reaches the new one"
+        );
         assert!(Path::new("/etc").exists());
         // Another try of the same step, while another folder is spare too.
         folders.take(&first).unwrap();

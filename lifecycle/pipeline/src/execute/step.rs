@@ -141,11 +141,12 @@ pub async fn attempt(
             let ended = unspoilt(session, node, &bench, ended)?;
             let log = keep_log(session, node, &bench);
             let ended = explained(session, node, &bench, ended, log.as_ref(), &mut detail);
-            // What the step made that nobody declared goes. A folder to which a process was confined, of which
-            // something may live on unseen, is not another's.
-            match bench.confined.get() {
-                None => session.folders.give_back(bench.folder),
-                Some(_) => drop(fs::remove_dir_all(&bench.folder)),
+            // What the step made that nobody declared goes. A folder that something may still use, hidden by a
+            // confinement or left by a try that was stopped, is not another's.
+            if ended.is_ok() && bench.confined.get().is_none() {
+                session.folders.give_back(bench.folder);
+            } else {
+                drop(fs::remove_dir_all(&bench.folder));
             }
             (ended, log)
         }
@@ -771,12 +772,25 @@ async fn keep_artifacts(
 /// When the disk refuses.
 pub async fn check_out(session: &Session, node: &Node, step: &Step, links: &[Link]) -> Result<(), Error> {
     let Some(worktree) = session.worktree.clone() else { return Ok(()) };
-    // What the steps of a workflow make and nobody asked for stays in the store.
-    let asked = |path: &&String| !path.starts_with(INNER);
-    let placed = |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name).filter(asked)?)));
-    let places: Vec<(Link, String)> = links.iter().filter_map(placed).collect();
-    let small = places.len() <= outputs::FEW
-        && places.iter().all(|(link, _)| !link.folder && link.size <= outputs::SMALL);
+    let places = places(node, step, links);
+    let small = are_few(&places);
     let all = move || places.iter().try_for_each(|(link, path)| worktree.place(link, path).map(drop));
     if small { all() } else { tokio::task::spawn_blocking(all).await? }
+}
+
+/// Whether putting a step's outputs under their declared paths takes next to no time.
+pub fn is_placed_at_once(node: &Node, step: &Step, links: &[Link]) -> bool {
+    are_few(&places(node, step, links))
+}
+
+/// The outputs that are to be seen, with their paths: what the steps of a workflow make and nobody asked for
+/// stays in the store.
+fn places(node: &Node, step: &Step, links: &[Link]) -> Vec<(Link, String)> {
+    let asked = |path: &&String| !path.starts_with(INNER);
+    let placed = |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name).filter(asked)?)));
+    links.iter().filter_map(placed).collect()
+}
+
+fn are_few(places: &[(Link, String)]) -> bool {
+    places.len() <= outputs::FEW && places.iter().all(|(link, _)| !link.folder && link.size <= outputs::SMALL)
 }

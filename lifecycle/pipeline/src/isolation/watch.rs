@@ -2,8 +2,9 @@
 //!
 //! Landlock refuses and tells nobody what; a program that goes on without a file that it may not read leaves no
 //! word of it. So the process installs a filter (seccomp's user notification) that lets each opening of a file
-//! wait for a thread here, which reads the path, lets the kernel go on and notes a file of the project that is
-//! there and not declared. It holds nothing back: that is the rules' business, and a path that changes between
+//! wait for a thread here, which reads the path, keeps it where it lies in the project and lets the kernel go on.
+//! Which of the paths are files that are there and not declared is looked at when the step has ended, so that no
+//! process waits for that. Nothing is held back here: that is the rules' business, and a path that changes between
 //! this look and the kernel's own is only noted wrongly. Where such a filter cannot be had, nothing is seen, and
 //! [`super::undeclared`] still reads what the process said.
 
@@ -24,8 +25,8 @@ use std::thread;
 use super::undeclared::normal;
 use super::{Surroundings, parcel};
 
-/// So many are noted.
-const MOST: usize = 1000;
+/// So many different paths are kept of a step.
+const MOST: usize = 100_000;
 /// What programs look for by themselves, and nothing depends on: their own caches, and what Git knows.
 const PASSED: [&str; 2] = ["__pycache__", ".git"];
 /// The longest path that the kernel takes, and no page is smaller.
@@ -47,10 +48,28 @@ const OPENING: &[(libc::c_long, Option<usize>, usize, Option<usize>)] = &[
     (libc::SYS_open, None, 0, Some(1)),
 ];
 
-/// Undeclared files of a project that its steps have asked for, relative to it.
-pub type Seen = Arc<Mutex<BTreeSet<String>>>;
+/// The paths in a project that processes have asked to read.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<BTreeSet<PathBuf>>>);
 
-/// Has what the process of a command and its children open looked at, and noted in `seen`.
+impl Seen {
+    /// Those of the files that are there and not declared, relative to the project.
+    pub(super) fn undeclared(&self, surroundings: &Surroundings) -> Vec<String> {
+        let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |place: &Path| {
+            let real = place.canonicalize();
+            let is_tool = |real: &PathBuf| surroundings.tools.iter().any(|tool| real.starts_with(tool));
+            surroundings.knows(place) || real.is_ok_and(|real| surroundings.knows(&real) || is_tool(&real))
+        };
+        let undeclared = |name: &&PathBuf| {
+            let place = surroundings.project.join(name);
+            place.is_file() && !is_known(&place)
+        };
+        asked.iter().filter(undeclared).map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+}
+
+/// Has what the process of a command and its children open looked at, and kept in `seen`.
 ///
 /// # Errors
 /// When the system has no room for a pair of sockets or a thread.
@@ -68,13 +87,26 @@ pub(super) fn watch(command: &mut Command, surroundings: &Surroundings, seen: &S
             Ok(())
         });
     }
-    let judge = Judge::new(surroundings, seen.clone());
+    let called = surroundings.project.clone();
+    let real = called.canonicalize().unwrap_or_else(|_| called.clone());
+    let (project, seen) = ([called, real], seen.clone());
     thread::Builder::new().name("step-watch".to_owned()).spawn(move || {
+        undisturbed();
         if let Ok(listener) = parcel::receive(here.as_raw_fd()) {
-            answer(&listener, &judge);
+            answer(&listener, &project, &seen);
         }
     })?;
     Ok(())
+}
+
+/// Has signals taken by other threads: what is waited for here does not begin again by itself.
+fn undisturbed() {
+    // SAFETY: a set of signals of this stack, filled before it is used.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+    }
 }
 
 /// The filter: these calls ask, all others go on.
@@ -97,8 +129,9 @@ fn program() -> Vec<libc::sock_filter> {
 /// Binds the calling process to the filter; the end at which its questions are heard.
 fn install(program: &[libc::sock_filter]) -> Option<RawFd> {
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // Without the second flag, which Linux 5.19 brought, a signal may make a call ask twice.
-    let listen = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // Without the first flag older kernels slow the whole process down, for filters that keep secrets. Without
+    // the last, which Linux 5.19 brought, a signal may make a call that has been heard ask again.
+    let listen = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     for flags in [listen | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, listen] {
         // SAFETY: the program and its length are those of a slice that outlives the call.
         let listener = unsafe {
@@ -112,36 +145,42 @@ fn install(program: &[libc::sock_filter]) -> Option<RawFd> {
 }
 
 /// Answers until nobody is left who could ask.
-fn answer(listener: &OwnedFd, judge: &Judge) {
+fn answer(listener: &OwnedFd, project: &[PathBuf], seen: &Seen) {
+    let listener = listener.as_raw_fd();
     loop {
-        let mut ready = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut ready = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
         // SAFETY: one entry, our own.
         let polled = unsafe { libc::poll(&raw mut ready, 1, -1) };
-        if polled < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+        if ready.revents & libc::POLLIN == 0 {
+            // As long as there is somebody, an end here would have every file refused.
+            if polled > 0 && ready.revents & (libc::POLLHUP | libc::POLLNVAL) != 0 {
+                return;
+            }
             continue;
-        }
-        if polled < 0 || ready.revents & libc::POLLIN == 0 {
-            return;
         }
         // SAFETY: the kernel fills a structure of zeros.
         let mut asked: libc::seccomp_notif = unsafe { mem::zeroed() };
         // SAFETY: the structure is the one that this request wants.
-        if unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } != 0 {
-            match io::Error::last_os_error().raw_os_error() {
-                // Who asked was killed, or a signal came.
-                Some(libc::ENOENT | libc::EINTR) => continue,
-                _ => return,
-            }
+        if unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } != 0 {
+            // Who asked was killed.
+            continue;
         }
-        let name = opened(&asked).and_then(|place| judge.undeclared(&place));
-        // Noted before who asked goes on, and so before it can end; unless it was killed, and what was read of
+        let name = opened(&asked).and_then(|path| {
+            let path = normal(&path)?;
+            let name = project.iter().find_map(|project| path.strip_prefix(project).ok())?;
+            let is_passed = name.iter().any(|part| PASSED.iter().any(|passed| part == *passed));
+            (!is_passed).then(|| name.to_owned())
+        });
+        // Kept before who asked goes on, and so before it can end; unless it was killed, and what was read of
         // it may have been another's.
         // SAFETY: the request wants a pointer to the number alone.
-        let is_there = || unsafe {
-            libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id) == 0
-        };
+        let is_there =
+            || unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id) == 0 };
         if let Some(name) = name.filter(|_| is_there()) {
-            judge.note(name);
+            let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen.len() < MOST {
+                seen.insert(name);
+            }
         }
         let go_on = libc::seccomp_notif_resp {
             id: asked.id,
@@ -150,7 +189,7 @@ fn answer(listener: &OwnedFd, judge: &Judge) {
             flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
         };
         // SAFETY: the structure is the one that this request wants. Who asked may be gone, which is no matter.
-        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const go_on) };
+        unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const go_on) };
     }
 }
 
@@ -159,9 +198,9 @@ fn opened(asked: &libc::seccomp_notif) -> Option<PathBuf> {
     let call = libc::c_long::from(asked.data.nr);
     let (_, folder, path, flags) = OPENING.iter().find(|(number, ..)| *number == call)?;
     let argument = |at: usize| asked.data.args.get(at).copied();
-    let written =
-        flags.and_then(argument).is_some_and(|flags| flags as i32 & libc::O_ACCMODE == libc::O_WRONLY);
-    if written {
+    let is_no_reading =
+        |flags: u64| flags as i32 & libc::O_ACCMODE == libc::O_WRONLY || flags as i32 & libc::O_PATH != 0;
+    if flags.and_then(argument).is_some_and(is_no_reading) {
         return None;
     }
     let process = libc::pid_t::try_from(asked.pid).ok()?;
@@ -192,78 +231,60 @@ fn text_of(process: libc::pid_t, address: u64) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Says which of the files are undeclared ones of the project.
-struct Judge {
-    surroundings: Surroundings,
-    /// The project's folder, as it is called and as it is.
-    project: [PathBuf; 2],
-    seen: Seen,
-}
-
-impl Judge {
-    fn new(surroundings: &Surroundings, seen: Seen) -> Self {
-        let called = surroundings.project.clone();
-        let real = called.canonicalize().unwrap_or_else(|_| called.clone());
-        Self { surroundings: surroundings.clone(), project: [called, real], seen }
-    }
-
-    fn note(&self, name: String) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < MOST {
-            seen.insert(name);
-        }
-    }
-
-    fn undeclared(&self, path: &Path) -> Option<String> {
-        let path = normal(path)?;
-        let name = self.project.iter().find_map(|project| path.strip_prefix(project).ok())?;
-        let place = self.surroundings.project.join(name);
-        let is_passed = name.iter().any(|part| PASSED.iter().any(|passed| part == *passed));
-        let is_known = || {
-            self.surroundings.knows(&place)
-                || place.canonicalize().is_ok_and(|real| self.surroundings.knows(&real))
-        };
-        (!is_passed && place.is_file() && !is_known()).then(|| name.to_string_lossy().into_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_processes_open_in_vain_is_seen_and_what_they_declare_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        fs::create_dir_all(root.join("data/__pycache__")).unwrap();
-        for file in ["data/a", "data/b", "data/c", "data/__pycache__/x.pyc", "known", "written"] {
-            fs::write(root.join(file), "x").unwrap();
-        }
-        let surroundings = Surroundings {
-            project: root.clone(),
-            folder: root.clone(),
-            readable: vec![root.join("known")],
-            ..Surroundings::default()
-        };
-        let seen = Seen::default();
-        let mut command = Command::new("/bin/sh");
-        let script = "cat data/a known data/none data/__pycache__/x.pyc; cd data && (cat ../data/b); \
-                      cat \"$1/data/c\"; : > ../written; cat /etc/passwd";
-        command.args(["-c", script, "sh"]).arg(&root).current_dir(&root).stdout(std::process::Stdio::null());
-        // SAFETY: one system call. It is what the rules of the kernel ask for too.
+    /// Has a process do with less, which a filter asks for as the rules of the kernel do.
+    fn humble(command: &mut Command) {
+        // SAFETY: one system call.
         unsafe {
             command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
                 Ok(())
             });
         }
-        watch(&mut command, &surroundings, &seen).unwrap();
-        command.status().unwrap();
-        let seen = seen.lock().unwrap().iter().cloned().collect::<Vec<_>>();
-        if seen.is_empty() {
+    }
+
+    fn can_install() -> bool {
+        let mut command = Command::new("/bin/true");
+        humble(&mut command);
+        let program = program();
+        // SAFETY: one system call. Nobody hears this process: it ends because it cannot open its libraries.
+        unsafe {
+            command.pre_exec(move || install(&program).map(drop).ok_or_else(|| io::Error::other("none")))
+        };
+        command.stderr(std::process::Stdio::null()).status().is_ok()
+    }
+
+    #[test]
+    fn what_processes_open_in_vain_is_seen_and_what_they_declare_is_not() {
+        if !can_install() {
             eprintln!("skipped: no filter can be installed here");
             return;
         }
-        assert_eq!(seen, ["data/a", "data/b", "data/c"]);
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("data/__pycache__")).unwrap();
+        for file in ["data/a", "data/b", "data/c", "data/__pycache__/x.pyc", "known", "written"] {
+            fs::write(root.join(file), "x").unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/passwd", root.join("data/tool")).unwrap();
+        let surroundings = Surroundings {
+            project: root.clone(),
+            folder: root.clone(),
+            readable: vec![root.join("known")],
+            tools: vec!["/etc".into()],
+            ..Surroundings::default()
+        };
+        let seen = Seen::default();
+        let mut command = Command::new("/bin/sh");
+        let script = "cat data/a data/tool known data/none data/__pycache__/x.pyc; cd data && (cat ../data/b); \
+                      cat \"$1/data/c\"; : > ../written; cat /etc/passwd";
+        command.args(["-c", script, "sh"]).arg(&root).current_dir(&root).stdout(std::process::Stdio::null());
+        humble(&mut command);
+        watch(&mut command, &surroundings, &seen).unwrap();
+        command.status().unwrap();
+        assert_eq!(seen.undeclared(&surroundings), ["data/a", "data/b", "data/c"]);
     }
 }

@@ -341,11 +341,18 @@ async fn make(
         let report = Box::pin(sweep::drive::make(session, node, step, wanted, keyed, report)).await?;
         return Ok(report.into());
     }
-    let Some(attempt) = tried(session, node, step, keyed).await? else {
+    let Some(mut attempt) = tried(session, node, step, keyed).await? else {
         return Ok(skipped(&node.name, obstacle(session).unwrap_or_default()).into());
     };
     if attempt.ok {
-        step::check_out(session, node, step, &attempt.outputs).await?;
+        // What takes its time to be put into the work tree is on the disk as made before that.
+        if !step::is_placed_at_once(node, step, &attempt.outputs) {
+            attempt.recorded().await?;
+        }
+        if let Err(error) = step::check_out(session, node, step, &attempt.outputs).await {
+            attempt.recorded().await?;
+            return Err(error);
+        }
     }
     let report = StepReport {
         outcome: if attempt.ok { Outcome::Ran } else { Outcome::Failed },
