@@ -212,7 +212,7 @@ fn rules_of_one_name_are_told_apart_and_slices_share_theirs() {
     assert!(names.len() > 3 && names[2..].iter().all(|name| *name == names[2]), "{names:?}");
     let report = report(0, found);
     let raised = alerts("delay", &report, Stage::Closed, report.window.end);
-    let ids: std::collections::BTreeSet<&str> = raised.iter().map(|alert| alert.id.as_str()).collect();
+    let ids: BTreeSet<&str> = raised.iter().map(|alert| alert.id.as_str()).collect();
     assert_eq!(ids.len(), raised.len(), "{raised:?}");
 }
 
