@@ -109,6 +109,24 @@ impl Platform {
         Ok(observed)
     }
 
+    /// The same for every monitor of an endpoint: one that is named after the model watches it too.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    pub async fn observe_endpoint(&self, endpoint: &str, watermark: Timestamp) -> Result<Observed, Error> {
+        let mut all = Observed::default();
+        for (name, monitor) in self.project().monitor.iter() {
+            if self.endpoint_of(name, monitor) != endpoint {
+                continue;
+            }
+            let observed = self.observe(name, watermark).await?;
+            all.windows += observed.windows;
+            all.alerts.extend(observed.alerts);
+            all.request = observed.request.or(all.request);
+        }
+        Ok(all)
+    }
+
     /// The request for a model that waits or is being worked on: nothing is looked at before it is answered.
     async fn open_request(&self, model: &str) -> Result<Option<RetrainRequest>, Error> {
         let open = self.store().meta().open_requests().await?;
