@@ -2,7 +2,7 @@
 
 use rondo_core::handoff::RequestState;
 use rondo_core::run::RunKind;
-use rondo_monitoring::alert::standing;
+use rondo_monitoring::alert::{raised_by, standing};
 use serde_json::{Value, json};
 
 use super::Session;
@@ -167,9 +167,10 @@ async fn monitoring(platform: &Platform) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
     for (name, monitor) in platform.project().monitor.iter() {
         let windows = platform.window_reports(name).await?;
-        let stands = standing(&windows).len();
+        let stands = standing(name, &windows).len();
         let windows = windows.len();
-        let alerts = meta.alerts(&monitor.model).await?;
+        let mut alerts = meta.alerts(&monitor.model).await?;
+        alerts.retain(|alert| raised_by(name, &alert.name));
         let newest = alerts.last().map_or_else(String::new, |alert| {
             format!(", newest {} at {}", alert.name, alert.event_time.day())
         });

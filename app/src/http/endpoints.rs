@@ -135,7 +135,7 @@ pub async fn advance(
     let log = state.deployments.log().clone();
     blocking(move || log.sync()).await??;
     state.platform.arrive(body.event_time).await?;
-    Ok(Json(state.platform.observe(&name, body.event_time).await?))
+    Ok(Json(state.platform.observe_endpoint(&name, body.event_time).await?))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {

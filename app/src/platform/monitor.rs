@@ -22,7 +22,7 @@ use rondo_registry::promote::CHAMPION;
 use rondo_serving::log::reader::{LogReader, Query};
 use rondo_store::meta::monitors::{AlertRow, WindowRow};
 use rondo_table::checks::{CheckReport, FailingRows};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Error, Platform};
@@ -109,6 +109,24 @@ impl Platform {
         Ok(observed)
     }
 
+    /// The same for every monitor of an endpoint: one that is named after the model watches it too.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    pub async fn observe_endpoint(&self, endpoint: &str, watermark: Timestamp) -> Result<Observed, Error> {
+        let mut all = Observed::default();
+        for (name, monitor) in self.project().monitor.iter() {
+            if self.endpoint_of(name, monitor) != endpoint {
+                continue;
+            }
+            let observed = self.observe(name, watermark).await?;
+            all.windows += observed.windows;
+            all.alerts.extend(observed.alerts);
+            all.request = observed.request.or(all.request);
+        }
+        Ok(all)
+    }
+
     /// The request for a model that waits or is being worked on: nothing is looked at before it is answered.
     async fn open_request(&self, model: &str) -> Result<Option<RetrainRequest>, Error> {
         let open = self.store().meta().open_requests().await?;
@@ -132,7 +150,7 @@ impl Platform {
             Ok(assess(window, stage, &watched, &scoring, &rows, reference)?)
         })
         .await?;
-        let mut found = alerts(&report, due.stage, due.at);
+        let mut found = alerts(name, &report, due.stage, due.at);
         if let Some(cool_down) = monitor.cool_down {
             let known = self.store().meta().alerts(&monitor.model).await?;
             // A missed objective always counts: it may be another version's miss, and how often a model is
@@ -292,8 +310,19 @@ impl Platform {
     /// When the store cannot be read.
     pub async fn window_reports(&self, monitor: &str) -> Result<Vec<(WindowReport, bool)>, Error> {
         let rows = self.store().meta().windows(monitor).await?;
-        let read = |row: WindowRow| Some((serde_json::from_value(row.record).ok()?, row.last));
-        Ok(rows.into_iter().filter_map(read).collect())
+        Ok(rows.into_iter().filter_map(|row| Some((self.read_window(monitor, &row)?, row.last))).collect())
+    }
+
+    /// What was found in a window. Of a record that cannot be read it is told, and the others are shown.
+    fn read_window(&self, monitor: &str, row: &WindowRow) -> Option<WindowReport> {
+        match WindowReport::deserialize(&row.record) {
+            Ok(report) => Some(report),
+            Err(error) => {
+                let message = format!("the record of the window from {} is left out: {error}", row.start);
+                self.progress().report(Event::Note { subject: monitor.to_owned(), message });
+                None
+            }
+        }
     }
 
     /// The newest windows of all monitors in Prometheus's text format.
@@ -304,7 +333,7 @@ impl Platform {
         let mut newest = Vec::new();
         for name in self.project().monitor.names() {
             let row = self.store().meta().newest_window(name).await?;
-            let report = row.and_then(|row| serde_json::from_value(row.record).ok());
+            let report = row.and_then(|row| self.read_window(name, &row));
             newest.extend(report.map(|report| (name.to_owned(), report)));
         }
         Ok(exposition(&newest))

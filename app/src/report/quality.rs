@@ -36,16 +36,10 @@ pub struct CheckLine {
 
 impl CheckLine {
     fn new(finding: &Finding) -> Self {
-        let result = &finding.result;
-        let rule = if result.columns.is_empty() {
-            result.expected.clone()
-        } else {
-            format!("{}: {}", result.columns.join(", "), result.expected)
-        };
         Self {
             name: finding.alert.clone(),
-            rule,
-            severity: result.severity,
+            rule: words(finding),
+            severity: finding.result.severity,
             windows: 0,
             broken: 0,
             stands: false,
@@ -57,6 +51,9 @@ impl CheckLine {
     fn see(&mut self, start: Timestamp, finding: &Finding) {
         if self.newest != start {
             self.newest = start;
+            // The newest words: a rule may have been changed under the same name.
+            self.rule = words(finding);
+            self.severity = finding.result.severity;
             self.windows += 1;
             self.stands = false;
         }
@@ -65,6 +62,15 @@ impl CheckLine {
             self.broken += 1;
             self.last = Some((start, finding.result.message()));
         }
+    }
+}
+
+fn words(finding: &Finding) -> String {
+    let result = &finding.result;
+    if result.columns.is_empty() {
+        result.expected.clone()
+    } else {
+        format!("{}: {}", result.columns.join(", "), result.expected)
     }
 }
 
@@ -82,6 +88,11 @@ pub fn lines(windows: &[WindowReport]) -> Vec<CheckLine> {
                 line.see(window.window.start, finding);
             }
         }
+    }
+    // A rule that is not asked any more does not stand. A window with too few rows is not asked for most.
+    let judged = windows.iter().filter(|window| window.judged).map(|window| window.window.start).max();
+    for line in lines.iter_mut().filter(|line| judged.is_some_and(|judged| line.newest < judged)) {
+        line.stands = false;
     }
     lines
 }
@@ -125,6 +136,39 @@ pub fn section(lines: &[CheckLine]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_that_is_not_asked_any_more_does_not_stand() {
+        let window = |day: i64, judged: bool, rules: &[(&str, &str)]| -> WindowReport {
+            let rules: Vec<_> = rules
+                .iter()
+                .map(|(alert, expected)| {
+                    serde_json::json!({
+                        "alert": alert, "rule": "", "check": "between", "columns": ["a"], "passed": false,
+                        "expected": expected, "severity": "error", "rows": 1, "unexpected_count": 1,
+                        "unexpected_percent": 100.0,
+                    })
+                })
+                .collect();
+            let time = |day: i64| Timestamp(0) + rondo_core::Span::days(day);
+            serde_json::from_value(serde_json::json!({
+                "window": { "start": time(day), "end": time(day + 1) }, "model": "m", "rows": 1,
+                "judged": judged, "versions": {}, "reference": null, "mean_score": null, "drift": [],
+                "quality": { "passed": false, "failed": 1, "warnings": 0, "notes": 0, "rules": rules },
+                "latency_p99_ms": null, "evaluation": null, "verdicts": [],
+            }))
+            .unwrap()
+        };
+        let windows = [
+            window(0, true, &[("gone", "1"), ("kept", "1")]),
+            window(1, true, &[("kept", "2")]),
+            window(2, false, &[("rows", "1")]),
+        ];
+        let found = lines(&windows);
+        let found: Vec<_> =
+            found.iter().map(|line| (line.name.as_str(), line.rule.as_str(), line.stands)).collect();
+        assert_eq!(found, [("gone", "a: 1", false), ("kept", "a: 2", true), ("rows", "a: 1", true)]);
+    }
 
     #[test]
     fn nothing_of_the_data_is_taken_for_markup() {

@@ -44,11 +44,10 @@ pub fn retraining(report: &LoopReport) -> String {
 
 /// The alerts by kind, the fewest first: `delay.drift.temp` is of kind `drift`.
 fn kinds(report: &LoopReport) -> Vec<(String, Vec<&AlertLine>)> {
-    let prefix = format!("{}.", report.model);
     let mut kinds: Vec<(String, Vec<&AlertLine>)> = Vec::new();
     for alert in &report.alerts {
-        let rest = alert.name.strip_prefix(&prefix).unwrap_or(&alert.name);
-        let kind = rest.split('.').next().unwrap_or_default();
+        // The first part is the monitor.
+        let kind = alert.name.split('.').nth(1).unwrap_or(&alert.name);
         match kinds.iter_mut().find(|(known, _)| known == kind) {
             Some((_, alerts)) => alerts.push(alert),
             None => kinds.push((kind.to_owned(), vec![alert])),

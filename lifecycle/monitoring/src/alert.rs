@@ -1,8 +1,8 @@
 //! Alerts: a window's findings that somebody has to know of.
 //!
-//! Named `<model>.drift.<column>`, `<model>.objective.<n>` and `<model>.quality.<rule>`; of a rule that only
-//! notes something nothing is raised. The id of an
-//! alert is made from its name and window, so that looking at a window twice raises nothing twice.
+//! Named after the monitor, since two may watch one model: `<monitor>.drift.<column>`,
+//! `<monitor>.objective.<n>` and `<monitor>.quality.<rule>`; of a rule that only notes something nothing is
+//! raised. The id of an alert is made from its name and window, so that looking at a window twice raises nothing twice.
 
 use rondo_core::Timestamp;
 use rondo_core::objective::Verdict;
@@ -35,10 +35,10 @@ pub struct Alert {
     pub metric: Option<String>,
 }
 
-/// The alerts of a window at a stage, in a fixed order.
-pub fn alerts(report: &WindowReport, stage: Stage, at: Timestamp) -> Vec<Alert> {
+/// The alerts of a window of a monitor at a stage, in a fixed order.
+pub fn alerts(monitor: &str, report: &WindowReport, stage: Stage, at: Timestamp) -> Vec<Alert> {
     let raise = |kind: &str, rest: &str, message: String| {
-        let name = format!("{}.{kind}.{rest}", report.model);
+        let name = format!("{monitor}.{kind}.{rest}");
         Alert {
             id: format!("{name}/{}/{}", report.window.start, report.window.end),
             name,
@@ -76,14 +76,33 @@ pub fn alerts(report: &WindowReport, stage: Stage, at: Timestamp) -> Vec<Alert> 
     }
 }
 
-/// What stands: the alerts that the newest window raises, and the newest whose truth is in. What an earlier
-/// window has raised and these have not is over.
-pub fn standing(windows: &[(WindowReport, bool)]) -> Vec<Alert> {
-    let newest = windows.iter().max_by_key(|(report, _)| report.window);
-    let settled = windows.iter().filter(|(_, settled)| *settled).max_by_key(|(report, _)| report.window);
-    let closed = newest.map(|(report, _)| alerts(report, Stage::Closed, report.window.end));
-    let settled = settled.map(|(report, _)| alerts(report, Stage::Settled, report.window.end));
-    closed.into_iter().chain(settled).flatten().collect()
+/// Whether an alert of this name is one of this monitor's.
+pub fn raised_by(monitor: &str, alert: &str) -> bool {
+    alert.strip_prefix(monitor).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// What stands of a monitor: the alerts that the newest window raises, and the newest whose truth is in. What
+/// an earlier window has raised and these have not is over. A window with too few rows ends only what it was
+/// asked for: for the rest the newest that was judged counts.
+pub fn standing(monitor: &str, windows: &[(WindowReport, bool)]) -> Vec<Alert> {
+    let newest = |counts: &dyn Fn(&WindowReport, bool) -> bool| {
+        let counted = windows.iter().filter(|(report, settled)| counts(report, *settled));
+        counted.map(|(report, _)| report).max_by_key(|report| report.window)
+    };
+    let raised = |report: &WindowReport, stage| alerts(monitor, report, stage, report.window.end);
+    let last = newest(&|_, _| true);
+    let judged = newest(&|report, _| report.judged);
+    let settled = newest(&|report, settled| settled && report.judged);
+    let mut stands = judged.map(|report| raised(report, Stage::Closed)).unwrap_or_default();
+    if let Some(last) = last.filter(|last| !last.judged) {
+        let asked = last.quality.iter().flat_map(|quality| &quality.rules);
+        let asked: Vec<String> =
+            asked.map(|finding| format!("{monitor}.quality.{}", finding.alert)).collect();
+        stands.retain(|alert| !asked.contains(&alert.name));
+        stands.extend(raised(last, Stage::Closed));
+    }
+    stands.extend(settled.into_iter().flat_map(|report| raised(report, Stage::Settled)));
+    stands
 }
 
 /// The rules that raise something, each with the number of its further slices that are broken too.

@@ -81,6 +81,7 @@ pub fn assess(
         window,
         model: monitor.model.clone(),
         rows: rows.len() as u64,
+        judged: enough,
         versions,
         reference: reference.map(|(version, _)| version),
         mean_score: mean(rows.iter().map(|row| row.observation.score)),

@@ -6,7 +6,7 @@
 //! table or an engine is refused, and `fresh` goes by the window's end and not by the clock. Of a dataset's
 //! checks, what cannot be asked here is left out and named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rondo_core::Timestamp;
 use rondo_project::builtins::Refusal;
@@ -116,8 +116,11 @@ pub fn check(
     keep: usize,
 ) -> Result<(Quality, CheckReport), Error> {
     let (mut rules, mut left_out) = (Vec::new(), Vec::new());
-    for written in &checks.rules {
-        let (_, rule) = scoped(written).map_err(|reason| Error::Check { reason, hint: None })?;
+    let parsed = |written| Ok(scoped(written).map_err(|reason| Error::Check { reason, hint: None })?.1);
+    let written: Vec<Rule> = checks.rules.iter().map(parsed).collect::<Result<_, Error>>()?;
+    // Of all that is written, so that a rule has its name also in a window that others are not asked of.
+    let names = Names::of(&written);
+    for rule in written {
         let refused = beyond(&rule);
         if matches!(checks.of, SuiteOf::Dataset(_)) {
             if let Some(why) = refused.map(|refusal| refusal.message).or_else(|| foreign(&rule, inputs)) {
@@ -134,7 +137,7 @@ pub fn check(
     }
     let context = Context { now, keep, ..Context::default() };
     let report = checks::evaluate(&checks::Suite { rules }, &inputs.table, &context)?;
-    Ok((Quality::of(&report, inputs, left_out), report))
+    Ok((Quality::of(&report, inputs, &names, left_out), report))
 }
 
 /// Why a rule that was written for a dataset's files is not about the inputs of predictions.
@@ -152,14 +155,13 @@ fn counts_rows(rule: &Rule) -> bool {
 }
 
 impl Quality {
-    fn of(report: &CheckReport, inputs: &Inputs<'_>, left_out: Vec<LeftOut>) -> Self {
+    fn of(report: &CheckReport, inputs: &Inputs<'_>, names: &Names, left_out: Vec<LeftOut>) -> Self {
         let broken = |severity| report.failures().filter(|result| result.severity == severity).count() as u64;
-        let mut names = Names::default();
         let mut rules = Vec::with_capacity(report.rules.len());
         for result in &report.rules {
             let named = result.sample.iter().filter(|_| !result.passed).take(NAMED);
             let predictions = named.filter_map(|sample| offender(inputs, sample)).collect();
-            let alert = names.of(result);
+            let alert = names.get(result);
             // A row's number says nothing once the window is gone.
             let result = RuleResult { sample: Vec::new(), failing: Vec::new(), ..result.clone() };
             rules.push(Finding { alert, result, predictions });
@@ -206,27 +208,51 @@ fn plural(count: u64) -> &'static str {
 }
 
 /// The names of rules, each once. Results of slices share that of their rule.
-#[derive(Default)]
 struct Names {
-    /// By plain name: what tells the rules of that name apart.
-    known: BTreeMap<String, Vec<(String, Severity)>>,
+    /// By plain name: what tells the rules of that name apart, and what each is called.
+    known: BTreeMap<String, Vec<(String, Severity, String)>>,
 }
 
 impl Names {
-    fn of(&mut self, result: &RuleResult) -> String {
-        let plain = result.name.clone().unwrap_or_else(|| {
-            let columns = result.columns.join("-");
-            if columns.is_empty() { result.check.clone() } else { format!("{columns}.{}", result.check) }
-        });
-        let plain = one_line(&plain);
-        let rules = self.known.entry(plain.clone()).or_default();
-        let this = (result.expected.clone(), result.severity);
-        let at = rules.iter().position(|known| *known == this).unwrap_or_else(|| {
-            rules.push(this);
-            rules.len() - 1
-        });
-        if at == 0 { plain } else { format!("{plain}.{}", at + 1) }
+    /// The first rule of a name has it plain, and the others a number that no other name ends in.
+    fn of(rules: &[Rule]) -> Self {
+        let mut known: BTreeMap<String, Vec<(String, Severity, String)>> = BTreeMap::new();
+        for rule in rules {
+            let plain = plain(rule.name.as_deref(), &rule.columns, rule.kind.name());
+            let same = known.entry(plain.clone()).or_default();
+            let expected = rule.expected();
+            if !same.iter().any(|(text, severity, _)| *text == expected && *severity == rule.severity) {
+                same.push((expected, rule.severity, plain));
+            }
+        }
+        let mut taken: BTreeSet<String> = known.keys().cloned().collect();
+        for (plain, same) in &mut known {
+            let mut number = 1_u64;
+            for (_, _, name) in same.iter_mut().skip(1) {
+                number += 1;
+                while !taken.insert(format!("{plain}.{number}")) {
+                    number += 1;
+                }
+                *name = format!("{plain}.{number}");
+            }
+        }
+        Self { known }
     }
+
+    fn get(&self, result: &RuleResult) -> String {
+        let plain = plain(result.name.as_deref(), &result.columns, &result.check);
+        let mut same = self.known.get(&plain).into_iter().flatten();
+        let found = same.find(|(text, severity, _)| *text == result.expected && *severity == result.severity);
+        found.map_or(plain, |(_, _, name)| name.clone())
+    }
+}
+
+fn plain(name: Option<&str>, columns: &[String], check: &str) -> String {
+    one_line(&match (name, columns) {
+        (Some(name), _) => name.to_owned(),
+        (None, []) => check.to_owned(),
+        (None, columns) => format!("{}.{check}", columns.join("-")),
+    })
 }
 
 /// A text without anything that a terminal would obey.

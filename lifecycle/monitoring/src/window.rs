@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use rondo_core::evaluation::Evaluation;
 use rondo_core::objective::Verdict;
 use rondo_core::{Span, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::quality::Quality;
 
@@ -51,6 +51,9 @@ pub struct WindowReport {
     pub model: String,
     /// Predictions.
     pub rows: u64,
+    /// Whether they were enough to be judged: with too few only their number is asked for.
+    #[serde(default = "enough")]
+    pub judged: bool,
     /// The versions that answered, with how many rows.
     pub versions: BTreeMap<u32, u64>,
     /// The version whose training data it is compared with: the one that answered most.
@@ -70,6 +73,15 @@ pub struct WindowReport {
     pub verdicts: Vec<Verdict>,
 }
 
+const fn enough() -> bool {
+    true
+}
+
+/// JSON has no infinity: older records have nothing in its place.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::MAX))
+}
+
 /// Drift of one column between reference and window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColumnDrift {
@@ -78,6 +90,7 @@ pub struct ColumnDrift {
     /// How it was measured.
     pub method: String,
     /// The effect size.
+    #[serde(deserialize_with = "number")]
     pub statistic: f64,
     /// At which it counts as drift.
     pub threshold: f64,
@@ -128,6 +141,20 @@ mod tests {
 
     fn at(day: i64) -> Timestamp {
         Timestamp(0) + Span::days(day)
+    }
+
+    #[test]
+    fn older_records_of_windows_are_read() {
+        let record = serde_json::json!({
+            "window": { "start": at(0), "end": at(7) }, "model": "delay", "rows": 2, "versions": {},
+            "reference": 1, "mean_score": 0.5, "latency_p99_ms": null, "evaluation": null, "verdicts": [],
+            "drift": [{
+                "column": "a", "method": "wasserstein", "statistic": null, "threshold": 0.1, "drifted": true,
+                "p_value": null, "detail": "",
+            }],
+        });
+        let report: WindowReport = serde_json::from_value(record).unwrap();
+        assert_eq!((report.judged, report.drift[0].statistic), (true, f64::MAX));
     }
 
     #[test]

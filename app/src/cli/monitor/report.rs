@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use rondo_core::{Code, suggest};
-use rondo_monitoring::alert::standing;
+use rondo_monitoring::alert::{raised_by, standing};
 use rondo_monitoring::quality::Quality;
 use rondo_monitoring::window::WindowReport;
 use rondo_table::checks::Severity;
@@ -33,7 +33,8 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let windows = platform.window_reports(&name).await?;
     let model =
         platform.project().monitor.get(&name).map(|monitor| monitor.model.clone()).unwrap_or_default();
-    let alerts = meta.alerts(&model).await?;
+    let mut alerts = meta.alerts(&model).await?;
+    alerts.retain(|alert| raised_by(&name, &alert.name));
     let checked = windows.iter().any(|(report, _)| report.quality.is_some());
     let mut head = vec!["window", "rows", "version", "mean score", "drifted", "performance", "alerts"];
     if checked {
@@ -41,7 +42,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let mut rows: Vec<Vec<String>> = vec![head.into_iter().map(String::from).collect()];
     for (report, _) in &windows {
-        let raised = alerts.iter().filter(|alert| alert.id.ends_with(&ending(report))).count();
+        let raised = alerts.iter().filter(|alert| alert.id.contains(&ending(report))).count();
         let mut cells = row(report, raised);
         if checked {
             cells.insert(5, report.quality.as_ref().map_or_else(|| "–".to_owned(), Quality::verdict));
@@ -52,7 +53,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     if let Some(quality) = windows.last().and_then(|(report, _)| report.quality.as_ref()) {
         text.push_str(&details(quality));
     }
-    let stands = standing(&windows);
+    let stands = standing(&name, &windows);
     if !stands.is_empty() {
         text.push_str("\nwhat stands\n");
         for alert in &stands {

@@ -28,7 +28,7 @@ pub struct WindowRow {
 pub struct AlertRow {
     /// The same for the same cause, so that looking twice raises it once.
     pub id: String,
-    /// `<model>.drift.<column>`, `.quality.<rule>` or `.objective.<n>`.
+    /// `<monitor>.drift.<column>`, `.quality.<rule>` or `.objective.<n>`.
     pub name: String,
     /// The model.
     pub model: String,

@@ -41,7 +41,7 @@ pub(super) fn compare(
         },
         Finding {
             method: Method::Wasserstein,
-            statistic: wasserstein / spread,
+            statistic: finite(wasserstein / spread),
             threshold: Some(options.wasserstein),
             p_value: Some(p_value),
             detail: detail.clone(),
@@ -61,6 +61,11 @@ pub(super) fn compare(
             detail,
         },
     ]
+}
+
+/// A distance that is too large for a number is the largest there is: JSON has no infinity.
+const fn finite(distance: f64) -> f64 {
+    if distance.is_finite() { distance } else { f64::MAX }
 }
 
 /// Counts by value where the reference has few: its values in order, and one more entry for all others.
@@ -161,7 +166,8 @@ fn distances(reference: &NumericProfile, current: &NumericProfile) -> (f64, f64,
                     let middle = f64::midpoint(*low, *high);
                     (reference.share_up_to(middle) - current.share_up_to(middle)).abs()
                 };
-                gap * (high - low)
+                // Between far points the way is infinite, and nothing that far is still nothing.
+                if gap > 0.0 { gap * (high - low) } else { 0.0 }
             }
             _ => 0.0,
         })

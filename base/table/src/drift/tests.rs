@@ -186,3 +186,16 @@ fn extreme_numbers_break_nothing() {
     let other = profile(vec![("x", numbers((0..600).map(f64::from))), ("c", numbers((0..600).map(|_| 8.0)))]);
     assert!(compare(&wild(), &other, &DriftOptions::default()).column("c").unwrap().drifted);
 }
+
+#[test]
+fn a_distance_too_large_for_a_number_is_the_largest() {
+    let few = |value: f64| profile(vec![("x", numbers((0..600).map(|row| value * f64::from(row % 6))))]);
+    for far in [1.7e308, -1.7e308] {
+        let wild = profile(vec![("x", numbers((0..600).map(|_| far)))]);
+        let report = compare(&few(0.1), &wild, &DriftOptions::default());
+        assert!(report.column("x").unwrap().drifted);
+        assert_eq!(statistic(&report, "x", Method::Wasserstein).0, f64::MAX);
+        let again: DriftReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+        assert_eq!(statistic(&again, "x", Method::Wasserstein).0, f64::MAX);
+    }
+}

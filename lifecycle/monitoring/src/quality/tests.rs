@@ -2,13 +2,16 @@
 
 use rondo_core::Span;
 use rondo_core::handoff::Observation;
+use rondo_project::ordered::Ordered;
+use rondo_project::project::{Cause, Trigger};
 use serde_json::json;
 
 use super::*;
-use crate::alert::{alerts, standing};
+use crate::alert::{alerts, raised_by, standing};
 use crate::assess::Row;
 use crate::exposition::exposition;
-use crate::window::{Stage, Window, WindowReport};
+use crate::retrain::{History, request};
+use crate::window::{ColumnDrift, Stage, Window, WindowReport};
 
 fn rows(inputs: &[Value]) -> Vec<Row> {
     let row = |(at, inputs): (usize, &Value)| Row {
@@ -44,6 +47,7 @@ fn report(start: i64, quality: Quality) -> WindowReport {
         window: Window { start: day(start), end: day(start + 1) },
         model: "delay".into(),
         rows: 3,
+        judged: true,
         versions: BTreeMap::new(),
         reference: None,
         mean_score: None,
@@ -94,7 +98,7 @@ fn what_does_not_hold_is_told_with_the_predictions_that_break_it() {
 #[test]
 fn errors_are_alerts_warnings_say_so_and_notes_raise_nothing() {
     let report = report(0, quality(&suite(), &bad(), false));
-    let raised = alerts(&report, Stage::Closed, report.window.end);
+    let raised = alerts("delay", &report, Stage::Closed, report.window.end);
     let names: Vec<(&str, Severity)> =
         raised.iter().map(|alert| (alert.name.as_str(), alert.severity)).collect();
     let expected =
@@ -104,7 +108,10 @@ fn errors_are_alerts_warnings_say_so_and_notes_raise_nothing() {
         raised[0].message,
         "`carrier: in_set AA, UA` does not hold: 2 of 3 values (66.67 %), first \"Z Z\" in prediction `p2`"
     );
-    assert!(alerts(&report, Stage::Settled, report.window.end).is_empty(), "inputs are looked at once");
+    assert!(
+        alerts("delay", &report, Stage::Settled, report.window.end).is_empty(),
+        "inputs are looked at once"
+    );
 }
 
 #[test]
@@ -115,9 +122,81 @@ fn an_alert_stands_until_a_newer_window_is_good() {
             (report(1, quality(&suite(), second, false)), false),
         ]
     };
-    assert_eq!(standing(&windows(&bad())).len(), 2);
-    assert!(standing(&windows(&good())).is_empty());
-    assert!(standing(&[]).is_empty());
+    assert_eq!(standing("delay", &windows(&bad())).len(), 2);
+    assert!(standing("delay", &windows(&good())).is_empty());
+    assert!(standing("delay", &[]).is_empty());
+}
+
+#[test]
+fn a_window_with_too_few_rows_ends_only_what_it_was_asked_for() {
+    let checks = |rows: u64| {
+        let mut checks = suite();
+        checks.rules.insert(0, json!({ "rows": { "min": rows } }));
+        checks
+    };
+    let judged = WindowReport {
+        drift: vec![ColumnDrift {
+            column: "temp".into(),
+            method: "wasserstein".into(),
+            statistic: 1.0,
+            threshold: 0.1,
+            drifted: true,
+            p_value: None,
+            detail: String::new(),
+        }],
+        ..report(0, quality(&checks(500), &bad(), false))
+    };
+    let stands = |rows: u64| {
+        let few = WindowReport { judged: false, ..report(1, quality(&checks(rows), &good(), true)) };
+        let stands = standing("delay", &[(judged.clone(), false), (few, false)]);
+        stands.into_iter().map(|alert| (alert.name, alert.window.start)).collect::<Vec<_>>()
+    };
+    let still = ["drift.temp", "quality.carrier.in_set", "quality.in season"];
+    let still: Vec<_> = still.map(|rest| (format!("delay.{rest}"), Timestamp(0))).into();
+    assert_eq!(stands(2), still, "there are rows again");
+    let rows = ("delay.quality.rows".to_owned(), Timestamp(0) + Span::days(1));
+    assert_eq!(stands(500), [still, vec![rows]].concat());
+}
+
+#[test]
+fn what_a_monitor_of_another_name_than_its_model_raises_is_answered_by_its_triggers() {
+    let report = report(0, quality(&suite(), &bad(), false));
+    let at = report.window.end;
+    let raised = [alerts("other", &report, Stage::Closed, at), alerts("live", &report, Stage::Closed, at)];
+    assert!(raised[0].iter().all(|one| raised[1].iter().all(|other| one.id != other.id)));
+    assert!(raised_by("live", &raised[1][0].name) && !raised_by("live", &raised[0][0].name));
+    assert!(!raised_by("live", "lively.drift.temp"));
+    let ask = |cause: &str| {
+        let trigger = Trigger {
+            cause: Cause::Alert(cause.into()),
+            run: vec!["train".into()],
+            then: None,
+            cool_down: Span::days(7),
+            params: Ordered::new(),
+        };
+        let history = History { requests: &[] };
+        request(&report.model, &[trigger], &raised.concat(), history, at, at)
+    };
+    let request = ask("live.quality").unwrap();
+    assert!(request.model == "delay" && request.cause.starts_with("live.quality.carrier.in_set: "));
+    assert!(ask("delay.quality").is_none());
+}
+
+#[test]
+fn a_number_never_makes_two_names_one_and_is_the_same_in_every_window() {
+    let checks = own(json!([
+        { "column": "temp", "between": [0, 10] },
+        { "column": "temp", "between": [0, 90] },
+        { "column": "temp", "max": { "max": 1 }, "name": "temp.between.2" },
+        { "rows": { "min": 1 }, "severity": "info", "by": { "column": "carrier", "min_rows": 1 } },
+        { "rows": { "min": 500 } },
+    ]));
+    let names = |few| {
+        let found = quality(&checks, &bad(), few);
+        found.rules.into_iter().map(|finding| finding.alert).collect::<Vec<_>>()
+    };
+    assert_eq!(names(false)[..3], ["temp.between", "temp.between.3", "temp.between.2"]);
+    assert_eq!(names(true), ["rows.2"]);
 }
 
 #[test]
@@ -132,8 +211,8 @@ fn rules_of_one_name_are_told_apart_and_slices_share_theirs() {
     assert_eq!(names.iter().filter(|name| **name == "temp.between.2").count(), 1);
     assert!(names.len() > 3 && names[2..].iter().all(|name| *name == names[2]), "{names:?}");
     let report = report(0, found);
-    let raised = alerts(&report, Stage::Closed, report.window.end);
-    let ids: std::collections::BTreeSet<&str> = raised.iter().map(|alert| alert.id.as_str()).collect();
+    let raised = alerts("delay", &report, Stage::Closed, report.window.end);
+    let ids: BTreeSet<&str> = raised.iter().map(|alert| alert.id.as_str()).collect();
     assert_eq!(ids.len(), raised.len(), "{raised:?}");
 }
 
