@@ -1,5 +1,8 @@
 //! Notes: small named files of a remote that say what its objects mean.
 
+use std::collections::HashMap;
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
@@ -60,6 +63,19 @@ impl Remote {
         let notes: Vec<_> = futures::stream::iter(read).buffered(AT_ONCE).boxed().try_collect().await?;
         // One that went meanwhile says nothing any more.
         Ok(notes.into_iter().flatten().collect())
+    }
+
+    /// When the notes below a folder were written last, by the remote's clock.
+    ///
+    /// # Errors
+    /// As [`Remote::keep`].
+    pub async fn written(&self, folder: &str) -> Result<HashMap<String, SystemTime>, Error> {
+        let lead = format!("{FOLDER}/");
+        let files = self.files(&place(folder)).await?;
+        let named = files
+            .into_iter()
+            .filter_map(|file| Some((file.name.strip_prefix(&lead)?.to_owned(), file.modified)));
+        Ok(named.collect())
     }
 
     /// Takes a note away.

@@ -239,10 +239,10 @@ impl Fetcher {
                     }
                 };
                 let bounds = self.bounds;
-                let ask =
-                    query::Ask { database: *database, shown: &shown, filled: &filled, sql: &sql, bounds };
-                let (file, lock) = self.watched(&shown, self.query(&ask)).await?;
-                (origin.query, held) = (Some(sql.clone()), lock);
+                let (shown, filled, sql) = (shown.as_str(), &filled, sql.as_str());
+                let ask = query::Ask { database: *database, shown, filled, sql, bounds, deadline };
+                let (file, lock) = self.watched(shown, self.query(&ask)).await?;
+                (origin.query, held) = (Some(sql.to_owned()), lock);
                 Content::File(file)
             }
             Source::PyPi { package, version, path } => {

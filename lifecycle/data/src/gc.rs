@@ -7,7 +7,7 @@
 //! others' branches. A clone that has not been heard of for long, as those of CI machines, is forgotten.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rondo_core::handoff::DatasetVersion;
@@ -70,7 +70,7 @@ pub struct Silent {
     /// Who it was, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// When it pushed or pulled last.
+    /// When it pushed or pulled last, by its clock or the remote's, whichever is later.
     pub at: Timestamp,
     /// How many versions it needs.
     pub needs: usize,
@@ -113,9 +113,8 @@ impl Datasets {
         let notes = remote.all_notes().await?;
         let said = notes.iter().filter(|(name, _)| name.starts_with(CONSUMERS));
         let consumers = said.clone().count();
-        let before = self.clock.now() - request.silent;
-        let mut forgotten: Vec<Silent> = said.filter_map(|(name, text)| Silent::read(name, text)).collect();
-        forgotten.retain(|clone| clone.at < before);
+        let said = said.filter_map(|(name, text)| Silent::read(name, text)).collect();
+        let mut forgotten = self.silent(remote, said, self.clock.now() - request.silent).await?;
         forgotten.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
         let silent: HashSet<String> = forgotten.iter().map(|one| format!("{CONSUMERS}{}", one.id)).collect();
         let mut versions = match request.versions {
@@ -137,6 +136,28 @@ impl Datasets {
         forgotten.retain(|one| gone.contains(&format!("{CONSUMERS}{}", one.id)));
         let (remote, dry_run) = (remote.address(), !request.apply);
         Ok(RemoteReport { remote, dry_run, versions, consumers, forgotten, swept })
+    }
+
+    /// Which of these clones have not been heard of since a moment. Not this one, which asks; and a clone's own
+    /// clock may be far behind: when the remote got its note counts as much.
+    async fn silent(
+        &self,
+        remote: &Remote,
+        mut clones: Vec<Silent>,
+        before: Timestamp,
+    ) -> Result<Vec<Silent>, Error> {
+        let own = self.store.meta().setting(CONSUMER).await?;
+        clones.retain(|clone| clone.at < before && own.as_ref() != Some(&clone.id));
+        if clones.is_empty() {
+            return Ok(clones);
+        }
+        let written = remote.written(CONSUMERS.trim_end_matches('/')).await?;
+        for clone in &mut clones {
+            let written = written.get(&format!("{CONSUMERS}{}", clone.id));
+            clone.at = written.map_or(clone.at, |written| clone.at.max(moment(*written)));
+        }
+        clones.retain(|clone| clone.at < before);
+        Ok(clones)
     }
 
     /// The versions of a remote that neither its other notes, but for those of silent clones, nor this machine
@@ -211,6 +232,12 @@ impl Datasets {
     }
 }
 
+/// A moment of a remote's clock; one before 1970 is that of 1970.
+fn moment(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// What a note of a remote reaches: a version holds its content and profile, any other what it names.
 fn reaches(name: &str, text: &str) -> Vec<Digest> {
     if name.starts_with(VERSIONS) { held_by(text) } else { digests(text).collect() }
@@ -254,7 +281,22 @@ mod tests {
         remote.keep("consumer/old", said("2025-05-31T00:00:00Z")).await.unwrap();
         remote.keep("consumer/younger", said("2026-02-01T00:00:00Z")).await.unwrap();
         remote.keep("consumer/silent", json!({ "needs": needs }).to_string()).await.unwrap();
+        // One whose clock is years behind.
+        remote.keep("consumer/behind", said("2020-01-01T00:00:00Z")).await.unwrap();
+        let written = |name: &str, at: &str| {
+            let at: Timestamp = at.parse().unwrap();
+            let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0.unsigned_abs());
+            let path = folder.path().join("remote/notes/consumer").join(name);
+            std::fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+        };
+        written("old", "2025-05-31T00:00:00Z");
+        written("younger", "2026-01-01T00:00:00Z");
+        written("behind", "2026-05-01T00:00:00Z");
         datasets.tell_needs(&remote, &HashSet::new(), "ann").await.unwrap();
+        // This clone does not forget itself.
+        let own = datasets.store.meta().setting(CONSUMER).await.unwrap().unwrap();
+        remote.keep(&format!("consumer/{own}"), said("2020-01-01T00:00:00Z")).await.unwrap();
+        written(&own, "2020-01-01T00:00:00Z");
         let request = |days: i64, apply: bool| Request {
             versions: None,
             grace: Span::days(0),
@@ -266,7 +308,7 @@ mod tests {
         let ids =
             |report: &RemoteReport| report.forgotten.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
         let counted = datasets.gc_remote(&remote, &request(365, false)).await.unwrap();
-        assert_eq!((counted.consumers, ids(&counted)), (4, vec!["old".to_owned()]));
+        assert_eq!((counted.consumers, ids(&counted)), (5, vec!["old".to_owned()]));
         assert_eq!((counted.forgotten[0].by.as_deref(), counted.forgotten[0].needs), (Some("ci"), 2));
         assert!(remote.note("consumer/old").await.unwrap().is_some(), "only counted");
         let counted = datasets.gc_remote(&remote, &request(90, false)).await.unwrap();
@@ -274,6 +316,6 @@ mod tests {
         datasets.gc_remote(&remote, &request(365, true)).await.unwrap();
         assert!(remote.note("consumer/old").await.unwrap().is_none());
         let left = datasets.gc_remote(&remote, &request(365, false)).await.unwrap();
-        assert_eq!((left.consumers, ids(&left)), (3, Vec::<String>::new()));
+        assert_eq!((left.consumers, ids(&left)), (4, Vec::<String>::new()));
     }
 }

@@ -27,7 +27,7 @@ use files::{FileEntry, FolderProfile};
 const WIDTH: usize = 20;
 /// Part of the keys under which profiles of folders are remembered: it changes when they would come out
 /// otherwise for the same files.
-const ROUND: u32 = 1;
+const ROUND: u32 = 2;
 
 /// A column in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,7 +83,8 @@ impl Datasets {
     /// looked at once, and stored as an object beside the profiles of tables.
     ///
     /// # Errors
-    /// When its listing is not in the store. A file that is not there is named as broken.
+    /// When its listing is not in the store. A file that is not there, or not what was added, is named
+    /// as broken, and the profile is not stored.
     pub async fn folder_profile_of(
         &self,
         version: &DatasetVersion,
@@ -106,12 +107,13 @@ impl Datasets {
                 whole &= path.is_some();
                 // One that is not here is named as what cannot be read.
                 let path = path.unwrap_or_else(|| PathBuf::from(leaf.digest.hex()));
-                FileEntry { name: name.clone(), path, size: leaf.size }
+                FileEntry { name: name.clone(), path, size: leaf.size, digest: Some(leaf.digest) }
             };
             let files: Vec<FileEntry> = listing.files().iter().map(&mut entry).collect();
             let profile = files::profile(&files, sample);
-            // What is missing may come: then it is another profile.
-            let stored = match profile.as_ref().filter(|_| whole) {
+            // What is missing may come, what is damaged be healed, and what could not be read be read the next
+            // time: then it is another profile.
+            let stored = match profile.as_ref().filter(|profile| whole && profile.is_sound()) {
                 Some(profile) => {
                     let what = "profile of a folder".to_owned();
                     let text =

@@ -281,12 +281,40 @@ impl ColumnBuilder {
     }
 }
 
+/// An input whose last line has its end, where the file gives it none: a quote that is open there takes it in,
+/// as it would the line behind.
+struct Ended<R> {
+    input: R,
+    last: u8,
+}
+
+impl<R> Ended<R> {
+    fn new(input: R) -> Self {
+        Self { input, last: b'\n' }
+    }
+}
+
+impl<R: Read> Read for Ended<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.input.read(out)?;
+        let is_end = count == 0 && self.last != b'\n';
+        if is_end && let Some(first) = out.first_mut() {
+            (*first, self.last) = (b'\n', b'\n');
+            return Ok(1);
+        }
+        if let Some(last) = count.checked_sub(1).and_then(|last| out.get(last)) {
+            self.last = *last;
+        }
+        Ok(count)
+    }
+}
+
 /// The records of a file, one after the other.
 struct Lines {
     path: PathBuf,
     delimiter: u8,
     options: ReadOptions,
-    reader: csv::Reader<Bounded>,
+    reader: csv::Reader<Ended<Bounded>>,
     bound: Bound,
     /// Where the last record begins, where it ends in a field of several lines.
     long: Option<csv::Position>,
@@ -295,7 +323,7 @@ struct Lines {
 impl Lines {
     fn open(path: &Path, delimiter: u8, options: &ReadOptions) -> Result<Self> {
         let (input, bound) = Bounded::new(text::open(path, options)?);
-        let reader = builder(delimiter, options).buffer_capacity(64 * 1024).from_reader(input);
+        let reader = builder(delimiter, options).buffer_capacity(64 * 1024).from_reader(Ended::new(input));
         Ok(Self { path: path.to_owned(), delimiter, options: options.clone(), reader, bound, long: None })
     }
 

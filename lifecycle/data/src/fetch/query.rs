@@ -15,7 +15,7 @@ use rondo_core::ports::Event;
 use rondo_table::typed::{Cell, Kind, Rows};
 
 use super::secrets::Filled;
-use super::{Bounds, Fetcher, Held, blocking, download};
+use super::{Bounds, Deadline, Fetcher, Held, blocking, download};
 use crate::Error;
 use crate::source::Database;
 
@@ -29,6 +29,8 @@ pub(super) struct Ask<'a> {
     /// The statement.
     pub(super) sql: &'a str,
     pub(super) bounds: Bounds,
+    /// By when it is to be answered.
+    pub(super) deadline: Deadline<'a>,
 }
 
 impl Fetcher {
@@ -53,7 +55,8 @@ impl Fetcher {
         Ok(sql)
     }
 
-    /// The file with what a query gives now.
+    /// The file with what a query gives now. To wait for another process that asks the same is a part of the
+    /// time.
     pub(super) async fn query(&self, ask: &Ask<'_>) -> Result<(PathBuf, Held), Error> {
         if !ordered(ask.sql) {
             let message =
@@ -65,7 +68,7 @@ impl Fetcher {
         let key = Digest::of(format!("{}\0{}", ask.shown, ask.sql).as_bytes()).short();
         let slot = self.cache.join("queries").join(key);
         std::fs::create_dir_all(&slot).map_err(Error::io("make", &slot))?;
-        let held = Held::by(download::lock(&slot).await?);
+        let held = Held::by(ask.deadline.keep(download::lock(&slot)).await?);
         let path = slot.join("query.parquet");
         let asked = async {
             match ask.database {
@@ -74,9 +77,9 @@ impl Fetcher {
                 Database::Sqlite => sqlite::ask(self, ask, &path).await,
             }
         };
-        match ask.bounds.time {
+        match ask.deadline.end {
             None => asked.await?,
-            Some(timeout) => tokio::time::timeout(timeout, asked).await.map_err(|_| ask.late())??,
+            Some((end, _)) => tokio::time::timeout_at(end, asked).await.map_err(|_| ask.late())??,
         };
         Ok((path, held))
     }

@@ -322,6 +322,19 @@ async fn the_profile_of_a_folder_of_texts_is_stored_once_it_was_made_of_whole_fi
     fs::rename(&gone, &kept).unwrap();
     let part = house.datasets.folder_profile_of(&added.version, None).await.unwrap().unwrap();
     assert_eq!(json!(part)["broken_count"], 1);
+    // Other bytes under its name, which are a text too, and such as are none, are no better.
+    for bytes in [b"one x\n".as_slice(), b"\0", b"longer than it was"] {
+        fs::write(&gone, bytes).unwrap();
+        let damaged = house.datasets.folder_profile_of(&added.version, None).await.unwrap().unwrap();
+        let damaged = json!(damaged);
+        assert_eq!(damaged["broken_count"], 1);
+        assert_eq!(damaged["broken"][0], json!(["b.txt", "its bytes are not those that were added"]));
+        fs::remove_file(&gone).unwrap();
+    }
+    // Nor is what is no file at all.
+    fs::create_dir(&gone).unwrap();
+    let _ = house.datasets.folder_profile_of(&added.version, None).await.unwrap().unwrap();
+    fs::remove_dir(&gone).unwrap();
     fs::rename(&kept, &gone).unwrap();
     let whole = house.datasets.folder_profile_of(&added.version, None).await.unwrap().unwrap();
     assert_eq!((&json!(whole)["broken_count"], &json!(whole)["files"]), (&json!(0), &json!(3)));

@@ -25,6 +25,8 @@ pub struct FileEntry {
     pub path: PathBuf,
     /// Bytes.
     pub size: u64,
+    /// What its bytes have to be, where that is known.
+    pub digest: Option<Digest>,
 }
 
 /// What a folder holds, summed up.
@@ -35,6 +37,38 @@ pub enum FolderProfile {
     Pictures(pictures::PictureProfile),
     /// Texts.
     Texts(texts::TextProfile),
+}
+
+impl FolderProfile {
+    /// Whether each file that was looked at was read, and was what it had to be.
+    pub(super) fn is_sound(&self) -> bool {
+        match self {
+            Self::Pictures(pictures) => pictures.unsound == 0,
+            Self::Texts(texts) => texts.unsound == 0,
+        }
+    }
+}
+
+/// Why there is nothing of a file.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// In words.
+    pub(super) reason: String,
+    /// It says nothing of the file that was added: it could not be read, or its bytes are others.
+    pub(super) unsound: bool,
+}
+
+impl Fault {
+    fn unsound(reason: String) -> Self {
+        Self { reason, unsound: true }
+    }
+}
+
+/// A reason that lies in the bytes themselves.
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self { reason, unsound: false }
+    }
 }
 
 /// How numbers of files are spread.
@@ -89,7 +123,7 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<FileEntry>) -
         if metadata.is_dir() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             walk(&path, &format!("{name}/"), depth + 1, found)?;
         } else if metadata.is_file() {
-            found.push(FileEntry { name, path, size: metadata.len() });
+            found.push(FileEntry { name, path, size: metadata.len(), digest: None });
         }
     }
     Ok(())
@@ -133,13 +167,23 @@ fn sampled(files: Vec<&FileEntry>, most: Option<u64>) -> Vec<&FileEntry> {
     chosen
 }
 
-/// The bytes of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > MOST_BYTES {
-        return Err(format!("it has {size} bytes, more than are read of a file"));
+/// The bytes of a file and their digest.
+pub(super) fn read(file: &FileEntry) -> Result<(Vec<u8>, Digest), Fault> {
+    let failed = |error: std::io::Error| Fault::unsound(error.to_string());
+    let others = || Fault::unsound("its bytes are not those that were added".to_owned());
+    let size = fs::metadata(&file.path).map_err(failed)?.len();
+    if file.digest.is_some() && size != file.size {
+        return Err(others());
     }
-    fs::read(path).map_err(|error| error.to_string())
+    if size > MOST_BYTES {
+        return Err(format!("it has {size} bytes, more than are read of a file").into());
+    }
+    let bytes = fs::read(&file.path).map_err(failed)?;
+    let digest = Digest::of(&bytes);
+    if file.digest.is_some_and(|expected| expected != digest) {
+        return Err(others());
+    }
+    Ok((bytes, digest))
 }
 
 /// A file's name in one line.

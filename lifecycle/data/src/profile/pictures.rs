@@ -10,7 +10,7 @@ use rondo_core::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{Picture, decode};
-use super::files::{FileEntry, Spread, named, read};
+use super::files::{Fault, FileEntry, Spread, named, read};
 
 /// Two pictures whose perceptual hashes differ in no more bits look the same.
 const NEAR: u32 = 3;
@@ -66,6 +66,9 @@ pub struct PictureProfile {
     pub outliers: Vec<(String, f64)>,
     /// How many there are.
     pub outlier_count: u64,
+    /// How many could not be read or have other bytes than those that were added.
+    #[serde(skip)]
+    pub(super) unsound: u64,
 }
 
 /// Groups of files.
@@ -95,7 +98,7 @@ struct Facts {
 struct Looked {
     size: u64,
     digest: Digest,
-    facts: Result<Facts, String>,
+    facts: Result<Facts, Fault>,
 }
 
 /// Looks at pictures; `other_files` lie beside them, and of `all` these are a sample or all.
@@ -107,7 +110,7 @@ pub fn profile(files: &[&FileEntry], all: u64, other_files: u64) -> PictureProfi
         .collect();
     let broken: Vec<(String, String)> = looked
         .iter()
-        .filter_map(|(name, looked)| Some((named(name), looked.facts.as_ref().err()?.clone())))
+        .filter_map(|(name, looked)| Some((named(name), looked.facts.as_ref().err()?.reason.clone())))
         .collect();
     let count = |of: &dyn Fn(&Facts) -> String| {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
@@ -158,16 +161,20 @@ pub fn profile(files: &[&FileEntry], all: u64, other_files: u64) -> PictureProfi
         alike: look_alike(&good),
         outlier_count: outliers.len() as u64,
         outliers: outliers.into_iter().take(20).collect(),
+        unsound: looked
+            .iter()
+            .filter(|(_, looked)| looked.facts.as_ref().err().is_some_and(|fault| fault.unsound))
+            .count() as u64,
     }
 }
 
 fn look(file: &FileEntry) -> Looked {
-    match read(&file.path) {
-        Ok(bytes) => {
-            let facts = decode(&bytes).map(|picture| facts(&picture));
-            Looked { size: bytes.len() as u64, digest: Digest::of(&bytes), facts }
+    match read(file) {
+        Ok((bytes, digest)) => {
+            let facts = decode(&bytes).map(|picture| facts(&picture)).map_err(Fault::from);
+            Looked { size: bytes.len() as u64, digest, facts }
         }
-        Err(reason) => Looked { size: 0, digest: Digest::of(file.name.as_bytes()), facts: Err(reason) },
+        Err(fault) => Looked { size: 0, digest: Digest::of(file.name.as_bytes()), facts: Err(fault) },
     }
 }
 
@@ -367,7 +374,7 @@ mod tests {
             (0..side).flat_map(|y| (0..side).map(move |x| (x, y))).map(|(x, y)| of(x, y)).collect();
         encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
         std::fs::write(&path, &bytes).unwrap();
-        FileEntry { name: name.to_owned(), path, size: bytes.len() as u64 }
+        FileEntry { name: name.to_owned(), path, size: bytes.len() as u64, digest: None }
     }
 
     #[test]
@@ -389,7 +396,7 @@ mod tests {
         files.push(draw(dir.path(), "dog/white.png", 64, |_, _| 255));
         let torn = dir.path().join("torn");
         std::fs::write(&torn, &std::fs::read(&files[0].path).unwrap()[..60]).unwrap();
-        files.push(FileEntry { name: "dog/torn.png".into(), path: torn, size: 60 });
+        files.push(FileEntry { name: "dog/torn.png".into(), path: torn, size: 60, digest: None });
         let profile = profile(&files.iter().collect::<Vec<_>>(), 14, 2);
         assert_eq!((profile.pictures, profile.looked_at, profile.other_files), (14, 14, 2));
         assert_eq!(profile.formats, BTreeMap::from([("png".to_owned(), 13)]));

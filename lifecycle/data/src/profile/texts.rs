@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use rondo_core::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::files::{FileEntry, Spread, named, read};
+use super::files::{Fault, FileEntry, Spread, named, read};
 
 /// A folder of texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct TextProfile {
     pub same: u64,
     /// How many lie in each folder, by its name.
     pub labels: BTreeMap<String, u64>,
+    /// How many could not be read or have other bytes than those that were added.
+    #[serde(skip)]
+    pub(super) unsound: u64,
 }
 
 struct Facts {
@@ -54,15 +57,17 @@ struct Facts {
 
 /// Looks at text files; `other_files` lie beside them, and of `all` these are a sample or all.
 pub fn profile(files: &[&FileEntry], all: u64, other_files: u64) -> TextProfile {
-    let looked: Vec<(&str, Result<Facts, String>)> = files
-        .par_iter()
-        .map(|file| (file.name.as_str(), read(&file.path).and_then(|bytes| facts(&bytes))))
-        .collect();
+    let look = |file: &FileEntry| {
+        let (bytes, digest) = read(file)?;
+        Ok(facts(&bytes, digest)?)
+    };
+    let looked: Vec<(&str, Result<Facts, Fault>)> =
+        files.par_iter().map(|file| (file.name.as_str(), look(file))).collect();
     let good: Vec<(&str, &Facts)> =
         looked.iter().filter_map(|(name, facts)| Some((*name, facts.as_ref().ok()?))).collect();
     let broken: Vec<(String, String)> = looked
         .iter()
-        .filter_map(|(name, facts)| Some((named(name), facts.as_ref().err()?.clone())))
+        .filter_map(|(name, facts)| Some((named(name), facts.as_ref().err()?.reason.clone())))
         .collect();
     let spread =
         |of: &dyn Fn(&Facts) -> usize| Spread::of(good.iter().map(|(_, facts)| of(facts) as f64).collect());
@@ -92,10 +97,14 @@ pub fn profile(files: &[&FileEntry], all: u64, other_files: u64) -> TextProfile 
         broken: broken.into_iter().take(50).collect(),
         same: contents.values().map(|count| count - 1).sum(),
         labels,
+        unsound: looked
+            .iter()
+            .filter(|(_, facts)| facts.as_ref().err().is_some_and(|fault| fault.unsound))
+            .count() as u64,
     }
 }
 
-fn facts(bytes: &[u8]) -> Result<Facts, String> {
+fn facts(bytes: &[u8], digest: Digest) -> Result<Facts, String> {
     let (encoding, text) = decoded(bytes)?;
     Ok(Facts {
         encoding,
@@ -103,7 +112,7 @@ fn facts(bytes: &[u8]) -> Result<Facts, String> {
         words: text.split_whitespace().count(),
         lines: text.lines().count(),
         size: bytes.len(),
-        digest: Digest::of(bytes),
+        digest,
     })
 }
 
@@ -143,7 +152,7 @@ mod tests {
         let file = |name: &str, bytes: &[u8]| {
             let path = dir.path().join(name.replace('/', "-"));
             std::fs::write(&path, bytes).unwrap();
-            FileEntry { name: name.to_owned(), path, size: bytes.len() as u64 }
+            FileEntry { name: name.to_owned(), path, size: bytes.len() as u64, digest: None }
         };
         let files = [
             file("pos/a.txt", b"one two\nthree\n"),

@@ -112,6 +112,43 @@ fn a_quote_that_is_open_when_the_file_ends_swallows_no_lines() {
 }
 
 #[test]
+fn a_file_that_is_cut_inside_quotes_is_refused_and_one_without_a_last_line_feed_is_not() {
+    for (text, options) in [
+        ("a,b\n1,\"hel", json!({})),
+        ("a,b\n1,\"", json!({})),
+        ("a,b\n1,\"hel\"\"", json!({})),
+        ("a,b\r\n0,0\r\n1,\"hel", json!({})),
+        ("a,b\r\n1,\"hel\r", json!({})),
+        ("a,b\n1,'hel\\'", json!({"quote": "'", "escape": "\\"})),
+        ("a,b\n1,\"hel\\", json!({"escape": "\\"})),
+        ("note\na,b\n# c\n1,\"hel", json!({"skip": 1, "comment": "#"})),
+        ("a,\"b", json!({})),
+    ] {
+        for end in ["", "\n", "\r\n"] {
+            let text = format!("{text}{end}");
+            let error = refused("t.csv", text.as_bytes(), options.clone());
+            assert!(error.ends_with("a quote is not closed before the file ends"), "{text:?}: {error}");
+        }
+    }
+    for (text, options, value) in [
+        ("a,b\n1,hel", json!({}), "hel"),
+        ("a,b\n1,\"hel\"", json!({}), "hel"),
+        ("a,b\n1,\"hel\"\"\"", json!({}), "hel\\\""),
+        ("a,b\r\n1,\"h\ne\"", json!({}), "h\\ne"),
+        ("a,b\n1,he\"l", json!({}), "he\\\"l"),
+        ("a,b\n1,\"hel\\\"\"", json!({"escape": "\\"}), "hel\\\""),
+        ("a,b\n1,\"hel", json!({"quote": "none", "delimiter": ","}), "\\\"hel"),
+        ("a,b\n1,hel\n# \"c", json!({"comment": "#"}), "hel"),
+    ] {
+        for end in ["", "\r", "\n", "\r\n"] {
+            let text = format!("{text}{end}");
+            let rows = read_as("t.csv", text.as_bytes(), options.clone()).unwrap();
+            assert_eq!(rows, [format!("{{\"a\":1,\"b\":\"{value}\"}}")], "{text:?}");
+        }
+    }
+}
+
+#[test]
 fn declared_types_hold_or_the_value_is_named() {
     let text = b"zip,n\n00123,1\n,2\n4,x\n";
     let zip = json!({"types": {"zip": "string"}});

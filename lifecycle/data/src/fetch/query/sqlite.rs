@@ -39,8 +39,8 @@ fn read(fetcher: &Fetcher, ask: &Ask<'_>, path: &Path) -> Result<(), Error> {
         _ => ask.failed(&error.to_string()),
     };
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-    if let Some(timeout) = ask.bounds.time {
-        let end = std::time::Instant::now() + timeout;
+    if let Some((end, _)) = ask.deadline.end {
+        let end = end.into_std();
         connection
             .progress_handler(100_000, Some(move || std::time::Instant::now() > end))
             .map_err(failed)?;
