@@ -3,26 +3,11 @@
 import json
 import subprocess
 import time
-from contextlib import contextmanager
 
 import pytest
 import requests
 
-from conftest import RONDO, Rondo
-
-
-@contextmanager
-def serving(folder):
-    """A server on the project's store, in a process of its own."""
-    process = subprocess.Popen(
-        [RONDO, "up", "--listen", "127.0.0.1:0", "--json"], cwd=folder,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-    )
-    try:
-        yield json.loads(process.stdout.readline())["listen"]
-    finally:
-        process.terminate()
-        assert process.wait(timeout=60) == 0
+from conftest import RONDO, Rondo, up
 
 
 def until(what, seconds=60):
@@ -68,7 +53,7 @@ steps:
   next: { run: "echo next", inputs: [talk.o] }
 """)
     rondo = Rondo(tmp_path)
-    with serving(tmp_path) as url:
+    with up(tmp_path) as url:
         running = subprocess.Popen([RONDO, "run", "--jobs", "1"], cwd=tmp_path, stdin=subprocess.DEVNULL)
         run = run_of(rondo, "talk")
         log = f"{url}/api/v1/runs/{run}/log"
@@ -141,7 +126,7 @@ environments: { py: { python: ">=3.9", requirements: [ipykernel] } }
 steps: { n: { uses: papermill, with: { notebook: n.py }, environment: py } }
 """)
     rondo = Rondo(tmp_path)
-    with serving(tmp_path) as url:
+    with up(tmp_path) as url:
         running = subprocess.Popen([RONDO, "run"], cwd=tmp_path, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         run = run_of(rondo, "n")
