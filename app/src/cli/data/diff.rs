@@ -6,7 +6,6 @@ pub(super) mod text;
 use std::path::{Path, PathBuf};
 
 use rondo_core::Code;
-use rondo_core::signature::Column;
 use rondo_data::diff::{self, Compared, FileChanges, SchemaChange};
 use rondo_data::place::size;
 use rondo_table::drift::{ColumnDrift, DriftReport};
@@ -234,7 +233,7 @@ async fn version_diff(
 async fn tables(subjects: [Subject; 2], args: &Args) -> Outcome<Told> {
     let [before, after] = &subjects;
     let (was, is) = (before.profile().await?, after.profile().await?);
-    let schema = diff::schema_changes(&columns(&was), &columns(&is));
+    let schema = diff::schema_changes(&was.schema(), &is.schema());
     let schema = diff::with_renamed(schema, &was, &is);
     let key = subjects.iter().find_map(|subject| match subject {
         Subject::Version { platform, version } => row_key(args, platform, &version.dataset),
@@ -366,19 +365,6 @@ impl Told {
 
 fn unwritten(error: serde_json::Error) -> Failure {
     Failure::new(Code::Internal, format!("write the comparison as JSON: {error}"))
-}
-
-/// The columns of a table, from its profile.
-fn columns(profile: &Profile) -> Vec<Column> {
-    profile
-        .columns
-        .iter()
-        .map(|column| Column {
-            name: column.name.clone(),
-            column_type: column.column_type,
-            nullable: column.nulls > 0,
-        })
-        .collect()
 }
 
 fn drifted(report: &DriftReport) -> Vec<String> {

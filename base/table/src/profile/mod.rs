@@ -99,6 +99,16 @@ pub struct ColumnProfile {
 }
 
 impl Profile {
+    /// The columns of the profiled table; one without a missing value needs none.
+    pub fn schema(&self) -> Vec<Column> {
+        let column = |column: &ColumnProfile| Column {
+            name: column.name.clone(),
+            column_type: column.column_type,
+            nullable: column.nulls > 0,
+        };
+        self.columns.iter().map(column).collect()
+    }
+
     /// The profile of all that a reader still has, with all its parts.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use rondo_core::Digest;
 use rondo_core::handoff::{DatasetVersion, Origin};
 use rondo_core::ports::Event;
-use rondo_core::signature::Column;
 use rondo_store::meta::journal::Expect;
 use rondo_store::objects::{Stamp, Stored};
 use rondo_table::TableError;
@@ -108,7 +107,7 @@ impl Datasets {
             size: stored.size,
             files: stored.files,
             rows,
-            columns: profile.as_ref().map(columns_of).unwrap_or_default(),
+            columns: profile.as_ref().map(Profile::schema).unwrap_or_default(),
             profile: profile_digest,
             source: from.source.to_owned(),
             parent: previous.map(|version| version.digest),
@@ -314,16 +313,4 @@ fn in_file(name: &str, error: TableError) -> TableError {
 
 fn expected(previous: Option<&DatasetVersion>) -> Expect {
     previous.map_or(Expect::Absent, |version| Expect::At(version.digest))
-}
-
-fn columns_of(profile: &Profile) -> Vec<Column> {
-    profile
-        .columns
-        .iter()
-        .map(|column| Column {
-            name: column.name.clone(),
-            column_type: column.column_type,
-            nullable: column.nulls > 0,
-        })
-        .collect()
 }
