@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, new_null_array
 use arrow_schema::{DataType, Field, Schema};
 
 use super::report::CheckReport;
-use super::run::{Table, only};
+use super::tables::{Table, only};
 use crate::error::{Result, TableError};
 
 /// The column with the numbers of the rows.

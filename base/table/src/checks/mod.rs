@@ -14,9 +14,10 @@
 //!
 //! [`parse`] reads the compact form, [`gx`] the standard names into it, [`condition`] which rows are meant;
 //! [`rule`] is what comes of it. [`run`] takes the rules apart into lanes (rows that a condition or slice
-//! chooses) and reads the table once: rules on rows in [`rows`], rules on a column in [`column`], rules that
-//! have to know all values at once in [`keyed`] and [`spill`]. [`conclude`] makes the results. [`stored`]
-//! answers from a profile without the data; [`infer`] proposes a suite for a table.
+//! chooses), has [`prepare`] say what each gathers, and reads the table ([`tables`]) once: rules on rows in
+//! [`rows`], rules on a column in [`column`], rules that have to know all values at once in [`keyed`] and
+//! [`spill`]. [`conclude`] makes the results. [`stored`] answers from a profile without the data; [`infer`]
+//! proposes a suite for a table.
 //!
 //! `mostly` is the share of values that must pass (1 where absent); values that are missing count only for
 //! `not_null` and `null`. Only a rule of severity `error` fails the suite. Memory is bounded whatever the
@@ -34,6 +35,7 @@ pub mod infer;
 mod keyed;
 mod keys;
 mod parse;
+mod prepare;
 mod report;
 mod rows;
 mod rule;
@@ -43,6 +45,7 @@ mod show;
 mod slices;
 mod spill;
 mod stored;
+mod tables;
 
 pub use condition::Condition;
 pub use failing::{BROKEN, FailingRows, ROW, failing_rows};
@@ -52,11 +55,10 @@ pub use rule::{
     Bounds, Interpolation, Limit, Missing, Other, OutlierMethod, Parse, Partition, Patterns, Rule, RuleKind,
     Severity, Slices, Statistic, Suite,
 };
-pub use run::{
-    Alone, Batches, Beyond, Context, FileTable, MemoryTable, Opened, Table, evaluate, evaluate_path,
-};
+pub use run::{Context, evaluate, evaluate_path};
 pub use scope::{Scope, scoped};
 pub use stored::{evaluate_profile, evaluate_profile_alone, undecided};
+pub use tables::{Alone, Batches, Beyond, FileTable, MemoryTable, Opened, Table};
 
 #[cfg(test)]
 mod tests;

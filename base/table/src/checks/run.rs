@@ -3,164 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow_schema::{Field, Schema};
+use arrow_array::{ArrayRef, RecordBatch};
 use rondo_core::Timestamp;
-use rondo_core::signature::{Column, ColumnType};
+use rondo_core::signature::Column;
 use serde_json::Value;
 
-use super::column::{Bins, Facts, SetSeen, Table as Contingency, Wants};
+use super::column::{Facts, Wants};
 use super::conclude;
-use super::keyed::Keyed;
+use super::condition::Condition;
+use super::prepare::{self, State, prepare, window};
 use super::report::{CheckReport, RuleResult};
 use super::rows::{RowCheck, Tally, View};
-use super::rule::{Bounds, Other, OutlierMethod, Partition, Rule, RuleKind, Slices, Statistic, Suite};
+use super::rule::{Rule, RuleKind, Slices, Suite};
 use super::slices;
-use crate::error::{Result, TableError};
-use crate::profile::{Profile, Profiler};
-use crate::read::{self, ReadOptions, TableReader};
+use super::tables::{Alone, Beyond, FileTable, Table, only};
+use crate::error::Result;
+use crate::read::ReadOptions;
 use crate::records::value_of;
-
-/// Record batches, one after the other.
-pub type Batches<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>;
-
-/// A table that can be read more than once.
-pub trait Table {
-    /// Its columns.
-    fn columns(&self) -> &[Column];
-
-    /// Its rows.
-    fn rows(&self) -> u64;
-
-    /// Its batches with these columns, from the first.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    fn batches(&self, names: &[&str]) -> Result<Batches<'_>>;
-}
-
-/// A file or folder.
-#[derive(Debug)]
-pub struct FileTable {
-    options: ReadOptions,
-    path: std::path::PathBuf,
-    columns: Vec<Column>,
-    rows: u64,
-    /// What the first look has opened, for the first who reads.
-    opened: std::sync::Mutex<Option<TableReader>>,
-}
-
-impl FileTable {
-    /// Of a reader that has not been read from, and the options that it was opened with.
-    pub fn new(reader: TableReader, options: ReadOptions) -> Self {
-        Self {
-            options,
-            path: reader.path().to_owned(),
-            columns: reader.columns().to_vec(),
-            rows: reader.rows(),
-            opened: std::sync::Mutex::new(Some(reader)),
-        }
-    }
-
-    /// Opens a file or folder.
-    ///
-    /// # Errors
-    /// When it is no table.
-    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
-        Ok(Self::new(read::open_with(path, options)?, options.clone()))
-    }
-}
-
-impl Table for FileTable {
-    fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    fn batches(&self, names: &[&str]) -> Result<Batches<'_>> {
-        let opened = self.opened.lock().ok().and_then(|mut opened| opened.take());
-        let reader = match opened {
-            Some(reader) => reader,
-            None => read::open_with(&self.path, &self.options)?,
-        };
-        Ok(Box::new(reader.select(names)?))
-    }
-}
-
-/// Batches that are in memory, all of the same columns.
-#[derive(Debug)]
-pub struct MemoryTable {
-    columns: Vec<Column>,
-    batches: Vec<RecordBatch>,
-}
-
-impl MemoryTable {
-    /// Of batches of any types.
-    ///
-    /// # Errors
-    /// When a value has no canonical form.
-    pub fn new(columns: Vec<Column>, batches: &[RecordBatch]) -> Result<Self> {
-        let batches = batches.iter().map(read::canonical).collect::<Result<_>>()?;
-        Ok(Self { columns, batches })
-    }
-}
-
-impl Table for MemoryTable {
-    fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    fn rows(&self) -> u64 {
-        self.batches.iter().map(|batch| batch.num_rows() as u64).sum()
-    }
-
-    fn batches(&self, names: &[&str]) -> Result<Batches<'_>> {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(Box::new(self.batches.iter().map(move |batch| only(batch, &names, None))))
-    }
-}
-
-/// Another table, or its profile.
-pub enum Opened {
-    /// A table.
-    Table(Box<dyn Table>),
-    /// A profile, of which drift can be told.
-    Profile(Box<Profile>),
-}
-
-/// What lies beyond the table: other tables, and an engine for SQL.
-pub trait Beyond {
-    /// Another table.
-    ///
-    /// # Errors
-    /// Why there is none, in words.
-    fn open(&self, other: &Other) -> Result<Opened, String>;
-
-    /// The rows of a statement in which the checked table is called `data`.
-    ///
-    /// # Errors
-    /// Why there are none, in words.
-    fn sql(&self, query: &str, tables: &BTreeMap<String, Other>) -> Result<Opened, String>;
-}
-
-/// Nothing lies beyond.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Alone;
-
-impl Beyond for Alone {
-    fn open(&self, other: &Other) -> Result<Opened, String> {
-        Err(format!("`{other}` is not known here"))
-    }
-
-    fn sql(&self, _: &str, _: &BTreeMap<String, Other>) -> Result<Opened, String> {
-        Err("there is no engine for SQL here".to_owned())
-    }
-}
 
 /// What a suite is evaluated with.
 #[derive(Clone, Copy)]
@@ -221,38 +81,10 @@ pub(super) struct Entry {
     pub(super) state: State,
 }
 
-/// What is gathered for a rule.
-pub(super) enum State {
-    /// Decided without reading.
-    Decided { passed: bool, observed: Option<Value>, note: Option<String> },
-    /// Decided row by row.
-    Rows { check: RowCheck, tally: Tally, note: Option<String> },
-    /// Decided by all values together.
-    Keyed(Keyed),
-    /// The same, looked up in another table.
-    References(Keyed),
-    /// Decided from what was gathered of the column.
-    Facts,
-    /// Decided by the spread of the column, then row by row.
-    Spread,
-    /// Which values occur.
-    Set(SetSeen),
-    /// Counts between edges.
-    Bins(Bins),
-    /// Two columns together.
-    Contingency(Contingency),
-    /// The column's profile.
-    Profile(Box<Profiler>),
-    /// The number of rows.
-    Count,
-    /// Decided in the end, beyond the table.
-    Beyond,
-}
-
 struct Run<'s> {
     rules: &'s [Rule],
     columns: Vec<Column>,
-    conditions: Vec<super::condition::Condition>,
+    conditions: Vec<Condition>,
     slicings: Vec<(Slices, slices::Found)>,
     lanes: Vec<Lane>,
     keep: usize,
@@ -332,14 +164,13 @@ impl<'s> Run<'s> {
         let Some(name) = rule.column() else { return };
         let Some(column) = self.columns.iter().find(|column| column.name == name) else { return };
         let column_type = column.column_type;
-        let wants = wants(&rule.kind);
-        let Some(wants) = wants else { return };
+        let Some(wants) = prepare::wants(&rule.kind) else { return };
         let all: Wants = self
             .rules
             .iter()
             .filter(|other| other.column() == Some(name))
             .filter(|other| other.condition == rule.condition && other.slices == rule.slices)
-            .filter_map(|other| self::wants(&other.kind))
+            .filter_map(|other| prepare::wants(&other.kind))
             .fold(wants, |a, b| Wants {
                 moments: a.moments || b.moments,
                 quantiles: a.quantiles || b.quantiles,
@@ -531,181 +362,6 @@ impl Lane {
     }
 }
 
-/// What a rule wants gathered of its column.
-fn wants(kind: &RuleKind) -> Option<Wants> {
-    let mut wants = Wants::default();
-    match kind {
-        RuleKind::Aggregate(Statistic::Median, _) | RuleKind::Quantiles(_, _) => wants.quantiles = true,
-        RuleKind::Aggregate(Statistic::DistinctCount | Statistic::DistinctShare, _) => wants.distinct = true,
-        RuleKind::Aggregate(Statistic::NotNullShare, _) => {}
-        RuleKind::Aggregate(_, _) | RuleKind::Fresh(_) | RuleKind::ZScore { .. } => wants.moments = true,
-        RuleKind::NotOutliers { method: OutlierMethod::Std, .. } => wants.moments = true,
-        RuleKind::NotOutliers { method: OutlierMethod::Iqr, .. } => wants.quantiles = true,
-        RuleKind::MostCommon { .. } | RuleKind::Divergence { partition: Partition::Values(_), .. } => {
-            wants.counts = true;
-        }
-        _ => return None,
-    }
-    Some(wants)
-}
-
-/// The range outside of which values are outliers: everything, where there is no spread to tell by.
-fn window(kind: &RuleKind, facts: &mut Facts) -> Result<(Bounds, Option<String>)> {
-    let none = (Bounds::default(), Some("there is no spread to tell outliers by".to_owned()));
-    match kind {
-        RuleKind::ZScore { max, double_sided } => {
-            let Some(moments) = facts.moments.filter(|moments| moments.count > 1 && moments.std() > 0.0)
-            else {
-                return Ok(none);
-            };
-            let reach = max * moments.std();
-            let mut bounds = Bounds::numbers(moments.mean - reach, moments.mean + reach, true);
-            if !double_sided {
-                bounds.min = None;
-            }
-            Ok((bounds, None))
-        }
-        RuleKind::NotOutliers { method: OutlierMethod::Std, multiplier } => {
-            let Some(moments) = facts.moments.filter(|moments| moments.count > 1) else { return Ok(none) };
-            let reach = multiplier * moments.std();
-            Ok((Bounds::numbers(moments.mean - reach, moments.mean + reach, reach > 0.0), None))
-        }
-        RuleKind::NotOutliers { method: OutlierMethod::Iqr, multiplier } => {
-            match facts.quantiles(&[0.25, 0.75], super::rule::Interpolation::Linear)? {
-                Some((quartiles, exact)) => {
-                    let [low, high] = quartiles.as_slice() else { return Ok(none) };
-                    let reach = multiplier * (high - low);
-                    let note = (!exact).then(|| conclude::ESTIMATE.to_owned());
-                    Ok((Bounds::numbers(low - reach, high + reach, false), note))
-                }
-                None => Ok(none),
-            }
-        }
-        _ => Ok(none),
-    }
-}
-
-/// What a rule becomes for a table of these columns.
-fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
-    let failed = |note: String| State::Decided { passed: false, observed: None, note: Some(note) };
-    for name in rule.needs() {
-        if !columns.iter().any(|column| column.name == name) {
-            let nearest =
-                rondo_core::suggest::nearest(name, columns.iter().map(|column| column.name.as_str()));
-            let hint = nearest.map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"));
-            return failed(format!("there is no column `{name}`{hint}"));
-        }
-    }
-    if let Some(why) = rule.condition.as_ref().and_then(|condition| condition.fault(columns)) {
-        return failed(why);
-    }
-    match &rule.kind {
-        RuleKind::Rows(_) => return State::Count,
-        RuleKind::Columns { names, ordered, exact } => {
-            return table_columns(names, *ordered, *exact, columns);
-        }
-        RuleKind::ColumnCount(bounds) => {
-            let count = columns.len();
-            return State::Decided {
-                passed: bounds.contains(count as f64),
-                observed: Some(count.into()),
-                note: None,
-            };
-        }
-        RuleKind::RowsEqual(_) | RuleKind::SameSchema(_) | RuleKind::Sql { .. } => return State::Beyond,
-        RuleKind::Unique => return State::Keyed(Keyed::new()),
-        RuleKind::References { .. } => return State::References(Keyed::new()),
-        _ => {}
-    }
-    let first = rule.columns.first();
-    let Some(column) = columns.iter().find(|column| Some(&column.name) == first) else {
-        return failed("the rule names no column".into());
-    };
-    let column_type = column.column_type;
-    let numeric = column_type.is_numeric() || column_type == ColumnType::Timestamp;
-    let senseless = || {
-        failed(format!(
-            "the column is {}, for which `{}` means nothing",
-            column_type.text(),
-            rule.kind.name()
-        ))
-    };
-    let number_rule = match &rule.kind {
-        RuleKind::Aggregate(statistic, _) => !matches!(
-            statistic,
-            Statistic::DistinctCount | Statistic::DistinctShare | Statistic::NotNullShare
-        ),
-        RuleKind::Quantiles(_, _)
-        | RuleKind::ZScore { .. }
-        | RuleKind::NotOutliers { .. }
-        | RuleKind::Divergence { partition: Partition::Bins { .. }, .. } => true,
-        _ => false,
-    };
-    if number_rule && !numeric
-        || matches!(rule.kind, RuleKind::Fresh(_)) && column_type != ColumnType::Timestamp
-    {
-        return senseless();
-    }
-    match &rule.kind {
-        RuleKind::Exists { index } => {
-            let place = columns.iter().position(|known| known.name == column.name);
-            let passed = index.is_none_or(|index| place.map(|place| place as u64) == Some(index));
-            State::Decided { passed, observed: place.map(Value::from), note: None }
-        }
-        RuleKind::Type(types) => State::Decided {
-            passed: types.contains(&column_type),
-            observed: Some(column_type.text().into()),
-            note: None,
-        },
-        RuleKind::ZScore { .. } | RuleKind::NotOutliers { .. } => State::Spread,
-        RuleKind::DistinctInSet(values)
-        | RuleKind::DistinctEqualSet(values)
-        | RuleKind::DistinctContainsSet(values) => match SetSeen::new(values, column_type) {
-            Ok(seen) => State::Set(seen),
-            Err(note) => failed(note),
-        },
-        RuleKind::Divergence { partition: Partition::Bins { edges, .. }, .. } => {
-            State::Bins(Bins::new(edges))
-        }
-        RuleKind::Association { .. } => State::Contingency(Contingency::default()),
-        RuleKind::Drift { .. } => State::Profile(Box::new(Profiler::new(std::slice::from_ref(column)))),
-        _ => match RowCheck::of(rule, columns) {
-            Some(Ok(check)) => State::Rows { check, tally: Tally::keeping(keep), note: None },
-            Some(Err(note)) => failed(note),
-            None => State::Facts,
-        },
-    }
-}
-
-/// The result of a rule that is decided by the columns' names and types alone.
-pub(super) fn decided(rule: &Rule, columns: &[Column]) -> Option<RuleResult> {
-    match prepare(rule, columns, 0) {
-        State::Decided { passed, observed, note } => {
-            Some(RuleResult { passed, observed, note, ..RuleResult::of(rule, None) })
-        }
-        _ => None,
-    }
-}
-
-fn table_columns(names: &[String], ordered: bool, exact: bool, columns: &[Column]) -> State {
-    let found: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !found.contains(name)).collect();
-    let extra: Vec<&str> =
-        found.iter().copied().filter(|name| !names.iter().any(|known| known == name)).collect();
-    let mut notes = Vec::new();
-    if !missing.is_empty() {
-        notes.push(format!("missing: {}", missing.join(", ")));
-    }
-    if !extra.is_empty() && exact {
-        notes.push(format!("unexpected: {}", extra.join(", ")));
-    }
-    if notes.is_empty() && ordered && found != names {
-        notes.push("the order is another".into());
-    }
-    let note = (!notes.is_empty()).then(|| notes.join("; "));
-    State::Decided { passed: note.is_none(), observed: Some(found.into()), note }
-}
-
 /// The rows of each slice, of some rows of a batch.
 fn split(batch: &RecordBatch, by: &Slices, found: &slices::Found, rows: Option<&[u32]>) -> Vec<Vec<u32>> {
     let mut parts = vec![Vec::new(); found.names.len()];
@@ -720,28 +376,6 @@ fn split(batch: &RecordBatch, by: &Slices, found: &slices::Found, rows: Option<&
         None => (0..batch.num_rows() as u32).for_each(add),
     }
     parts
-}
-
-/// Some columns and rows of a batch.
-pub(super) fn only(batch: &RecordBatch, names: &[String], rows: Option<&[u32]>) -> Result<RecordBatch> {
-    let fault = |error: arrow_schema::ArrowError| TableError::Batch {
-        what: "choose rows",
-        reason: error.to_string(),
-    };
-    let chosen = rows.map(|rows| UInt32Array::from(rows.to_vec()));
-    let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-    for name in names {
-        let Some(array) = batch.column_by_name(name) else { continue };
-        let array = match &chosen {
-            Some(chosen) => arrow_select::take::take(array, chosen, None).map_err(fault)?,
-            None => Arc::clone(array),
-        };
-        fields.push(Field::new(name, array.data_type().clone(), true));
-        arrays.push(array);
-    }
-    let count = rows.map_or(batch.num_rows(), <[u32]>::len);
-    let options = RecordBatchOptions::new().with_row_count(Some(count));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(fault)
 }
 
 /// Looks up the values of sample rows whose numbers alone are known.

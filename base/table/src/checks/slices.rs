@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::keys::{self, Key, KeyMap};
 use super::rows::is_missing;
 use super::rule::Slices;
-use super::run::Table;
 use super::show::word;
+use super::tables::Table;
 use crate::error::Result;
 use crate::records::value_of;
 

@@ -61,7 +61,7 @@ fn decide(rule: &Rule, profile: &Profile) -> Option<RuleResult> {
             return Some(result);
         }
         RuleKind::Columns { .. } | RuleKind::ColumnCount(_) | RuleKind::Exists { .. } | RuleKind::Type(_) => {
-            return super::run::decided(rule, &columns);
+            return super::prepare::decided(rule, &columns);
         }
         _ => {}
     }
