@@ -41,6 +41,11 @@ pub fn exit(ended: &Ended, limit: Option<Duration>, memory: impl Fn() -> Option<
     }
 }
 
+/// How what never was a process of its own has failed.
+pub fn failed(cause: impl Into<String>) -> Exit {
+    Exit { cause: Some(cause.into()), ..Exit::default() }
+}
+
 /// What is known of why something was killed.
 fn because(memory: Option<bool>, peak: u64) -> String {
     let peak = peak as f64 / 1e6;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rondo_core::run::RunDetail;
 use rondo_project::project::Step;
 
+use super::bench::Bench;
 use super::image::is_daemonless;
-use super::step::Bench;
 use crate::Error;
 use crate::builtins::container::too_many;
 use crate::environment::kind::Kind;

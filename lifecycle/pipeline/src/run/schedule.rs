@@ -22,6 +22,7 @@ use super::claim::{Claim, claim};
 use super::machine::Amounts;
 use super::session::Session;
 use crate::cache::{self, Answer};
+use crate::execute::checkout;
 use crate::execute::outputs::chain;
 use crate::execute::process::cancelled;
 use crate::execute::step::{self, Attempt};
@@ -307,7 +308,7 @@ async fn stands(
     outputs: &[Link],
     report: StepReport,
 ) -> Result<StepReport, Error> {
-    step::check_out(session, node, step, outputs).await?;
+    checkout::place(session, node, step, outputs).await?;
     if session.request.replay {
         replay(session, node, run).await?;
     }
@@ -346,10 +347,10 @@ async fn make(
     };
     if attempt.ok {
         // What takes its time to be put into the work tree is on the disk as made before that.
-        if !step::is_placed_at_once(node, step, &attempt.outputs) {
+        if !checkout::is_at_once(node, step, &attempt.outputs) {
             attempt.recorded().await?;
         }
-        if let Err(error) = step::check_out(session, node, step, &attempt.outputs).await {
+        if let Err(error) = checkout::place(session, node, step, &attempt.outputs).await {
             attempt.recorded().await?;
             return Err(error);
         }

@@ -22,7 +22,7 @@ use super::study::Study;
 use super::trial::{Around, Ended, brief, shown};
 use crate::Error;
 use crate::execute::process::cancelled;
-use crate::execute::step;
+use crate::execute::{checkout, step};
 use crate::graph::Node;
 use crate::plan::{Keyed, Role};
 use crate::request::{Outcome, StepReport};
@@ -297,7 +297,7 @@ async fn finish(
     if cause.is_some() {
         return Ok(StepReport { outcome: Outcome::Failed, cause, sweep, tail, ..report });
     }
-    step::check_out(session, node, step, &outputs).await?;
+    checkout::place(session, node, step, &outputs).await?;
     Ok(StepReport { outcome: Outcome::Ran, outputs, sweep, ..report })
 }
 
