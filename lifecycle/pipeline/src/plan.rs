@@ -1,37 +1,40 @@
 //! What a run is made of: which steps, in which order, with which parameters and dataset versions; and of
 //! each step, once its inputs are known, its key.
 //!
+//! [`roles`] has which nodes of the graph a request means, [`inputs`] what goes into one, and [`keyed`] its key.
 //! Nothing is executed here. Environments are locked where the plan is for a run, because a key needs the
 //! lock; for a forecast they are only looked up.
 
-use std::borrow::Cow;
+mod inputs;
+mod keyed;
+mod roles;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::ports::{Builtin, Surroundings};
-use rondo_core::run::Link;
-use rondo_core::tree::{Entry, Mode, Tree};
 use rondo_core::{Digest, reference, suggest};
-use rondo_project::condition::{Condition, ConditionError, Fact, Name};
 use rondo_project::lock::Lock;
-use rondo_project::project::{Isolation, Project, SqlSource, Step, Work};
-use rondo_project::substitute::{self, Values};
+use rondo_project::project::{Project, SqlSource, Step, Work};
 use rondo_store::Store;
 use serde_json::Value;
 
 use crate::environment::Environments;
 use crate::environment::kind::Kind;
 use crate::environment::lock::EnvironmentLock;
-use crate::execute::outputs::file_name;
 use crate::graph::{Graph, Node, Source};
-use crate::key::KeyParts;
-use crate::packages::{self, SQL};
+use crate::packages;
 use crate::platform::platform;
 use crate::request::{Place, RunRequest};
-use crate::sweep::forecast;
-use crate::{Error, code, lock};
+use crate::{Error, lock};
+
+pub(crate) use inputs::dataset_link;
+pub use inputs::{Holds, Inputs};
+pub use keyed::Keyed;
+pub use roles::Role;
+use roles::roles;
 
 /// A run's steps and what they are given from outside.
 pub struct Planner {
@@ -59,58 +62,6 @@ pub struct Planner {
     pub locks: bool,
     builtins: Vec<Arc<dyn Builtin>>,
     platform: String,
-}
-
-/// What a node is to a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// No part of it.
-    Out,
-    /// What a wanted step needs.
-    Needed,
-    /// Asked for.
-    Wanted,
-    /// Not run, whatever its key says: what it made last is used (`--only`).
-    Kept,
-}
-
-/// What goes into a node, as far as it is known.
-#[derive(Debug, Clone, Default)]
-pub struct Inputs {
-    /// What is known, by local name in the order of the file.
-    pub links: Vec<Link>,
-    /// The listings of the folders that gather the outputs of a matrix: no step has stored them.
-    pub listings: Vec<Tree>,
-    /// What is not known before another step has run: local name and reference.
-    pub unknown: Vec<(String, String)>,
-}
-
-/// Whether a step's condition holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holds {
-    /// It does, or there is none.
-    Yes,
-    /// It does not.
-    No,
-    /// It depends on an input that is not known yet: `inputs.NAME.size`.
-    Unknown(String),
-}
-
-/// A step whose inputs are known.
-#[derive(Debug, Clone)]
-pub struct Keyed {
-    /// Its key.
-    pub key: Digest,
-    /// The parts of the key.
-    pub parts: BTreeMap<String, String>,
-    /// What goes in, by local name in the order of the file.
-    pub inputs: Vec<Link>,
-    /// The parameters that reach it.
-    pub params: BTreeMap<String, Value>,
-    /// Its code.
-    pub code: BTreeMap<String, Digest>,
-    /// Its environment; none: the host's.
-    pub environment: Option<Arc<EnvironmentLock>>,
 }
 
 /// Who does a step's work.
@@ -232,283 +183,6 @@ impl Planner {
         }
     }
 
-    /// Whether a node's condition holds.
-    ///
-    /// # Errors
-    /// When the condition cannot be read, names what has no value, or is neither true nor false.
-    pub fn holds(&self, node: &Node, inputs: &Inputs) -> Result<Holds, Error> {
-        let step = self.step(node)?;
-        let Some(text) = &step.when else { return Ok(Holds::Yes) };
-        let wrong = |source: ConditionError| Error::Condition {
-            step: node.name.clone(),
-            text: text.clone(),
-            reason: source.to_string(),
-        };
-        let condition = Condition::parse(text).map_err(wrong)?;
-        let unknown: Vec<String> = condition
-            .names()
-            .into_iter()
-            .filter_map(|name| match name {
-                Name::Input(local, _) if inputs.unknown.iter().any(|(name, _)| name == local) => {
-                    Some(name.to_string())
-                }
-                Name::Input(..) | Name::Param(_) | Name::Matrix(_) => None,
-            })
-            .collect();
-        match condition.holds(&|name| self.fact(node, inputs, name)) {
-            Ok(true) => Ok(Holds::Yes),
-            Ok(false) => Ok(Holds::No),
-            Err(ConditionError::Unknown(name)) if unknown.contains(&name) => Ok(Holds::Unknown(name)),
-            Err(error) => Err(wrong(error)),
-        }
-    }
-
-    fn fact(&self, node: &Node, inputs: &Inputs, name: &Name) -> Option<Value> {
-        match name {
-            Name::Param(name) => self.params.get(name).cloned(),
-            Name::Matrix(name) => {
-                node.matrix.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
-            }
-            Name::Input(local, fact) => {
-                let link = inputs.links.iter().find(|link| link.name == *local)?;
-                Some(match fact {
-                    Fact::Size => Value::from(link.size),
-                    Fact::Digest => Value::from(link.digest.hex()),
-                    Fact::Rows => {
-                        let dataset = link.reference.strip_prefix("data.")?;
-                        Value::from(self.datasets.get(dataset)?.rows?)
-                    }
-                })
-            }
-        }
-    }
-
-    /// What goes into a node, where `made` says what another node has made.
-    pub fn inputs(&self, node: &Node, made: impl Fn(usize, &str) -> Option<Link>) -> Inputs {
-        let mut inputs = Inputs::default();
-        for (local, source) in &node.inputs {
-            let link = match source {
-                Source::Data(dataset) => self.datasets.get(dataset).map(dataset_link),
-                Source::Output { node, output } => made(*node, output),
-                Source::Each { entries, output } => {
-                    self.gathered(entries, output, &made).map(|(link, tree)| {
-                        inputs.listings.push(tree);
-                        link
-                    })
-                }
-            };
-            match link {
-                Some(link) => inputs.links.push(Link { name: local.clone(), ..link }),
-                None => inputs.unknown.push((local.clone(), self.reference(source))),
-            }
-        }
-        inputs
-    }
-
-    /// The outputs of the combinations of a matrix as one folder.
-    fn gathered(
-        &self,
-        nodes: &[(String, usize)],
-        output: &str,
-        made: &impl Fn(usize, &str) -> Option<Link>,
-    ) -> Option<(Link, Tree)> {
-        let mut entries = Vec::with_capacity(nodes.len());
-        for (name, place) in nodes {
-            let link = made(*place, output)?;
-            let name = self.gathered_name(name, self.graph.node(*place)?, output)?;
-            let mode = if link.folder { Mode::Folder } else { Mode::File };
-            entries.push(Entry { mode, size: link.size, digest: link.digest, name });
-        }
-        let tree = Tree::new(entries).ok()?;
-        let (_, first) = nodes.first()?;
-        let (step, _) = self.definition(self.graph.node(*first)?).ok()?;
-        let link = Link {
-            name: output.to_owned(),
-            reference: format!("{step}.{output}"),
-            digest: tree.digest(),
-            size: tree.size(),
-            folder: true,
-        };
-        Some((link, tree))
-    }
-
-    /// The name of one combination's output in the folder that gathers them: with the ending of its path.
-    pub fn gathered_name(&self, label: &str, node: &Node, output: &str) -> Option<String> {
-        let path = self.step(node).ok()?.outputs.get(output)?;
-        let ending = if path.ends_with('/') { "" } else { file_ending(path) };
-        Some(format!("{label}{ending}"))
-    }
-
-    /// How an input's source is written.
-    fn reference(&self, source: &Source) -> String {
-        let name = |place: usize| self.graph.node(place).map_or("", |node| node.name.as_str());
-        match source {
-            Source::Data(dataset) => format!("data.{dataset}"),
-            Source::Output { node, output } => format!("{}.{output}", name(*node)),
-            Source::Each { entries, output } => {
-                let step = entries.first().map_or("", |(_, place)| name(*place));
-                format!("{}.{output}", step.split('[').next().unwrap_or(step))
-            }
-        }
-    }
-
-    /// A node's key and all that it is made of.
-    ///
-    /// # Errors
-    /// When its code cannot be read or its environment cannot be locked.
-    pub async fn key(&self, node: &Node, inputs: Vec<Link>) -> Result<Keyed, Error> {
-        let (name, step) = self.definition(node)?;
-        self.key_of(node, name, step, inputs).await
-    }
-
-    /// The key of a node whose step is another than the project's: of a trial.
-    ///
-    /// # Errors
-    /// As [`Planner::key`].
-    pub async fn key_of(
-        &self,
-        node: &Node,
-        name: &str,
-        step: &Step,
-        inputs: Vec<Link>,
-    ) -> Result<Keyed, Error> {
-        let mut parts = KeyParts::new();
-        let mut params = self.used_params(node, step);
-        if let Some(sweep) = &step.sweep {
-            // What it tries is no part of what it is.
-            params.retain(|name, _| !sweep.over.contains(name));
-            forecast::parts(sweep, &mut parts);
-        }
-        for (name, value) in &params {
-            parts.value(format!("param.{name}"), value);
-        }
-        for (name, value) in &node.matrix {
-            parts.value(format!("matrix.{name}"), value);
-        }
-        for link in &inputs {
-            parts.digest(format!("input.{}", link.name), link.digest);
-        }
-        let mut code = code::digests(&self.root, name, &self.code(node, name, step)?)?;
-        code.extend(self.package_code(step)?);
-        for (path, digest) in &code {
-            parts.digest(format!("code.{path}"), *digest);
-        }
-        self.define(name, step, &mut parts)?;
-        let environment = self.environment(step).await?;
-        match &environment {
-            Wants::Host => parts.text("environment", "host"),
-            Wants::Unlocked => parts.text("environment", "not locked yet"),
-            Wants::Locked(lock) => parts.digest("environment", lock.digest),
-        }
-        parts.text("platform", &self.platform);
-        // What was made without it may depend on what nobody declared, and does not stand for what was not.
-        if step.isolation.unwrap_or(self.project.isolation) != Isolation::None {
-            parts.text("isolation", if step.network == Some(true) { "but for the network" } else { "whole" });
-        }
-        let environment = match environment {
-            Wants::Locked(lock) => Some(lock),
-            Wants::Host | Wants::Unlocked => None,
-        };
-        Ok(Keyed { key: parts.key(), parts: parts.into_parts(), inputs, params, code, environment })
-    }
-
-    /// The part of a step's definition that its result may depend on: not how often it is tried, what it
-    /// is described as, or where its outputs are checked out.
-    fn define(&self, name: &str, step: &Step, parts: &mut KeyParts) -> Result<(), Error> {
-        match self.doer(name, step)? {
-            Doer::Shell(command) => parts.text("definition.command", command),
-            Doer::Sql(source) => {
-                if let SqlSource::Text(sql) = source {
-                    parts.text("definition.sql", sql);
-                }
-                parts.text("package", &SQL.version());
-                parts.text("definition.threads", &sql_threads(step).to_string());
-            }
-            Doer::Builtin(builtin, with) => {
-                parts.text("package", &format!("{} {}", builtin.name(), builtin.version()));
-                for (key, value) in &with {
-                    parts.value(format!("definition.with.{key}"), value);
-                }
-            }
-        }
-        if let Some(packaged) = &step.packaged {
-            parts.text("package.from", &format!("{} {}", packaged.name, packaged.version));
-            for (name, variable) in packaged.secrets.iter() {
-                parts.text(format!("secret.{name}"), variable);
-            }
-        }
-        for (output, path) in step.outputs.iter() {
-            let slash = if path.ends_with('/') { "/" } else { "" };
-            parts.text(format!("definition.output.{output}"), &format!("{}{slash}", file_name(path)));
-        }
-        if let Some(metrics) = &step.metrics {
-            parts.text("definition.metrics", metrics);
-        }
-        Ok(())
-    }
-
-    /// The parameters that reach a step: the project's, or those of the package that it comes from.
-    pub(crate) fn used_params(&self, node: &Node, step: &Step) -> BTreeMap<String, Value> {
-        if let Some(packaged) = &step.packaged {
-            return packages::params::of(packaged, &self.params_of(node), &node.values());
-        }
-        let own = |name: &String| node.params.get(name).or_else(|| self.params.get(name)).cloned();
-        step.params.iter().filter_map(|name| Some((name.clone(), own(name)?))).collect()
-    }
-
-    /// The project's parameters as a node has them.
-    fn params_of(&self, node: &Node) -> Cow<'_, BTreeMap<String, Value>> {
-        if node.params.is_empty() {
-            return Cow::Borrowed(&self.params);
-        }
-        let mut params = self.params.clone();
-        for (name, value) in &node.params {
-            if let Some(own) = params.get_mut(name) {
-                own.clone_from(value);
-            }
-        }
-        Cow::Owned(params)
-    }
-
-    fn code(&self, node: &Node, name: &str, step: &Step) -> Result<Vec<String>, Error> {
-        let mut paths = step.code.clone();
-        if step.packaged.is_some() {
-            // The package's own files are its code; the project's are those that it is given.
-            return Ok(self.project_files(node, step));
-        }
-        match self.doer(name, step)? {
-            Doer::Shell(_) | Doer::Sql(SqlSource::Text(_)) => {}
-            Doer::Sql(SqlSource::File(path)) => paths.push(path.clone()),
-            Doer::Builtin(builtin, with) => {
-                let (nothing, matrix) = (BTreeMap::new(), node.values());
-                let (matrix, params) = (Some(&matrix), self.params_of(node));
-                let values = Values { params: &params, inputs: &nothing, outputs: &nothing, matrix };
-                let filled = |(key, value): (String, Value)| {
-                    // What names an input or output cannot be filled in yet; no code file does.
-                    let value = substitute::value(&value, &values).unwrap_or(value);
-                    (key, value)
-                };
-                let with = with.into_iter().map(filled).collect();
-                let files = builtin.code_files(&self.root, &with);
-                paths.extend(files.iter().map(|path| path.to_string_lossy().into_owned()));
-            }
-        }
-        Ok(paths)
-    }
-
-    /// The files of the project that a package is given.
-    fn project_files(&self, node: &Node, step: &Step) -> Vec<String> {
-        let params = self.used_params(node, step);
-        let files = step.packaged.iter().flat_map(|packaged| &packaged.files);
-        files.filter_map(|name| Some(params.get(name)?.as_str()?.to_owned())).collect()
-    }
-
-    /// The files of the package that a step comes from.
-    fn package_code(&self, step: &Step) -> Result<BTreeMap<String, Digest>, Error> {
-        let Some(packaged) = &step.packaged else { return Ok(BTreeMap::new()) };
-        packages::folder::code(&self.root.join(&packaged.folder))
-    }
-
     async fn environment(&self, step: &Step) -> Result<Wants, Error> {
         let brings = packages::brought_by(&step.work);
         let lock = match (&step.environment, brings) {
@@ -580,17 +254,6 @@ pub(crate) fn is_package_environment(name: &str) -> bool {
     packages::ALL.iter().any(|package| name == format!("{}-package", package.name))
 }
 
-/// A dataset version as something that goes into a run.
-pub(crate) fn dataset_link(version: &DatasetVersion) -> Link {
-    Link {
-        name: version.dataset.clone(),
-        reference: format!("data.{}", version.dataset),
-        digest: version.digest,
-        size: version.size,
-        folder: version.folder,
-    }
-}
-
 fn params(project: &Project, overrides: &BTreeMap<String, Value>) -> Result<BTreeMap<String, Value>, Error> {
     let mut params: BTreeMap<String, Value> =
         project.params.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
@@ -616,74 +279,6 @@ const fn kind(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "a mapping",
-    }
-}
-
-/// What each node of a graph is to a run.
-fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> Result<Vec<Role>, Error> {
-    let mut roles = vec![Role::Out; graph.nodes().len()];
-    let mut set = |places: &[usize], role: Role| {
-        for place in places {
-            if let Some(slot) = roles.get_mut(*place) {
-                *slot = role;
-            }
-        }
-    };
-    let mut wanted = Vec::new();
-    for word in &request.targets {
-        wanted.extend(graph.find(project, word)?);
-    }
-    let mut from = Vec::new();
-    for word in &request.from {
-        from.extend(graph.find(project, word)?);
-    }
-    let after = graph.with_dependents(&from);
-    match (request.targets.is_empty(), request.from.is_empty()) {
-        (true, true) => wanted = (0..graph.nodes().len()).collect(),
-        (true, false) => wanted = after,
-        (false, true) => {}
-        // From one step to another: what lies between.
-        (false, false) => {
-            let before = graph.with_needs(&wanted);
-            wanted = before.into_iter().filter(|place| after.binary_search(place).is_ok()).collect();
-            if wanted.is_empty() {
-                let what = format!("`--from {}`: it does not depend on that", request.from.join(" "));
-                return Err(Error::Unsupported { step: request.targets.join(", "), what });
-            }
-        }
-    }
-    let needed = graph.with_needs(&wanted);
-    set(&needed, if request.only { Role::Kept } else { Role::Needed });
-    set(&wanted, Role::Wanted);
-    if request.only {
-        // What the kept ones were made of does not matter.
-        let is_wanted: HashSet<usize> = wanted.iter().copied().collect();
-        let direct: HashSet<usize> = wanted
-            .iter()
-            .filter_map(|place| graph.node(*place))
-            .filter(|node| !is_given(request, node))
-            .flat_map(|node| node.needs.iter().copied())
-            .collect();
-        let far: Vec<usize> = needed
-            .into_iter()
-            .filter(|place| !is_wanted.contains(place) && !direct.contains(place))
-            .collect();
-        set(&far, Role::Out);
-    }
-    Ok(roles)
-}
-
-/// Whether what goes into a node is given with the request.
-fn is_given(request: &RunRequest, node: &Node) -> bool {
-    request.again.as_ref().is_some_and(|again| again.inputs.contains_key(&node.name))
-}
-
-/// The ending of a file's name with its point; empty where it has none.
-fn file_ending(path: &str) -> &str {
-    let file = file_name(path);
-    match file.rfind('.') {
-        Some(at) if at > 0 => file.get(at..).unwrap_or(""),
-        Some(_) | None => "",
     }
 }
 
