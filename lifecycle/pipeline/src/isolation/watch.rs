@@ -40,6 +40,13 @@ const ARCHITECTURE: u32 = 0xC000_00B7;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ARCHITECTURE: u32 = 0;
 
+/// Calls are heard. Without the second flag older kernels slow the whole process down, for filters that keep
+/// secrets.
+const LISTEN: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+/// A signal does not break off a call that has been heard, since Linux 5.19. Before, and until it is heard, the call
+/// begins again, or fails with `EINTR` where the process wants it so.
+const UNBROKEN: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+
 /// The calls that open a file, and which of their arguments are folder, path and flags.
 const OPENING: &[(libc::c_long, Option<usize>, usize, Option<usize>)] = &[
     (libc::SYS_openat, Some(0), 1, Some(2)),
@@ -129,10 +136,7 @@ fn program() -> Vec<libc::sock_filter> {
 /// Binds the calling process to the filter; the end at which its questions are heard.
 fn install(program: &[libc::sock_filter]) -> Option<RawFd> {
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // Without the first flag older kernels slow the whole process down, for filters that keep secrets. Without
-    // the last, which Linux 5.19 brought, a signal may make a call that has been heard ask again.
-    let listen = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    for flags in [listen | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, listen] {
+    for flags in [LISTEN | UNBROKEN, LISTEN] {
         // SAFETY: the program and its length are those of a slice that outlives the call.
         let listener = unsafe {
             libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
@@ -182,15 +186,16 @@ fn answer(listener: &OwnedFd, project: &[PathBuf], seen: &Seen) {
                 seen.insert(name);
             }
         }
-        let go_on = libc::seccomp_notif_resp {
-            id: asked.id,
-            val: 0,
-            error: 0,
-            flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
-        };
-        // SAFETY: the structure is the one that this request wants. Who asked may be gone, which is no matter.
-        unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const go_on) };
+        let_go(listener, asked.id);
     }
+}
+
+/// Lets the kernel go on with a call that was asked about.
+fn let_go(listener: RawFd, id: u64) {
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    let answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    // SAFETY: the structure is the one that this request wants. Who asked may be gone, which is no matter.
+    unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
 }
 
 /// The path that a process wants to open for reading.
@@ -286,5 +291,62 @@ mod tests {
         watch(&mut command, &surroundings, &seen).unwrap();
         command.status().unwrap();
         assert_eq!(seen.undeclared(&surroundings), ["data/a", "data/b", "data/c"]);
+    }
+
+    /// Whether this kernel knows flags of a filter: only then it looks for the filter that is not there.
+    fn knows(flags: libc::c_ulong) -> bool {
+        let nothing = std::ptr::null::<libc::sock_fprog>();
+        // SAFETY: without a filter the call does nothing.
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, nothing) };
+        io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
+    }
+
+    /// A handler that only breaks off what waits.
+    extern "C" fn nothing(_: libc::c_int) {}
+
+    #[test]
+    fn a_signal_does_not_break_off_an_opening_that_was_heard() {
+        if !can_install() || !knows(LISTEN | UNBROKEN) {
+            eprintln!("skipped: this kernel breaks off what waits");
+            return;
+        }
+        let (here, there) = UnixStream::pair().unwrap();
+        let program = program();
+        let mut command = Command::new("/bin/true");
+        humble(&mut command);
+        // SAFETY: system calls alone. The process says how it went, and never becomes `true`.
+        unsafe {
+            command.pre_exec(move || {
+                let mut action: libc::sigaction = mem::zeroed();
+                action.sa_sigaction = nothing as *const () as usize;
+                libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
+                let Some(listener) = install(&program) else { libc::_exit(255) };
+                let sent = parcel::send(there.as_raw_fd(), listener);
+                let opened = sent.is_ok() && libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) >= 0;
+                libc::_exit(if opened { 0 } else { *libc::__errno_location() })
+            });
+        }
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| {
+                let listener = parcel::receive(here.as_raw_fd()).unwrap();
+                // SAFETY: as in `answer`; the process waits for what it asked, and for nothing else.
+                let asked = unsafe {
+                    let mut asked: libc::seccomp_notif = mem::zeroed();
+                    let listener = listener.as_raw_fd();
+                    assert_eq!(libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked), 0);
+                    libc::kill(asked.pid as libc::pid_t, libc::SIGUSR1);
+                    asked
+                };
+                // Long enough for a call that is broken off to come back, were it so.
+                thread::sleep(std::time::Duration::from_millis(50));
+                let_go(listener.as_raw_fd(), asked.id);
+                answer(&listener, &[], &Seen::default());
+            });
+            // Comes back when the process has ended.
+            let ended = command.spawn().unwrap().wait().unwrap();
+            drop(command);
+            ended
+        });
+        assert_eq!(ended.code(), Some(0), "the error of the system");
     }
 }
