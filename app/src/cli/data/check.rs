@@ -94,20 +94,36 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         let id = record::record(platform, &args.what, digest, &reports, &value, started).await?;
         value["run"] = id.hex().into();
     }
-    // After the run is recorded. Data that break their checks are told before a file that is not written.
+    // After the run is recorded.
     let written = args.files.write(session, &subject.title(), &reports);
     let text = format!("{}: {}\n{}", subject.title(), verdict(&reports), page(&reports));
-    if passed {
+    let refused = (!passed).then(|| format!("accept `{}`: {}", args.what, verdict(&reports)));
+    end(session, written, value, &text, refused)
+}
+
+/// The end of a check by hand: what was found, and a failure with its reason where the data are `refused`.
+/// That they are is told before a file that could not be written.
+///
+/// # Errors
+/// When the data are refused, or a file was not written.
+pub(in crate::cli) fn end(
+    session: &Session,
+    written: Outcome,
+    value: Value,
+    text: &str,
+    refused: Option<String>,
+) -> Outcome {
+    let printer = session.printer();
+    let Some(message) = refused else {
         written?;
-        session.printer().result(&value, &text);
+        printer.result(&value, text);
         return Ok(());
-    }
+    };
     if let Err(failure) = written {
-        session.printer().note(&format!("not all files were written: {}", failure.heading().trim()));
+        printer.note(&format!("not all files were written: {}", failure.heading().trim()));
     }
-    let message = format!("accept `{}`: {}", args.what, verdict(&reports));
-    if !session.printer().json() {
-        session.printer().out(&text);
+    if !printer.json() {
+        printer.out(text);
     }
     let shown = format!("error: {message}\n");
     Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::report::pick;
 use crate::cli::Session;
 use crate::cli::data::check::files::Files;
-use crate::cli::data::check::{page, shortened, verdict};
+use crate::cli::data::check::{end, page, shortened, verdict};
 use crate::cli::failure::{Failure, Outcome};
 use crate::platform::Error;
 
@@ -84,20 +84,8 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     );
     let reports = [FileReport { file: title.clone(), report: checked.report, failing: checked.failing }];
     let written = args.files.write(session, &title, &reports);
-    if passed {
-        written?;
-        session.printer().result(&value, &text);
-        return Ok(());
-    }
-    if let Err(failure) = written {
-        session.printer().note(&format!("not all files were written: {}", failure.heading().trim()));
-    }
-    let message = format!("accept the inputs of `{name}`: {}", verdict(&told));
-    if !session.printer().json() {
-        session.printer().out(&text);
-    }
-    let shown = format!("error: {message}\n");
-    Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))
+    let refused = (!passed).then(|| format!("accept the inputs of `{name}`: {}", verdict(&told)));
+    end(session, written, value, &text, refused)
 }
 
 /// The predictions that break each rule, and the rules that were not asked.
