@@ -10,6 +10,7 @@ pub mod reject;
 pub mod rollback;
 mod shelf;
 pub mod show;
+mod word;
 
 use super::Session;
 use super::failure::Outcome;

@@ -11,7 +11,7 @@ use rondo_store::Store;
 use super::Error;
 
 /// A word about a version.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Word<'w> {
     /// The model.
     pub model: &'w str,

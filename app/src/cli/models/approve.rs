@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::shelf::{self, Shelf};
+use super::shelf::Shelf;
+use super::word::Said;
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
 use crate::platform::approvals::{self, Word};
@@ -10,11 +11,8 @@ use crate::platform::approvals::{self, Word};
 /// Approve a version that waits for it; its promotion goes on
 #[derive(clap::Args)]
 pub struct Args {
-    /// The version, such as `delay/3`
-    version: String,
-    /// Why, in one sentence, for the journal
-    #[arg(long, value_name = "TEXT")]
-    why: String,
+    #[command(flatten)]
+    said: Said,
     /// Approve it although its gate does not pass
     #[arg(long)]
     force: bool,
@@ -27,9 +25,8 @@ pub struct Args {
 /// # Errors
 /// When there is no such version, its gate does not pass, or the alias has moved since it was judged.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let (model, version) = shelf::version(&args.version)?;
+    let word @ Word { model, version, .. } = args.said.word(session)?;
     let store = args.shelf.open(session).await?;
-    let word = Word { model, version, by: &session.config().user, why: &args.why };
     let approved = approvals::approve(&store, word, args.force, args.shelf.now()).await?;
     let text = match &approved.alias {
         Some(alias) => format!("{model}/{version} is approved: {model}@{alias} is version {version} now\n"),
