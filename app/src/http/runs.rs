@@ -5,6 +5,7 @@ mod events;
 mod log;
 mod outputs;
 mod series;
+mod stream;
 mod sweep;
 mod table;
 

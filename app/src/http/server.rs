@@ -3,13 +3,15 @@
 //! The accept loop is our own, since axum's has neither a time limit for a client that sends its headers one
 //! byte a minute nor a bound on connections.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -127,6 +129,22 @@ impl Stopping {
             Some(stopped) => drop(stopped.wait_for(|stopped| *stopped).await),
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits so long; nothing where the server is to stop meanwhile.
+    pub async fn rest(&mut self, time: Duration) -> Option<()> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Some(()),
+            () = self.told() => None,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Stopping {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
 

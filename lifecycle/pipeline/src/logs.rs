@@ -14,6 +14,7 @@ mod outputs;
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use rondo_core::RunId;
 use rondo_core::run::{RunKind, RunRow};
@@ -25,6 +26,8 @@ use files::{Live, Whole};
 pub(crate) use files::{folder_of, folders};
 pub use outputs::{Executed, executed};
 
+/// How often it is looked for more, by who waits for it.
+pub const LOOK: Duration = Duration::from_millis(200);
 /// How many runs of a pipeline are looked up at once.
 const PAGE: i64 = 256;
 

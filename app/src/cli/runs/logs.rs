@@ -1,18 +1,14 @@
 //! `rondo runs logs`.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use rondo_pipeline::logs::lines::{Line, Lines};
-use rondo_pipeline::logs::{Follower, Said};
+use rondo_pipeline::logs::{Follower, LOOK, Said};
 use serde_json::json;
 
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
 use crate::cli::up::stopped;
-
-/// How often it is looked for more.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Show what a run says, also while another process has it under way
 #[derive(clap::Args)]

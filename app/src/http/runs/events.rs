@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -26,13 +25,12 @@ use crate::http::server::Stopping;
 pub async fn events(
     State(tracking): State<Tracking>,
     caller: Caller,
-    stopping: Option<Extension<Stopping>>,
+    stopping: Stopping,
     Path(id): Path<String>,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     caller.run(&id).await?;
     let run = tracking.run_row(&id).await?.id;
     let changes = tracking.meta().changes().await?;
-    let stopping = stopping.map(|Extension(stopping)| stopping).unwrap_or_default();
     let watching = Watching { tracking, run, changes, stopping, seen: HashMap::new(), status: None };
     let stream = futures::stream::unfold(Some(watching), |watching| async move {
         let mut watching = watching?;

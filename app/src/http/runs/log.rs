@@ -6,32 +6,24 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use futures::StreamExt;
-use rondo_core::Code;
 use rondo_pipeline::Error;
 use rondo_pipeline::logs::lines::{Line, Lines};
-use rondo_pipeline::logs::{Follower, Mark, Said};
+use rondo_pipeline::logs::{Follower, LOOK, Mark, Said};
 use rondo_tracking::Tracking;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::stream::{END, end, last_event, refused};
 use crate::http::access::Caller;
-use crate::http::problem::{Answer, Asked, Problem};
+use crate::http::problem::{Answer, Asked};
 use crate::http::server::Stopping;
-
-/// How often it is looked for more.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// The id of the last event: who comes back with it is told that there is no more.
-pub(super) const END: &str = "end";
 
 /// What is asked for.
 #[derive(Deserialize)]
@@ -50,14 +42,15 @@ enum Format {
 }
 
 /// Sends `line` for each line, `left_out` where some were not kept, of a pipeline's or a sweep's run `run`
-/// where that of another step begins, and `end`, or `failed` where it cannot be read on. With `format=text` the bytes as they came.
+/// where that of another step begins, and `end`, or `failed` where it cannot be read on. With `format=text` the
+/// bytes as they came.
 ///
 /// # Errors
 /// When there is no such run, or the place to go on from is none of its log.
 pub async fn log(
     State(tracking): State<Tracking>,
     caller: Caller,
-    stopping: Option<Extension<Stopping>>,
+    stopping: Stopping,
     Path(id): Path<String>,
     headers: HeaderMap,
     Asked(query): Asked<Query>,
@@ -70,23 +63,11 @@ pub async fn log(
         None => None,
     };
     let follower = Follower::open(tracking.store(), &row, from).await?;
-    let stopping = stopping.map(|Extension(stopping)| stopping).unwrap_or_default();
     let following = Following { follower, follow: query.follow.unwrap_or(true), stopping };
     Ok(match query.format.unwrap_or(Format::Events) {
         Format::Events => events(following, from),
         Format::Text => text(following),
     })
-}
-
-/// The id of the last event that a client got.
-pub(super) fn last_event(headers: &HeaderMap) -> Answer<Option<&str>> {
-    let Some(id) = headers.get("last-event-id") else { return Ok(None) };
-    let text = id.to_str().map_err(refused)?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
-}
-
-fn refused(error: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::RequestInvalid, format!("`Last-Event-ID`: {error}"))
 }
 
 struct Following {
@@ -100,10 +81,7 @@ impl Following {
     async fn next(&mut self) -> Option<Result<Said, Error>> {
         loop {
             match self.follower.next().await {
-                Ok(Said::Waits) if self.follow => tokio::select! {
-                    () = tokio::time::sleep(LOOK) => {}
-                    () = self.stopping.told() => return None,
-                },
+                Ok(Said::Waits) if self.follow => self.stopping.rest(LOOK).await?,
                 Ok(Said::Waits) => return Some(Ok(Said::Ends)),
                 said => return Some(said),
             }
@@ -183,7 +161,7 @@ impl Lined {
             Said::Ends => {
                 self.flush();
                 self.over = true;
-                self.ready.push_back(Event::default().event(END).id(END).data("{}"));
+                self.ready.push_back(end());
             }
         }
         Some(())

@@ -9,7 +9,6 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
@@ -22,7 +21,7 @@ use rondo_tracking::Tracking;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::log::{END, last_event};
+use super::stream::{END, end, last_event};
 use crate::http::access::Caller;
 use crate::http::problem::{Answer, Asked, Problem};
 use crate::http::server::Stopping;
@@ -55,7 +54,7 @@ enum Format {
 pub async fn outputs(
     State(tracking): State<Tracking>,
     caller: Caller,
-    stopping: Option<Extension<Stopping>>,
+    stopping: Stopping,
     Path(id): Path<String>,
     headers: HeaderMap,
     Asked(query): Asked<Query>,
@@ -80,10 +79,9 @@ pub async fn outputs(
         Some(id) => Some(place(id)?),
         None => None,
     };
-    let (run, stopping) = (row.id, stopping.map(|Extension(stopping)| stopping).unwrap_or_default());
     let looking = Looking {
         tracking,
-        run,
+        run: row.id,
         stopping,
         known,
         sent: HashMap::new(),
@@ -139,12 +137,9 @@ impl Looking {
             }
             if ended {
                 self.over = true;
-                self.ready.push_back(Event::default().event(END).id(END).data("{}"));
+                self.ready.push_back(end());
             } else if self.ready.is_empty() {
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK) => {}
-                    () = self.stopping.told() => return None,
-                }
+                self.stopping.rest(LOOK).await?;
             }
         }
     }
