@@ -1,9 +1,9 @@
 //! Executing one step: from its definition to outputs in the store.
 //!
-//! [`step`] is the way through: it has a folder prepared ([`bench`] in one of [`folders`]), the [`work`] done by
+//! [`step`] is the way through: it has a folder prepared (`bench` in one of [`folders`]), the `work` done by
 //! whoever does it ([`process`] for commands and file packages, a [`rondo_core::ports::Builtin`] for packages in
-//! Rust), and takes in what was made ([`outputs`], and what else one may [`keep`]). The standard output and error
-//! go through [`log`]. [`checkout`] puts outputs where people look for them. What a process leaves behind is
+//! Rust), and takes in what was made ([`outputs`], and what else one may `keep`). The standard output and error
+//! go through [`log`]. `checkout` puts outputs where people look for them. What a process leaves behind is
 //! ended by [`leftovers`], and by the [`guard`] where Rondo itself has died.
 
 mod bench;

@@ -1,7 +1,7 @@
 //! What a run is made of: which steps, in which order, with which parameters and dataset versions; and of
 //! each step, once its inputs are known, its key.
 //!
-//! [`roles`] has which nodes of the graph a request means, [`inputs`] what goes into one, and [`keyed`] its key.
+//! `roles` has which nodes of the graph a request means, `inputs` what goes into one, and `keyed` its key.
 //! Nothing is executed here. Environments are locked where the plan is for a run, because a key needs the
 //! lock; for a forecast they are only looked up.
 

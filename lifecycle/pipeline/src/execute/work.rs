@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rondo_core::Explain;
 use rondo_core::ports::{Builtin, BuiltinCall, Confinement, Event};
 use rondo_core::run::Exit;
 use rondo_project::project::{SqlSource, Step};
@@ -204,11 +205,7 @@ async fn in_process(
         Some(Ok(Ok(result))) => {
             Ok(Worked { exit: Exit::default(), metrics: result.metrics, artifacts: result.artifacts })
         }
-        Some(Ok(Err(error))) => {
-            let hints = error.hints();
-            let hint = hints.first().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-            Err(failed(format!("{}{hint}", chain(error.as_ref()))))
-        }
+        Some(Ok(Err(error))) => Err(failed(hinted(error.as_ref()))),
         Some(Err(error)) => Err(failed(format!("the package ended unexpectedly: {error}"))),
         None => Err(failed("the package ended unexpectedly")),
     }
@@ -227,8 +224,8 @@ async fn sleep(limit: Option<Duration>) {
 }
 
 /// An error with what to do about it.
-fn hinted(error: &Error) -> String {
-    let hints = rondo_core::Explain::hints(error);
+fn hinted(error: &dyn Explain) -> String {
+    let hints = error.hints();
     let hint = hints.first().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
     format!("{}{hint}", chain(error))
 }
