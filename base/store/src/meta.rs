@@ -120,7 +120,8 @@ impl Meta {
         let finder = Arc::new(Finder::new(path.clone(), WAIT));
         let turn = Arc::new(Mutex::new(()));
         let writer = Writer::start(connection, Arc::clone(&turn));
-        let scribe = Scribe::start(Desk { path, wait: WAIT, checkpoint: CHECKPOINT, turn })?;
+        let scribe =
+            Scribe::start(Desk { path, wait: WAIT, checkpoint: CHECKPOINT, turn, seat: Default::default() })?;
         Ok(Self { readers, finder, writer, scribe, bell: Arc::default() })
     }
 

@@ -34,7 +34,7 @@ pub use sweep::Swept;
 
 const MAX_DEPTH: usize = 200;
 
-/// The longest file that is copied in one piece.
+/// The longest file that is copied or read in one piece.
 const WHOLE: u64 = 64 << 10;
 
 /// The bits of an object: nobody writes it, and only the owner and the group may read it.
@@ -549,7 +549,14 @@ fn hash_file(path: &Path) -> Result<Digest, Error> {
 }
 
 /// The digest of what an open file holds, and how much that is.
-fn read_through(file: &File, path: &Path) -> Result<(Digest, u64), Error> {
+fn read_through(mut file: &File, path: &Path) -> Result<(Digest, u64), Error> {
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    if length <= WHOLE {
+        // Most are far shorter than the buffer that a hasher reads by, which has to be cleared first.
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+        file.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        return Ok((Digest::of(&bytes), bytes.len() as u64));
+    }
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file).map_err(Error::io("read", path))?;
     Ok((hasher.finalize().into(), hasher.count()))

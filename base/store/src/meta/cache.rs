@@ -8,7 +8,7 @@ use rondo_core::{Code, Digest, RunId, Timestamp};
 use rusqlite::OptionalExtension;
 use sqlx::Row;
 
-use super::runs::{RunChange, alteration, missing};
+use super::runs::{RunChange, missing, set};
 use super::scribe::Later;
 use super::script::Script;
 use super::{Meta, decode, encode};
@@ -89,6 +89,7 @@ impl Meta {
 
     /// Ends a run and keeps what it made for its key, in one commit; a later run of the same key takes its
     /// place. It is not on the disk yet, but will be before any row of a run that is made or changed from now on.
+    /// The run gets its card when a list first shows it: few look at the runs of steps.
     ///
     /// # Errors
     /// When it cannot be put into words.
@@ -101,7 +102,7 @@ impl Meta {
         outputs: &[Link],
         at: Timestamp,
     ) -> Result<Ending, Error> {
-        let mut script = alteration(id, &change)?;
+        let (mut script, _) = set(id, &change)?;
         // Where the run is not there, the column refuses to be nothing.
         keep(&mut script, "(SELECT id FROM run WHERE id = $1), ", key, step, outputs, at)?;
         Ok(Ending { run: id, later: self.scribe.later(script) })

@@ -47,19 +47,16 @@ impl Meta {
     /// # Errors
     /// When one of that id exists, its experiment does not or is deleted, or the database refuses.
     pub async fn create_tagged_run(&self, run: &RunRow, tags: &[(String, String)]) -> Result<String, Error> {
-        let experiment =
-            |code| Error::NotFound { kind: "experiment", name: run.experiment.to_string(), code };
-        let rows = match self.script(creation(run, tags)?).await {
-            Err(Error::Database(error)) if error.misses_a_row() => {
-                return Err(experiment(Code::ExperimentNotFound));
-            }
-            Err(Error::Database(error)) if error.misses_a_value() => {
-                return Err(Error::Deleted { kind: "experiment", name: run.experiment.to_string() });
-            }
-            made => made?,
-        };
-        let row = rows.first().ok_or_else(|| experiment(Code::ExperimentNotFound))?;
-        row.get("artifact_location")
+        made(run, self.scribe.send(creation(run, tags)?).await)
+    }
+
+    /// As [`Meta::create_tagged_run`], for who can do nothing before the row is there: it is written on this
+    /// thread, which the disk holds up meanwhile, where nobody else writes.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn begin_run(&self, run: &RunRow, tags: &[(String, String)]) -> Result<String, Error> {
+        made(run, self.scribe.send_here(creation(run, tags)?).await)
     }
 
     /// Changes a run's row.
@@ -291,9 +288,25 @@ fn creation(run: &RunRow, tags: &[(String, String)]) -> Result<Script, Error> {
     Ok(script)
 }
 
-/// The change of a run's row. Only what changes is named: a column that is set to what it was costs its
-/// indexes and triggers all the same.
-pub(super) fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error> {
+/// The change of a run's row, which gives the row as it is then, and its card where it has ended.
+fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error> {
+    const PLACE: &str = "*, (SELECT e.artifact_location FROM experiment e WHERE e.id = run.experiment)
+                         AS artifact_location";
+    let (mut script, changes) = set(id, change)?;
+    if changes {
+        script.sql(" RETURNING ").sql(PLACE);
+    } else {
+        script.statement("SELECT ").sql(PLACE).sql(" FROM run WHERE id = $1");
+    }
+    if change.state.is_some_and(RunState::ended) {
+        script.statement(cards::OF_RUN);
+    }
+    Ok(script)
+}
+
+/// Sets what changes in a run's row, and whether anything does. Only that is named: a column that is set to
+/// what it was costs its indexes and triggers all the same.
+pub(super) fn set(id: RunId, change: &RunChange) -> Result<(Script, bool), Error> {
     let detail = change.detail.as_ref().map(|detail| encode("run", &id.hex(), detail)).transpose()?;
     let columns: [(&str, Option<Column>); 6] = [
         ("name", change.name.clone().map(Column::from)),
@@ -305,27 +318,36 @@ pub(super) fn alteration(id: RunId, change: &RunChange) -> Result<Script, Error>
         ("detail", detail.map(Column::from)),
     ];
     let mut script = Script::on(id.hex());
-    let mut begins = "UPDATE run SET ";
+    let mut changes = false;
     for (column, value) in columns.into_iter().filter_map(|(column, value)| Some((column, value?))) {
-        if begins == ", " {
-            script.sql(begins);
+        if changes {
+            script.sql(", ");
         } else {
-            script.statement(begins);
+            script.statement("UPDATE run SET ");
         }
-        begins = ", ";
+        changes = true;
         script.sql(column).sql(" = ").value(value);
     }
-    const PLACE: &str = "(SELECT e.artifact_location FROM experiment e WHERE e.id = run.experiment)
-                         AS artifact_location";
-    if begins == ", " {
-        script.sql(" WHERE id = $1 RETURNING *, ").sql(PLACE);
-    } else {
-        script.statement("SELECT *, ").sql(PLACE).sql(" FROM run WHERE id = $1");
+    if changes {
+        script.sql(" WHERE id = $1");
     }
-    if change.state.is_some_and(RunState::ended) {
-        script.statement(cards::OF_RUN);
-    }
-    Ok(script)
+    Ok((script, changes))
+}
+
+/// What came of making a run: where the artifacts of its experiment go.
+fn made(run: &RunRow, rows: Result<Vec<script::Row>, Error>) -> Result<String, Error> {
+    let experiment = |code| Error::NotFound { kind: "experiment", name: run.experiment.to_string(), code };
+    let rows = match rows {
+        Err(Error::Database(error)) if error.misses_a_row() => {
+            return Err(experiment(Code::ExperimentNotFound));
+        }
+        Err(Error::Database(error)) if error.misses_a_value() => {
+            return Err(Error::Deleted { kind: "experiment", name: run.experiment.to_string() });
+        }
+        made => made?,
+    };
+    let row = rows.first().ok_or_else(|| experiment(Code::ExperimentNotFound))?;
+    row.get("artifact_location")
 }
 
 pub(super) fn missing(id: RunId) -> Error {

@@ -9,9 +9,14 @@
 //! A script that nobody is held up by waits on a tray for the next one, and so costs no transaction of its
 //! own. All are done in the order in which they were given. A savepoint has each page copied that a script
 //! changes: a few scripts are tried without, since it is seldom that one fails.
+//!
+//! Who has nothing else to do than to wait for a script may do it at the desk itself, where nobody writes just
+//! then: to wake a thread and to be woken by it costs more than a short script, most of all where the two run on
+//! different processors of a virtual machine.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -33,6 +38,9 @@ pub(super) struct Scribe {
     queue: mpsc::Sender<Vec<Order>>,
     /// What goes with the next order.
     tray: Arc<Lock<Vec<Order>>>,
+    /// How many orders have been put into the queue and are not done yet.
+    queued: Arc<AtomicUsize>,
+    desk: Arc<Desk>,
 }
 
 /// A script that has its place in the queue and goes with the next one.
@@ -58,23 +66,55 @@ pub(super) struct Desk {
     pub(super) checkpoint: &'static str,
     /// Held by whoever of this process is in a transaction that writes.
     pub(super) turn: Arc<Mutex<()>>,
+    /// The connection, opened when the first script comes. Only who has the turn sits there.
+    pub(super) seat: Lock<Option<Connection>>,
 }
 
 impl Scribe {
     /// Starts the thread. The database is opened when the first script comes.
     pub(super) fn start(desk: Desk) -> Result<Self, Error> {
         let (queue, orders) = mpsc::channel(4096);
-        let path = desk.path.clone();
+        let (desk, queued) = (Arc::new(desk), Arc::default());
+        let scribe =
+            Self { queue, tray: Arc::default(), queued: Arc::clone(&queued), desk: Arc::clone(&desk) };
         std::thread::Builder::new()
             .name("rondo-scribe".to_owned())
-            .spawn(move || serve(&desk, orders))
-            .map_err(Error::io("start a thread that writes to", &path))?;
-        Ok(Self { queue, tray: Arc::default() })
+            .spawn(move || serve(&desk, orders, &queued))
+            .map_err(Error::io("start a thread that writes to", &scribe.desk.path))?;
+        Ok(scribe)
     }
 
     /// Sends a script; the rows of all its statements.
     pub(super) async fn send(&self, script: Script) -> Result<Vec<Row>, Error> {
         Ok(self.order(Some(script)).await??)
+    }
+
+    /// Sends a script and does it on this thread, which is held up for a sync of the disk, where nobody else
+    /// writes just now; else as [`Scribe::send`].
+    pub(super) async fn send_here(&self, script: Script) -> Result<Vec<Row>, Error> {
+        match self.do_here(script) {
+            Ok(outcome) => Ok(outcome?),
+            Err(script) => self.send(script).await,
+        }
+    }
+
+    /// What became of a script and what was on the tray; the script itself where somebody else writes.
+    fn do_here(&self, script: Script) -> Result<Outcome, Script> {
+        let Ok(_turn) = self.desk.turn.try_lock() else { return Err(script) };
+        let mut seat = self.desk.seat();
+        let mut tray = self.tray();
+        // What is in the queue was given before.
+        if self.queued.load(Ordering::Acquire) > 0 || !self.desk.begins_at_once(&mut seat) {
+            return Err(script);
+        }
+        let before = std::mem::take(&mut *tray);
+        drop(tray);
+        let scripts: Vec<&Script> =
+            before.iter().filter_map(|order| order.script.as_ref()).chain([&script]).collect();
+        let mut outcomes = self.desk.finish(&mut seat, &scripts);
+        let outcome = outcomes.pop().unwrap_or_else(|| Ok(Vec::new()));
+        answer(before, outcomes);
+        Ok(outcome)
     }
 
     /// Ends the thread, after all that was sent before.
@@ -101,11 +141,13 @@ impl Scribe {
         let place = self.queue.reserve().await.map_err(|_| Error::Closed)?;
         // Held until they stand in the queue, so that nothing that comes later overtakes them.
         let mut tray = self.tray();
-        place.send(tray.drain(..).chain(order).collect());
+        let orders: Vec<Order> = tray.drain(..).chain(order).collect();
+        self.queued.fetch_add(orders.len(), Ordering::Release);
+        place.send(orders);
         Ok(())
     }
 
-    fn tray(&self) -> std::sync::MutexGuard<'_, Vec<Order>> {
+    fn tray(&self) -> MutexGuard<'_, Vec<Order>> {
         // A list of orders is whole whatever a thread that held it did.
         self.tray.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,55 +167,34 @@ impl Later {
     }
 }
 
-fn serve(desk: &Desk, mut orders: mpsc::Receiver<Vec<Order>>) {
-    let mut connection = None;
+fn serve(desk: &Desk, mut orders: mpsc::Receiver<Vec<Order>>, queued: &AtomicUsize) {
     let mut handed = Vec::new();
     while orders.blocking_recv_many(&mut handed, GROUP) > 0 {
         let group: Vec<Order> = handed.drain(..).flatten().collect();
         let scripts: Vec<&Script> = group.iter().filter_map(|order| order.script.as_ref()).collect();
         let last = scripts.len() < group.len();
-        let mut outcomes = done(desk, &mut connection, &scripts).into_iter();
-        for order in group {
-            let outcome = if order.script.is_some() { outcomes.next() } else { None };
-            // Whoever asked may have gone; the write stands all the same.
-            let _ = order.reply.send(outcome.unwrap_or_else(|| Ok(Vec::new())));
-        }
+        let outcomes = desk.write(&scripts);
+        queued.fetch_sub(group.len(), Ordering::Release);
+        answer(group, outcomes);
         if last {
             return;
         }
     }
 }
 
-/// What became of each script.
-fn done(desk: &Desk, connection: &mut Option<Connection>, scripts: &[&Script]) -> Vec<Outcome> {
-    if scripts.is_empty() {
-        return Vec::new();
+/// Tells those who gave them what became of their scripts.
+fn answer(orders: Vec<Order>, outcomes: Vec<Outcome>) {
+    let mut outcomes = outcomes.into_iter();
+    for order in orders {
+        let outcome = if order.script.is_some() { outcomes.next() } else { None };
+        // Whoever asked may have gone; the write stands all the same.
+        let _ = order.reply.send(outcome.unwrap_or_else(|| Ok(Vec::new())));
     }
-    let all = |error: rusqlite::Error| {
-        // Everyone is told the same, with the database's own code.
-        let error = DatabaseError::from(error);
-        scripts.iter().map(|_| Err(error.clone())).collect()
-    };
-    let connection = match connection {
-        Some(connection) => connection,
-        None => match desk.sit() {
-            Ok(opened) => connection.insert(opened),
-            Err(error) => return all(error),
-        },
-    };
-    let turn = desk.turn.blocking_lock();
-    let committed = commit(connection, scripts);
-    if committed.is_err() && !connection.is_autocommit() {
-        // SQLite rolls back itself where this fails too.
-        let _ = now(connection, "ROLLBACK");
-    }
-    drop(turn);
-    committed.unwrap_or_else(all)
 }
 
+/// Does scripts in the transaction that has begun.
 fn commit(connection: &Connection, scripts: &[&Script]) -> rusqlite::Result<Vec<Outcome>> {
     if scripts.len() <= FEW {
-        now(connection, "BEGIN IMMEDIATE")?;
         let rows: rusqlite::Result<Vec<_>> = scripts.iter().map(|script| script.send(connection)).collect();
         match rows {
             Ok(rows) => {
@@ -181,8 +202,7 @@ fn commit(connection: &Connection, scripts: &[&Script]) -> rusqlite::Result<Vec<
                 return Ok(rows.into_iter().map(Ok).collect());
             }
             Err(error) if scripts.len() == 1 => return Err(error),
-            Err(_) if connection.is_autocommit() => {}
-            Err(_) => now(connection, "ROLLBACK")?,
+            Err(_) => begin(connection)?,
         }
     }
     apart(connection, scripts)
@@ -190,7 +210,6 @@ fn commit(connection: &Connection, scripts: &[&Script]) -> rusqlite::Result<Vec<
 
 /// Does each script in a savepoint.
 fn apart(connection: &Connection, scripts: &[&Script]) -> rusqlite::Result<Vec<Outcome>> {
-    now(connection, "BEGIN IMMEDIATE")?;
     let mut outcomes = Vec::with_capacity(scripts.len());
     for script in scripts {
         now(connection, "SAVEPOINT job")?;
@@ -205,12 +224,71 @@ fn apart(connection: &Connection, scripts: &[&Script]) -> rusqlite::Result<Vec<O
     Ok(outcomes)
 }
 
+/// The same for everyone, with the database's own code.
+fn to_all(scripts: &[&Script], error: rusqlite::Error) -> Vec<Outcome> {
+    let error = DatabaseError::from(error);
+    scripts.iter().map(|_| Err(error.clone())).collect()
+}
+
+fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    if !connection.is_autocommit() {
+        now(connection, "ROLLBACK")?;
+    }
+    now(connection, "BEGIN IMMEDIATE")
+}
+
 fn now(connection: &Connection, text: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(text)?.raw_execute().map(|_| ())
 }
 
 impl Desk {
-    fn sit(&self) -> rusqlite::Result<Connection> {
+    fn seat(&self) -> MutexGuard<'_, Option<Connection>> {
+        // What a thread that sat there left half done is undone before the next one begins.
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What became of each script, as soon as it is this process's turn.
+    fn write(&self, scripts: &[&Script]) -> Vec<Outcome> {
+        if scripts.is_empty() {
+            return Vec::new();
+        }
+        let _turn = self.turn.blocking_lock();
+        let mut seat = self.seat();
+        match self.sit(&mut seat).and_then(begin) {
+            Ok(()) => self.finish(&mut seat, scripts),
+            Err(error) => to_all(scripts, error),
+        }
+    }
+
+    /// Begins a transaction, where no other process is in one.
+    fn begins_at_once(&self, seat: &mut Option<Connection>) -> bool {
+        let Ok(connection) = self.sit(seat) else { return false };
+        let begun = connection.busy_timeout(Duration::ZERO).and_then(|()| begin(connection));
+        connection.busy_timeout(self.wait).and(begun).is_ok()
+    }
+
+    /// Does scripts in the transaction that has begun; what became of each.
+    fn finish(&self, seat: &mut Option<Connection>, scripts: &[&Script]) -> Vec<Outcome> {
+        let connection = match self.sit(seat) {
+            Ok(connection) => connection,
+            Err(error) => return to_all(scripts, error),
+        };
+        let committed = commit(connection, scripts);
+        if committed.is_err() && !connection.is_autocommit() {
+            // SQLite rolls back itself where this fails too.
+            let _ = now(connection, "ROLLBACK");
+        }
+        committed.unwrap_or_else(|error| to_all(scripts, error))
+    }
+
+    fn sit<'s>(&self, seat: &'s mut Option<Connection>) -> rusqlite::Result<&'s Connection> {
+        match seat {
+            Some(connection) => Ok(connection),
+            None => Ok(seat.insert(self.open()?)),
+        }
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.wait)?;

@@ -111,6 +111,47 @@ async fn the_end_of_a_run_waits_for_the_next_write_and_fails_alone() {
 }
 
 #[tokio::test]
+async fn a_run_that_is_begun_here_takes_with_it_what_was_given_before_and_waits_for_its_turn() {
+    let (folder, store) = store().await;
+    let meta = store.meta();
+    let [first, second, third] = std::array::from_fn(|_| RunId::random());
+    meta.begin_run(&run(first), &[]).await.unwrap();
+    let change = RunChange { state: Some(RunState::Finished), ..RunChange::default() };
+    let end = |id, key: &[u8]| {
+        meta.end_run_with(id, change.clone(), Digest::of(key), "step", &[], Timestamp(7)).unwrap()
+    };
+    let (ending, lost) = (end(first, b"a"), end(RunId::random(), b"b"));
+    meta.begin_run(&run(second), &[("a".into(), "b".into())]).await.unwrap();
+    assert_eq!(meta.run(first).await.unwrap().map(|row| row.state), Some(RunState::Finished));
+    let at_once = std::time::Duration::from_secs(3600);
+    ending.written(at_once).await.unwrap();
+    assert!(matches!(lost.written(at_once).await, Err(Error::NotFound { kind: "run", .. })));
+    // The end that was undone with the run that it stood before is done again; what fails is refused alone.
+    let again = end(second, b"c");
+    assert!(meta.begin_run(&run(second), &[]).await.is_err());
+    again.written(at_once).await.unwrap();
+
+    let other = rusqlite::Connection::open(folder.path().join("metadata.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let held_up = tokio::spawn({
+        let meta = meta.clone();
+        async move { meta.begin_run(&run(third), &[]).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert!(!held_up.is_finished());
+    other.execute_batch("COMMIT").unwrap();
+    held_up.await.unwrap().unwrap();
+    assert!(meta.run(third).await.unwrap().is_some());
+
+    let ids: Vec<RunId> = (0..100).map(|_| RunId::random()).collect();
+    let begun = futures::future::join_all(ids.iter().enumerate().map(async |(index, id)| {
+        let row = run(*id);
+        if index % 2 == 0 { meta.begin_run(&row, &[]).await } else { meta.create_tagged_run(&row, &[]).await }
+    }));
+    assert!(begun.await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
 async fn a_parameter_is_written_once() {
     let (_folder, store) = store().await;
     let id = RunId::random();

@@ -56,7 +56,8 @@ async fn create(
 ) -> Result<(), Error> {
     let meta = session.store.meta();
     if params.is_empty() {
-        meta.create_tagged_run(row, tags).await?;
+        // No process of it starts before.
+        meta.begin_run(row, tags).await?;
         return Ok(());
     }
     // They stand in the writer's queue in this order.
