@@ -153,7 +153,7 @@ def test_kill_in_the_middle_of_an_add_and_go_on(empty):
     data = empty.folder / "data"
     fill(data, 50)
     first = empty.json("data", "add", "data")["added"][0]["version"]["digest"]
-    fill(data, 12_000)
+    fill(data, 24_000)
     partial = empty.folder / ".rondo/stat/data.partial"
     running = subprocess.Popen([RONDO, "data", "add", "data"], cwd=empty.folder, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -164,7 +164,7 @@ def test_kill_in_the_middle_of_an_add_and_go_on(empty):
     [only] = empty.json("data", "log", "data")["log"]
     assert only["version"]["digest"] == first
     added = empty.json("data", "add", "data")["added"][0]
-    assert added["outcome"] == "added" and added["version"]["files"] == 12_000
+    assert added["outcome"] == "added" and added["version"]["files"] == 24_000
     assert not partial.exists()
     assert empty.json("data", "verify")["report"]["broken"] == []
     incoming = empty.folder / ".rondo/objects/incoming"

@@ -22,8 +22,8 @@ const FILE: u32 = 0o640;
 /// The folder of this process. It goes with its last owner.
 pub(crate) struct Incoming {
     path: PathBuf,
-    /// How many files have been moved here.
-    moved: AtomicU64,
+    /// How many names have been given.
+    given: AtomicU64,
     _lock: File,
 }
 
@@ -46,7 +46,7 @@ impl Incoming {
                 Err(TryLockError::WouldBlock) => {}
                 // A file system without locks: then nobody can sweep either.
                 Ok(()) | Err(TryLockError::Error(_)) if is_at(&lock, made.path()) => {
-                    return Ok(Self { path: made.keep(), moved: AtomicU64::new(0), _lock: lock });
+                    return Ok(Self { path: made.keep(), given: AtomicU64::new(0), _lock: lock });
                 }
                 Ok(()) | Err(TryLockError::Error(_)) => {}
             }
@@ -57,9 +57,9 @@ impl Incoming {
         &self.path
     }
 
-    /// A name for a file that is moved here, which nothing has.
+    /// A name in here that nothing has.
     pub(crate) fn name(&self) -> PathBuf {
-        self.path.join(format!("moved-{}", self.moved.fetch_add(1, Ordering::Relaxed)))
+        self.path.join(format!("new-{}", self.given.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A new file of a name that nobody can guess.

@@ -25,7 +25,6 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::Error;
 use crate::incoming::{Incoming, make_folder};
-pub(crate) use bulk::nanos;
 pub use bulk::{Bulk, Stamp};
 pub use changes::{Change, FileEntry};
 pub use half::{half_made, sweep_half_made};

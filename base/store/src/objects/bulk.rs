@@ -2,35 +2,39 @@
 //!
 //! What is new waits in the folder of this process until a batch is full. Then the file system is synced
 //! once, the batch gets its names, and so on; [`Bulk::finish`] syncs the names. So a name still never
-//! stands for half of a file, and ten thousand small files cost a handful of syncs. A large file shares
-//! its blocks with the object where the file system can, and is hashed from there; where it cannot, it is
-//! hashed while it is copied, past the page cache.
+//! stands for half of a file, and ten thousand small files cost two syncs. A large file shares its blocks
+//! with the object where the file system can, and is hashed from there; where it cannot, it is hashed while
+//! it is copied, past the page cache.
+
+mod here;
+mod large;
+mod stage;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rondo_core::Digest;
 use rondo_core::tree::Tree;
+use rustix::fs::{FileType, Stat};
 
 use super::{Objects, READ_ONLY, hash_file, sync_folder};
 use crate::Error;
-use crate::incoming::make_folder;
+use here::Here;
+pub(super) use large::hash_open;
+use large::{copy_hashing, read_from_start};
+use stage::Stage;
 
 /// The longest file that is read whole before it is written.
 const SMALL: u64 = 256 << 10;
-/// So much of a large file is read, hashed and written at a time.
-const BLOCK: usize = 4 << 20;
-/// What writing past the page cache wants buffers and lengths to be a multiple of.
-const ALIGNED: usize = 4096;
 /// So many files are synced and named together, or so many bytes.
-const BATCH_FILES: usize = 4096;
+const BATCH_FILES: usize = 1 << 14;
 const BATCH_BYTES: u64 = 256 << 20;
 /// Fewer files than these are synced one by one: a sync of all waits for what others write too.
 const FEW: usize = 8;
@@ -64,6 +68,18 @@ impl Stamp {
         }
     }
 
+    /// The same, of what it says in its own words.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    pub(crate) fn of_stat(stat: &Stat) -> Self {
+        Self {
+            device: u64::from(stat.st_dev),
+            inode: u64::from(stat.st_ino),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
     /// Whether a change at or after a moment (in nanoseconds) could leave this stamp as it is: the file
     /// was changed within one tick of the clock, or later.
     pub fn is_racy(&self, at: i64) -> bool {
@@ -74,42 +90,36 @@ impl Stamp {
     }
 }
 
-pub(crate) const fn nanos(seconds: i64, nanos: i64) -> i64 {
+const fn nanos(seconds: i64, nanos: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Files on their way into the objects.
 pub struct Bulk {
     objects: Objects,
+    here: Here,
     batch: Mutex<Batch>,
-    named: Mutex<BTreeSet<String>>,
+    named: Mutex<BTreeSet<u8>>,
     naming: Mutex<()>,
-    folders: Mutex<Folders>,
+    /// So many files make a batch full.
+    most: usize,
+    /// Whether the system notes when files are read.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    noted: AtomicBool,
     kept: Box<Kept>,
 }
 
 /// Who is told which files have become objects.
 type Kept = dyn Fn(&[(Stamp, Digest)]) + Send + Sync;
 
-/// Where files wait until they get their names.
-#[derive(Default)]
-struct Folders {
-    all: Vec<PathBuf>,
-    /// Which one a thread fills, and how many files it has put there.
-    of_threads: HashMap<ThreadId, (usize, usize)>,
-}
-
+/// Files that are synced and named together.
 #[derive(Default)]
 struct Batch {
-    files: Vec<Waiting>,
+    /// Where they wait; nothing before the first.
+    stage: Option<Arc<Stage>>,
     digests: HashSet<Digest>,
     notes: Vec<(Stamp, Digest)>,
     bytes: u64,
-}
-
-struct Waiting {
-    digest: Digest,
-    path: PathBuf,
 }
 
 impl Objects {
@@ -117,10 +127,12 @@ impl Objects {
     pub fn bulk(&self, kept: impl Fn(&[(Stamp, Digest)]) + Send + Sync + 'static) -> Bulk {
         Bulk {
             objects: self.clone(),
+            here: Here::new(),
             batch: Mutex::default(),
             named: Mutex::default(),
             naming: Mutex::default(),
-            folders: Mutex::default(),
+            most: BATCH_FILES,
+            noted: AtomicBool::new(false),
             kept: Box::new(kept),
         }
     }
@@ -159,11 +171,11 @@ impl Bulk {
     /// # Errors
     /// When it cannot be read or written, or changes while it is read.
     pub fn put_file(&self, path: &Path, maybe_here: bool) -> Result<(Digest, Stamp), Error> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let metadata = file.metadata().map_err(Error::io("read", path))?;
-        let before = stamp_from(&metadata, path)?;
+        let file = self.open(path)?;
+        let stat = stat_of(&file, path)?;
+        let before = Stamp::of_stat(&stat);
         // One that has another name may be an object's own file, whose copy would be one too many.
-        let linked = metadata.nlink() > 1;
+        let linked = stat.st_nlink > 1;
         let (digest, stamp) = if before.size <= SMALL {
             self.put_small(path, &file, before)?
         } else {
@@ -176,6 +188,22 @@ impl Bulk {
         let stamp = if shared { stamp_of(&file, path)? } else { stamp };
         self.lock().notes.push((stamp, digest));
         Ok((digest, stamp))
+    }
+
+    /// Opens a file to be stored, so that its time of reading stays as it is where that may be asked for:
+    /// for a file that was never read, the system would have to write it down.
+    fn open(&self, path: &Path) -> Result<File, Error> {
+        #[cfg(target_os = "linux")]
+        if !self.noted.load(Ordering::Relaxed) {
+            match OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(path) {
+                // Somebody else's: then the next ones are, too.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                    self.noted.store(true, Ordering::Relaxed);
+                }
+                opened => return opened.map_err(Error::io("open", path)),
+            }
+        }
+        File::open(path).map_err(Error::io("open", path))
     }
 
     fn put_small(&self, path: &Path, file: &File, first: Stamp) -> Result<(Digest, Stamp), Error> {
@@ -209,7 +237,7 @@ impl Bulk {
                 return Ok(digest);
             }
         }
-        let fresh = Fresh(self.fresh()?);
+        let fresh = Fresh(self.objects.incoming.name());
         let copied = if reflink_copy::reflink(path, &fresh.0).is_ok() {
             fs::set_permissions(&fresh.0, fs::Permissions::from_mode(READ_ONLY))
                 .map_err(Error::io("protect", &fresh.0))
@@ -222,9 +250,7 @@ impl Bulk {
         }
         let digest = copied?;
         // What is here under that name may be damaged, and what was copied just now is not.
-        if !self.lock().digests.contains(&digest) {
-            self.wait(digest, fresh.keep(), before.size)?;
-        }
+        self.wait(digest, before.size, |stage| stage.take(digest, &fresh.0))?;
         Ok(digest)
     }
 
@@ -234,17 +260,11 @@ impl Bulk {
     /// When they cannot be written.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest, Error> {
         let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-        if self.lock().digests.contains(&digest) {
-            return Ok(digest);
-        }
-        if self.objects.has_bytes(digest, bytes) {
+        if self.here.may_hold(&self.objects.root, digest) && self.objects.has_bytes(digest, bytes) {
             self.objects.clear(digest);
             return Ok(digest);
         }
-        let fresh = Fresh(self.fresh()?);
-        let mut file = create(&fresh.0, 0).map_err(Error::io("write", &fresh.0))?;
-        io::Write::write_all(&mut file, bytes).map_err(Error::io("write", &fresh.0))?;
-        self.wait(digest, fresh.keep(), size)?;
+        self.wait(digest, size, |stage| stage.write(digest, bytes))?;
         Ok(digest)
     }
 
@@ -265,58 +285,55 @@ impl Bulk {
         self.lock().digests.contains(&digest) || self.objects.trusted(digest, size)
     }
 
-    fn wait(&self, digest: Digest, path: PathBuf, size: u64) -> Result<(), Error> {
-        let full = {
-            let mut batch = self.lock();
-            batch.digests.insert(digest);
-            batch.files.push(Waiting { digest, path });
-            batch.bytes = batch.bytes.saturating_add(size);
-            let full = batch.files.len() >= BATCH_FILES || batch.bytes >= BATCH_BYTES;
-            full.then(|| std::mem::take(&mut *batch))
-        };
-        let Some(Batch { files, notes, .. }) = full else { return Ok(()) };
-        self.keep(files)?;
-        (self.kept)(&notes);
-        Ok(())
-    }
-
-    /// Syncs a batch and gives its files their names.
-    fn keep(&self, files: Vec<Waiting>) -> Result<(), Error> {
-        let synced = self.sync(&files);
-        // One at a time: the system moves but one file between folders at once, and burns time in waiting.
-        let _naming = self.naming.lock();
-        let mut waiting = files.into_iter();
-        let named = synced.and_then(|()| waiting.try_for_each(|file| self.name(&file)));
-        waiting.for_each(|file| drop(Fresh(file.path)));
-        named
-    }
-
-    fn sync(&self, files: &[Waiting]) -> Result<(), Error> {
-        if files.len() >= FEW && sync_all_of(&self.objects.root)? {
+    /// Makes a file that waits with the others of its batch, unless it does already. Who fills the batch
+    /// gives it its names.
+    fn wait(
+        &self,
+        digest: Digest,
+        size: u64,
+        make: impl FnOnce(&Stage) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut batch = self.lock();
+        if batch.digests.contains(&digest) {
             return Ok(());
         }
-        files.iter().try_for_each(|file| {
-            File::open(&file.path).and_then(|file| file.sync_all()).map_err(Error::io("sync", &file.path))
-        })
+        let stage = match &batch.stage {
+            Some(stage) => stage.clone(),
+            None => {
+                let stage = Stage::new(self.objects.incoming.name(), &self.objects.root)?;
+                batch.stage.insert(Arc::new(stage)).clone()
+            }
+        };
+        batch.digests.insert(digest);
+        batch.bytes = batch.bytes.saturating_add(size);
+        let full = batch.digests.len() >= self.most || batch.bytes >= BATCH_BYTES;
+        let full = full.then(|| std::mem::take(&mut *batch));
+        // From before another thread could find the batch full until the file is whole.
+        let making = stage.making();
+        drop(batch);
+        let made = make(&stage);
+        drop(making);
+        made?;
+        if let Some(batch) = full {
+            (self.kept)(&self.keep(batch)?);
+        }
+        Ok(())
     }
 
-    fn name(&self, file: &Waiting) -> Result<(), Error> {
-        let place = self.objects.place(file.digest);
-        let unnamed = Fresh(file.path.clone());
-        let mut renamed = fs::rename(&unnamed.0, &place);
-        if let Err(error) = &renamed
-            && error.kind() == io::ErrorKind::NotFound
-            && let Some(folder) = place.parent()
-        {
-            make_folder(folder)?;
-            renamed = fs::rename(&unnamed.0, &place);
-        }
-        renamed.map_err(Error::io("write", &place))?;
-        unnamed.keep();
-        self.objects.clear(file.digest);
-        let prefix = file.digest.hex().get(..2).unwrap_or_default().to_owned();
-        self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(prefix);
-        Ok(())
+    /// Syncs a batch and gives its files their names. Gives back which they are.
+    fn keep(&self, batch: Batch) -> Result<Vec<(Stamp, Digest)>, Error> {
+        let Some(stage) = batch.stage else { return Ok(batch.notes) };
+        let mut digests: Vec<Digest> = batch.digests.into_iter().collect();
+        digests.sort_unstable();
+        stage.close()?;
+        stage.sync(&digests)?;
+        // One at a time: the system moves but one file between folders at once, and burns time in waiting.
+        let _naming = self.naming.lock();
+        let mut named = stage.name(&digests)?;
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).append(&mut named);
+        self.here.add(&digests);
+        digests.iter().for_each(|digest| self.objects.clear(*digest));
+        Ok(batch.notes)
     }
 
     /// Ends: from now on everything that was put is on the disk under its name.
@@ -325,41 +342,15 @@ impl Bulk {
     /// When it cannot be synced or named.
     pub fn finish(self) -> Result<(), Error> {
         let batch = std::mem::take(&mut *self.lock());
-        self.keep(batch.files)?;
+        self.keep(batch)?;
         let named = std::mem::take(&mut *self.named.lock().unwrap_or_else(PoisonError::into_inner));
-        if named.is_empty() || named.len() >= FEW && sync_all_of(&self.objects.root)? {
+        if named.is_empty() || named.len() >= FEW && stage::sync_all_of(&self.objects.root)? {
             return Ok(());
         }
         for prefix in named {
-            sync_folder(&self.objects.root.join(prefix))?;
+            sync_folder(&self.objects.root.join(hex::encode([prefix])))?;
         }
         sync_folder(&self.objects.root)
-    }
-
-    /// A name for a file that nothing has. Threads have folders of their own, since the system makes one
-    /// file in a folder at a time; every so many files there is a new one: a file system looks for room near
-    /// a file's folder, and the longer the more of it is taken there.
-    fn fresh(&self) -> Result<PathBuf, Error> {
-        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        let Folders { all, of_threads } = &mut *folders;
-        let (folder, given) = of_threads.entry(thread::current().id()).or_insert((0, BATCH_FILES));
-        if *given >= BATCH_FILES {
-            let name = format!("bulk-{:p}-{}", &raw const *self, all.len());
-            let path = self.objects.incoming.path().join(name);
-            make_folder(&path)?;
-            (*folder, *given) = (all.len(), 0);
-            all.push(path);
-        }
-        *given += 1;
-        Ok(all.get(*folder).cloned().unwrap_or_default().join(given.to_string()))
-    }
-
-    fn remove_folders(&self) {
-        let folders = std::mem::take(&mut *self.folders.lock().unwrap_or_else(PoisonError::into_inner));
-        for folder in folders.all {
-            // One that is not empty goes with the folder of this process.
-            let _ = fs::remove_dir(folder);
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batch> {
@@ -367,53 +358,27 @@ impl Bulk {
     }
 }
 
-impl Drop for Bulk {
-    fn drop(&mut self) {
-        let batch = std::mem::take(&mut *self.lock());
-        batch.files.into_iter().for_each(|file| drop(Fresh(file.path)));
-        self.remove_folders();
-    }
-}
-
-/// A file that goes unless it is kept.
+/// A copy that goes, unless it was taken to another place.
 struct Fresh(PathBuf);
-
-impl Fresh {
-    fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.0)
-    }
-}
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            // What stays is taken away with the folder of this process.
-            let _ = fs::remove_file(&self.0);
-        }
-    }
-}
-
-/// Syncs all of a file system at once; whether that can be done here.
-fn sync_all_of(folder: &Path) -> Result<bool, Error> {
-    #[cfg(target_os = "linux")]
-    {
-        let folder_file = File::open(folder).map_err(Error::io("open", folder))?;
-        rustix::fs::syncfs(&folder_file).map_err(|error| Error::io("sync", folder)(error.into()))?;
-        Ok(true)
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = folder;
-        Ok(false)
+        // What was taken is not here any more, and what stays goes with the folder of this process.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
 fn stamp_of(file: &File, path: &Path) -> Result<Stamp, Error> {
-    stamp_from(&file.metadata().map_err(Error::io("read", path))?, path)
+    Ok(Stamp::of_stat(&stat_of(file, path)?))
 }
 
-fn stamp_from(metadata: &Metadata, path: &Path) -> Result<Stamp, Error> {
-    if metadata.is_file() { Ok(Stamp::of(metadata)) } else { Err(Error::Special { path: path.to_owned() }) }
+fn stat_of(file: &File, path: &Path) -> Result<Stat, Error> {
+    let stat = rustix::fs::fstat(file).map_err(|error| Error::io("read", path)(error.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        Ok(stat)
+    } else {
+        Err(Error::Special { path: path.to_owned() })
+    }
 }
 
 fn changed(path: &Path) -> Error {
@@ -424,169 +389,10 @@ fn create(path: &Path, flags: i32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(READ_ONLY).custom_flags(flags).open(path)
 }
 
-/// Fills a buffer from a file's beginning, as far as both go.
-fn read_from_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, length as u64) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
-}
-
-pub(super) fn hash_open(file: &File, size: u64) -> io::Result<Digest> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; if size > SMALL { BLOCK } else { SMALL as usize }];
-    let mut at = 0_u64;
-    loop {
-        let count = match file.read_at(&mut buffer, at) {
-            Ok(0) => return Ok(hasher.finalize().into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        at += count as u64;
-        let part = buffer.get(..count).unwrap_or_default();
-        if count > 1 << 20 {
-            hasher.update_rayon(part)
-        } else {
-            hasher.update(part)
-        };
-    }
-}
-
-/// Copies a file and hashes what is copied; one thread reads and hashes, another writes.
-fn copy_hashing(mut from: &File, to: &Path, size: u64) -> io::Result<Digest> {
-    let (file, direct) = match create(to, direct_flag()) {
-        Ok(file) => (file, direct_flag() != 0),
-        // A file system that knows no such writing.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            let _ = fs::remove_file(to);
-            (create(to, 0)?, false)
-        }
-        Err(error) => return Err(error),
-    };
-    reserve(&file, size)?;
-    let (full, to_write) = std::sync::mpsc::sync_channel::<(Block, u64)>(1);
-    let (empty, written) = std::sync::mpsc::channel::<Block>();
-    let mut hasher = blake3::Hasher::new();
-    let mut at = 0_u64;
-    thread::scope(|scope| {
-        let file = &file;
-        let writer = scope.spawn(move || {
-            for (mut block, at) in to_write {
-                file.write_all_at(block.padded(direct), at)?;
-                // Nobody waits for a block once all is read.
-                let _ = empty.send(block);
-            }
-            Ok::<_, io::Error>(())
-        });
-        let mut made = 0;
-        loop {
-            let block = if made < 3 { None } else { written.recv().ok() };
-            made += 1;
-            let mut block = block.unwrap_or_default();
-            block.length = read_all(&mut from, block.buffer())?;
-            hasher.update(block.filled());
-            let length = block.length as u64;
-            // A file that grows without an end is given up; that it changed is seen by its stamp.
-            if length == 0 || at > size || full.send((block, at)).is_err() {
-                break;
-            }
-            at += length;
-        }
-        drop(full);
-        writer.join().map_err(|_| io::Error::other("the writing thread ended"))?
-    })?;
-    file.set_len(at)?;
-    Ok(hasher.finalize().into())
-}
-
-fn read_all(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match from.read(rest) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
-}
-
-#[cfg(target_os = "linux")]
-const fn direct_flag() -> i32 {
-    libc::O_DIRECT
-}
-
-#[cfg(not(target_os = "linux"))]
-const fn direct_flag() -> i32 {
-    0
-}
-
-/// Takes the room that a file needs, so that a full disk shows before anything is copied.
-fn reserve(file: &File, size: u64) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
-        Err(error) if error == rustix::io::Errno::NOSPC || error == rustix::io::Errno::FBIG => {
-            return Err(error.into());
-        }
-        // One that cannot promise room writes all the same.
-        Ok(()) | Err(_) => {}
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, size);
-    Ok(())
-}
-
-/// A buffer whose bytes lie where direct writing wants them.
-struct Block {
-    bytes: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl Default for Block {
-    fn default() -> Self {
-        let bytes = vec![0; BLOCK + ALIGNED];
-        let start = bytes.as_ptr().align_offset(ALIGNED).min(ALIGNED);
-        Self { bytes, start, length: 0 }
-    }
-}
-
-impl Block {
-    fn buffer(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start..self.start + BLOCK).unwrap_or_default()
-    }
-
-    fn filled(&self) -> &[u8] {
-        self.bytes.get(self.start..self.start + self.length).unwrap_or_default()
-    }
-
-    /// What is written: directly only whole pages, whose rest is cut off at the end.
-    fn padded(&mut self, direct: bool) -> &[u8] {
-        let length = self.length;
-        if !direct {
-            return self.filled();
-        }
-        let padded = length.next_multiple_of(ALIGNED);
-        let buffer = self.buffer();
-        if let Some(rest) = buffer.get_mut(length..padded) {
-            rest.fill(0);
-        }
-        buffer.get(..padded).unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
-    use std::sync::Arc;
+    use std::thread;
 
     use super::*;
 
@@ -600,7 +406,7 @@ mod tests {
     fn files_of_every_size_become_objects_at_the_end() {
         let (folder, objects) = house();
         let bulk = objects.bulk(|_| {});
-        let sizes = [0, 1, 4096, SMALL as usize, SMALL as usize + 1, BLOCK, 3 * BLOCK + 17];
+        let sizes = [0, 1, 4096, SMALL as usize, SMALL as usize + 1, 4 << 20, (12 << 20) + 17];
         let mut put = Vec::new();
         for (index, size) in sizes.into_iter().enumerate() {
             let path = folder.path().join(format!("f{index}"));
@@ -625,16 +431,121 @@ mod tests {
         let (folder, objects) = house();
         let told = Arc::new(Mutex::new(Vec::new()));
         let noted = told.clone();
-        let bulk = objects.bulk(move |kept| noted.lock().unwrap().extend_from_slice(kept));
+        let mut bulk = objects.bulk(move |kept| noted.lock().unwrap().extend_from_slice(kept));
+        bulk.most = 300;
         let path = folder.path().join("f");
-        for number in 0..=BATCH_FILES {
+        for number in 0..=bulk.most {
             fs::write(&path, number.to_le_bytes()).unwrap();
             bulk.put_file(&path, false).unwrap();
             fs::remove_file(&path).unwrap();
         }
         let told = told.lock().unwrap();
-        assert!(told.len() >= BATCH_FILES - 1, "{}", told.len());
+        assert!(told.len() >= bulk.most - 1, "{}", told.len());
         assert!(told.iter().all(|(_, digest)| objects.path(*digest).is_some()));
+    }
+
+    #[test]
+    fn many_threads_of_two_processes_store_much_of_the_same_at_once() {
+        let (folder, objects) = house();
+        let other = Objects::open(&folder.path().join("objects")).unwrap();
+        let bytes = |number: u32| number.to_le_bytes().repeat(100);
+        thread::scope(|scope| {
+            for objects in [&objects, &other] {
+                scope.spawn(move || {
+                    let mut bulk = objects.bulk(|_| {});
+                    bulk.most = 50;
+                    thread::scope(|scope| {
+                        for first in 0..4 {
+                            let bulk = &bulk;
+                            scope.spawn(move || {
+                                for number in first * 100..first * 100 + 200 {
+                                    bulk.put_bytes(&bytes(number)).unwrap();
+                                }
+                            });
+                        }
+                    });
+                    bulk.finish().unwrap();
+                });
+            }
+        });
+        for number in 0..500 {
+            assert_eq!(objects.read(Digest::of(&bytes(number))).unwrap(), bytes(number));
+        }
+        for objects in [objects, other] {
+            assert_eq!(fs::read_dir(objects.incoming.path()).unwrap().count(), 0);
+        }
+    }
+
+    /// Bytes whose objects lie in the same folder.
+    fn alike() -> impl Iterator<Item = [u8; 4]> {
+        (0_u32..).map(u32::to_le_bytes).filter(|bytes| Digest::of(bytes).as_bytes()[0] == 7)
+    }
+
+    #[test]
+    fn an_object_that_came_meanwhile_stays_beside_those_that_get_their_names() {
+        let (_folder, objects) = house();
+        let contents: Vec<_> = alike().take(20).collect();
+        let bulk = objects.bulk(|_| {});
+        let (last, first) = contents.split_last().unwrap();
+        for bytes in first {
+            bulk.put_bytes(bytes).unwrap();
+        }
+        objects.put_bytes(last).unwrap();
+        bulk.finish().unwrap();
+        for bytes in &contents {
+            assert_eq!(objects.read(Digest::of(bytes)).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_given_to_others_stays_the_one_that_it_is() {
+        let (folder, objects) = house();
+        let [shared, own] = ["07", "08"].map(|prefix| folder.path().join("objects").join(prefix));
+        fs::set_permissions(&shared, Permissions::from_mode(0o770)).unwrap();
+        fs::remove_dir(&own).unwrap();
+        let was = fs::metadata(&shared).unwrap();
+        let bulk = objects.bulk(|_| {});
+        let contents: Vec<_> = alike().take(20).collect();
+        for bytes in &contents {
+            bulk.put_bytes(bytes).unwrap();
+        }
+        let missing = (0_u32..).map(u32::to_le_bytes).find(|bytes| Digest::of(bytes).as_bytes()[0] == 8);
+        bulk.put_bytes(&missing.unwrap()).unwrap();
+        bulk.finish().unwrap();
+        let is = fs::metadata(&shared).unwrap();
+        assert_eq!((was.ino(), was.mode()), (is.ino(), is.mode()));
+        assert!(contents.iter().all(|bytes| objects.path(Digest::of(bytes)).is_some()));
+        assert!(objects.path(Digest::of(&missing.unwrap())).is_some());
+    }
+
+    #[test]
+    fn nothing_of_a_batch_gets_its_name_when_a_file_of_it_could_not_be_made() {
+        let (_folder, objects) = house();
+        let bulk = objects.bulk(|_| {});
+        let first = bulk.put_bytes(b"first").unwrap();
+        for stage in fs::read_dir(objects.incoming.path()).unwrap() {
+            let stage = stage.unwrap().path();
+            fs::rename(&stage, stage.with_extension("moved")).unwrap();
+            fs::remove_dir_all(stage.with_extension("moved")).unwrap();
+        }
+        assert!(matches!(bulk.put_bytes(b"second"), Err(Error::Io { .. })));
+        assert!(matches!(bulk.finish(), Err(Error::Io { .. })));
+        assert!(objects.path(first).is_none());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn when_a_file_was_read_last_stays_as_it_was() {
+        let (folder, objects) = house();
+        let path = folder.path().join("f");
+        fs::write(&path, b"bytes").unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        File::open(&path).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+        let bulk = objects.bulk(|_| {});
+        let (_, stamp) = bulk.put_file(&path, false).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(Stamp::of(&metadata), stamp);
+        assert_eq!(metadata.accessed().unwrap(), long_ago);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::index::{Head, Known};
 use super::{FileItem, Folder, Index, Item, Node, Scan, Section, Unread, What, below, on_threads};
 use crate::Error;
-use crate::objects::{Stamp, half_made, nanos};
+use crate::objects::{Stamp, half_made};
 
 const MAX_DEPTH: usize = 200;
 /// A folder with more names than this is looked at by several threads.
@@ -336,7 +336,7 @@ impl Walker<'_> {
 
     /// A file, with its digest where the index knows it, and whether it is in all as the index has it.
     fn known_file(&self, stat: &Stat, known: Option<Known<'_>>) -> (FileItem, bool) {
-        let stamp = stamp(stat);
+        let stamp = Stamp::of_stat(stat);
         let executable = stat.st_mode & 0o100 != 0;
         let mut file = FileItem { stamp, executable, digest: None, stored: false, before: None };
         if let (Some(Known::File { file: old, .. }), Some(index)) = (known, self.request.index) {
@@ -355,16 +355,5 @@ impl Walker<'_> {
             self.bytes.fetch_add(stamp.size, Ordering::Relaxed);
         }
         (file, false)
-    }
-}
-
-#[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-fn stamp(stat: &Stat) -> Stamp {
-    Stamp {
-        device: u64::from(stat.st_dev),
-        inode: u64::from(stat.st_ino),
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        modified: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-        changed: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
     }
 }
