@@ -107,7 +107,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let message = format!("accept `{}`: {}", args.what, verdict(&reports));
     if !session.printer().json() {
-        session.printer().out(&text);
+        session.printer().tell(&text);
     }
     let shown = format!("error: {message}\n");
     Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))

@@ -94,7 +94,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let message = format!("accept the inputs of `{name}`: {}", verdict(&told));
     if !session.printer().json() {
-        session.printer().out(&text);
+        session.printer().tell(&text);
     }
     let shown = format!("error: {message}\n");
     Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))
