@@ -103,7 +103,7 @@ async fn mlruns(args: Args, store: Store, session: &Session) -> Outcome {
         return Ok(());
     }
     if !printer.json() {
-        printer.out(&text);
+        printer.tell(&text);
     }
     let message = format!("export all of `{}`: {}", args.data.display(), left_out(&report));
     let hint = "each line `not exported:` says why";

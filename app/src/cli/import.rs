@@ -125,7 +125,7 @@ fn show(report: &Report, args: &Args, source: &Path, session: &Session) -> Outco
         return Ok(());
     }
     if !printer.json() {
-        printer.out(&text);
+        printer.tell(&text);
     }
     let message = format!("import all of `{}`: {}", source.display(), left_out(report));
     let hint = "each line `not imported:` says why; what came in stays, and importing again adds the rest";

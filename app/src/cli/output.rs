@@ -1,5 +1,6 @@
 //! The only place that prints. Data goes to standard output, all else to standard error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
@@ -34,11 +35,16 @@ impl Printer {
         if self.json {
             self.out(&format!("{value}\n"));
         } else {
-            self.out(text);
+            self.tell(text);
         }
     }
 
-    /// Text on standard output, as it is.
+    /// Text for people on standard output: what a terminal would obey is escaped.
+    pub fn tell(&self, text: &str) {
+        self.out(&lines(text));
+    }
+
+    /// Text on standard output, as it is: what programs read, and what steps and apps have said themselves.
     pub fn out(&self, text: &str) {
         let write = || {
             let mut out = anstream::stdout().lock();
@@ -59,8 +65,12 @@ impl Printer {
         }
     }
 
-    /// Text on standard error, also when quiet.
+    /// Text on standard error, also when quiet: what a terminal would obey is escaped.
     pub fn err(&self, text: &str) {
+        self.err_as_is(&lines(text));
+    }
+
+    fn err_as_is(&self, text: &str) {
         let write = || {
             let mut err = anstream::stderr().lock();
             // There is nowhere left to say that standard error is gone.
@@ -116,7 +126,7 @@ impl Progress for Watch {
                 let bar = self.bar();
                 if let Some(bar) = &bar {
                     bar.set_prefix(subject.clone());
-                    bar.set_message(message);
+                    bar.set_message(plain(&message));
                 } else {
                     self.printer.note(&format!("{subject:<12} {message}"));
                 }
@@ -127,11 +137,12 @@ impl Progress for Watch {
             Event::Advanced { subject, done, total, message } => {
                 if let Some((_, Some(bar))) = open.get(&subject) {
                     let of = total.map_or_else(String::new, |total| format!("/{total}"));
-                    bar.set_message(format!("{done}{of} {message}"));
+                    bar.set_message(format!("{done}{of} {}", plain(&message)));
                 }
             }
+            // The step's own words, with its own colours.
             Event::Output { subject, line } if self.follow => {
-                self.printer.note(&format!("{subject:<12} | {line}"));
+                self.printer.err_as_is(&format!("{subject:<12} | {line}\n"));
             }
             Event::Output { subject, line } => {
                 if let Some((_, Some(bar))) = open.get(&subject) {
@@ -160,17 +171,50 @@ impl Progress for Watch {
     }
 }
 
+/// A text on one line, such as a file's name: what a terminal would obey is escaped.
+pub fn plain(text: &str) -> String {
+    escaped(text, |_| false).into_owned()
+}
+
+/// A text of lines: all that a terminal would obey but line feeds and tabs is escaped, and those too in
+/// what stands between backticks, which is somebody's word for a thing.
+fn lines(text: &str) -> Cow<'_, str> {
+    let mut quoted = false;
+    escaped(text, |c| {
+        quoted ^= c == '`';
+        matches!(c, '\n' | '\t') && !quoted
+    })
+}
+
+fn escaped(text: &str, mut stays: impl FnMut(char) -> bool) -> Cow<'_, str> {
+    // Beside the control characters those that turn the direction of writing round.
+    let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match stays(c) || !obeyed(c) {
+            true => shown.push(c),
+            false => shown.extend(c.escape_default()),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Lays rows out in columns; the first row is the head. Numbers stay as they were given.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let width = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; width];
-    for row in rows {
+    for row in &rows {
         for (cell, width) in row.iter().zip(&mut widths) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
@@ -184,11 +228,24 @@ pub fn table(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{lines, plain, table};
 
     #[test]
     fn columns_line_up() {
         let rows = [vec!["step".to_owned(), "state".to_owned()], vec!["prepare".to_owned(), "ok".to_owned()]];
         assert_eq!(table(&rows), "step     state\nprepare  ok\n");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(plain("größe 漢字.csv"), "größe 漢字.csv");
+        assert_eq!(plain("a\u{1b}[31m\n\t\r.csv"), r"a\u{1b}[31m\n\t\r.csv");
+        assert_eq!(plain("\u{9b}2J \u{7f} \u{202e}vsc"), r"\u{9b}2J \u{7f} \u{202e}vsc");
+        let name = "a\u{1b}[2J\nok.csv";
+        assert_eq!(
+            lines(&format!("error: read `{name}`\n\tits head is {name}\n")),
+            "error: read `a\\u{1b}[2J\\nok.csv`\n\tits head is a\\u{1b}[2J\nok.csv\n"
+        );
+        assert_eq!(table(&[vec![name.to_owned(), "1".to_owned()]]), "a\\u{1b}[2J\\nok.csv  1\n");
     }
 }

@@ -68,7 +68,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         ),
     };
     if !session.printer().json() {
-        session.printer().out(&text);
+        session.printer().tell(&text);
     }
     let failure = match advice(&found) {
         Some(advice) => Failure::hinted(code, message, advice),

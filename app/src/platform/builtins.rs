@@ -58,6 +58,7 @@ static PACKAGES: LazyLock<Vec<Arc<Package>>> = LazyLock::new(|| {
 pub fn known() -> Builtins {
     Builtins {
         packages: PACKAGES.clone(),
+        checks: rondo_table::checks::keys(),
         data_check: Some(rondo_data::check::judge),
         live_check: Some(rondo_monitoring::quality::judge),
         data_read: Some(rondo_data::table::judge),

@@ -40,6 +40,8 @@ pub struct Refusal {
 pub struct Builtins {
     /// The packages by name.
     pub packages: Vec<Arc<Package>>,
+    /// The keys that a check may have, for editors: what they mean is known to the judges alone.
+    pub checks: Vec<&'static str>,
     /// The judge of data checks; absent: they are taken as they are.
     pub data_check: Option<DataCheck>,
     /// The judge of checks of live inputs; absent: they are taken as they are.

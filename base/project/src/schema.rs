@@ -20,6 +20,7 @@ pub fn schema(builtins: &Builtins) -> Value {
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
         schema.insert("title".into(), json!("rondo.yaml"));
+        schema.insert("$defs".into(), json!({ "check": check(builtins) }));
     }
     for (section, app) in [("steps", false), ("apps", true)] {
         let blocks: Vec<Value> = builtins
@@ -34,6 +35,12 @@ pub fn schema(builtins: &Builtins) -> Value {
         }
     }
     schema
+}
+
+/// What a check may have: any of these keys, and others, since Great Expectations' form has more.
+pub(crate) fn check(builtins: &Builtins) -> Value {
+    let keys: Map<String, Value> = builtins.checks.iter().map(|key| ((*key).to_owned(), json!({}))).collect();
+    json!({ "type": "object", "properties": keys })
 }
 
 pub(crate) fn object(shape: &Shape) -> Value {
@@ -96,6 +103,8 @@ fn form(form: &Form) -> Value {
         Form::Map(value) => json!({
             "type": "object", "propertyNames": { "pattern": NAME }, "additionalProperties": self::form(value)
         }),
+        // Only a project file has checks, and its schema says what they are, once.
+        Form::Check => json!({ "$ref": "#/$defs/check" }),
         Form::Object(shape) => object(shape),
         Form::Either(forms) => json!({ "anyOf": forms.iter().map(self::form).collect::<Vec<_>>() }),
     }
@@ -126,7 +135,8 @@ mod tests {
     fn every_key_of_the_table_is_in_the_schema() {
         let field = Field::required("notebook", FieldKind::Notebook, "The notebook.");
         let package = Package::builtin("papermill", vec![field]);
-        let schema = schema(&Builtins { packages: vec![package.into()], ..Builtins::default() });
+        let checks = vec!["column", "not_null"];
+        let schema = schema(&Builtins { packages: vec![package.into()], checks, ..Builtins::default() });
         insta::assert_json_snapshot!(schema);
     }
 }

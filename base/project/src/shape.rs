@@ -79,6 +79,8 @@ pub enum Form {
     OneOrMore(&'static Form),
     /// A mapping from names to these.
     Map(&'static Form),
+    /// An expectation of data: a mapping whose keys are known to its judge ([`crate::builtins::Builtins`]).
+    Check,
     /// A mapping with fixed keys.
     Object(&'static Shape),
     /// One of these, told apart by whether a scalar, a list or a mapping stands there.
@@ -132,6 +134,7 @@ impl Form {
             Self::List(form) => format!("a list, each item {}", form.noun()),
             Self::OneOrMore(form) => format!("{}, or a list of such", form.noun()),
             Self::Map(form) => format!("a mapping from names, to each {}", form.noun()),
+            Self::Check => Self::Map(&Self::Any).noun(),
             Self::Object(shape) => shape.noun.to_owned(),
             Self::Either(forms) => forms.iter().map(Self::noun).collect::<Vec<_>>().join(", or "),
         }
@@ -316,7 +319,7 @@ static DATASET: Shape = Shape {
             .elsewhere(&["annotations"]),
         key("max_size", Form::Bytes, "A source that is larger is not downloaded."),
         key("timeout", Form::Span, "How long a download or a query may take."),
-        key("checks", Form::List(&OPEN), "Expectations: what is not so is refused.").elsewhere(&[
+        key("checks", Form::List(&Form::Check), "Expectations: what is not so is refused.").elsewhere(&[
             "expectations",
             "tests",
             "validate",

@@ -3,18 +3,18 @@
 //! Both are read side by side in constant memory. This says what differs; whether that matters is for the
 //! caller to say. It is not the comparison of two datasets (that is the data stage's, by key columns).
 
-use std::fs::File;
+use std::collections::HashSet;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use rondo_core::Digest;
 
-use crate::error::{Result, TableError};
-use crate::read::guarded;
+use crate::error::Result;
+use crate::read::{Builder, builder, guarded};
 use crate::records;
 
 /// Rows that are decoded at once.
@@ -113,23 +113,21 @@ pub struct Cells {
 /// # Errors
 /// When one cannot be read.
 pub fn parquet(old: &Path, new: &Path) -> Result<TableDifference> {
-    let (a, b) = (open(old)?, open(new)?);
-    let writer = |builder: &ParquetRecordBatchReaderBuilder<File>| {
-        builder.metadata().file_metadata().created_by().unwrap_or("nobody").to_owned()
-    };
-    let rows = |builder: &ParquetRecordBatchReaderBuilder<File>| {
-        u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0)
-    };
+    let (a, b) = (builder(old)?, builder(new)?);
+    let writer =
+        |builder: &Builder| builder.metadata().file_metadata().created_by().unwrap_or("nobody").to_owned();
+    let rows = |builder: &Builder| u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     let mut found = TableDifference::default();
     let (wrote_a, wrote_b) = (writer(&a), writer(&b));
     found.writers = (wrote_a != wrote_b).then_some((wrote_a, wrote_b));
-    let columns = |builder: &ParquetRecordBatchReaderBuilder<File>| {
+    let columns = |builder: &Builder| {
         let fields = builder.schema().fields().iter();
         fields.map(|field| format!("{} {}", field.name(), field.data_type())).collect::<Vec<_>>()
     };
     let (named_a, named_b) = (columns(&a), columns(&b));
     if named_a != named_b {
         let only = |of: &[String], other: &[String]| {
+            let other: HashSet<&String> = other.iter().collect();
             let only: Vec<&str> =
                 of.iter().filter(|name| !other.contains(name)).map(String::as_str).collect();
             only.join(", ")
@@ -155,11 +153,6 @@ pub fn parquet(old: &Path, new: &Path) -> Result<TableDifference> {
     Ok(found)
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path).map_err(|error| TableError::io(path, error))?;
-    guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file))
-}
-
 /// The rows of a file, in pieces of any length that is asked for.
 struct Rows<'a> {
     path: &'a Path,
@@ -168,7 +161,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn new(builder: ParquetRecordBatchReaderBuilder<File>, path: &'a Path) -> Result<Self> {
+    fn new(builder: Builder, path: &'a Path) -> Result<Self> {
         let reader = guarded(path, || builder.with_batch_size(ROWS).build())?;
         Ok(Self { path, reader, rest: None })
     }
@@ -255,7 +248,7 @@ fn column(cells: &mut Cells, old: &ArrayRef, new: &ArrayRef, begin: u64) {
 
 /// A sum over the rows that does not depend on their order.
 fn sum(path: &Path) -> Result<u128> {
-    let mut rows = Rows::new(open(path)?, path)?;
+    let mut rows = Rows::new(builder(path)?, path)?;
     let mut sum = 0_u128;
     while let Some(batch) = rows.peek()?.cloned() {
         for row in records::of_batch(&batch) {
@@ -301,7 +294,7 @@ mod tests {
             .set_created_by(writer.to_owned())
             .set_max_row_group_row_count(Some(group))
             .build();
-        let file = File::create(&place).unwrap();
+        let file = std::fs::File::create(&place).unwrap();
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();

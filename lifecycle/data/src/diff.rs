@@ -306,10 +306,11 @@ fn side(version: &DatasetVersion) -> Side {
 /// The changes from one list of columns to another: of the first's columns in their order, then what has
 /// come.
 pub fn schema_changes(from: &[Column], to: &[Column]) -> Vec<SchemaChange> {
+    let (old, new) = (by_name(from), by_name(to));
     let mut changes = Vec::new();
     for before in from {
         let column = before.name.clone();
-        match to.iter().find(|after| after.name == before.name) {
+        match new.get(before.name.as_str()) {
             None => changes.push(SchemaChange::Removed { column, column_type: before.column_type }),
             Some(after) if after.column_type != before.column_type => {
                 changes.push(SchemaChange::Type { column, from: before.column_type, to: after.column_type });
@@ -320,18 +321,22 @@ pub fn schema_changes(from: &[Column], to: &[Column]) -> Vec<SchemaChange> {
             Some(_) => {}
         }
     }
-    for after in to.iter().filter(|after| !from.iter().any(|before| before.name == after.name)) {
+    for after in to.iter().filter(|after| !old.contains_key(after.name.as_str())) {
         changes.push(SchemaChange::Added { column: after.name.clone(), column_type: after.column_type });
     }
-    let common = |of: &[Column], other: &[Column]| -> Vec<String> {
-        let kept = of.iter().filter(|column| other.iter().any(|known| known.name == column.name));
+    let common = |of: &[Column], other: &HashMap<&str, &Column>| -> Vec<String> {
+        let kept = of.iter().filter(|column| other.contains_key(column.name.as_str()));
         kept.map(|column| column.name.clone()).collect()
     };
-    let now = common(to, from);
-    if common(from, to) != now {
+    let now = common(to, &old);
+    if common(from, &new) != now {
         changes.push(SchemaChange::Reordered { columns: now });
     }
     changes
+}
+
+fn by_name(columns: &[Column]) -> HashMap<&str, &Column> {
+    columns.iter().map(|column| (column.name.as_str(), column)).collect()
 }
 
 /// The same changes, where columns that have gone and come and are very much alike are taken for renamed.

@@ -123,7 +123,7 @@ pub(in crate::cli) fn end(
         printer.note(&format!("not all files were written: {}", failure.heading().trim()));
     }
     if !printer.json() {
-        printer.out(text);
+        printer.tell(text);
     }
     let shown = format!("error: {message}\n");
     Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))

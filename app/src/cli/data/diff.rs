@@ -102,7 +102,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         return Ok(());
     };
     if !session.printer().json() {
-        session.printer().out(&told.text());
+        session.printer().tell(&told.text());
     }
     let message = format!("accept `{}`: {why}", args.what);
     let shown = format!("error: {message}\n");

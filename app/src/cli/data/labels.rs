@@ -9,10 +9,9 @@ use rondo_data::labels::agreement::Agreement;
 use serde_json::json;
 
 use super::profile::{Subject, find};
-use super::status::plain;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::output::table;
+use crate::cli::output::{plain, table};
 
 /// Show a dataset's labels: how many of each, by whom, what has none, how far annotators agree
 #[derive(clap::Args)]

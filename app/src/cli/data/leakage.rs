@@ -82,7 +82,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         return Ok(());
     }
     if !session.printer().json() {
-        session.printer().out(&text);
+        session.printer().tell(&text);
     }
     let severities: &[Severity] =
         if args.strict { &[Severity::Error, Severity::Warning] } else { &[Severity::Error] };

@@ -62,5 +62,5 @@ fn from(version: &DatasetVersion) -> String {
         let more = if query.chars().count() > 60 { "…" } else { "" };
         text.push_str(&format!(": {short}{more}"));
     }
-    super::status::plain(&text)
+    crate::cli::output::plain(&text)
 }

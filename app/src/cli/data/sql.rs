@@ -11,11 +11,10 @@ use rondo_table::read::{self, TableReader};
 use rondo_table::{records, select};
 use serde_json::{Value, json};
 
-use super::status::plain;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::notebook::kernel::memory;
-use crate::cli::output::{Printer, table};
+use crate::cli::output::{Printer, plain, table};
 use crate::cli::run::cancelled;
 use crate::platform::{Error, sql};
 

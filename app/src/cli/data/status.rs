@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
-use crate::cli::output::table;
+use crate::cli::output::{plain, table};
 
 /// Show each dataset's latest version and whether its source has changed since
 #[derive(clap::Args)]
@@ -105,11 +105,6 @@ const fn can_be_added(state: &SourceState) -> bool {
         | SourceState::Reread => true,
         SourceState::Unchanged | SourceState::Missing | SourceState::Remote => false,
     }
-}
-
-/// A file's name on one line: what a terminal would obey is escaped.
-pub(super) fn plain(name: &str) -> String {
-    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

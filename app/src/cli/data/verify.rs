@@ -10,9 +10,9 @@ use rondo_data::place::size;
 use rondo_data::verify::{Broken, Fault, Need, Report};
 use serde_json::json;
 
-use super::status::plain;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::plain;
 use crate::platform::Platform;
 
 /// So many that need a broken object are named for people.

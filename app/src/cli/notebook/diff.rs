@@ -39,7 +39,7 @@ pub fn run(args: &Args, session: &Session) -> Outcome {
     let value = json!({ "schema": 1, "same": diff.is_empty(), "diff": diff });
     if args.exit_code && !diff.is_empty() {
         if !session.printer().json() {
-            session.printer().out(&text(&diff));
+            session.printer().tell(&text(&diff));
         }
         let message = format!("`{}` and `{}` differ", args.one.display(), args.two.display());
         let rendered = format!("error: {message}\n");

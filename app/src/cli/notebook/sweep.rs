@@ -135,7 +135,7 @@ fn finish(args: &Args, rows: &[Row], varied: &[String], seconds: f64, session: &
         (Ok(_), None) => Code::NotebookFailed,
     };
     if !session.printer().json() {
-        session.printer().out(&text);
+        session.printer().tell(&text);
     }
     let mut rendered = format!("error: {} of {} runs failed\n", failed.len(), rows.len());
     if let Err(failure) = &first.result {

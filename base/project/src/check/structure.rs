@@ -155,6 +155,7 @@ impl Pass {
                 None => return self.form(node, item, path, at),
             },
             Form::Map(value) => return self.map(node, value, form, path),
+            Form::Check => return self.form(node, &crate::shape::OPEN, path, at),
             Form::Either(forms) => return self.either(node, forms, form, path, at),
         };
         if !fits {
@@ -185,7 +186,7 @@ impl Pass {
     fn either(&mut self, node: &Node, forms: &'static [Form], form: &Form, path: &str, at: Place) {
         let fits = |form: &&Form| match form {
             Form::List(_) => node.list().is_some(),
-            Form::Map(_) | Form::Object(_) => node.map().is_some(),
+            Form::Map(_) | Form::Check | Form::Object(_) => node.map().is_some(),
             _ => node.is_scalar(),
         };
         match forms.iter().find(fits) {

@@ -50,6 +50,8 @@ pub fn project(builtins: &Builtins) -> String {
         let _ = writeln!(text, "\n{name}: {body}");
     }
     let _ = writeln!(text, "\n#Project: {}", value(&root, 0));
+    let _ =
+        writeln!(text, "\n// An expectation of data.\n#Check: {}", value(&crate::schema::check(builtins), 0));
     for package in &builtins.packages {
         let _ = writeln!(text, "\n// {}", one_line(&package.summary));
         let _ = writeln!(text, "#{}With: {}", definition(&package.name), value(&schema::with(package), 0));
@@ -83,6 +85,10 @@ fn value(schema: &Value, depth: usize) -> String {
         Value::Object(entries) => entries,
         _ => return "_".to_owned(),
     };
+    if entries.contains_key("$ref") {
+        // The one definition that schemas refer to.
+        return "#Check".to_owned();
+    }
     if let Some(only) = entries.get("const") {
         return literal(only);
     }

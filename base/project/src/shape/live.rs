@@ -1,9 +1,7 @@
 //! The shapes of what lives after training: models, endpoints, monitors, triggers, apps.
 
 use super::pipeline::{USES, WITH};
-use super::{
-    COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OBJECTIVES, OPEN, Rule, SHARE, Shape, TEXTS, key,
-};
+use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OBJECTIVES, Rule, SHARE, Shape, TEXTS, key};
 
 pub(super) static MODEL: Shape = Shape {
     noun: "a model",
@@ -71,7 +69,7 @@ pub(crate) static MONITOR: Shape = Shape {
         key("objectives", OBJECTIVES, "Its own objectives instead of the canvas's."),
         key(
             "checks",
-            Form::Either(&[Form::Text, Form::List(&OPEN)]),
+            Form::Either(&[Form::Text, Form::List(&Form::Check)]),
             "What the inputs of a window have to be like: checks, a file of them, or `data.NAME` for a dataset's.",
         )
         .elsewhere(&["expectations", "quality", "suite"]),

@@ -49,7 +49,7 @@ mod tables;
 
 pub use condition::Condition;
 pub use failing::{BROKEN, FailingRows, ROW, failing_rows};
-pub use parse::names;
+pub use parse::{keys, names};
 pub use report::{CheckReport, RuleResult, Sample};
 pub use rule::{
     Bounds, Interpolation, Limit, Missing, Other, OutlierMethod, Parse, Partition, Patterns, Rule, RuleKind,

@@ -83,6 +83,11 @@ pub fn names() -> Vec<&'static str> {
     NAMES.into_iter().chain([SQL]).collect()
 }
 
+/// The keys that a rule may have in the compact form: what goes with any check, then the checks.
+pub fn keys() -> Vec<&'static str> {
+    COMMON.into_iter().chain(names()).collect()
+}
+
 impl Rule {
     /// Reads a rule from its map: in the compact form, or as Great Expectations writes it.
     ///

@@ -195,8 +195,9 @@ type Findings = (Vec<Finding>, Option<String>);
 pub fn compare(reference: &Profile, current: &Profile, options: &DriftOptions) -> DriftReport {
     let mut columns = Vec::new();
     let mut missing = Vec::new();
+    let (known, there) = (reference.by_name(), current.by_name());
     for column in reference.columns.iter().filter(|column| !options.ignore.contains(&column.name)) {
-        match current.column(&column.name) {
+        match there.get(column.name.as_str()) {
             Some(now) => columns.push((column, compare_column(column, now, options))),
             None => missing.push(column.name.clone()),
         }
@@ -214,7 +215,7 @@ pub fn compare(reference: &Profile, current: &Profile, options: &DriftOptions) -
             .columns
             .iter()
             .filter(|column| {
-                reference.column(&column.name).is_none() && !options.ignore.contains(&column.name)
+                !known.contains_key(column.name.as_str()) && !options.ignore.contains(&column.name)
             })
             .map(|column| column.name.clone())
             .collect(),

@@ -29,6 +29,8 @@ mod spread;
 pub mod summary;
 mod wide;
 
+use std::collections::HashMap;
+
 use arrow_array::RecordBatch;
 use rondo_core::signature::{Column, ColumnType};
 use serde::{Deserialize, Serialize};
@@ -171,12 +173,13 @@ impl Profile {
     /// When they do not have the same columns.
     pub fn merge(&self, other: &Self) -> Result<Self> {
         let mismatch = |reason: String| TableError::ProfileMismatch { reason };
-        if let Some(extra) = other.columns.iter().find(|column| self.column(&column.name).is_none()) {
+        let (known, there) = (self.by_name(), other.by_name());
+        if let Some(extra) = other.columns.iter().find(|column| !known.contains_key(column.name.as_str())) {
             return Err(mismatch(format!("only the second has the column `{}`", extra.name)));
         }
         let mut columns = Vec::with_capacity(self.columns.len());
         for column in &self.columns {
-            let Some(second) = other.column(&column.name) else {
+            let Some(second) = there.get(column.name.as_str()) else {
                 return Err(mismatch(format!("only the first has the column `{}`", column.name)));
             };
             columns.push(column.merge(second)?);
@@ -198,6 +201,11 @@ impl Profile {
     /// Of columns that were profiled by themselves.
     pub(crate) fn of_columns(rows: u64, columns: Vec<ColumnProfile>) -> Self {
         Self { format: FORMAT, rows, columns, correlations: None, repeats: None }
+    }
+
+    /// The columns by their names: for who asks for many of them.
+    pub fn by_name(&self) -> HashMap<&str, &ColumnProfile> {
+        self.columns.iter().map(|column| (column.name.as_str(), column)).collect()
     }
 
     /// A column by name.

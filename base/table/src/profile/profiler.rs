@@ -88,8 +88,9 @@ impl Profiler {
     /// When the batch lacks a column or has one of another type.
     pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = read::canonical_with_keys(batch)?;
+        let places = read::places(batch.schema_ref().fields().iter().map(|field| field.name().as_str()));
         let find = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| {
+            places.get(name).map(|place| batch.column(*place)).ok_or_else(|| {
                 let schema = batch.schema();
                 let known = schema.fields().iter().map(|field| field.name().as_str());
                 TableError::no_column(name, "the batch".into(), known)
@@ -107,7 +108,7 @@ impl Profiler {
             None => Ok(()),
         };
         let mut compare = || match repeats {
-            Some(repeats) => repeats.add(&batch),
+            Some(repeats) => repeats.add(batch.num_rows(), find),
             None => Ok(()),
         };
         if batch.num_rows() >= PARALLEL_ROWS {
@@ -148,22 +149,19 @@ impl Profiler {
 }
 
 impl Repeats {
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn add<'a>(&mut self, rows: usize, find: impl Fn(&str) -> Result<&'a ArrayRef>) -> Result<()> {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for (name, seed) in &self.columns {
-            let array = batch
-                .column_by_name(name)
-                .ok_or_else(|| TableError::no_column(name, "the batch".into(), std::iter::empty()))?;
-            arrays.push(Compared::new(array, *seed));
+            arrays.push(Compared::new(find(name)?, *seed));
         }
         self.sums.clear();
-        self.sums.resize(batch.num_rows(), 0);
+        self.sums.resize(rows, 0);
         let sum = |(piece, sums): (usize, &mut [u64])| {
             for array in &arrays {
                 array.add(piece * PIECE, sums);
             }
         };
-        if batch.num_rows() >= PARALLEL_ROWS {
+        if rows >= PARALLEL_ROWS {
             self.sums.par_chunks_mut(PIECE).enumerate().for_each(sum);
         } else {
             self.sums.chunks_mut(PIECE).enumerate().for_each(sum);

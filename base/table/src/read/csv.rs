@@ -69,7 +69,8 @@ pub(super) struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     pub(super) fn new(path: &'a Path, names: &'a [String], options: &'a ReadOptions) -> Result<Self> {
-        if let Some(column) = options.types.keys().find(|column| !names.contains(column)) {
+        let places = super::places(names.iter().map(String::as_str));
+        if let Some(column) = options.types.keys().find(|column| !places.contains_key(column.as_str())) {
             let known = names.iter().map(String::as_str);
             return Err(TableError::no_column(column, format!("`{}`", path.display()), known));
         }
@@ -132,12 +133,10 @@ pub(super) fn batches(
     if options.header {
         lines.read(&mut record)?;
     }
+    let places = super::places(dialect.names.iter().map(String::as_str));
     let columns: Vec<(usize, Column)> = wanted
         .iter()
-        .filter_map(|column| {
-            let index = dialect.names.iter().position(|name| *name == column.name)?;
-            Some((index, column.clone()))
-        })
+        .filter_map(|column| Some((*places.get(column.name.as_str())?, column.clone())))
         .collect();
     let fields: Vec<Field> = columns
         .iter()

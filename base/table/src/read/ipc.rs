@@ -3,6 +3,7 @@
 //! The messages are walked first: that counts the rows, and refuses lengths beyond the file before
 //! anything is allocated for them.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -43,8 +44,9 @@ pub(super) fn scan(path: &Path) -> Result<Part> {
 /// The batches of a file, of the wanted columns only.
 pub(super) fn batches(path: &Path, wanted: &[&str]) -> Result<Batches> {
     let schema = guarded(path, || Stream::open(path, None))?.schema();
+    let wanted: HashSet<&str> = wanted.iter().copied().collect();
     let fields = schema.fields().iter().enumerate();
-    let indices = fields.filter(|(_, field)| wanted.contains(&field.name().as_str()));
+    let indices = fields.filter(|(_, field)| wanted.contains(field.name().as_str()));
     let indices = indices.map(|(index, _)| index).collect();
     let stream = guarded(path, || Stream::open(path, Some(indices)))?;
     Ok(Box::new(ArrowBatches { path: path.to_owned(), stream: Some(stream), rest: None }))

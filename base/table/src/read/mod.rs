@@ -22,7 +22,7 @@ mod sheet;
 mod text;
 
 pub use options::{OPTIONS, ReadOptions};
-pub(crate) use parquet::guarded;
+pub(crate) use parquet::{Builder, builder, guarded};
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -183,8 +183,9 @@ impl TableReader {
     pub fn select(mut self, names: &[&str]) -> Result<Self> {
         let mut columns = Vec::with_capacity(names.len());
         let mut fields = Vec::with_capacity(names.len());
+        let places = places(self.columns.iter().map(|column| column.name.as_str()));
         for name in names {
-            let Some(index) = self.columns.iter().position(|column| column.name == *name) else {
+            let Some(&index) = places.get(name) else {
                 let known = self.columns.iter().map(|column| column.name.as_str());
                 return Err(TableError::no_column(name, format!("`{}`", self.path.display()), known));
             };
@@ -209,10 +210,13 @@ impl TableReader {
 
     /// The columns of a part's batch in the order and with the types of the table.
     fn conform(&self, path: &Path, batch: &RecordBatch) -> Result<RecordBatch> {
+        let found = batch.schema_ref();
+        let places = places(found.fields().iter().map(|field| field.name().as_str()));
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         let mut fields = Vec::with_capacity(if self.keys { self.columns.len() } else { 0 });
         for (column, field) in self.columns.iter().zip(self.schema.fields()) {
-            let array = batch.column_by_name(&column.name).ok_or_else(|| TableError::PartColumn {
+            let array = places.get(column.name.as_str()).map(|place| batch.column(*place));
+            let array = array.ok_or_else(|| TableError::PartColumn {
                 path: path.to_owned(),
                 column: column.name.clone(),
                 other: self.path.clone(),
@@ -422,6 +426,15 @@ fn unify(parts: &VecDeque<Part>) -> Result<Vec<(Column, Option<arrow_schema::Dat
             (Column { name: column.name, column_type, nullable: column.nullable }, column.carried)
         })
         .collect())
+}
+
+/// Where each name stands; of equal ones the first.
+pub(crate) fn places<'a>(names: impl IntoIterator<Item = &'a str>) -> HashMap<&'a str, usize> {
+    let mut places = HashMap::new();
+    for (place, name) in names.into_iter().enumerate() {
+        places.entry(name).or_insert(place);
+    }
+    places
 }
 
 fn missing(path: &Path, column: &str, other: &Path) -> TableError {

@@ -1,5 +1,9 @@
-//! Parquet: the footer tells columns and rows; batches are decoded as they are asked for.
+//! Parquet: the footer tells columns and rows; batches are decoded as they are asked for, from pages that
+//! claim no more than they can hold ([`pages`]).
 
+mod pages;
+
+use std::collections::HashSet;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -9,15 +13,19 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::Encoding;
 use rondo_core::signature::ColumnType;
 
+use self::pages::Pages;
 use super::canonical::{self, column_type};
 use super::infer::Inferred;
 use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn};
 use crate::error::{Result, TableError};
+
+/// What a file's batches are asked from.
+pub(crate) type Builder = ParquetRecordBatchReaderBuilder<Pages>;
 
 /// Reads the footer.
 pub(super) fn scan(path: &Path) -> Result<Part> {
@@ -46,12 +54,13 @@ pub(super) fn part_columns(schema: &Schema) -> Vec<PartColumn> {
 /// The batches of a file, of the wanted columns only; with texts by keys where the file has them so.
 pub(super) fn batches(path: &Path, wanted: &[&str], keys: bool) -> Result<Batches> {
     let builder = if keys { keyed(path, builder(path)?)? } else { builder(path)? };
+    let wanted: HashSet<&str> = wanted.iter().copied().collect();
     let roots: Vec<usize> = builder
         .schema()
         .fields()
         .iter()
         .enumerate()
-        .filter(|(_, field)| wanted.contains(&field.name().as_str()))
+        .filter(|(_, field)| wanted.contains(field.name().as_str()))
         .map(|(index, _)| index)
         .collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
@@ -61,10 +70,7 @@ pub(super) fn batches(path: &Path, wanted: &[&str], keys: bool) -> Result<Batche
 
 /// Asks for the texts of each column by keys that the file holds by keys on all of its pages: then a value
 /// is decoded once and not once a row.
-fn keyed(
-    path: &Path,
-    builder: ParquetRecordBatchReaderBuilder<File>,
-) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+fn keyed(path: &Path, builder: Builder) -> Result<Builder> {
     let by_keys = |index: usize| {
         let groups = builder.metadata().row_groups();
         !groups.is_empty()
@@ -100,8 +106,7 @@ fn keyed(
     }
     let options = ArrowReaderOptions::new()
         .with_schema(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())));
-    let file = File::open(path).map_err(|error| TableError::io(path, error))?;
-    guarded(path, || ParquetRecordBatchReaderBuilder::try_new_with_options(file, options))
+    builder_with(path, options)
 }
 
 struct ParquetBatches {
@@ -127,9 +132,16 @@ impl Iterator for ParquetBatches {
     }
 }
 
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+/// Opens a file and reads its footer.
+pub(crate) fn builder(path: &Path) -> Result<Builder> {
+    builder_with(path, ArrowReaderOptions::new())
+}
+
+fn builder_with(path: &Path, options: ArrowReaderOptions) -> Result<Builder> {
     let file = File::open(path).map_err(|error| TableError::io(path, error))?;
-    guarded(path, || ParquetRecordBatchReaderBuilder::try_new(file))
+    let metadata = guarded(path, || ArrowReaderMetadata::load(&file, options))?;
+    let pages = Pages::new(file, metadata.metadata());
+    Ok(Builder::new_with_metadata(pages, metadata))
 }
 
 /// Runs the decoder; one that panics on damaged bytes is an error like any other.
@@ -146,5 +158,8 @@ pub(crate) fn guarded<T, E: std::fmt::Display>(
 }
 
 fn broken(path: &Path, reason: &str) -> TableError {
+    // What the libraries put before their reasons says nothing more.
+    let said = ["Parquet argument error: ", "Parquet error: ", "External: "];
+    let reason = said.iter().fold(reason, |reason, said| reason.strip_prefix(said).unwrap_or(reason));
     TableError::Parquet { path: path.to_owned(), reason: reason.to_owned() }
 }

@@ -23,7 +23,7 @@ use rondo_core::signature::{Column, ColumnType};
 use super::canonical::arrow_type;
 use super::csv::{ColumnBuilder, is_null, misfit};
 use super::infer::{self, Inferred};
-use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn, ReadOptions, parquet};
+use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn, ReadOptions, parquet, places};
 use crate::error::{Result, TableError};
 use crate::moment;
 
@@ -31,7 +31,8 @@ use crate::moment;
 pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
     let range = range(path, options)?;
     let names = names(path, &range, options)?;
-    if let Some(column) = options.types.keys().find(|column| !names.contains(column)) {
+    let places = places(names.iter().map(String::as_str));
+    if let Some(column) = options.types.keys().find(|column| !places.contains_key(column.as_str())) {
         let known = names.iter().map(String::as_str);
         return Err(TableError::no_column(column, format!("`{}`", path.display()), known));
     }
@@ -69,10 +70,9 @@ pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
 pub(super) fn batches(path: &Path, wanted: &[Column], options: &ReadOptions) -> Result<Batches> {
     let range = range(path, options)?;
     let names = names(path, &range, options)?;
-    let columns: Vec<(usize, &Column)> = wanted
-        .iter()
-        .filter_map(|column| Some((names.iter().position(|name| *name == column.name)?, column)))
-        .collect();
+    let places = places(names.iter().map(String::as_str));
+    let columns: Vec<(usize, &Column)> =
+        wanted.iter().filter_map(|column| Some((*places.get(column.name.as_str())?, column))).collect();
     let fields: Vec<Field> =
         columns.iter().map(|(_, c)| Field::new(&c.name, arrow_type(c.column_type), true)).collect();
     let schema = Arc::new(Schema::new(fields));

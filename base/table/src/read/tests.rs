@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use arrow_array::cast::AsArray;
 use proptest::prelude::*;
 use rondo_core::Explain;
 
@@ -277,5 +278,32 @@ proptest! {
             prop_assert_eq!(&record["n"], &serde_json::json!(number));
             prop_assert_eq!(&record["s"], &serde_json::json!(text));
         }
+    }
+}
+
+#[test]
+fn columns_are_found_by_name_wherever_they_stand_in_a_wide_table() {
+    let names: Vec<String> = (0..2_000).map(|column| format!("c{column}")).collect();
+    let values: Vec<String> = (0..2_000).map(|column| column.to_string()).collect();
+    let (dir, csv) = file("t.csv", format!("{}\n{}\n", names.join(","), values.join(",")).as_bytes());
+    let object: serde_json::Map<String, serde_json::Value> =
+        names.iter().zip(0..).map(|(name, value)| (name.clone(), i64::into(value))).collect();
+    let json = dir.path().join("t.json");
+    fs::write(&json, serde_json::to_vec(&object).unwrap()).unwrap();
+    let parquet = dir.path().join("t.parquet");
+    let reader = open(&csv).unwrap();
+    write::parquet(&parquet, reader.schema(), reader).unwrap();
+    let arrow = dir.path().join("t.arrow");
+    let reader = open(&csv).unwrap();
+    let out = File::create(&arrow).unwrap();
+    let mut writer = arrow_ipc::writer::FileWriter::try_new(out, &reader.schema()).unwrap();
+    reader.for_each(|batch| writer.write(&batch.unwrap()).unwrap());
+    writer.finish().unwrap();
+    for path in [csv, json, parquet, arrow] {
+        let reader = open(&path).unwrap().select(&["c1999", "c0", "c1000"]).unwrap();
+        let batch = reader.map(Result::unwrap).next().unwrap();
+        let first = |column: &ArrayRef| column.as_primitive::<arrow_array::types::Int64Type>().value(0);
+        let found: Vec<i64> = batch.columns().iter().map(first).collect();
+        assert_eq!(found, [1999, 0, 1000], "{}", path.display());
     }
 }

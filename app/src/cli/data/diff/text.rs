@@ -7,8 +7,7 @@ use rondo_table::drift::{ColumnDrift, DriftReport};
 use rondo_table::rowdiff::{CellDiff, RowDiff};
 use serde_json::{Map, Value};
 
-use crate::cli::data::status::plain;
-use crate::cli::output::table;
+use crate::cli::output::{plain, table};
 
 /// So many columns that have not drifted are shown.
 const CALM: usize = 10;
@@ -76,7 +75,7 @@ pub(super) fn schema_lines(changes: &[SchemaChange]) -> String {
                 format!("~ {column}: has no missing values any more")
             }
         };
-        let _ = writeln!(text, "    {line}");
+        let _ = writeln!(text, "    {}", plain(&line));
     }
     text
 }
@@ -108,7 +107,7 @@ pub(super) fn drift_lines(report: Option<&DriftReport>, compared: Compared) -> S
     }
     for column in &report.columns {
         if let Some(note) = &column.note {
-            let _ = writeln!(text, "{}: {note}", column.column);
+            let _ = writeln!(text, "{}: {note}", plain(&column.column));
         }
     }
     text
@@ -132,7 +131,7 @@ fn drift_row(column: &ColumnDrift) -> Option<Vec<String>> {
 pub(super) fn row_lines(rows: &RowDiff) -> String {
     let by = match rows.key.is_empty() {
         true => "whole rows".to_owned(),
-        false => format!("by {}", rows.key.join(", ")),
+        false => format!("by {}", plain(&rows.key.join(", "))),
     };
     let mut text = format!(
         "  changes {} added, {} removed, {} changed, {} same ({by})\n",
@@ -146,7 +145,7 @@ pub(super) fn row_lines(rows: &RowDiff) -> String {
         );
     }
     if !rows.not_compared.is_empty() {
-        let _ = writeln!(text, "          not compared: {}", rows.not_compared.join(", "));
+        let _ = writeln!(text, "          not compared: {}", plain(&rows.not_compared.join(", ")));
     }
     if !rows.cells.is_empty() {
         let head = ["column", "changed", "filled", "emptied", "largest", "such as"];
@@ -187,7 +186,8 @@ fn cell_row(cells: &CellDiff) -> Vec<String> {
 
 /// A row in a line.
 pub(in crate::cli::data) fn in_line(row: &Map<String, Value>) -> String {
-    let cells: Vec<String> = row.iter().map(|(name, cell)| format!("{name}={}", value(cell))).collect();
+    let cells: Vec<String> =
+        row.iter().map(|(name, cell)| format!("{}={}", plain(name), value(cell))).collect();
     cells.join(" ")
 }
 
