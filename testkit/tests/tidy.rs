@@ -6,7 +6,7 @@ use std::path::Path;
 use rondo_testkit::{files, root};
 
 const STAGES: [&str; 7] = ["data", "pipeline", "notebook", "tracking", "registry", "serving", "monitoring"];
-const BASE: [&str; 5] = ["core", "store", "table", "project", "remote"];
+const BASE: [&str; 6] = ["core", "store", "table", "project", "remote", "process"];
 
 fn folder(name: &str) -> String {
     if BASE.contains(&name) { format!("base/{name}") } else { format!("lifecycle/{name}") }
@@ -50,7 +50,7 @@ fn arrows_go_one_way() {
         for dependency in dependencies(&manifest) {
             let Some(other) = dependency.strip_prefix("rondo-") else { continue };
             let allowed = match name {
-                "core" => false,
+                "core" | "process" => false,
                 "store" | "table" | "project" => other == "core",
                 "remote" => other == "core" || other == "store",
                 _stage => BASE.contains(&other),

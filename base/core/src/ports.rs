@@ -159,6 +159,8 @@ pub enum Surroundings {
     Host,
     /// In a Python environment of this name with these packages.
     Python(String, BTreeSet<String>),
+    /// In the environment of this name, which is made and has this Python interpreter, if any.
+    Made(String, Option<PathBuf>),
     /// In an environment of another kind, or one that is not locked yet.
     Unknown,
 }
@@ -190,6 +192,11 @@ pub trait Builtin: Send + Sync {
     /// Faults that depend on where the step will run, told before anything runs too.
     fn lacks(&self, _root: &Path, _with: &BTreeMap<String, Value>, _place: &Surroundings) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether it depends on what is in its environment, once that is made, whether something is lacking.
+    fn asks_made(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> bool {
+        false
     }
 
     /// Does the work.

@@ -1,13 +1,14 @@
 //! A bucket as others fill it: objects below a prefix, listed and read as they are.
 //!
-//! This is no remote: nothing in it is in a form of ours, and nothing is written to it.
+//! This is no remote: nothing in it is in a form of ours. What is written to it is one object that somebody asked
+//! for by its name.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 
 use crate::Error;
 use crate::place::{connect, plain};
@@ -115,6 +116,15 @@ impl Bucket {
             written.map_err(Error::io("write", std::path::Path::new(&object.name)))?;
         }
         Ok(())
+    }
+
+    /// Puts an object at the place, whole, over what is there.
+    ///
+    /// # Errors
+    /// When the store refuses or cannot be reached.
+    pub async fn put(&self, bytes: Bytes) -> Result<(), Error> {
+        let put = self.store.put(&self.path, PutPayload::from(bytes)).await;
+        put.map(drop).map_err(|error| self.failed("write it", error))
     }
 
     fn failed(&self, action: &str, source: object_store::Error) -> Error {

@@ -12,19 +12,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rondo_core::Span;
-use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, Surroundings};
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError, Progress, Surroundings};
 use rondo_core::suggest;
 use serde_json::Value;
 
 use crate::document::{Notebook, write_atomically};
-use crate::error::Error;
+use crate::error::{Error, Kept};
 use crate::execute::{ExecuteRequest, execute};
 use crate::kernel::KernelChoice;
-use crate::kernel::spec::resolve;
+use crate::kernel::spec::{KernelSpec, resolve};
 use crate::parameters::{self, Given};
 
 const KEYS: &[&str] = &[
@@ -234,19 +235,17 @@ impl Builtin for Papermill {
     }
 
     fn lacks(&self, root: &Path, with: &BTreeMap<String, Value>, place: &Surroundings) -> Vec<String> {
-        let Ok(with) = With::read(with) else { return Vec::new() };
-        let open = is_open(&with.notebook)
-            || with.kernel.as_deref().is_some_and(|kernel| is_open(Path::new(kernel)));
-        let path = root.join(&with.notebook);
-        let Some(notebook) = Notebook::read(&path).ok().filter(|_| !open) else { return Vec::new() };
-        // Which interpreter it is does not matter here: only whether it is one of Python's kernels.
-        let any = Path::new("python3");
-        let choice =
-            KernelChoice { name: with.kernel, python: Some(any.into()), data_dirs: self.data_dirs.clone() };
-        let shown = with.notebook.display();
-        match (resolve(&choice, &notebook, &path), place) {
+        // Before an environment is made it does not matter which interpreter it has: only whether the kernel is
+        // one of Python's.
+        let any = PathBuf::from("python3");
+        let python = match place {
+            Surroundings::Made(_, python) => python.clone(),
+            Surroundings::Host | Surroundings::Python(..) | Surroundings::Unknown => Some(any.clone()),
+        };
+        let Some((shown, found)) = self.kernel(root, with, python) else { return Vec::new() };
+        match (found, place) {
             (Ok(spec), Surroundings::Python(name, packages))
-                if spec.is_forked_by(any) && !packages.contains("ipykernel") =>
+                if spec.is_forked_by(&any) && !packages.contains("ipykernel") =>
             {
                 vec![format!(
                     "the notebook `{shown}`: the environment `{name}` has no `ipykernel`, which runs it; add it to \
@@ -254,17 +253,52 @@ impl Builtin for Papermill {
                 )]
             }
             (Err(Error::KernelUnknown { name, known }), Surroundings::Host) => {
-                let known =
-                    if known.is_empty() { "none".to_owned() } else { format!("`{}`", known.join("`, `")) };
-                vec![format!("the notebook `{shown}`: no kernel `{name}` is installed; there are: {known}")]
+                vec![format!(
+                    "the notebook `{shown}`: no kernel `{name}` is installed; there are: {}",
+                    listed(&known)
+                )]
+            }
+            (Err(Error::KernelUnknown { name, known }), Surroundings::Made(environment, _)) => {
+                vec![format!(
+                    "the notebook `{shown}`: neither the environment `{environment}` nor the machine has the kernel \
+                     `{name}`; there are: {}",
+                    listed(&known)
+                )]
             }
             _ => Vec::new(),
         }
     }
 
+    fn asks_made(&self, root: &Path, with: &BTreeMap<String, Value>) -> bool {
+        let found = self.kernel(root, with, Some("python3".into()));
+        matches!(found, Some((_, Err(Error::KernelUnknown { .. }))))
+    }
+
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
         run(self, call).await.map_err(|error| Box::new(error) as PortError)
     }
+}
+
+impl Papermill {
+    /// The notebook, for messages, and the kernel that it would get; none where that is not known yet.
+    fn kernel(
+        &self,
+        root: &Path,
+        with: &BTreeMap<String, Value>,
+        python: Option<PathBuf>,
+    ) -> Option<(String, Result<KernelSpec, Error>)> {
+        let with = With::read(with).ok()?;
+        let is_unknown =
+            is_open(&with.notebook) || with.kernel.as_deref().map(Path::new).is_some_and(is_open);
+        let path = root.join(&with.notebook);
+        let notebook = Notebook::read(&path).ok().filter(|_| !is_unknown)?;
+        let choice = KernelChoice { name: with.kernel, python, data_dirs: self.data_dirs.clone() };
+        Some((with.notebook.display().to_string(), resolve(&choice, &notebook, &path)))
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) }
 }
 
 async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Error> {
@@ -274,12 +308,14 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
     let stem =
         input.file_stem().map_or_else(|| "notebook".to_owned(), |stem| stem.to_string_lossy().into_owned());
     // It is kept also when a cell fails, and looked at while cells run.
-    let output = call.kept().join(format!("notebook/{stem}.ipynb"));
+    let path = format!("notebook/{stem}.ipynb");
+    let output = call.kept().join(&path);
     let secrets = secrets(&with, &package.variables)?;
     let kernel =
         KernelChoice { name: with.kernel, python: call.python.clone(), data_dirs: package.data_dirs.clone() };
     let usual = ExecuteRequest::new(input, output.clone(), kernel);
     let executed = Box::pin(execute(ExecuteRequest {
+        kept: Some(Kept::Artifact(call.step.run, path)),
         given: Given { values: with.parameters, secrets, ..Given::default() },
         memory: with.memory,
         report_mode: with.report_mode,
@@ -289,21 +325,41 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         cell_timeout: with.cell_timeout,
         timeout: with.timeout,
         start_timeout: with.start_timeout.unwrap_or(usual.start_timeout),
-        progress: call.progress.clone(),
+        progress: Arc::new(Notes(call.progress.clone())),
         subject: call.step.step.clone(),
         autosave: Some(AUTOSAVE),
         ..usual
     }))
-    .await?;
+    .await;
+    // Of a failed run the page is what people look at first.
+    let shown = if output.is_file() { page(&output, &stem) } else { Ok(()) };
+    let executed = executed?;
+    shown?;
     for copy in copies {
         if let Some(folder) = copy.parent() {
             fs::create_dir_all(folder).map_err(|error| Error::io("write", &copy, error))?;
         }
         fs::copy(&output, &copy).map_err(|error| Error::io("write", &copy, error))?;
     }
-    let html = crate::html::export(&Notebook::read(&output)?, &stem);
-    write_atomically(&output.with_extension("html"), html.as_bytes())?;
     Ok(BuiltinResult { metrics: executed.metrics, artifacts: BTreeMap::new() })
+}
+
+/// Writes the page beside an executed notebook.
+fn page(notebook: &Path, title: &str) -> Result<(), Error> {
+    let html = crate::html::export(&Notebook::read(notebook)?, title);
+    write_atomically(&notebook.with_extension("html"), html.as_bytes())
+}
+
+/// Puts what is noted of a run into the step's log too.
+struct Notes(Arc<dyn Progress>);
+
+impl Progress for Notes {
+    fn report(&self, event: Event) {
+        if let Event::Note { subject, message } = &event {
+            self.0.report(Event::Output { subject: subject.clone(), line: format!("[{message}]") });
+        }
+        self.0.report(event);
+    }
 }
 
 /// The values of the secrets, from the user's environment.
@@ -392,8 +448,24 @@ mod tests {
             lacks(julia.clone(), &Surroundings::Host),
             ["the notebook `n.py`: no kernel `julia-1.11` is installed; there are: none"]
         );
-        // An environment may bring a kernel along.
-        assert_eq!(lacks(julia, &python(&[])), Vec::<String>::new());
+        // An environment may bring a kernel along: that is known once it is made.
+        assert_eq!(lacks(julia.clone(), &python(&[])), Vec::<String>::new());
+        assert!(package.asks_made(folder.path(), &with(julia.clone())));
+        assert!(!package.asks_made(folder.path(), &with(plain)));
+        let prefix = folder.path().join("env");
+        let made = Surroundings::Made("py".to_owned(), Some(prefix.join("bin/python")));
+        assert_eq!(
+            lacks(julia.clone(), &made),
+            [
+                "the notebook `n.py`: neither the environment `py` nor the machine has the kernel `julia-1.11`; \
+              there are: none"
+            ]
+        );
+        let kernel = prefix.join("share/jupyter/kernels/julia-1.11");
+        fs::create_dir_all(&kernel).unwrap();
+        let spec = r#"{"argv": ["julia", "{connection_file}"], "language": "julia"}"#;
+        fs::write(kernel.join("kernel.json"), spec).unwrap();
+        assert_eq!(lacks(julia, &made), Vec::<String>::new());
     }
 
     #[test]

@@ -226,6 +226,7 @@ mod tests {
             metrics: BTreeMap::new(),
             outputs: BTreeMap::new(),
             peak_memory: None,
+            halt: None,
         }
     }
 

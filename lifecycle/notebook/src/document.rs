@@ -1,7 +1,8 @@
 //! A notebook file, read and written so that nothing in it is lost.
 //!
 //! Cells and metadata stay JSON values: keys that this program has never heard of, and the order of all
-//! keys, survive a read and a write. Read are `.ipynb` files of nbformat 4, scripts in the percent format
+//! keys, survive a read and a write. Read are `.ipynb` files of nbformat 4, older ones as if they were
+//! (`crate::upgrade`), scripts in the percent format
 //! ([`crate::percent`]) and documents with fenced code ([`crate::fenced`]); written is always `.ipynb`, as Jupyter writes it (indent of one space, texts split
 //! into lines, a newline at the end). It is not a validator: only what running needs is checked.
 
@@ -16,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 use crate::mask::Mask;
-use crate::{fenced, percent};
+use crate::{fenced, percent, upgrade};
 use rondo_project::notebook::language::Language;
 
 /// A notebook in memory.
@@ -33,7 +34,7 @@ impl Notebook {
     /// code between fences (`.qmd`, `.Rmd`, `.md`).
     ///
     /// # Errors
-    /// When the file cannot be read or is not a notebook of format 4.
+    /// When the file cannot be read or is not a notebook of a known format.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::invalid(path, "there is no such file"),
@@ -63,7 +64,7 @@ impl Notebook {
     /// Reads the bytes of an `.ipynb` file; `path` is only for messages.
     ///
     /// # Errors
-    /// When they are not a notebook of format 4.
+    /// When they are not a notebook of a known format.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let value: Value = serde_json::from_slice(bytes)
             .map_err(|error| Error::invalid(path, format!("it is not JSON: {error}")))?;
@@ -72,6 +73,7 @@ impl Notebook {
         };
         match root.get("nbformat").and_then(Value::as_u64) {
             Some(4) => {}
+            Some(2 | 3) => upgrade::upgrade(&mut root),
             Some(found) => return Err(Error::Version { path: path.to_owned(), found }),
             None => return Err(Error::invalid(path, "the number `nbformat` is missing")),
         }
@@ -498,9 +500,9 @@ mod tests {
     }
 
     #[test]
-    fn format_3_is_refused_with_the_command_that_converts_it() {
-        let error = parse(r#"{"nbformat": 3, "worksheets": []}"#).unwrap_err();
-        assert!(matches!(error, Error::Version { found: 3, .. }));
+    fn format_1_is_refused_with_the_command_that_converts_it() {
+        let error = parse(r#"{"nbformat": 1, "cells": []}"#).unwrap_err();
+        assert!(matches!(error, Error::Version { found: 1, .. }));
         use rondo_core::Explain;
         assert!(error.hints()[0].contains("nbconvert"));
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rondo_core::{Code, Explain};
+use rondo_core::{Code, Explain, RunId};
 use rondo_project::notebook::parameters::ParameterFault;
 
 use crate::kernel::memory::MemoryCause;
@@ -24,15 +24,15 @@ pub enum Error {
         message: String,
     },
     /// The notebook is of a format that is too old or too new.
-    #[error("read notebook `{}`: nbformat {found} is not supported, expected 4", path.display())]
+    #[error("read notebook `{}`: nbformat {found} is not supported, expected 2 to 4", path.display())]
     Version {
         /// The file.
         path: PathBuf,
         /// The major version that it names.
         found: u64,
     },
-    /// The executed notebook would overwrite its source.
-    #[error("run `{}`: the output is the notebook itself", path.display())]
+    /// The executed notebook would overwrite the script or document that it is made of.
+    #[error("run `{}`: the output is the script itself, and would be a notebook", path.display())]
     SameFile {
         /// The file.
         path: PathBuf,
@@ -214,7 +214,7 @@ impl Explain for Error {
             Self::KernelDied { exit, memory, at, .. } => {
                 let mut hints = Vec::new();
                 if let Some(MemoryCause::Limit(bytes)) = memory {
-                    hints.push(format!("allow it more memory: `--memory {}MB`", bytes / 500_000));
+                    hints.push(at.partial.with_memory(bytes / 500_000));
                 } else if exit.signal == Some(libc::SIGKILL) {
                     hints.push(
                         "a process that takes more memory than there is gets killed like this; \
@@ -255,13 +255,47 @@ pub struct CellPlace {
     /// The cell, counted from 1 among those that are run.
     pub cell: usize,
     /// The executed notebook as far as it got.
-    pub partial: PathBuf,
+    pub partial: Kept,
+}
+
+/// Where an executed notebook is found: also who asked for it, and so in whose words hints are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// In a file: a command has asked for it.
+    File(PathBuf),
+    /// Among the artifacts of this run under this path: it was a step.
+    Artifact(RunId, String),
+}
+
+impl Kept {
+    /// How more memory is allowed, in megabytes.
+    fn with_memory(&self, megabytes: u64) -> String {
+        match self {
+            Self::File(_) => format!("allow it more memory: `--memory {megabytes}MB`"),
+            Self::Artifact(..) => format!("allow it more memory: `with: {{ memory: {megabytes}MB }}`"),
+        }
+    }
 }
 
 impl CellPlace {
     fn kept(&self) -> String {
-        format!("the notebook with its outputs up to there is `{}`", self.partial.display())
+        match &self.partial {
+            Kept::File(path) => format!("the notebook with its outputs up to there is `{}`", path.display()),
+            Kept::Artifact(run, path) => {
+                let path = quoted(path);
+                format!(
+                    "get the notebook with its outputs up to there: rondo runs get {} {path}",
+                    run.short()
+                )
+            }
+        }
     }
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '=' | ',' | '+');
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 impl fmt::Display for CellPlace {
@@ -369,7 +403,11 @@ mod tests {
     #[test]
     fn a_killed_kernel_says_signal_and_memory() {
         let died = Error::KernelDied {
-            at: Box::new(CellPlace { notebook: "train.ipynb".into(), cell: 3, partial: "out.ipynb".into() }),
+            at: Box::new(CellPlace {
+                notebook: "train.ipynb".into(),
+                cell: 3,
+                partial: Kept::File("out.ipynb".into()),
+            }),
             exit: Exit { code: None, signal: Some(9) },
             memory: None,
             peak_memory: Some(3_100_000_000),
@@ -381,5 +419,34 @@ mod tests {
              it had used 3100 MB of memory"
         );
         assert!(died.hints().first().is_some_and(|hint| hint.contains("memory")));
+    }
+
+    #[test]
+    fn hints_are_in_the_words_of_who_asked() {
+        let died = |partial: Kept| Error::KernelDied {
+            at: Box::new(CellPlace { notebook: "train.ipynb".into(), cell: 3, partial }),
+            exit: Exit { code: None, signal: Some(9) },
+            memory: Some(MemoryCause::Limit(300_000_000)),
+            peak_memory: None,
+            last_words: None,
+        };
+        assert_eq!(
+            died(Kept::File("out.ipynb".into())).hints(),
+            [
+                "allow it more memory: `--memory 600MB`",
+                "the notebook with its outputs up to there is `out.ipynb`"
+            ]
+        );
+        let run: RunId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        assert_eq!(
+            died(Kept::Artifact(run, "notebook/my train.ipynb".to_owned())).hints(),
+            [
+                "allow it more memory: `with: { memory: 600MB }`".to_owned(),
+                format!(
+                    "get the notebook with its outputs up to there: rondo runs get {} 'notebook/my train.ipynb'",
+                    run.short()
+                )
+            ]
+        );
     }
 }

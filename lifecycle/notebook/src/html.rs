@@ -3,8 +3,9 @@
 //! Parameters, Markdown, marked code, tables, pictures and errors with their colours are shown, light or dark
 //! as the reader's system is. Tables of data frames are written anew ([`table`]); other HTML that a cell made
 //! is shown in a frame of its own that can neither run scripts nor reach the page or the network, so that a
-//! notebook of somebody else is safe to look at. Interactive plots show their picture or text.
+//! notebook of somebody else is safe to look at. LaTeX is drawn as MathML ([`math`]). Interactive plots show their picture or text.
 
+mod math;
 mod table;
 mod text;
 
@@ -164,7 +165,20 @@ fn data(page: &mut String, data: &Value) {
         }
     } else if let Some(source) = field("text/markdown") {
         let _ = writeln!(page, "<div class=\"prose\">{}</div>", markdown(&source));
-    } else if let Some(whole) = field("text/latex").or_else(|| field("text/plain")) {
+    } else if let Some(latex) = field("text/latex") {
+        match math::output(&latex) {
+            Some(drawn) => {
+                let _ = writeln!(page, "<div class=\"math\">{drawn}</div>");
+            }
+            // Formulas among words are found as in Markdown.
+            None if latex.contains('$') => {
+                let _ = writeln!(page, "<div class=\"prose\">{}</div>", markdown(&latex));
+            }
+            None => pre(page, "stdout", &colored(&latex)),
+        }
+    } else if let Some(value) = data.get("application/json").filter(|value| !value.is_null()) {
+        pre(page, "stdout", &escaped(&format!("{value:#}")));
+    } else if let Some(whole) = field("text/plain") {
         pre(page, "stdout", &colored(&whole));
     }
 }
@@ -196,10 +210,15 @@ fn percent(text: &str) -> String {
 /// Markdown as it may stand on the page: HTML in it is shown as text, pictures from elsewhere are named, and
 /// links lead to addresses alone.
 fn markdown(source: &str) -> String {
-    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let options = Options::ENABLE_TABLES
+        | Options::ENABLE_STRIKETHROUGH
+        | Options::ENABLE_TASKLISTS
+        | Options::ENABLE_MATH;
     let mut lost_link = false;
     let events = Parser::new_ext(source, options).map(move |event| match event {
         Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
+        Event::InlineMath(latex) => Event::InlineHtml(math::formula(&latex, false).into()),
+        Event::DisplayMath(latex) => Event::InlineHtml(math::formula(&latex, true).into()),
         Event::Start(Tag::Image { dest_url, link_type, title, id }) if is_picture(&dest_url) => {
             Event::Start(Tag::Image { dest_url, link_type, title, id })
         }
@@ -292,9 +311,30 @@ mod tests {
         assert!(page.contains("<th scope=\"row\">depth</th><td>6</td>") && page.contains("1.2 s · failed"));
     }
 
+    #[test]
+    fn mathematics_is_drawn_and_json_is_laid_out() {
+        let page = page(vec![
+            json!({"output_type": "display_data", "data": {"text/latex": "$z$", "text/plain": "<Latex>"}}),
+            json!({"output_type": "display_data", "data": {"text/latex": "half $\\frac{1}{2}$ of it"}}),
+            json!({"output_type": "display_data", "data": {
+                "application/json": {"a": [1, "<b>"]}, "text/plain": "<IPython.core.display.JSON object>"
+            }}),
+        ]);
+        assert_eq!(page.matches("<math").count(), 2, "{page}");
+        assert!(page.contains("<p>half <math") && !page.contains("Latex&gt;"), "{page}");
+        assert!(
+            page.contains("&quot;a&quot;: [\n    1,\n    &quot;&lt;b&gt;&quot;") && !page.contains("IPython")
+        );
+        let html = markdown("So $x^2 < 3$, and\n\n$$\\nosuch y$$\n\nand it costs $5 or `$6`.");
+        assert!(
+            html.contains("<msup>") && html.contains("$$\\nosuch y$$") && html.contains("costs $5 or"),
+            "{html}"
+        );
+    }
+
     proptest! {
         #[test]
-        fn no_text_ever_opens_a_tag(source in "(?s)([<>\"'&#`\\- \n]|script|é){0,60}") {
+        fn no_text_ever_opens_a_tag(source in "(?s)([<>\"'&#`$\\\\- \n]|script|text\\{|é){0,60}") {
             let mut notebook = Notebook::new("python3", "python");
             notebook.cells = vec![Cell::markdown(&source, &[]), Cell::code(&source, &[]), Cell::raw(&source)];
             prop_assert!(!export(&notebook, &source).contains("<script"));

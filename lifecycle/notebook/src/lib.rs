@@ -11,6 +11,7 @@
 pub mod document;
 pub mod fenced;
 pub mod percent;
+mod upgrade;
 
 pub mod parameters;
 

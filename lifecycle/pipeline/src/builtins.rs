@@ -13,6 +13,7 @@ use std::sync::Mutex;
 
 use rondo_core::ports::{BuiltinCall, Event};
 use rondo_core::{Code, Explain};
+use rondo_process::leftovers;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -90,11 +91,25 @@ async fn program(call: &BuiltinCall, command: &Command, confinement: bool) -> Re
     let program = PathBuf::from(&command.program);
     let ended = ended
         .map_err(|error| Failed::Program(format!("`{}` cannot be started: {error}", program.display())))?;
+    tell_left(call, &ended.left);
     match (ended.code, ended.signal) {
         (Some(0), _) => Ok(()),
         (Some(code), _) => Err(Failed::Program(format!("it exited with code {code}"))),
         (None, signal) => Err(Failed::Program(format!("it was ended by signal {}", signal.unwrap_or(0)))),
     }
+}
+
+/// Names what a program left running, in the step's log and to who watches.
+fn tell_left(call: &BuiltinCall, left: &[String]) {
+    // A sandbox is still about itself when its program has ended.
+    let is_sandbox = |name: &&String| call.confinement.is_some() && name.starts_with("bwrap (");
+    let left: Vec<String> = left.iter().filter(|name| !is_sandbox(name)).cloned().collect();
+    if left.is_empty() {
+        return;
+    }
+    let message = leftovers::told(&left);
+    said(call, format!("[{message}]").as_bytes());
+    call.progress.report(Event::Note { subject: call.step.step.clone(), message });
 }
 
 fn said(call: &BuiltinCall, line: &[u8]) {

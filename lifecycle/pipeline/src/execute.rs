@@ -4,7 +4,7 @@
 //! whoever does it ([`process`] for commands and file packages, a [`rondo_core::ports::Builtin`] for packages in
 //! Rust), and takes in what was made ([`outputs`], and what else one may `keep`). The standard output and error
 //! go through [`log`]. `checkout` puts outputs where people look for them. What a process leaves behind is
-//! ended by [`leftovers`], and by the [`guard`] where Rondo itself has died.
+//! ended by [`leftovers`](rondo_process::leftovers), and by the [`guard`] where Rondo itself has died.
 
 mod bench;
 pub mod cause;
@@ -14,7 +14,6 @@ pub mod folders;
 pub mod guard;
 pub mod image;
 mod keep;
-pub mod leftovers;
 pub mod log;
 pub mod outputs;
 pub mod process;

@@ -41,6 +41,7 @@ pub mod sweep;
 
 pub mod lock;
 pub mod logs;
+mod made;
 pub mod why;
 
 pub mod error;

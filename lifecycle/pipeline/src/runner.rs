@@ -26,7 +26,7 @@ use crate::run::{control, schedule};
 use crate::shared::Shared;
 use crate::sql::DuckDb;
 use crate::worktree::WorkTree;
-use crate::{Error, lock, why};
+use crate::{Error, lock, made, why};
 
 /// Runs the steps of one project. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +68,7 @@ impl Runner {
         if request.locked {
             refuse(lock::differences_before(&planner).await?)?;
         }
+        made::check(&self.store, &planner, &request).await?;
         let place = request.place;
         let worktree = (place == Place::WorkTree)
             .then(|| WorkTree::open(&self.root, self.store.root(), self.store.objects().clone()))

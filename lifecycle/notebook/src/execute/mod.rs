@@ -1,28 +1,33 @@
 //! Runs a notebook from its first cell to its last and keeps what came of it.
 //!
 //! The executed copy is written before the first cell, after each one and at the end, whole each time, so
-//! that a failed run leaves the notebook with its outputs up to the failure and a banner that says where.
+//! that a failed run leaves the notebook with its outputs up to the failure and a banner that says where. It may
+//! replace the notebook itself ([`place`]).
 //! With `timestamps: false` the copy holds no times and no paths: the same outputs give the same bytes.
 
 pub mod cell;
+pub mod place;
 pub mod record;
 pub mod saver;
 pub mod tee;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rondo_core::ports::{Confinement, Event, Progress, Unwatched};
+use rondo_process::leftovers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::document::{self, Notebook};
-use crate::error::{CellPlace, Error, LastWords};
+use crate::error::{CellPlace, Error, Kept, LastWords};
 use crate::execute::cell::{CellEnd, Limits, Session, Stop};
+use crate::execute::place::Place;
 use crate::execute::record::{Status, Times};
 use crate::execute::saver::Saver;
 use crate::execute::tee::Tee;
@@ -53,6 +58,8 @@ pub struct ExecuteRequest {
     pub input: PathBuf,
     /// Where the executed copy goes.
     pub output: PathBuf,
+    /// Where the copy is found later, where it does not stay at `output`.
+    pub kept: Option<Kept>,
     /// The notebook itself, where it is not to be read from `input`.
     pub notebook: Option<Notebook>,
     /// Values for the notebook's parameters.
@@ -112,6 +119,7 @@ impl ExecuteRequest {
             subject: input.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             input,
             output: output.into(),
+            kept: None,
             notebook: None,
             given: Given::default(),
             masked: BTreeMap::new(),
@@ -150,6 +158,29 @@ pub struct Executed {
     pub outputs: BTreeMap<String, Value>,
     /// The peak of the kernel's memory, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
+    /// Why not all cells were run, where they were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<Halt>,
+}
+
+/// Where a notebook stopped before its last cell, without a failure. Cells are counted from 1 among those that are
+/// run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Halt {
+    /// Before this cell of so many, by the tag `stop`.
+    Tag(usize, usize),
+    /// In this cell of so many, whose code ended the kernel well.
+    Exit(usize, usize),
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(cell, all) => write!(f, "stopped before cell {cell} of {all}, by the tag `{STOP_TAG}`"),
+            Self::Exit(cell, all) => write!(f, "stopped in cell {cell} of {all}, which ended the kernel"),
+        }
+    }
 }
 
 /// Runs a notebook.
@@ -161,16 +192,17 @@ pub struct Executed {
 pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     let started = Instant::now();
     let whole = request.timeout.and_then(|limit| started.checked_add(limit));
-    refuse_same_file(&request)?;
+    let place = Place::of(&request.input, &request.output)?;
     let (mut request, notebook, spec) = prepare(request)?;
     let tee = Tee::open(request.stdout.as_deref(), request.stderr.as_deref())?;
     let mask = mask(&request);
     request.env.extend(request.given.variables());
-    let mut saver = Saver::new(request.output.clone(), request.autosave);
+    let mut saver = Saver::new(place.growing.clone(), request.autosave);
     let mut session = Session::new(notebook, &request, mask, tee);
     let times = Times::start(request.timestamps);
     record::begin(&mut session.notebook, &request, &times);
     saver.save(&mut session, true).await?;
+    report_in_place(&request, &place);
     let lines = {
         let (progress, subject, mask) =
             (request.progress.clone(), request.subject.clone(), session.mask.clone());
@@ -197,20 +229,21 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     let peak_memory = kernel.process.peak_memory();
     record::end(&mut session.notebook, &times, ran.is_err());
     let teed = session.tee.finish(&session.mask);
+    saver.move_to(place.last.clone());
     match ran {
-        Ok(cells_run) => {
-            kernel.shut_down(EXIT_GRACE).await;
+        Ok((cells_run, halt)) => {
+            report_left(&request, &kernel.shut_down(EXIT_GRACE).await);
             saver.save(&mut session, true).await?;
             teed?;
             let mut outputs = session.values;
             outputs.values_mut().for_each(|value| session.mask.value(value));
             let (metrics, seconds) = (metrics::numbers(&outputs), started.elapsed().as_secs_f64());
-            Ok(Executed { cells_run, seconds, metrics, outputs, peak_memory })
+            Ok(Executed { cells_run, seconds, metrics, outputs, peak_memory, halt })
         }
         Err(error) => {
             // The cause is the cell's error, also where the copy cannot be written.
             let saved = saver.save(&mut session, true).await;
-            kernel.kill().await;
+            report_left(&request, &kernel.kill().await);
             if let Err(unsaved) = saved.and(teed) {
                 report_unsaved(&request, &unsaved);
             }
@@ -224,10 +257,10 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
 /// # Errors
 /// When the notebook or its parameters are not valid, or the copy cannot be written.
 pub fn prepare_only(request: ExecuteRequest) -> Result<(), Error> {
-    refuse_same_file(&request)?;
+    let place = Place::of(&request.input, &request.output)?;
     let (request, mut notebook, _) = prepare(request)?;
     record::begin(&mut notebook, &request, &Times::start(request.timestamps));
-    document::write_atomically(&request.output, &notebook.to_bytes_without(&mask(&request)))
+    document::write_atomically(&place.last, &notebook.to_bytes_without(&mask(&request)))
 }
 
 fn mask(request: &ExecuteRequest) -> Mask {
@@ -239,13 +272,21 @@ fn report_unsaved(request: &ExecuteRequest, error: &Error) {
     request.progress.report(Event::Note { subject: request.subject.clone(), message });
 }
 
-fn refuse_same_file(request: &ExecuteRequest) -> Result<(), Error> {
-    let real = |path: &Path| std::fs::canonicalize(path).ok();
-    match (real(&request.input), real(&request.output)) {
-        (Some(input), Some(output)) if input == output => {
-            Err(Error::SameFile { path: request.input.clone() })
-        }
-        _ => Ok(()),
+/// Names what the kernel had left running.
+fn report_left(request: &ExecuteRequest, left: &[String]) {
+    if !left.is_empty() {
+        let message = leftovers::told(left);
+        request.progress.report(Event::Note { subject: request.subject.clone(), message });
+    }
+}
+
+/// Says that the notebook is to be replaced, and where the copy is until then.
+fn report_in_place(request: &ExecuteRequest, place: &Place) {
+    if place.is_one_file() {
+        let growing = place.growing.display();
+        let message =
+            format!("the notebook itself is replaced when the run has ended; until then: {growing}");
+        request.progress.report(Event::Note { subject: request.subject.clone(), message });
     }
 }
 
@@ -307,23 +348,24 @@ async fn run_cells(
     kernel: &mut Kernel,
     saver: &mut Saver,
     whole: Option<Instant>,
-) -> Result<usize, Error> {
+) -> Result<(usize, Option<Halt>), Error> {
     let skipped = |cell: &document::Cell| SKIP_TAGS.iter().any(|tag| cell.has_tag(tag));
-    let to_run: Vec<usize> = session
-        .notebook
-        .cells
+    let cells = &session.notebook.cells;
+    let all: Vec<usize> = cells
         .iter()
         .enumerate()
-        .take_while(|(_, cell)| !cell.has_tag(STOP_TAG))
         .filter(|(_, cell)| cell.is_code() && !cell.source().trim().is_empty() && !skipped(cell))
         .map(|(index, _)| index)
         .collect();
+    let stop = cells.iter().position(|cell| cell.has_tag(STOP_TAG)).unwrap_or(cells.len());
+    let to_run: Vec<usize> = all.iter().copied().take_while(|index| *index < stop).collect();
+    let all = all.len();
     if to_run.is_empty() {
         let message = "the notebook has no cell to run".to_owned();
         request.progress.report(Event::Note { subject: request.subject.clone(), message });
     }
     for (done, index) in to_run.iter().copied().enumerate() {
-        report_cell(request, session, index, done, to_run.len());
+        report_cell(request, session, index, done, all);
         let times = Times::start(request.timestamps);
         let limits =
             Limits { cell: request.cell_timeout.and_then(|limit| Instant::now().checked_add(limit)), whole };
@@ -341,13 +383,20 @@ async fn run_cells(
         saver.save(session, false).await?;
         gather(session, index);
         if matches!(end, CellEnd::Left) && !forgiven {
-            return Ok(done + 1);
+            let halt = (done + 1 < all).then_some(Halt::Exit(done + 1, all));
+            report_end(request, done + 1, all, halt);
+            return Ok((done + 1, halt));
         }
     }
-    let message = "all cells ran".to_owned();
-    let (done, total) = (to_run.len() as u64, Some(to_run.len() as u64));
+    let halt = (to_run.len() < all).then_some(Halt::Tag(to_run.len() + 1, all));
+    report_end(request, to_run.len(), all, halt);
+    Ok((to_run.len(), halt))
+}
+
+fn report_end(request: &ExecuteRequest, done: usize, all: usize, halt: Option<Halt>) {
+    let message = halt.map_or_else(|| "all cells ran".to_owned(), |halt| halt.to_string());
+    let (done, total) = (done as u64, Some(all as u64));
     request.progress.report(Event::Advanced { subject: request.subject.clone(), done, total, message });
-    Ok(to_run.len())
 }
 
 /// Takes what a cell gives by its tag.
@@ -385,7 +434,8 @@ async fn failure(
 ) -> Error {
     let clean = |words: Option<LastWords>| words.map(|words| words.without(mask));
     let notebook = request.input.clone();
-    let at = Box::new(CellPlace { notebook: notebook.clone(), cell, partial: request.output.clone() });
+    let partial = request.kept.clone().unwrap_or_else(|| Kept::File(request.output.clone()));
+    let at = Box::new(CellPlace { notebook: notebook.clone(), cell, partial });
     match end {
         CellEnd::Failed(failure) => Error::CellFailed {
             at,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::document::{Cell, Notebook, object_in};
+use crate::error::Kept;
 use crate::execute::ExecuteRequest;
 
 /// The tag of the cells that say where a run failed.
@@ -59,7 +60,11 @@ pub fn begin(notebook: &mut Notebook, request: &ExecuteRequest, times: &Times) {
     record.insert("environment_variables".to_owned(), json!({}));
     record.insert("exception".to_owned(), Value::Null);
     record.insert("input_path".to_owned(), path(&request.input));
-    record.insert("output_path".to_owned(), path(&request.output));
+    let output = match &request.kept {
+        Some(Kept::File(kept)) => kept,
+        Some(Kept::Artifact(..)) | None => &request.output,
+    };
+    record.insert("output_path".to_owned(), path(output));
     record.insert("parameters".to_owned(), Value::Object(parameters));
     record.insert("version".to_owned(), concat!("rondo ", env!("CARGO_PKG_VERSION")).into());
     times.write(&mut record);

@@ -33,6 +33,11 @@ impl Saver {
         when.checked_add(self.every?.max(took * 10))
     }
 
+    /// From now on the copy goes elsewhere.
+    pub fn move_to(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     /// Writes the notebook; unless `surely`, not when the last time was a moment ago in proportion to what it
     /// took, so that a notebook with large outputs is not written over and over.
     ///

@@ -164,14 +164,17 @@ impl Kernel {
 
     async fn start(launch: &Launch<'_>, mut place: Connection, deadline: Instant) -> Result<Self, Failure> {
         let argv = launch.spec.command(&place.file());
-        let env = environment(launch, &place);
+        let mut env = environment(launch, &place);
+        let (name, value) = place.mark();
+        let mark = format!("{name}={value}");
+        env.insert(name, value);
         place.release();
         let fork = launch.fork.filter(|server| launch.spec.is_forked_by(server.python()));
         let fork = fork.filter(|_| launch.confinement.is_none());
         let mut process = match fork {
             Some(server) => {
                 let (folder, file) = (place.folder(), place.file());
-                let forked = server.fork(folder, &file, launch.cwd, &env, launch.lines.clone()).await;
+                let forked = server.fork(folder, &file, launch.cwd, &env, mark, launch.lines.clone()).await;
                 let mut process = forked.map_err(Failure::Spawn)?;
                 process.limit_memory(launch.memory);
                 process
@@ -180,7 +183,8 @@ impl Kernel {
                 let own = [place.folder().to_owned()];
                 let confinement = launch.confinement.map(|confinement| (confinement, &own[..]));
                 let lines = launch.lines.clone();
-                Process::spawn_confined(&argv, launch.cwd, &env, launch.memory, lines, confinement)
+                let (mark, memory) = (Some(mark), launch.memory);
+                Process::spawn_confined(&argv, launch.cwd, &env, mark, memory, lines, confinement)
                     .map_err(Failure::Spawn)?
             }
         };
@@ -291,7 +295,8 @@ impl Kernel {
     ///
     /// IPython's kernel is asked by code: its answer to `shutdown_request` waits up to half a minute for
     /// child processes that have ended and that nobody has waited for, as joblib leaves them.
-    pub async fn shut_down(mut self, grace: Duration) {
+    /// The names of what it had left running.
+    pub async fn shut_down(mut self, grace: Duration) -> Vec<String> {
         if self.is_ipython() {
             self.whisper(LEAVE).await;
         } else {
@@ -300,17 +305,19 @@ impl Kernel {
         let Self { process, incoming, .. } = &mut self;
         let drained = async { while incoming.recv().await.is_some() {} };
         tokio::select! {
-            _ = process.ended() => return,
+            _ = process.ended() => return process.left(),
             () = async { drained.await; std::future::pending().await } => {}
             () = sleep(grace) => {}
         }
         process.end(Duration::from_secs(1)).await;
+        process.left()
     }
 
-    /// Ends the kernel without asking.
-    pub async fn kill(self) {
+    /// Ends the kernel without asking; the names of what it had left running.
+    pub async fn kill(self) -> Vec<String> {
         self.process.signal(libc::SIGKILL);
         let _ = tokio::time::timeout(Duration::from_secs(5), self.process.ended()).await;
+        self.process.left()
     }
 
     fn is_ipython(&self) -> bool {

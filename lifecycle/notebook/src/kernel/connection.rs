@@ -121,6 +121,11 @@ impl Connection {
         self.folder.path()
     }
 
+    /// The variable by which what the kernel leaves running is known.
+    pub fn mark(&self) -> (String, String) {
+        self.folder.mark()
+    }
+
     /// Remembers the process that listens here, for who finds the folder when this process was killed.
     pub fn belongs_to(&self, pid: i32) {
         self.folder.belongs_to(pid);

@@ -2,7 +2,7 @@
 //!
 //! A folder is locked while the process that made it lives; the lock goes with the process, however it ends.
 //! Who makes the first folder of a process takes away those that have no lock any more, and ends the kernel
-//! that may still run there: nobody will ever speak to it again.
+//! that may still run there, with what it has started: nobody will ever speak to it again.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
+use rondo_process::leftovers;
 use tempfile::TempDir;
 
 /// What the folders' names begin with.
 const PREFIX: &str = "rondo-kernel-";
+/// The variable that holds it for the kernel and all that it starts.
+const VARIABLE: &str = "RONDO_KERNEL";
 /// A folder that was made so recently may not be locked yet.
 const YOUNG: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,11 @@ impl PrivateFolder {
         self.folder.path()
     }
 
+    /// The variable by which what its kernel leaves running is known.
+    pub fn mark(&self) -> (String, String) {
+        (VARIABLE.to_owned(), self.path().to_string_lossy().into_owned())
+    }
+
     /// Notes the process that uses it. Without the note it is only not ended by a sweep.
     pub fn belongs_to(&self, pid: i32) {
         let _ = fs::write(self.path().join("pid"), pid.to_string());
@@ -65,6 +73,7 @@ fn sweep(parent: &Path) {
     for folder in entries.map(|entry| entry.path()).filter(ours) {
         if is_left(&folder) {
             end_kernel(&folder);
+            leftovers::end(&format!("{VARIABLE}={}", folder.display()), 0);
             let _ = fs::remove_dir_all(&folder);
         }
     }
@@ -129,6 +138,8 @@ mod tests {
             std::thread::yield_now();
         }
         fs::write(left.join("pid"), kernel.id().to_string()).unwrap();
+        let mut daemon = Command::new("sleep");
+        let mut daemon = daemon.arg("600").env(VARIABLE, &left).process_group(0).spawn().unwrap();
         let lock = File::open(held.join("lock")).unwrap();
         lock.lock().unwrap();
         let young = made("young");
@@ -137,5 +148,6 @@ mod tests {
         assert!(!left.exists() && held.exists() && other.exists() && young.exists());
         use std::os::unix::process::ExitStatusExt;
         assert_eq!(kernel.wait().unwrap().signal(), Some(libc::SIGKILL));
+        assert_eq!(daemon.wait().unwrap().signal(), Some(libc::SIGKILL));
     }
 }

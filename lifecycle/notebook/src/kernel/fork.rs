@@ -159,6 +159,7 @@ impl ForkServer {
         connection_file: &Path,
         cwd: &Path,
         env: &BTreeMap<String, String>,
+        mark: String,
         lines: LineSink,
     ) -> io::Result<Process> {
         let (out, err) = (folder.join("out"), folder.join("err"));
@@ -188,7 +189,7 @@ impl ForkServer {
                 }
             }
         }
-        Ok(Process::adopt(pid, end, pipes, lines))
+        Ok(Process::adopt(pid, end, pipes, Some(mark), lines))
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {

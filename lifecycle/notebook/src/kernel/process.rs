@@ -1,6 +1,7 @@
 //! A kernel's process: in a group of its own, its output kept, its end and its memory watched.
 //!
-//! Whatever the kernel leaves running when it ends is ended with it. Dropping a [`Process`] kills the group,
+//! Whatever the kernel leaves running when it ends is ended with it: its group, and what left the group and still
+//! carries the mark that it was given. Dropping a [`Process`] kills the group,
 //! so that a run that is given up leaves nothing behind. A thread waits for the end, because only the system
 //! call that takes the exit status tells the peak of memory of a process that is gone.
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rondo_core::ports::Confinement;
+use rondo_process::leftovers;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process as pipes;
@@ -111,8 +113,12 @@ pub struct Process {
     loud: Arc<AtomicBool>,
     readers: Vec<JoinHandle<()>>,
     memory: Memory,
+    left: Left,
     _kept: Option<Kept>,
 }
+
+/// What a process has left running, by name; known when its end is.
+type Left = Arc<Mutex<Vec<String>>>;
 
 /// What confines a process while it runs.
 struct Kept(#[allow(dead_code)] Box<dyn Send + Sync>);
@@ -136,11 +142,11 @@ impl Process {
         memory: Option<u64>,
         lines: LineSink,
     ) -> io::Result<Self> {
-        Self::spawn_confined(argv, cwd, env, memory, lines, None)
+        Self::spawn_confined(argv, cwd, env, None, memory, lines, None)
     }
 
     /// The same, where the process is kept to something, beside places that are its own. A process that is has
-    /// the variables in `env` and no others.
+    /// the variables in `env` and no others. By `mark`, one of them as `NAME=value`, what it leaves is known.
     ///
     /// # Errors
     /// When the program cannot be started or confined.
@@ -148,6 +154,7 @@ impl Process {
         argv: &[String],
         cwd: &Path,
         env: &BTreeMap<String, String>,
+        mark: Option<String>,
         memory: Option<u64>,
         lines: LineSink,
         confinement: Option<(&dyn Confinement, &[PathBuf])>,
@@ -181,13 +188,16 @@ impl Process {
         let memory = Memory::of(pid, memory);
         let group = Arc::new(Group { pid, alive: Mutex::new(true) });
         let (tell, end) = watch::channel(None);
-        let watched = group.clone();
-        let watcher = std::thread::Builder::new()
-            .name("kernel-exit".to_owned())
-            .spawn(move || tell.send_replace(Some(watched.wait())));
+        let (watched, left) = (group.clone(), Left::default());
+        let (leaves, confined) = (left.clone(), confinement.is_some());
+        let watcher = std::thread::Builder::new().name("kernel-exit".to_owned()).spawn(move || {
+            let end = watched.wait();
+            end_left(&leaves, mark.as_deref(), pid, confined);
+            tell.send_replace(Some(end))
+        });
         let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
         let kept = kept.map(Kept);
-        let mut process = Self { group, end, tail, loud, readers: Vec::new(), memory, _kept: kept };
+        let mut process = Self { group, end, tail, loud, readers: Vec::new(), memory, left, _kept: kept };
         // From here on, an error drops the process and so ends it.
         watcher?;
         process.read(child.stdout.take(), child.stderr.take(), lines)?;
@@ -198,22 +208,29 @@ impl Process {
     /// has ended and its id may be another's.
     pub fn adopt(
         pid: i32,
-        end: watch::Receiver<Option<End>>,
+        mut ended: watch::Receiver<Option<End>>,
         (out, err): (Receiver, Receiver),
+        mark: Option<String>,
         lines: LineSink,
     ) -> Self {
         let group = Arc::new(Group { pid, alive: Mutex::new(true) });
         let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
         let keep = || Keep { tail: tail.clone(), loud: loud.clone(), lines: lines.clone() };
         let readers = vec![tokio::spawn(read_lines(out, keep())), tokio::spawn(read_lines(err, keep()))];
-        let (watched, mut ended) = (group.clone(), end.clone());
+        let (tell, end) = watch::channel(None);
+        let (watched, left) = (group.clone(), Left::default());
+        let leaves = left.clone();
         // Not waited for like the others: it ends with the process.
         tokio::spawn(async move {
-            let _ = ended.wait_for(Option::is_some).await;
+            let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| *end);
             *watched.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            let look = move || end_left(&leaves, mark.as_deref(), pid, false);
+            // Where nothing can be looked for any more, the end is told all the same.
+            let _ = tokio::task::spawn_blocking(look).await;
+            tell.send_replace(Some(end.unwrap_or(End::UNKNOWN)));
         });
         let memory = Memory::of(pid, None);
-        Self { group, end, tail, loud, readers, memory, _kept: None }
+        Self { group, end, tail, loud, readers, memory, left, _kept: None }
     }
 
     /// Sets a limit to the memory of an adopted process.
@@ -225,6 +242,11 @@ impl Process {
     pub fn memory_cause(&self) -> Option<MemoryCause> {
         self.exit().filter(|exit| exit.signal == Some(libc::SIGKILL))?;
         self.memory.cause()
+    }
+
+    /// What it had left running when it ended, by name: it was ended too.
+    pub fn left(&self) -> Vec<String> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn read(
@@ -305,6 +327,15 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.signal(libc::SIGKILL);
     }
+}
+
+/// Ends what a process left running outside of its group, and notes the names.
+fn end_left(left: &Left, mark: Option<&str>, leader: i32, confined: bool) {
+    let Some(mark) = mark else { return };
+    // A sandbox is still about itself when its program has ended.
+    let is_sandbox = |name: &String| confined && name.starts_with("bwrap (");
+    let names = leftovers::end(mark, leader).into_iter().filter(|name| !is_sandbox(name)).collect();
+    *left.lock().unwrap_or_else(PoisonError::into_inner) = names;
 }
 
 /// A process group by the id of the process that leads it.
@@ -461,7 +492,8 @@ mod tests {
         let env = [("GIVEN".to_owned(), "1".to_owned())].into();
         let lines: LineSink = Arc::new(|_| {});
         let confinement: (&dyn Confinement, &[PathBuf]) = (&Nothing, &[]);
-        let spawned = Process::spawn_confined(&argv, Path::new("/"), &env, None, lines, Some(confinement));
+        let spawned =
+            Process::spawn_confined(&argv, Path::new("/"), &env, None, None, lines, Some(confinement));
         let mut process = spawned.unwrap();
         process.ended().await;
         assert_eq!(process.last_words(50).await.unwrap().0, ["GIVEN=1"]);
@@ -478,6 +510,21 @@ mod tests {
         while !gone() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_left_the_group_is_ended_by_its_mark_and_named() {
+        let argv = ["/bin/sh", "-c", "setsid sleep 600 & sleep 0.2"].map(str::to_owned);
+        let mark = format!("RONDO_TEST_KERNEL={}", std::process::id());
+        let (name, value) = mark.split_once('=').unwrap();
+        let env = [(name.to_owned(), value.to_owned())].into();
+        let lines: LineSink = Arc::new(|_| {});
+        let spawned =
+            Process::spawn_confined(&argv, Path::new("/"), &env, Some(mark.clone()), None, lines, None);
+        let process = spawned.unwrap();
+        process.ended().await;
+        let left = process.left();
+        assert!(matches!(&left[..], [name] if name.starts_with("sleep (")), "{left:?}");
     }
 
     #[tokio::test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rondo_notebook::document::Cell;
-use rondo_notebook::execute::{ExecuteRequest, execute, prepare_only};
+use rondo_notebook::document::{Cell, Notebook};
+use rondo_notebook::execute::{ExecuteRequest, Halt, execute, prepare_only};
 use rondo_notebook::html;
 use rondo_notebook::kernel::KernelChoice;
+use rondo_notebook::kernel::fork::ForkServer;
 use rondo_notebook::parameters::Given;
 use rondo_notebook::parameters::INJECTED;
 use serde_json::{Value, json};
@@ -123,6 +124,79 @@ async fn processes_that_cells_started_end_with_the_kernel() {
 }
 
 #[tokio::test]
+async fn daemons_that_cells_started_are_ended_and_named_however_the_run_ends() {
+    let Some(work) = Work::new() else { return };
+    let length = format!("4816.{}", std::process::id());
+    let start =
+        format!("import subprocess\n_ = subprocess.Popen(['sleep', '{length}'], start_new_session=True)");
+    let fork = ForkServer::start(&work.python, &Notebook::new("python3", "python"), &Default::default());
+    let fork = Some(Arc::new(fork.await.unwrap()));
+    for (last, fork) in [("1", None), ("1/0", None), ("import os; os._exit(3)", None), ("1", fork)] {
+        let watcher = Watcher::default();
+        let request = work.request(&[(&start, &[]), (last, &[])]);
+        let request = ExecuteRequest { progress: Arc::new(watcher.clone()), fork, ..request };
+        assert_eq!(execute(request).await.is_ok(), last == "1");
+        let notes = watcher.notes();
+        assert!(
+            matches!(&notes[..], [note] if note.starts_with("it left running what was then ended: sleep (")),
+            "{last}: {notes:?}"
+        );
+        while crate::work::is_running(&length) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_notebook_may_be_run_in_place_and_is_replaced_at_the_end() {
+    let Some(work) = Work::new() else { return };
+    let seen = "import pathlib\nprint('print(1)' in pathlib.Path('in.ipynb').read_text(), \
+        len(list(pathlib.Path('.').glob('.in.*.running.ipynb'))))";
+    for last in ["print(1)", "1/0  # print(1)"] {
+        let watcher = Watcher::default();
+        let mut request = work.request(&[(seen, &[]), (last, &[])]);
+        request.output = request.input.clone();
+        request.progress = Arc::new(watcher.clone());
+        let input = request.input.clone();
+        assert_eq!(execute(request).await.is_ok(), last == "print(1)");
+        assert_eq!(names(&work.path("")), ["in.ipynb"], "nothing is left beside it");
+        let notebook = Notebook::read(&input).unwrap();
+        assert!(notebook.cells.iter().any(|cell| text(cell) == "True 1\n"), "{last}");
+        assert!(watcher.notes()[0].contains("is replaced when the run has ended"));
+    }
+    // A kernel that never starts leaves it as it was.
+    let mut request = work.request(&[("print(1)", &[])]);
+    request.output = request.input.clone();
+    request.kernel = KernelChoice::python("/no/such/python");
+    let before = std::fs::read(&request.input).unwrap();
+    let input = request.input.clone();
+    assert!(execute(request).await.is_err());
+    assert_eq!(
+        (std::fs::read(&input).unwrap(), names(&work.path(""))),
+        (before, vec!["in.ipynb".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn an_old_notebook_is_run_as_if_it_were_new() {
+    let Some(work) = Work::new() else { return };
+    let mut request = work.request(&[]);
+    let old = json!({
+        "metadata": { "name": "" }, "nbformat": 3, "nbformat_minor": 0, "worksheets": [{ "cells": [
+            { "cell_type": "heading", "level": 1, "source": "Old" },
+            { "cell_type": "code", "input": "x = 1", "language": "python", "metadata": { "tags": ["parameters"] },
+              "outputs": [{ "output_type": "pyout", "prompt_number": 1, "text": "gone" }] },
+            { "cell_type": "code", "input": ["x"], "language": "python", "metadata": {}, "outputs": [] },
+        ]}],
+    });
+    std::fs::write(&request.input, old.to_string()).unwrap();
+    request.given.values = given(json!({"x": 5}));
+    execute(request).await.unwrap();
+    let notebook = work.executed();
+    assert_eq!((notebook.cells[0].source().as_str(), text(&notebook.cells[3]).as_str()), ("# Old", "5"));
+}
+
+#[tokio::test]
 async fn a_percent_script_is_a_notebook_and_times_are_kept_when_wanted() {
     let Some(work) = Work::new() else { return };
     let script = work.path("train.py");
@@ -212,7 +286,8 @@ async fn cells_below_a_stop_are_not_run_and_scraps_are_given() {
         ("1/0", &[]),
     ];
     let executed = execute(work.request(cells)).await.unwrap();
-    assert_eq!(executed.cells_run, 2);
+    assert_eq!((executed.cells_run, executed.halt), (2, Some(Halt::Tag(3, 4))));
+    assert_eq!(Halt::Tag(3, 4).to_string(), "stopped before cell 3 of 4, by the tag `stop`");
     let metrics: Vec<(&str, f64)> =
         executed.metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     assert_eq!(metrics, [("auc", 0.7), ("by.a", 1.0), ("loss", 0.25)]);

@@ -181,19 +181,33 @@ fn summary(folds: &[Fold]) -> BTreeMap<String, f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use rondo_core::handoff::StepInputs;
-    use rondo_core::ports::Unwatched;
+    use rondo_core::ports::Progress;
     use rondo_core::{Digest, RunId};
     use serde_json::json;
 
+    use rondo_process::leftovers;
+
     use super::*;
-    use crate::execute::leftovers;
+
+    /// Keeps what is noted.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Progress for Notes {
+        fn report(&self, event: Event) {
+            if let Event::Note { message, .. } = event {
+                self.0.lock().unwrap().push(message);
+            }
+        }
+    }
 
     #[tokio::test]
-    async fn what_a_fold_leaves_running_is_ended_with_it() {
+    async fn what_a_fold_leaves_running_is_ended_and_named() {
+        let notes = Arc::new(Notes::default());
         let folder = tempfile::tempdir().unwrap();
         let rows = folder.path().join("rows.csv");
         let table: String = (0..20).map(|row| format!("{row},{}\n", row * 2)).collect();
@@ -221,9 +235,11 @@ mod tests {
             .into(),
             python: None,
             confinement: None,
-            progress: Arc::new(Unwatched),
+            progress: notes.clone(),
         };
         work(&call).await.unwrap();
+        let said = notes.0.lock().unwrap().join("\n");
+        assert!(said.contains("it left running what was then ended: sleep ("), "{said}");
         let mark = format!("RONDO_STEP_FILE={file}");
         for _ in 0..50 {
             if !leftovers::all().into_iter().any(|pid| leftovers::carries(pid, &mark)) {

@@ -18,6 +18,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rondo_core::ports::Confinement;
+use rondo_process::leftovers;
 use tokio::io::AsyncReadExt;
 #[cfg(target_os = "linux")]
 use tokio::io::{Interest, unix::AsyncFd};
@@ -25,8 +26,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::guard;
 use super::guard::Guarded;
-use super::{guard, leftovers};
 
 /// How long a process that was asked to stop may take before it is killed.
 const GRACE: Duration = Duration::from_secs(5);

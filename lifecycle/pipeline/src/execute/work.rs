@@ -133,9 +133,9 @@ pub(super) async fn work(
     }
     // A sandbox ends what is in it with itself, and is still about it when its program has ended.
     let is_sandbox = |name: &&String| confined.is_some() && name.starts_with("bwrap (");
-    let left: Vec<&str> = ended.left.iter().filter(|name| !is_sandbox(name)).map(String::as_str).collect();
+    let left: Vec<String> = ended.left.iter().filter(|name| !is_sandbox(name)).cloned().collect();
     if !left.is_empty() {
-        let message = format!("it left running what was then ended: {}", left.join(", "));
+        let message = rondo_process::leftovers::told(&left);
         bench.log.take(format!("[{message}]\n").as_bytes());
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     }
@@ -226,6 +226,6 @@ async fn sleep(limit: Option<Duration>) {
 /// An error with what to do about it.
 fn hinted(error: &dyn Explain) -> String {
     let hints = error.hints();
-    let hint = hints.first().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    let hint = if hints.is_empty() { String::new() } else { format!(" (hint: {})", hints.join("; ")) };
     format!("{}{hint}", chain(error))
 }

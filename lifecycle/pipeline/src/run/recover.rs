@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use rondo_core::run::{RunKind, RunRow};
 use rondo_core::{Digest, RunId, Span, Timestamp};
+use rondo_process::leftovers;
 use rondo_store::Store;
 use rondo_store::objects::Take;
 
 use super::record;
 use crate::Error;
 use crate::builtins::container;
-use crate::execute::{leftovers, log};
+use crate::execute::log;
 use crate::logs;
 
 /// The file in a work folder that its owner holds locked. No step can have its name.

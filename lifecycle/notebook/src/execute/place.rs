@@ -1,0 +1,82 @@
+//! Where the executed copy is written while a notebook runs, and where it is in the end.
+//!
+//! Mostly both are the same file. Where the copy is to replace the notebook itself, it grows in a hidden file
+//! beside it, and the notebook is replaced by a whole copy when the run has ended, well or not: a run that is
+//! killed, or whose kernel never started, leaves the notebook as it was.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Both places.
+#[derive(Debug)]
+pub struct Place {
+    /// Where the copy is written until the run has ended.
+    pub growing: PathBuf,
+    /// Where it is in the end.
+    pub last: PathBuf,
+}
+
+impl Place {
+    /// The places of a run from one file to another.
+    ///
+    /// # Errors
+    /// [`Error::SameFile`] where both are one file and that is no notebook but a script or document, which a
+    /// notebook must not replace.
+    pub fn of(input: &Path, output: &Path) -> Result<Self, Error> {
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let (Some(input), Some(last)) = (real(input), real(output)) else { return Ok(Self::at(output)) };
+        if input != last {
+            return Ok(Self::at(output));
+        }
+        if last.extension().is_none_or(|extension| extension != "ipynb") {
+            return Err(Error::SameFile { path: output.to_owned() });
+        }
+        let stem = last.file_stem().unwrap_or_default().to_string_lossy();
+        let growing = last.with_file_name(format!(".{stem}.{}.running.ipynb", std::process::id()));
+        Ok(Self { growing, last })
+    }
+
+    fn at(output: &Path) -> Self {
+        Self { growing: output.to_owned(), last: output.to_owned() }
+    }
+
+    /// Whether the copy replaces the notebook itself.
+    pub fn is_one_file(&self) -> bool {
+        self.growing != self.last
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_one_file() {
+            // There is none where nothing was written yet.
+            let _ = fs::remove_file(&self.growing);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notebook_may_be_replaced_and_a_script_may_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, "x").unwrap();
+            path
+        };
+        let (notebook, script, other) = (file("n.ipynb"), file("n.py"), folder.path().join("out.ipynb"));
+        let place = Place::of(&notebook, &other).unwrap();
+        assert!(!place.is_one_file() && place.growing == other);
+        let place = Place::of(&notebook, &folder.path().join("./n.ipynb")).unwrap();
+        assert!(place.is_one_file());
+        fs::write(&place.growing, "half").unwrap();
+        drop(place);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
+        assert!(matches!(Place::of(&script, &script), Err(Error::SameFile { .. })));
+    }
+}
