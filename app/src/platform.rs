@@ -36,6 +36,7 @@ use rondo_store::Store;
 
 use crate::config::Config;
 pub use error::Error;
+pub use remotes::store_settings;
 
 /// The name of the project file.
 pub const PROJECT_FILE: &str = "rondo.yaml";

@@ -10,6 +10,7 @@ pub mod kernel;
 mod source;
 mod stream;
 mod sweep;
+mod target;
 
 use super::Session;
 use super::failure::Outcome;

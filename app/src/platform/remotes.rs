@@ -11,6 +11,7 @@ use rondo_pipeline::shared::{self, KeyPair, Shared};
 use rondo_remote::Remote;
 
 use super::{Error, Platform};
+use crate::config::Config;
 use crate::history;
 
 /// Variables of the environment that are settings of object stores.
@@ -21,6 +22,13 @@ const KEY: &str = "RONDO_CACHE_KEY";
 
 /// Variables that name the branch where a service checks out a commit without one.
 const BRANCHES: [&str; 3] = ["RONDO_BRANCH", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"];
+
+/// What the environment says of object stores.
+pub fn store_settings(config: &Config) -> Vec<(String, String)> {
+    let settings = config.environment.iter();
+    let settings = settings.filter(|(name, _)| SETTINGS.iter().any(|lead| name.starts_with(lead)));
+    settings.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
 
 impl Platform {
     /// A remote: by its name in `remotes:`, by an address, or the first one that is declared.
@@ -43,10 +51,7 @@ impl Platform {
         };
         let address =
             if address.contains("://") { address } else { self.root().join(address).display().to_string() };
-        let settings = self.config().environment.iter();
-        let settings = settings.filter(|(name, _)| SETTINGS.iter().any(|lead| name.starts_with(lead)));
-        let settings: Vec<_> = settings.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Ok(Remote::open(&address, &settings, &self.config().cache.join("remotes"))?)
+        Ok(Remote::open(&address, &store_settings(self.config()), &self.config().cache.join("remotes"))?)
     }
 
     /// Sends versions of datasets: `NAME` for the latest or all of them, `NAME@VERSION` for one; of no

@@ -9,14 +9,16 @@ use rondo_core::ports::{Event, Progress};
 use rondo_core::{Code, Digest};
 use rondo_notebook::cache::{self, Cache, Environment};
 use rondo_notebook::document::write_atomically;
+use rondo_notebook::error::Kept;
 use rondo_notebook::execute::{ExecuteRequest, Executed, execute, prepare_only};
 use rondo_notebook::kernel::KernelChoice;
 use rondo_notebook::kernel::fork::ForkServer;
 use rondo_notebook::parameters;
 use serde_json::{Value, json};
 
-use super::source::{self, STREAM, Source};
+use super::source::{self, Source};
 use super::stream::Stream;
+use super::target::Target;
 use super::{given, html, kernel, sweep};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
@@ -25,11 +27,12 @@ use crate::cli::run::cancelled;
 /// Run a notebook with parameters and keep an executed copy; a folder as OUT makes it a sweep
 #[derive(clap::Args)]
 pub struct Args {
-    /// The notebook: `.ipynb`, a script with `# %%` cells, `.qmd`, `.Rmd`, `.md`, an address, or `-`
+    /// The notebook: `.ipynb`, a script with `# %%` cells, `.qmd`, `.Rmd`, `.md`, an address (`https://`, `s3://`,
+    /// `gs://`, `az://`, `abs://`), or `-`
     #[arg(value_name = "IN")]
     pub(super) input: PathBuf,
-    /// The executed copy, or `-`; a folder (`out/`) for a copy of each run of a sweep. Also where a cell fails
-    /// it is there with the outputs so far
+    /// The executed copy, an address in a bucket, or `-`; a folder (`out/`) for a copy of each run of a sweep. Also
+    /// where a cell fails it is there with the outputs so far. It may be IN itself
     #[arg(value_name = "OUT")]
     pub(super) output: PathBuf,
 
@@ -104,40 +107,47 @@ pub struct Args {
 /// When the notebook or its parameters are not valid, the kernel does not start or dies, a cell fails or
 /// takes too long, or the user stops it.
 pub async fn run(args: Args, session: &Session) -> Outcome {
+    let target = Target::of(&args.output, session)?;
     let source = Box::pin(source::read(&args.input, args.language.as_deref(), session)).await?;
-    if args.given.has_grid() || is_folder(&args.output, session) {
-        return Box::pin(sweep::run(&args, &source, session)).await;
+    if args.given.has_grid() || target.is_folder() {
+        return Box::pin(sweep::run(&args, &source, &target, session)).await;
     }
     let known = parameters::inspect(&source.notebook);
-    let streamed = args.output.as_os_str() == STREAM;
+    let streamed = target.is_stream();
     if streamed && session.printer().json() {
         let message = "write both the notebook and JSON to standard output";
         return Err(Failure::hinted(Code::Usage, message, "name a file for the executed notebook"));
     }
-    let scratch =
-        tempfile::tempdir().map_err(|error| Failure::new(Code::Io, format!("make a folder: {error}")))?;
-    let output = if streamed { scratch.path().join("out.ipynb") } else { session.path(&args.output) };
     let progress: Arc<dyn Progress> = Arc::new(Stream::to(session.printer(), false));
-    let mut request = request(&args, &source, output, progress, session)?;
+    let mut request = request(&args, &source, target.local.clone(), progress, session)?;
+    request.kept = target.elsewhere().map(Kept::File);
     request.given = args.given.one(&known, session)?;
     request.given.also = args.given.paths(&shown(&args.input), &shown(&args.output));
     let executed = Box::pin(one(&args, &source, request, session)).await;
-    if streamed {
-        let bytes = std::fs::read_to_string(scratch.path().join("out.ipynb"));
-        // Nothing was written where nothing has run; the error says why.
-        session.printer().out(&bytes.unwrap_or_default());
-    }
-    let Some((given, ran)) = executed? else { return Ok(()) };
-    let page = page(&args, &args.output, session)?;
+    let sent = Box::pin(target.send(session)).await;
+    let Some((given, ran)) = told_first(executed, sent, session)? else { return Ok(()) };
+    let page = (args.report && !streamed).then(|| args.output.with_extension("html"));
     let value = json!({
         "schema": 1, "notebook": args.input, "output": args.output, "page": page, "parameters": given,
         "cells": ran.executed.cells_run, "seconds": ran.executed.seconds, "metrics": ran.executed.metrics,
         "outputs": ran.executed.outputs, "peak_memory": ran.executed.peak_memory, "cached": ran.cached,
+        "stopped": ran.executed.halt.map(|halt| halt.to_string()),
     });
     if !streamed {
         session.printer().result(&value, &text(&args.output, page.as_deref(), &ran));
     }
     Ok(())
+}
+
+/// What came of a run, and of sending its copy away; of two failures the run's.
+pub(super) fn told_first<T>(ran: Outcome<T>, sent: Outcome, session: &Session) -> Outcome<T> {
+    match (ran, sent) {
+        (Err(failure), Err(unsent)) => {
+            session.printer().note(&format!("the executed notebook is lost: {}", unsent.text().trim_end()));
+            Err(failure)
+        }
+        (ran, sent) => sent.and(ran),
+    }
 }
 
 /// Runs or prepares one; what its parameters were, and what came of it where it ran.
@@ -150,44 +160,28 @@ async fn one(
     let (progress, subject) = (request.progress.clone(), request.subject.clone());
     let given = json!(request.given.shown());
     if args.prepare_only {
-        let output = request.output.clone();
         prepare_only(request).map_err(failure)?;
-        session.printer().note(&format!("{subject:<12} prepared, not run: {}", output.display()));
+        session.printer().note(&format!("{subject:<12} prepared, not run: {}", args.output.display()));
         return Ok(None);
     }
     let keep = keep(args, source, &request, session)?;
     progress.report(Event::Started { subject: subject.clone(), message: "starts the kernel".to_owned() });
-    let failed_page = request.output.clone();
+    let output = request.output.clone();
     let ran = Box::pin(keep.run(request)).await;
     let message = match &ran {
         Ok(ran) => ran.to_string(),
         Err(_) => String::new(),
     };
     progress.report(Event::Ended { subject, ok: ran.is_ok(), message });
-    // A failed run's page is what people look at first.
-    if ran.is_err() && args.report && failed_page.is_file() {
-        html::write(&failed_page, &failed_page.with_extension("html"))?;
+    // Of a failed run the page is what people look at first.
+    if args.report && output.is_file() {
+        html::write(&output, &output.with_extension("html"))?;
     }
     Ok(Some((given, ran.map_err(failure)?)))
 }
 
-/// The page beside an executed copy, where it is wanted.
-fn page(args: &Args, output: &Path, session: &Session) -> Outcome<Option<PathBuf>> {
-    if !args.report || output.as_os_str() == STREAM {
-        return Ok(None);
-    }
-    let page = output.with_extension("html");
-    html::write(&session.path(output), &session.path(&page))?;
-    Ok(Some(page))
-}
-
 fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-/// Whether the executed copies go into a folder.
-fn is_folder(output: &Path, session: &Session) -> bool {
-    output.to_string_lossy().ends_with('/') || session.path(output).is_dir()
 }
 
 /// A request without its parameters.
@@ -253,7 +247,8 @@ pub(super) struct Ran {
 impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let from = if self.cached { ", from an earlier run" } else { "" };
-        write!(f, "{} cells{from}", self.executed.cells_run)
+        write!(f, "{} cells{from}", self.executed.cells_run)?;
+        self.executed.halt.map_or(Ok(()), |halt| write!(f, ", {halt}"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a notebook of the command line comes from: a file, standard input, or an address.
+//! Where a notebook of the command line comes from: a file, standard input, an address of the web or a bucket.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use rondo_notebook::document::Notebook;
 use rondo_notebook::percent;
 use rondo_project::notebook::language::Language;
 
+use super::target;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 
@@ -50,8 +51,32 @@ pub async fn read(input: &Path, language: Option<&str>, session: &Session) -> Ou
         let notebook = Notebook::of_bytes(Path::new(&name), &bytes)?;
         return Ok(Source { notebook, path: name.into(), is_file: false });
     }
+    if target::scheme(&text).is_some() {
+        let (name, bytes) = Box::pin(of_bucket(&text, session)).await?;
+        let notebook = Notebook::of_bytes(Path::new(&name), &bytes)?;
+        return Ok(Source { notebook, path: name.into(), is_file: false });
+    }
     let path = session.existing("notebook", input)?;
     Ok(Source { notebook: Notebook::read(&path)?, path, is_file: true })
+}
+
+/// An object of a bucket, and its address without what may be a secret.
+async fn of_bucket(address: &str, session: &Session) -> Outcome<(String, Vec<u8>)> {
+    let bucket = target::bucket(address, session)?;
+    let name = address.split(['?', '#']).next().unwrap_or(address).to_owned();
+    let missing = || Failure::new(Code::SourceNotFound, format!("find notebook `{name}`"));
+    let object = bucket.object().await?.ok_or_else(missing)?;
+    if object.size > LARGEST as u64 {
+        let message = format!("fetch notebook `{name}`: it is larger than 256 MiB");
+        return Err(Failure::new(Code::SourceNotFound, message));
+    }
+    let mut bytes = Vec::new();
+    let take = |piece: bytes::Bytes| {
+        bytes.extend_from_slice(&piece);
+        Ok(())
+    };
+    bucket.read(&object, 0, take).await?;
+    Ok((name, bytes))
 }
 
 /// Standard input has no name that would tell: JSON is a notebook, all else a script.

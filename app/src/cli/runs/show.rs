@@ -5,11 +5,15 @@ use std::fmt::Write;
 use rondo_core::run::RunRow;
 use serde_json::json;
 
+use super::kept::{self, Origin};
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
 use crate::platform::Platform;
 
-/// Show a run: parameters, metrics, inputs, outputs, how it ended
+/// So many artifacts are named.
+const SHOWN: usize = 20;
+
+/// Show a run: parameters, metrics, inputs, outputs, artifacts, how it ended
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's id, or the first characters of it
@@ -41,10 +45,13 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let params = meta.run_params(run.id).await?;
     let tags = meta.run_tags(run.id).await?;
     let children = meta.children(run.id).await?;
+    let mut artifacts = kept::of(&platform, &run).await?;
+    artifacts.retain(|kept| kept.origin == Origin::Artifact);
     let values: serde_json::Map<String, serde_json::Value> =
         metrics.iter().map(|metric| (metric.key.clone(), json!(metric.point.value))).collect();
     let value = json!({
         "schema": 1, "run": run, "params": params, "metrics": values, "tags": tags, "children": children,
+        "artifacts": artifacts,
     });
     let mut text = head(&run);
     if let Some(line) = crate::platform::repro::told(&tags) {
@@ -71,6 +78,13 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     };
     section("inputs", links(&run.detail.inputs));
     section("outputs", links(&run.detail.outputs));
+    let more = artifacts.len().saturating_sub(SHOWN);
+    let mut lines: Vec<String> =
+        artifacts.iter().take(SHOWN).map(|kept| format!("{}  {} bytes", kept.path, kept.size)).collect();
+    if more > 0 {
+        lines.push(format!("… {more} more: rondo runs artifacts {}", run.id.short()));
+    }
+    section("artifacts", lines);
     section(
         "steps",
         run.detail
