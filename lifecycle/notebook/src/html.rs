@@ -325,16 +325,16 @@ mod tests {
         assert!(
             page.contains("&quot;a&quot;: [\n    1,\n    &quot;&lt;b&gt;&quot;") && !page.contains("IPython")
         );
-        let html = markdown("So $x^2 < 3$, and\n\n$$\\nosuch y$$\n\nand it costs $5 or `$6`.");
+        let html = markdown("So $x^2 < 3$, and\n\n$$\\nosuch y$$\n\nand it costs $5 or $6.");
         assert!(
-            html.contains("<msup>") && html.contains("$$\\nosuch y$$") && html.contains("costs $5 or"),
+            html.contains("<mo>&lt;</mo>") && html.contains("$$\\nosuch y$$") && html.contains("costs $5 or"),
             "{html}"
         );
     }
 
     proptest! {
         #[test]
-        fn no_text_ever_opens_a_tag(source in "(?s)([<>\"'&#`$\\\\- \n]|script|text\\{|é){0,60}") {
+        fn no_text_ever_opens_a_tag(source in "(?s)([<>\"'&#`$\\\\\\- \n]|script|text\\{|é){0,60}") {
             let mut notebook = Notebook::new("python3", "python");
             notebook.cells = vec![Cell::markdown(&source, &[]), Cell::code(&source, &[]), Cell::raw(&source)];
             prop_assert!(!export(&notebook, &source).contains("<script"));

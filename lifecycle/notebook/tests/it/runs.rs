@@ -129,8 +129,8 @@ async fn daemons_that_cells_started_are_ended_and_named_however_the_run_ends() {
     let length = format!("4816.{}", std::process::id());
     let start =
         format!("import subprocess\n_ = subprocess.Popen(['sleep', '{length}'], start_new_session=True)");
-    let fork = ForkServer::start(&work.python, &Notebook::new("python3", "python"), &Default::default());
-    let fork = Some(Arc::new(fork.await.unwrap()));
+    let (empty, env) = (Notebook::new("python3", "python"), BTreeMap::new());
+    let fork = Some(Arc::new(ForkServer::start(&work.python, &empty, &env).await.unwrap()));
     for (last, fork) in [("1", None), ("1/0", None), ("import os; os._exit(3)", None), ("1", fork)] {
         let watcher = Watcher::default();
         let request = work.request(&[(&start, &[]), (last, &[])]);
