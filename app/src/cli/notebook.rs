@@ -34,7 +34,7 @@ pub enum Verb {
 /// As the verb.
 pub async fn run(verb: Verb, session: &Session) -> Outcome {
     match verb {
-        Verb::Run(args) => run::run(*args, session).await,
+        Verb::Run(args) => Box::pin(run::run(*args, session)).await,
         Verb::Inspect(args) => inspect::run(&args, session),
         Verb::Diff(args) => diff::run(&args, session),
         Verb::Html(args) => html::run(&args, session),
