@@ -145,6 +145,6 @@ pub(crate) fn guarded<T, E: std::fmt::Display>(
     }
 }
 
-fn broken(path: &Path, reason: &str) -> TableError {
+pub(super) fn broken(path: &Path, reason: &str) -> TableError {
     TableError::Parquet { path: path.to_owned(), reason: reason.to_owned() }
 }
