@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rondo_core::{Digest, Timestamp};
+use rondo_core::Digest;
 use rondo_pipeline::execute::{cause, process};
 use rondo_store::Objects;
 use tokio::sync::watch;
@@ -41,8 +41,6 @@ pub struct Instance {
     pub identity: Digest,
     /// What it was given, for people.
     pub inputs: BTreeMap<String, String>,
-    /// Since when it runs.
-    pub since: Timestamp,
     open: watch::Sender<usize>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<Option<Ending>>,
@@ -72,7 +70,6 @@ impl Instance {
         given: &super::inputs::Given,
         log: &AppLog,
         objects: &Objects,
-        now: Timestamp,
     ) -> Arc<Self> {
         let (stop, mut stopped) = watch::channel(false);
         let (end, ended) = watch::channel(None);
@@ -119,7 +116,7 @@ impl Instance {
         });
         let (open, _) = watch::channel(0);
         let (identity, inputs) = (given.identity(), given.told());
-        Arc::new(Self { target, authorization, identity, inputs, since: now, open, stop, ended })
+        Arc::new(Self { target, authorization, identity, inputs, open, stop, ended })
     }
 
     /// Something that listens there already; it ends when it is told to.
@@ -129,8 +126,8 @@ impl Instance {
         let (open, _) = watch::channel(0);
         let (end, ended) = watch::channel(None);
         let (authorization, inputs) = (Some(HeaderValue::from_static("token t")), BTreeMap::new());
-        let (identity, since) = (Digest::of(b""), Timestamp(0));
-        let instance = Self { target, authorization, identity, inputs, since, open, stop, ended };
+        let identity = Digest::of(b"");
+        let instance = Self { target, authorization, identity, inputs, open, stop, ended };
         (Arc::new(instance), end)
     }
 

@@ -268,7 +268,7 @@ impl Keeper {
         let prepared = prepared.map_err(plain)?;
         let (log, now) = (&self.bench.log, platform.clock().now());
         log.say(&format!("{now} starts"));
-        let instance = Instance::start(&app.spec, prepared, given, log, platform.store().objects(), now);
+        let instance = Instance::start(&app.spec, prepared, given, log, platform.store().objects());
         app.remember(&instance);
         let mut orders = app.told.subscribe();
         tokio::select! {

@@ -25,11 +25,6 @@ impl<E: Explain + Send + Sync + 'static> From<E> for Failure {
 }
 
 impl Failure {
-    /// An error from the other side of a port.
-    pub fn boxed(error: PortError) -> Self {
-        Self { error, rendered: None, data: Value::Null }
-    }
-
     /// An error of the command itself.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Said { code, message: message.into(), hints: Vec::new() }.into()

@@ -41,9 +41,9 @@ use rondo_store::meta::Meta;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-pub use caller::{Caller, Denied, Sight};
+pub use caller::{Caller, Denied};
 pub use keeper::Keeper;
-pub use routes::{Routes, Verbs};
+pub use routes::Routes;
 pub use rule::{On, Rule};
 pub use steps::StepAccess;
 

@@ -560,11 +560,6 @@ impl Caller {
         }
     }
 
-    /// The door that it came in by.
-    pub const fn door(&self) -> &Door {
-        &self.door
-    }
-
     fn mark(&self) {
         if let Some(asked) = &self.asked {
             asked.store(true, Ordering::Relaxed);

@@ -4,10 +4,12 @@
 //! each takes first. There is no way past it: a `Router` comes out of [`Routes::behind`] alone, with the
 //! guard before every handler, before a wrong method too, and before a path that nobody knows.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Request};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
@@ -26,6 +28,27 @@ pub const BODY: usize = 4 << 20;
 /// How long a body is listened to that nobody wants.
 const HEARD: Duration = Duration::from_secs(10);
 
+/// An answer that is being made.
+type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// A handler whose own type is forgotten: what axum puts around one is compiled once for all of them.
+#[derive(Clone)]
+struct Plain<S>(Arc<dyn Fn(Request, S) -> Answering + Send + Sync>);
+
+impl<S: 'static> Plain<S> {
+    fn of<T, H: Handler<T, S, Future = Answering>>(handler: H) -> Self {
+        Self(Arc::new(move |request, state| handler.clone().call(request, state)))
+    }
+}
+
+impl<S: Clone + 'static> Handler<(), S> for Plain<S> {
+    type Future = Answering;
+
+    fn call(self, request: Request, state: S) -> Answering {
+        self.0(request, state)
+    }
+}
+
 /// The handlers of one path, each with its rule.
 pub struct Verbs<S> {
     router: MethodRouter<S>,
@@ -39,7 +62,7 @@ macro_rules! verbs {
             #[doc = concat!("A handler for ", stringify!($method), " and what it needs.")]
             pub fn $name<H, T, S>(rule: Rule, handler: H) -> Verbs<S>
             where
-                H: Handler<T, S>,
+                H: Handler<T, S, Future = Answering>,
                 T: 'static,
                 S: Clone + Send + Sync + 'static,
             {
@@ -52,11 +75,11 @@ macro_rules! verbs {
                 #[doc = concat!("Also a handler for ", stringify!($method), ".")]
                 pub fn $name<H, T>(mut self, rule: Rule, handler: H) -> Self
                 where
-                    H: Handler<T, S>,
+                    H: Handler<T, S, Future = Answering>,
                     T: 'static,
                 {
                     self.rules.push((Method::$method, rule));
-                    Self { router: self.router.$name(handler), ..self }
+                    Self { router: self.router.$name(Plain::of(handler)), ..self }
                 }
             )*
         }
@@ -122,6 +145,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     /// Every path with its methods and their rules.
+    #[cfg(test)]
     pub fn table(&self) -> impl Iterator<Item = (&str, &[(Method, Rule)])> {
         self.rows.iter().map(|(path, verbs)| (path.as_str(), verbs.rules.as_slice()))
     }

@@ -157,7 +157,7 @@ pub(crate) fn guarded<T, E: std::fmt::Display>(
     }
 }
 
-fn broken(path: &Path, reason: &str) -> TableError {
+pub(super) fn broken(path: &Path, reason: &str) -> TableError {
     // What the libraries put before their reasons says nothing more.
     let said = ["Parquet argument error: ", "Parquet error: ", "External: "];
     let reason = said.iter().fold(reason, |reason, said| reason.strip_prefix(said).unwrap_or(reason));

@@ -1,3 +1,5 @@
+//! What a page may claim.
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
