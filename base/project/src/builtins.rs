@@ -1,5 +1,6 @@
 //! What the caller tells the checker of the packages that steps may use.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,10 @@ pub type LiveCheck = fn(&Value) -> Result<(), Refusal>;
 
 /// Judges the ways of reading of a dataset; the error says what is wrong with them.
 pub type DataRead = fn(&serde_json::Map<String, Value>) -> Result<(), String>;
+
+/// Judges the arguments of a package that is built in, by its name, when each by itself is as it should be:
+/// all that is wrong with them together.
+pub type Arguments = Arc<dyn Fn(&str, &BTreeMap<String, Value>) -> Vec<String> + Send + Sync>;
 
 /// Gets packages that lie elsewhere.
 pub trait Remote: Send + Sync {
@@ -48,6 +53,8 @@ pub struct Builtins {
     pub live_check: Option<LiveCheck>,
     /// The judge of `read:`; absent: it is taken as it is.
     pub data_read: Option<DataRead>,
+    /// The judge of arguments taken together; absent: they are taken as they are.
+    pub arguments: Option<Arguments>,
     /// What gets packages by their Git address; absent: there are none.
     pub remote: Option<Arc<dyn Remote>>,
 }

@@ -6,6 +6,7 @@
 //! that one mistake gives one fault. Where lines had to be left out because they are no YAML, nothing is
 //! said of references: what they lead to may stand in those lines.
 
+mod arguments;
 mod canvas;
 mod conditions;
 mod context;

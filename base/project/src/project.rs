@@ -35,7 +35,7 @@ pub use pipeline::{
 pub use team::{SharedCache, Trust};
 
 /// A whole project, in the order of the lifecycle.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Project {
     /// Its name: also the experiment's.
     pub name: String,

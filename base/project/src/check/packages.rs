@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::arguments;
 use super::context::{Context, View, one_of};
 use super::expressions::{self, Known};
 use super::values::{self, shown};
@@ -55,7 +56,13 @@ pub(super) fn uses(
                     .hint(format!("declare it under `{section}:`")),
             );
         }
-        Some(package) => block(context, package, uses, with, &join(path, "with")),
+        Some(package) => {
+            let before = context.faults.len();
+            block(context, package, uses, with, &join(path, "with"));
+            let sound = context.faults.len() == before;
+            let entries = with.and_then(Node::map).unwrap_or_default();
+            arguments::together(context, package, uses, entries, &join(path, "with"), sound);
+        }
         None => {}
     }
     let entries = with.and_then(Node::map).unwrap_or_default();

@@ -8,6 +8,7 @@ use crate::builtins::{Field, Package};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
 use crate::project::{Prune, Range, Strategy, Sweep};
+use crate::shape::pipeline::STRATEGIES;
 use crate::yaml::{Entry, Node, join};
 
 /// The most combinations of a grid.
@@ -31,10 +32,13 @@ pub(super) fn sweep(
         Some("random") => (Strategy::Random, false),
         Some("tpe") => (Strategy::Tpe, false),
         Some("asha") => (Strategy::Random, true),
-        _ => (Strategy::Grid, false),
+        None | Some("grid") => (Strategy::Grid, false),
+        // Refused by the table of keys; whatever else it was to be, it searches ranges.
+        Some(_) => (Strategy::Random, false),
     };
+    let is_known = node.get("strategy").and_then(Node::text).is_none_or(|word| STRATEGIES.contains(&word));
     let trials = read::small(node, "trials");
-    if strategy != Strategy::Grid && node.get("trials").is_none() {
+    if strategy != Strategy::Grid && is_known && node.get("trials").is_none() {
         let place = node.entry("strategy").map_or(node.place, |entry| entry.value.place);
         let fault = Fault::new(&path, place, "this strategy needs a number of trials");
         context.fault(fault.expected("the key `trials`").hint("add `trials: 20`"));
@@ -369,6 +373,14 @@ mod tests {
             let faults = checked(&format!("{sweep}, maximize: auc"), "run: 'true'").unwrap_err();
             assert!(faults.contains(expected), "{sweep}: {faults}");
         }
+    }
+
+    #[test]
+    fn a_strategy_that_is_not_there_is_one_fault() {
+        let sweep = "strategy: tpee, over: { rate: { float: [0, 1] } }, maximize: auc";
+        let faults = checked(sweep, "run: 'true'").unwrap_err();
+        assert!(faults.contains("tpee") && !faults.contains("grid cannot"), "{faults}");
+        assert_eq!(faults.matches("; ").count(), 1, "{faults}");
     }
 
     #[test]

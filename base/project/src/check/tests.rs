@@ -277,3 +277,49 @@ fn sources_their_queries_and_ways_of_reading_are_checked() {
         (json!(["-"]), Some(2000))
     );
 }
+
+#[test]
+fn arguments_are_held_against_each_other_with_all_other_faults() {
+    let text = |name: &str| Field::optional(name, FieldKind::Text, "What it is.");
+    let method = Field { default: Some(json!("random")), ..text("method") };
+    let mut builtins = builtins();
+    builtins.packages.extend(
+        [
+            Package::builtin("shell", vec![text("script"), text("command")]),
+            Package::builtin("sql", vec![text("script"), text("query")]),
+            Package::builtin("split", vec![method, text("column")]),
+        ]
+        .map(Arc::new),
+    );
+    builtins.arguments = Some(Arc::new(|name, with| {
+        let method = with.get("method").and_then(|method| method.as_str()).unwrap_or_default();
+        let lacks = name == "split" && method != "random" && !with.contains_key("column");
+        lacks.then(|| format!("the method `{method}` needs `column`")).into_iter().collect()
+    }));
+    let source = "project: p\nparams: { how: time }\nsteps:\n  a: { uses: shell }\n  b: { uses: sql, with: { query: \
+                  SELECT 1, script: a.sql } }\n  c: { uses: split, with: { method: stratified } }\n  d: { uses: \
+                  split, with: { method: \"${{ params.how }}\" } }\n  e: { uses: split }\n  f: { run: x, inputs: \
+                  [a.o] }\n  g: { uses: sql }\n  h: { uses: shell, with: { command: x } }\n";
+    let faults = check(source, PROJECT_FILE, &Folder::new("/nonexistent"), &builtins).unwrap_err();
+    let shown: Vec<(u32, &str, &str)> = faults
+        .iter()
+        .map(|fault| {
+            (
+                fault.place.line as u32,
+                source[fault.place.start..fault.place.end].trim(),
+                fault.message.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (4, "shell", "package `shell` needs `script` or `command` in its `with`: what it runs"),
+            (5, "script", "`script` cannot stand beside `query`"),
+            (6, "stratified", "package `split`: the method `stratified` needs `column`"),
+            (7, "\"${{ params.how }}\"", "package `split`: the method `time` needs `column`"),
+            (9, "a.o", "step `a` has no output `o`"),
+            (10, "sql", "package `sql` needs `script` or `query` in its `with`: what it runs"),
+        ]
+    );
+}
