@@ -250,6 +250,10 @@ pub enum Error {
     },
 }
 
+fn those(packages: &[(String, String)]) -> &'static str {
+    if packages.len() == 1 { "it" } else { "them" }
+}
+
 fn missing(packages: &[(String, String)]) -> String {
     let one = |(name, needed_by): &(String, String)| match needed_by.as_str() {
         "" => format!("`{name}`"),
@@ -333,7 +337,8 @@ impl Explain for Error {
             Self::Table(error) => error.hints(),
             Self::RVersion { .. } => vec!["install that R, or widen `r:` of the environment".to_owned()],
             Self::RPackagesMissing { packages, .. } => {
-                vec![format!("sudo apt-get install {}", crate::environment::r::debian_names(packages))]
+                let names = crate::environment::r::debian_names(packages);
+                vec![format!("sudo apt-get install {names}  # where Debian has {}", those(packages))]
             }
             Self::IsolationMissing { .. } => {
                 vec!["rondo doctor".to_owned(), "ask for what there is: `isolation: auto`".to_owned()]

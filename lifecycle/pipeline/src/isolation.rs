@@ -21,7 +21,8 @@ pub mod watch;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rondo_core::ports::Confinement;
@@ -43,7 +44,7 @@ pub struct Confined {
     pub bwrap: PathBuf,
     /// Whether they have a network of their own.
     pub own_network: bool,
-    /// Undeclared files of the project that they have asked for, relative to it; at the level `landlock`.
+    /// Undeclared files of the project that they have asked for, relative to it.
     pub seen: watch::Seen,
 }
 
@@ -60,11 +61,21 @@ impl Confinement for Confined {
             landlock::confine(command, &self.surroundings, own)?;
             watch::watch(command, &self.surroundings, &self.seen)?;
         }
-        if self.own_network {
-            return Ok(Box::new(network::own(command, self.surroundings.tracking)?));
+        let kept: Box<dyn Send + Sync> = match self.own_network {
+            true => Box::new(network::own(command, self.surroundings.tracking)?),
+            false => Box::new(()),
+        };
+        // A `bwrap` that takes more rights than its caller has would lose them by what a watched process
+        // gives up; any other gives it up by itself.
+        if self.level == Level::Bubblewrap && !has_rights_of_its_own(&self.bwrap) {
+            watch::humbly(command, &self.surroundings, &self.seen)?;
         }
-        Ok(Box::new(()))
+        Ok(kept)
     }
+}
+
+fn has_rights_of_its_own(program: &Path) -> bool {
+    program.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o6000 != 0)
 }
 
 impl Confined {

@@ -17,6 +17,9 @@ use crate::{Error, again};
 /// How many earlier runs are looked through for the last one of a step.
 const LOOK_BACK: i64 = 200;
 
+/// How many of a step's newest runs are looked through for one that failed.
+const FEW: i64 = 20;
+
 /// One step's forecast with what it rests on.
 struct Foreseen {
     step: PlannedStep,
@@ -187,6 +190,18 @@ impl<'a> Foresight<'a> {
         Ok(())
     }
 
+    /// Why no run stands for a key.
+    async fn missed(&self, step: &str, key: Digest) -> Result<String, Error> {
+        let failed = match self.experiment {
+            Some(experiment) => last_failed(self.store, experiment, step, None).await?,
+            None => None,
+        };
+        Ok(match failed.filter(|run| run.detail.key == Some(key)) {
+            Some(run) => format!("run {} has this key and did not end well", run.id.short()),
+            None => "no earlier run has this key".to_owned(),
+        })
+    }
+
     /// What the cache says of a node.
     async fn judge(&mut self, foreseen: &mut Foreseen) -> Result<(), Error> {
         let planner = self.planner;
@@ -211,7 +226,7 @@ impl<'a> Foresight<'a> {
             Answer::Gone { run, .. } => {
                 (Forecast::Runs, format!("what run {} made is not in the store any more", run.short()))
             }
-            Answer::Miss => (Forecast::Runs, "no earlier run has this key".to_owned()),
+            Answer::Miss => (Forecast::Runs, self.missed(&node.name, key).await?),
         };
         if foreseen.step.forecast == Forecast::Runs
             && let Some(keyed) = &foreseen.keyed
@@ -250,7 +265,11 @@ pub async fn why(
             (Some(last), Some(keyed)) => changes(&last.detail.key_parts, &keyed.parts),
             (Some(_) | None, _) => Vec::new(),
         };
-        let lines = lines(&foreseen, last.as_ref(), &changes);
+        let failed = match experiment {
+            Some(experiment) => last_failed(store, experiment, &foreseen.step.name, last.as_ref()).await?,
+            None => None,
+        };
+        let lines = lines(&foreseen, last.as_ref(), failed.as_ref(), &changes);
         answers.push(Why {
             step: foreseen.step.name.clone(),
             forecast: foreseen.step.forecast,
@@ -283,6 +302,32 @@ pub async fn last_used(store: &Store, experiment: i64, step: &str) -> Result<Opt
     Ok(rows.into_iter().find(|row| row.experiment == experiment && counts(row)))
 }
 
+/// The newest run of a step, where it has failed and is newer than the one whose outputs it stood for.
+async fn last_failed(
+    store: &Store,
+    experiment: i64,
+    step: &str,
+    last: Option<&RunRow>,
+) -> Result<Option<RunRow>, Error> {
+    let rows = store.meta().runs_of_kind(RunKind::Step, Some(step), FEW).await?;
+    let own =
+        |row: &RunRow| row.experiment == experiment && row.state.ended() && !again::is_again(&row.detail);
+    let newest = rows.into_iter().find(own).filter(|row| row.state != RunState::Finished);
+    Ok(newest.filter(|row| last.is_none_or(|last| last.started < row.started)))
+}
+
+/// How a run failed, in words.
+fn failure(run: &RunRow) -> String {
+    let cause = run.detail.exit.as_ref().and_then(|exit| exit.cause.as_deref());
+    let how = if run.state == RunState::Killed { "was ended" } else { "failed" };
+    format!(
+        "run {} of {} {how}: {}",
+        run.id.short(),
+        run.started.rfc3339(),
+        cause.unwrap_or("no cause is known")
+    )
+}
+
 /// The parts that differ.
 pub fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Change> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -293,7 +338,12 @@ pub fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -
     names.into_iter().filter_map(change).collect()
 }
 
-fn lines(foreseen: &Foreseen, last: Option<&RunRow>, changes: &[Change]) -> Vec<String> {
+fn lines(
+    foreseen: &Foreseen,
+    last: Option<&RunRow>,
+    failed: Option<&RunRow>,
+    changes: &[Change],
+) -> Vec<String> {
     let name = &foreseen.step.name;
     let mut lines = vec![match &foreseen.step.forecast {
         Forecast::Runs => format!("`{name}` would run: {}", foreseen.step.reason),
@@ -302,9 +352,15 @@ fn lines(foreseen: &Foreseen, last: Option<&RunRow>, changes: &[Change]) -> Vec<
         Forecast::Kept(_) => format!("`{name}` would not run: {}", foreseen.step.reason),
         Forecast::Skipped => format!("`{name}` is left out: {}", foreseen.step.reason),
     }];
+    let would = matches!(foreseen.step.forecast, Forecast::Runs | Forecast::Waits);
+    if let Some(failed) = failed.filter(|_| would) {
+        lines.push(failure(failed));
+    }
     let Some(last) = last else {
-        if matches!(foreseen.step.forecast, Forecast::Runs | Forecast::Waits) {
-            lines.push("it has not run before".to_owned());
+        match failed {
+            None if would => lines.push("it has not run before".to_owned()),
+            Some(_) if would => lines.push("it has not ended well before".to_owned()),
+            Some(_) | None => {}
         }
         return lines;
     };

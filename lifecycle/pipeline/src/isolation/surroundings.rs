@@ -116,6 +116,8 @@ impl Surroundings {
         let environment = given.environment;
         let places = environment.iter().flat_map(|environment| &environment.places);
         tools.extend(places.flat_map(|place| home.interpreter(place)));
+        let virtuals = virtual_environments(given.variables);
+        tools.extend(virtuals.iter().flat_map(|venv| led_to(&venv.join("bin"), &home)));
         let mut tools: Vec<PathBuf> = tools.iter().flat_map(|place| around(place, &hidden)).collect();
         tools.sort_unstable();
         tools.dedup();
@@ -130,6 +132,8 @@ impl Surroundings {
         let code = given.code.iter().filter_map(|path| inside(given.project, path.trim_end_matches('/')));
         let mut readable: Vec<PathBuf> = code.collect();
         readable.extend(environment.map(|environment| environment.folder.clone()));
+        readable
+            .extend(virtuals.iter().flat_map(|venv| VENV.map(|name| venv.join(name))).filter(|p| p.exists()));
         // What Rondo itself lays beside the step: its inputs, the programs and the text of SQL, the copy of a
         // package.
         let laid = ["step.json", "run.py", "script.sql", "package", "in"].map(own);
@@ -263,6 +267,18 @@ fn of_variables(variables: &BTreeMap<String, String>, home: &Home) -> Vec<PathBu
     places
 }
 
+/// What an interpreter of a virtual environment reads of it.
+const VENV: [&str; 5] = ["bin", "lib", "lib64", "include", "pyvenv.cfg"];
+
+/// The virtual environments of Python whose programs are on the `PATH`, wherever they lie: an active one
+/// lies in the project more often than not.
+fn virtual_environments(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let folders = variables.get("PATH").map(|path| path.split(':')).into_iter().flatten().map(Path::new);
+    let above =
+        folders.filter(|folder| folder.is_absolute() && folder.ends_with("bin")).filter_map(Path::parent);
+    above.filter(|above| above.join("pyvenv.cfg").is_file()).map(Path::to_owned).collect()
+}
+
 /// A place without what is hidden in it: itself where there is nothing, else what lies around that.
 fn around(place: &Path, hidden: &[&Path]) -> Vec<PathBuf> {
     if hidden.iter().any(|hidden| place.starts_with(hidden)) {
@@ -291,6 +307,47 @@ mod tests {
         assert_eq!(seen, [opt.join("app"), opt.join("work/q")]);
         assert_eq!(around(&opt.join("app"), &[&project]), [opt.join("app")]);
         assert!(around(&project.join("data"), &[&project]).is_empty());
+    }
+
+    #[test]
+    fn an_active_virtual_environment_of_the_project_is_readable_and_nothing_else_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path().join("p");
+        for place in ["p/.venv/bin", "p/.venv/lib/python3.12", "p/bin", "work"] {
+            fs::create_dir_all(folder.path().join(place)).unwrap();
+        }
+        fs::write(project.join(".venv/pyvenv.cfg"), "home = /usr/bin\n").unwrap();
+        fs::write(project.join("rows.csv"), "a\n").unwrap();
+        let path = format!("{0}/.venv/bin:{0}/bin:/usr/bin", project.display());
+        let contract = StepInputs {
+            project: "p".into(),
+            step: "s".into(),
+            run: rondo_core::RunId::random(),
+            key: rondo_core::Digest::of(b"k"),
+            params: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            metrics: None,
+        };
+        let surroundings = Surroundings::of(&Given {
+            project: &project,
+            store: &project.join(".rondo"),
+            work: &folder.path().join("work"),
+            folder: &project,
+            contract: &contract,
+            code: Vec::new(),
+            environment: None,
+            variables: &[("PATH".to_owned(), path)].into(),
+            network: false,
+            home: None,
+        })
+        .unwrap();
+        for place in [".venv/pyvenv.cfg", ".venv/lib/python3.12/site.py", ".venv/bin/python"] {
+            assert!(surroundings.knows(&project.join(place)), "{place}");
+        }
+        assert!(
+            !surroundings.knows(&project.join("rows.csv")) && !surroundings.knows(&project.join("bin/x"))
+        );
     }
 
     #[test]

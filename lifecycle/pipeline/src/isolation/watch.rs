@@ -1,6 +1,6 @@
 //! What an isolated process asks the kernel to open, seen while it asks.
 //!
-//! Landlock refuses and tells nobody what; a program that goes on without a file that it may not read leaves no
+//! Landlock refuses and tells nobody what, and in a sandbox such a file is not even there; a program that goes on without a file that it may not read leaves no
 //! word of it. So the process installs a filter (seccomp's user notification) that lets each opening of a file
 //! wait for a thread here, which reads the path, keeps it where it lies in the project and lets the kernel go on.
 //! Which of the paths are files that are there and not declared is looked at when the step has ended, so that no
@@ -104,6 +104,27 @@ pub(super) fn watch(command: &mut Command, surroundings: &Surroundings, seen: &S
         }
     })?;
     Ok(())
+}
+
+/// The same for a process that is to get no rights by what it starts: filters are for such alone.
+///
+/// # Errors
+/// As [`watch`].
+pub(super) fn humbly(command: &mut Command, surroundings: &Surroundings, seen: &Seen) -> io::Result<()> {
+    humble(command);
+    watch(command, surroundings, seen)
+}
+
+/// Has a process do with less, which a filter asks for as the rules of the kernel do.
+fn humble(command: &mut Command) {
+    // SAFETY: one system call.
+    unsafe {
+        command.pre_exec(|| {
+            // Where it cannot be had, no filter is installed and nothing is seen.
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            Ok(())
+        });
+    }
 }
 
 /// Has signals taken by other threads: what is waited for here does not begin again by itself.
@@ -240,17 +261,6 @@ fn text_of(process: libc::pid_t, address: u64) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Has a process do with less, which a filter asks for as the rules of the kernel do.
-    fn humble(command: &mut Command) {
-        // SAFETY: one system call.
-        unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-                Ok(())
-            });
-        }
-    }
-
     fn can_install() -> bool {
         let mut command = Command::new("/bin/true");
         humble(&mut command);
@@ -287,8 +297,7 @@ mod tests {
         let script = "cat data/a data/tool known data/none data/__pycache__/x.pyc; cd data && (cat ../data/b); \
                       cat \"$1/data/c\"; : > ../written; cat /etc/passwd";
         command.args(["-c", script, "sh"]).arg(&root).current_dir(&root).stdout(std::process::Stdio::null());
-        humble(&mut command);
-        watch(&mut command, &surroundings, &seen).unwrap();
+        humbly(&mut command, &surroundings, &seen).unwrap();
         command.status().unwrap();
         assert_eq!(seen.undeclared(&surroundings), ["data/a", "data/b", "data/c"]);
     }

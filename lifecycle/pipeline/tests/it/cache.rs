@@ -193,6 +193,27 @@ async fn plan_and_why_say_what_would_happen_and_what_changed() {
 }
 
 #[tokio::test]
+async fn plan_and_why_name_the_run_that_failed() {
+    let lab = Lab::new().await;
+    let file = |command: &str| format!("project: p\nsteps:\n  a: {{ run: '{command}' }}\n");
+    lab.write("rondo.yaml", &file("exit 3"));
+    let failed = lab.run().await.step("a").unwrap().run.unwrap().short();
+    let plan = lab.runner().plan(&RunRequest::default()).await.unwrap();
+    assert_eq!(plan.steps[0].reason, format!("run {failed} has this key and did not end well"));
+    let why = lab.runner().why("a").await.unwrap().remove(0);
+    assert!(why.lines[1].starts_with(&format!("run {failed} of ")), "{:?}", why.lines);
+    assert!(why.lines[1].ends_with("failed: it exited with code 3"), "{:?}", why.lines);
+    assert_eq!(why.lines[2], "it has not ended well before");
+    lab.write("rondo.yaml", &file("true"));
+    lab.run().await;
+    let why = lab.runner().why("a").await.unwrap().remove(0);
+    assert!(!why.would_run() && !why.lines.iter().any(|line| line.contains("failed")), "{:?}", why.lines);
+    lab.write("rondo.yaml", &file("true #"));
+    let why = lab.runner().why("a").await.unwrap().remove(0);
+    assert!(why.would_run() && !why.lines.iter().any(|line| line.contains("failed")), "{:?}", why.lines);
+}
+
+#[tokio::test]
 async fn the_key_does_not_depend_on_where_the_project_lies() {
     let (one, two) = (chain().await, chain().await);
     let (first, second) = (one.run().await, two.run().await);

@@ -190,7 +190,10 @@ async fn r_and_its_packages_are_found_locked_and_what_is_missing_is_said() {
     lab.write("rondo.yaml", &project("4", "jsonlite, no.such.package"));
     let error = made(&lab, "r").await.unwrap_err();
     assert_eq!(error.to_string(), "environment `r` lacks R packages: `no.such.package`");
-    assert_eq!(rondo_core::Explain::hints(&error), ["sudo apt-get install r-cran-no.such.package"]);
+    assert_eq!(
+        rondo_core::Explain::hints(&error),
+        ["sudo apt-get install r-cran-no.such.package  # where Debian has it"]
+    );
     lab.write("rondo.yaml", &project(">=99", "jsonlite"));
     assert!(made(&lab, "r").await.unwrap_err().to_string().contains("wants R `>=99`"));
     lab.write("rondo.yaml", &project("4", "jsonlite>=999"));

@@ -147,31 +147,36 @@ async fn an_undeclared_file_is_refused_and_named() {
 
 #[tokio::test]
 async fn a_step_that_goes_on_without_an_undeclared_file_is_told_of() {
-    if !levels().contains(&"landlock") {
-        eprintln!("skipped: nothing is seen without Landlock");
-        return;
+    for level in levels() {
+        let lab = Lab::new().await;
+        lab.write("data/extra.csv", "secret");
+        lab.write("data/known.csv", "known");
+        lab.write(
+            "swallow.py",
+            "import subprocess\ntry: open('data/extra.csv')\nexcept OSError: pass\n\
+             open('data/known.csv')\nsubprocess.run('cat extra.csv 2>/dev/null', shell=True, cwd='data')\n",
+        );
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nisolation: {level}\nsteps:\n  swallow: {{ run: python3 swallow.py, code: \
+                 [data/known.csv] }}\n  silent: {{ run: 'cat data/extra.csv 2>/dev/null' }}\n"
+            ),
+        );
+        let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+        let swallow = report.step("swallow").unwrap();
+        assert_eq!(swallow.cause, None, "{level}: {report:#?}");
+        let row = lab.store.meta().require_run(swallow.run.unwrap()).await.unwrap();
+        assert_eq!(row.detail.refused, ["data/extra.csv"], "{level}");
+        let told = format!("`data/extra.csv` is not declared as an input of `swallow` (isolation: {level})");
+        let is_told = |event: &Event| matches!(event, Event::Note { subject, message } if subject == "swallow" && message.ends_with(&told));
+        assert!(lab.events.0.lock().unwrap().iter().any(is_told), "{level}");
+        let silent = cause(&report, "silent");
+        assert!(
+            silent.contains("`data/extra.csv` is not declared as an input of `silent`"),
+            "{level}: {silent}"
+        );
     }
-    let lab = Lab::new().await;
-    lab.write("data/extra.csv", "secret");
-    lab.write("data/known.csv", "known");
-    lab.write(
-        "swallow.py",
-        "import subprocess\ntry: open('data/extra.csv')\nexcept OSError: pass\n\
-         open('data/known.csv')\nsubprocess.run('cat extra.csv 2>/dev/null', shell=True, cwd='data')\n",
-    );
-    lab.write(
-        "rondo.yaml",
-        "project: p\nisolation: landlock\nsteps:\n  swallow: { run: python3 swallow.py, code: [data/known.csv] }\n  silent: { run: 'cat data/extra.csv 2>/dev/null' }\n",
-    );
-    let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
-    let swallow = report.step("swallow").unwrap();
-    assert_eq!(swallow.cause, None, "{report:#?}");
-    let row = lab.store.meta().require_run(swallow.run.unwrap()).await.unwrap();
-    assert_eq!(row.detail.refused, ["data/extra.csv"]);
-    let told = "`data/extra.csv` is not declared as an input of `swallow` (isolation: landlock)";
-    let is_told = |event: &Event| matches!(event, Event::Note { subject, message } if subject == "swallow" && message.ends_with(told));
-    assert!(lab.events.0.lock().unwrap().iter().any(is_told));
-    assert!(cause(&report, "silent").contains("`data/extra.csv` is not declared as an input of `silent`"));
 }
 
 #[tokio::test]
