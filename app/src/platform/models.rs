@@ -148,7 +148,7 @@ impl Platform {
         let test = self.table(&made.test)?;
         let scorer = self.scorer();
         let engine = self.load_engine(made.file.digest, model, None)?;
-        let scores = scorer.score(made.file.digest, &test).await.map_err(Error::port)?;
+        let scores = scorer.score(made.file.digest, &test, &[]).await.map_err(Error::port)?;
         let mut evaluation = evaluate(&test, &scores, &spec)?;
         evaluation.model = Some(made.file.digest);
         evaluation.data = Some(made.test.digest);
@@ -263,7 +263,7 @@ impl Platform {
         spec: &Spec,
     ) -> Result<Evaluation, Error> {
         let table = self.table(rows)?;
-        let scores = self.scorer().score(version.file, &table).await.map_err(Error::port)?;
+        let scores = self.scorer().score(version.file, &table, &[]).await.map_err(Error::port)?;
         let mut evaluation = evaluate(&table, &scores, spec)?;
         evaluation.model = Some(version.file);
         evaluation.data = Some(rows.digest);

@@ -210,11 +210,12 @@ pub trait Builtin: Send + Sync {
 #[async_trait]
 pub trait Scorer: Send + Sync {
     /// The score of each row of a Parquet file, in its order: of a binary task the probability of the
-    /// positive class.
+    /// positive class. A model that takes one matrix and does not name its columns takes `columns`, where
+    /// there are some.
     ///
     /// # Errors
     /// When no engine can run the model, or the columns do not fit it.
-    async fn score(&self, model: Digest, rows: &Path) -> Result<Vec<f64>, PortError>;
+    async fn score(&self, model: Digest, rows: &Path, columns: &[String]) -> Result<Vec<f64>, PortError>;
 }
 
 /// Runs SQL over tables that lie in files: what checks ask of whatever engine the project has.

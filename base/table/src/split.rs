@@ -135,9 +135,24 @@ pub fn parts_by(
 /// # Errors
 /// As [`parts`].
 pub fn folds(path: &Path, method: Method, column: Option<&str>, folds: u8, seed: u64) -> Result<Vec<u8>> {
+    folds_by(path, method, column, None, folds, seed)
+}
+
+/// The same, with the column of the groups beside that of the labels: for [`Method::StratifiedGrouped`].
+///
+/// # Errors
+/// As [`parts`].
+pub fn folds_by(
+    path: &Path,
+    method: Method,
+    column: Option<&str>,
+    group: Option<&str>,
+    folds: u8,
+    seed: u64,
+) -> Result<Vec<u8>> {
     let blocks = if method == Method::Time { folds.saturating_add(1) } else { folds };
     let shares = vec![1.0 / f64::from(blocks); usize::from(blocks)];
-    parts(path, method, column, &shares, seed)
+    parts_by(path, method, column, group, &shares, seed)
 }
 
 /// Whether a row of a block trains or tests in a fold; nothing where it does neither.

@@ -12,6 +12,7 @@ use rondo_core::Timestamp;
 use rondo_core::evaluation::{Evaluation, Task};
 use rondo_core::objective::Objective;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, Scorer};
+use rondo_core::suggest;
 use rondo_project::project::Model;
 use rondo_store::Objects;
 use rondo_table::columns;
@@ -175,7 +176,8 @@ impl EvaluatePackage {
         let spec = Spec::of_with(&call.with)?;
         let (model, rows) = inputs(call)?;
         let digest = Objects::digest_path(&model)?.digest;
-        let scores = self.scorer.score(digest, &rows).await.map_err(Error::Score)?;
+        let features = features(&call.with, &rows, &spec.target)?;
+        let scores = self.scorer.score(digest, &rows, &features).await.map_err(Error::Score)?;
         let mut evaluation = evaluate(&rows, &scores, &spec)?;
         evaluation.model = Some(digest);
         evaluation.data = Some(Objects::digest_path(&rows)?.digest);
@@ -190,6 +192,22 @@ impl EvaluatePackage {
         }
         Ok(BuiltinResult { metrics: metrics(&evaluation), artifacts: BTreeMap::new() })
     }
+}
+
+/// The columns that a model takes which does not name them: those that are named, else all but the target.
+fn features(with: &BTreeMap<String, Value>, rows: &Path, target: &str) -> Result<Vec<String>, Error> {
+    let known: Vec<String> = columns::describe(rows)?.into_iter().map(|column| column.name).collect();
+    let named = with.get("features").and_then(Value::as_array);
+    let named: Vec<&str> = named.into_iter().flatten().filter_map(Value::as_str).collect();
+    if named.is_empty() {
+        return Ok(known.into_iter().filter(|name| name != target).collect());
+    }
+    if let Some(name) = named.iter().find(|name| !known.iter().any(|known| known == *name)) {
+        let near = suggest::nearest(name, known.iter().map(String::as_str));
+        let near = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+        return Err(Error::With(format!("the rows have no column `{name}`{near}")));
+    }
+    Ok(named.into_iter().map(str::to_owned).collect())
 }
 
 /// The model's file and the table among the inputs: the model is the one named `model`, or with that
@@ -241,6 +259,7 @@ impl Builtin for EvaluatePackage {
         &[
             "target",
             "task",
+            "features",
             "positive",
             "threshold",
             "slices",

@@ -71,14 +71,51 @@ impl FileScorer {
         }
         Ok(engine)
     }
+
+    /// The engine of a model that does not name its columns, with these as their names.
+    fn fitted(&self, model: Digest, rows: &Path, columns: &[String]) -> Result<Arc<dyn Engine>> {
+        let path = (self.resolve)(model).ok_or(Error::ModelMissing { digest: model })?;
+        let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+        let options = LoadOptions { columns: columns.to_vec(), ..self.options.clone() };
+        match engine::load(&bytes, &options) {
+            Ok(engine) => Ok(Arc::from(engine)),
+            Err(Error::ModelShape { .. }) => {
+                let takes = self.engine(model)?.signature().inputs.len();
+                let reason = format!(
+                    "the model takes {takes} columns without names, and these are {}: {}; name those that it \
+                     takes, in its order, by `features`",
+                    columns.len(),
+                    columns.join(", ")
+                );
+                Err(Error::Table { path: rows.to_owned(), reason })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether a table has every column that a model asks for by name.
+fn has_all(engine: &dyn Engine, rows: &Path) -> Result<bool> {
+    let refuse = |reason: String| Error::Table { path: rows.to_owned(), reason };
+    let reader = rondo_table::read::open(rows).map_err(|error| refuse(error.to_string()))?;
+    let has = |column: &Column| reader.columns().iter().any(|known| known.name == column.name);
+    Ok(engine.signature().inputs.iter().all(has))
 }
 
 #[async_trait]
 impl Scorer for FileScorer {
-    async fn score(&self, model: Digest, rows: &Path) -> std::result::Result<Vec<f64>, PortError> {
+    async fn score(
+        &self,
+        model: Digest,
+        rows: &Path,
+        columns: &[String],
+    ) -> std::result::Result<Vec<f64>, PortError> {
         let port = |error: Error| -> PortError { Box::new(error) };
-        let engine = self.engine(model).map_err(port)?;
+        let mut engine = self.engine(model).map_err(port)?;
         let path = rows.to_owned();
+        if !columns.is_empty() && !has_all(engine.as_ref(), &path).map_err(port)? {
+            engine = self.fitted(model, &path, columns).map_err(port)?;
+        }
         let scored = tokio::task::spawn_blocking(move || score_file(engine.as_ref(), &path)).await;
         match scored {
             Ok(scores) => scores.map_err(port),
@@ -199,7 +236,7 @@ mod tests {
         let model = fixture("logistic_columns.onnx");
         let digest = Digest::of(&std::fs::read(&model).unwrap());
         let scorer = FileScorer::new(Arc::new(move |wanted| (wanted == digest).then(|| model.clone())));
-        let scores = scorer.score(digest, &path).await.unwrap();
+        let scores = scorer.score(digest, &path, &[]).await.unwrap();
         let engine = scorer.engine(digest).unwrap();
         let texts = |texts: [&str; 2]| Values::Text(texts.map(Arc::from).to_vec());
         let columns = vec![
@@ -210,8 +247,30 @@ mod tests {
             texts(["JFK", "LGA"]),
         ];
         assert_eq!(scores, engine.predict(&Batch::new(2, columns).unwrap()).unwrap().scores);
-        let error = scorer.score(Digest::of(b"other"), &path).await.unwrap_err();
+        let error = scorer.score(Digest::of(b"other"), &path, &[]).await.unwrap_err();
         assert_eq!(error.code(), Code::ObjectNotFound);
+    }
+
+    #[tokio::test]
+    async fn a_model_of_one_matrix_takes_the_columns_that_are_named_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, "id,c,a,b\n1,12,800.5,3.5\n2,9,400.25,-2\n").unwrap();
+        let model = fixture("linear.onnx");
+        let digest = Digest::of(&std::fs::read(&model).unwrap());
+        let scorer = FileScorer::new(Arc::new(move |wanted| (wanted == digest).then(|| model.clone())));
+        let width = scorer.engine(digest).unwrap().signature().inputs.len();
+        assert_eq!(width, 3);
+        let named = ["a", "b", "c"].map(str::to_owned);
+        let scores = scorer.score(digest, &path, &named).await.unwrap();
+        let columns = [[800.5, 400.25], [3.5, -2.0], [12.0, 9.0]];
+        let batch = Batch::new(2, columns.map(|values| Values::Number(values.to_vec())).to_vec()).unwrap();
+        assert_eq!(scores, scorer.engine(digest).unwrap().predict(&batch).unwrap().scores);
+        let turned = ["c", "a", "b"].map(str::to_owned);
+        assert_ne!(scorer.score(digest, &path, &turned).await.unwrap(), scores);
+        let all = ["id", "c", "a", "b"].map(str::to_owned);
+        let error = scorer.score(digest, &path, &all).await.unwrap_err().to_string();
+        assert!(error.contains("takes 3 columns") && error.contains("`features`"), "{error}");
     }
 
     #[test]

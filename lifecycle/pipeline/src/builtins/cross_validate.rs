@@ -29,7 +29,7 @@ impl Builtin for CrossValidate {
     }
 
     fn parameters(&self) -> &'static [&'static str] {
-        &["run", "rows", "folds", "method", "column", "seed"]
+        &["run", "rows", "folds", "method", "column", "group", "seed"]
     }
 
     fn commands(&self) -> &'static [&'static str] {
@@ -42,10 +42,18 @@ impl Builtin for CrossValidate {
 
     fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
         let method = text(with, "method").unwrap_or("random");
+        let mut faults = Vec::new();
         if method != "random" && !with.contains_key("column") {
-            return vec![format!("the method `{method}` needs `column`")];
+            faults.push(format!("the method `{method}` needs `column`"));
         }
-        Vec::new()
+        match (method == "stratified_grouped", with.contains_key("group")) {
+            (true, false) => faults.push(format!("the method `{method}` needs `group` beside `column`")),
+            (false, true) => faults.push(
+                "`group` is for the method `stratified_grouped`; of `grouped` it is the `column`".to_owned(),
+            ),
+            (true, true) | (false, false) => {}
+        }
+        faults
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
@@ -73,7 +81,9 @@ async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
     let seed = with.get("seed").and_then(Value::as_u64).unwrap_or(0);
     let column = text(with, "column").map(str::to_owned);
     let table = rows.clone();
-    let blocks = blocking(move || split::folds(&table, method, column.as_deref(), count, seed)).await?;
+    let group = text(with, "group").map(str::to_owned);
+    let blocks = move || split::folds_by(&table, method, column.as_deref(), group.as_deref(), count, seed);
+    let blocks = blocking(blocks).await?;
     let mut folds = Vec::new();
     for number in 0..count {
         let fold =
