@@ -28,11 +28,40 @@ def test_a_new_package_passes_its_own_tests(empty, kind):
     assert "./packages/mine" in listed and "split" in listed
 
 
-@pytest.mark.parametrize("name", ["shell", "python", "split", "leakage", "balance", "check", "profile", "cross-validate"])
-def test_what_is_built_in_passes_its_tests(empty, name):
-    shutil.copytree(PACKAGES / name, empty.folder / "packages" / name)
-    tested = empty.json("package", "test", f"./packages/{name}")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shell", "python", "r", "papermill", "container", "split", "leakage", "balance", "check", "profile",
+        "cross-validate", "evaluate", "package-model",
+    ],
+)
+def test_what_is_built_in_passes_its_tests_anywhere(empty, name):
+    (empty.folder / "rondo.yaml").unlink()
+    tested = empty.json("package", "test", name)
     assert tested["passed"] and tested["tests"], json.dumps(tested, indent=1)
+    # What needs nothing of the machine is not skipped.
+    if name not in ["python", "r", "papermill", "container"]:
+        assert not any("skipped" in test for test in tested["tests"])
+
+
+def test_a_copy_of_what_is_built_in_is_a_package_of_the_project(empty):
+    shutil.copytree(PACKAGES / "split", empty.folder / "packages" / "split")
+    assert empty.json("package", "test", "./packages/split")["passed"]
+
+
+def test_arguments_that_do_not_fit_together_are_shown_with_all_other_faults(empty):
+    (empty.folder / "rondo.yaml").write_text(
+        "project: p\nsteps:\n"
+        "  a: { uses: shell }\n"
+        "  b: { uses: sql }\n"
+        "  c:\n    uses: check\n    inputs: { rows: data.none }\n    with: { on_failure: warn }\n"
+        "  d:\n    uses: split\n    inputs: { rows: a.rows }\n    with: { method: stratified }\n"
+        "    outputs: { train: a.csv, test: b.csv }\n"
+    )
+    said = empty("run", code=2).stderr
+    for part in ["rondo.yaml:3:", "rondo.yaml:4:", "rondo.yaml:6:", "rondo.yaml:12:", "`script` or `command`", "`column`"]:
+        assert part in said, said
+    assert "not built in" not in said and "data.none" in said
 
 
 SERVICE = """

@@ -4,6 +4,7 @@
 //! each other meets in this folder and nowhere else.
 
 pub mod approvals;
+pub mod builtin_files;
 pub mod builtins;
 pub mod data;
 pub mod datasheet;
@@ -111,6 +112,31 @@ impl Platform {
         })))
     }
 
+    /// The project for a command that only looks at what the store has of its runs, or stops one. Faults of its
+    /// file keep nobody from that: then it is a project of that name with nothing in it, and how many faults
+    /// there are is said beside it.
+    ///
+    /// # Errors
+    /// As [`Platform::open`], but for the file's faults.
+    pub async fn look(
+        root: &Path,
+        config: Arc<Config>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<(Self, usize), Error> {
+        let (source, faults) = match Self::open(root, config.clone(), progress.clone()).await? {
+            Opened::Platform(platform) => return Ok((*platform, 0)),
+            Opened::Faults { source, faults, .. } => (source, faults.len()),
+        };
+        let root = root.canonicalize().map_err(Error::io("open", root))?;
+        let project = Arc::new(bare(&source));
+        let store = Store::open(&root.join(".rondo")).await?;
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        store.meta().ensure_default_experiment(clock.now()).await?;
+        let (arrived, looking, deploying) = (Mutex::default(), Default::default(), Default::default());
+        let platform = Self { root, project, store, config, clock, progress, arrived, looking, deploying };
+        Ok((platform, faults))
+    }
+
     /// The project's folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -152,6 +178,18 @@ impl Platform {
     pub const fn progress(&self) -> &Arc<dyn Progress> {
         &self.progress
     }
+}
+
+/// A project of the name that a file with faults has, as far as it can be read, with nothing in it.
+fn bare(source: &str) -> Project {
+    let named = |name: &str| {
+        let text = format!("project: {name}\n");
+        check(&text, PROJECT_FILE, &Folder::new(Path::new("")), &rondo_project::builtins::Builtins::default())
+            .ok()
+    };
+    let root = rondo_project::yaml::parse(source).root;
+    let name = root.as_ref().and_then(|root| root.get("project")).map(|node| node.raw.clone());
+    name.and_then(|name| named(&name)).or_else(|| named("unnamed")).unwrap_or_default()
 }
 
 /// The machine's clock.

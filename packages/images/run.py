@@ -112,20 +112,46 @@ def sums(picture):
     ]
 
 
-def work(name, read, out, values):
+def placed(names, values):
+    """Where each picture and its copies are written: `a.png` stays `a.png`, and its copies are `a-1.png`, `a-2.png`."""
+    ending = WRITTEN[values["format"]]
+    paths = {name: PurePosixPath(name) for name in names}
+    places, chosen, taken = {name: [] for name in names}, {}, set()
+    for copy in range(values["copies"] + 1):
+        # Who has the ending already keeps its name, whoever else would get it.
+        for name, path in sorted(paths.items(), key=lambda one: (one[1].suffix != ending, one[0])):
+            # The old ending tells two pictures apart: `a.png` and `a.jpg`.
+            told = f"{path.stem}-{path.suffix[1:].lower()}"
+            stem = chosen.get(name, path.stem if path.suffix.lower() == ending else told)
+            # Names that differ in case alone are one file on some systems.
+            while written(path, stem, copy, ending).lower() in taken:
+                stem = told if stem == path.stem else stem + "-"
+            chosen.setdefault(name, stem)
+            places[name].append(written(path, stem, copy, ending))
+            taken.add(places[name][-1].lower())
+    return places
+
+
+def written(path, stem, copy, ending):
+    return path.with_name(stem + (f"-{copy}" if copy else "") + ending).as_posix()
+
+
+def work(name, read, places, out, values):
     """One picture and its copies: rows of the index, and the sums of what was written; an error as a text."""
+    from PIL import UnidentifiedImageError
+
     try:
         picture = alike(opened(read(), values["mode"]), values)
+    except UnidentifiedImageError:
+        return None, f"`{name}` is no picture that can be read"
     except Exception as error:  # whatever a broken file makes Pillow say
         return None, f"`{name}` is no picture that can be read: {error}"
     parts = PurePosixPath(name)
     label = parts.parts[0] if len(parts.parts) > 1 else ""
     rows, seen = [], []
-    for copy in range(values["copies"] + 1):
+    for copy, place in enumerate(places):
         made = picture if copy == 0 else varied(picture, values, name, copy)
-        # The old ending stays in the name: `a.png` and `a.jpg` are two pictures.
-        stem = f"{parts.stem}-{parts.suffix[1:].lower()}" + (f"-{copy}" if copy else "")
-        path = parts.with_name(stem + WRITTEN[values["format"]])
+        path = PurePosixPath(place)
         save(made, out / path, values["format"])
         rows.append([path.as_posix(), name, label, copy, made.width, made.height])
         seen.append(sums(made))
@@ -147,7 +173,8 @@ def main():
         shutil.rmtree(options.images)
     options.images.mkdir(parents=True)
     with ThreadPoolExecutor(max_workers=max(options.cores, 1)) as pool:
-        done = list(pool.map(lambda one: work(*one, options.images, values), pictures))
+        places = placed([name for name, _ in pictures], values)
+        done = list(pool.map(lambda one: work(*one, places[one[0]], options.images, values), pictures))
     rows, totals, broken = [], {}, []
     for made, error in done:
         if error:

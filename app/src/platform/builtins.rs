@@ -10,13 +10,15 @@ use rondo_data::packages::{Balance, Check, Engine, Leakage, ProfilePackage, Spli
 use rondo_notebook::builtin::Papermill;
 use rondo_pipeline::builtins::{Container, CrossValidate, Images};
 use rondo_pipeline::packages::git::GitPackages;
-use rondo_project::builtins::{Builtins, Package};
+use rondo_project::builtins::{Arguments, Builtins, Package};
 use rondo_project::package::read;
 use rondo_registry::evaluate::EvaluatePackage;
 use rondo_registry::package_model::PackageModel;
+use rondo_table::profile::Profile;
 
 use super::Error;
 use crate::config::Config;
+use crate::report::profile as page;
 
 macro_rules! texts {
     ($($name:literal),* $(,)?) => {
@@ -62,6 +64,7 @@ pub fn known() -> Builtins {
         data_check: Some(rondo_data::check::judge),
         live_check: Some(rondo_monitoring::quality::judge),
         data_read: Some(rondo_data::table::judge),
+        arguments: None,
         remote: None,
     }
 }
@@ -76,7 +79,32 @@ pub fn of_project(root: &Path, config: &Config) -> Result<Builtins, Error> {
         locked: rondo_pipeline::lock::read(root)?,
         host: config.environment.clone(),
     };
-    Ok(Builtins { remote: Some(Arc::new(git)), ..known() })
+    Ok(Builtins { remote: Some(Arc::new(git)), arguments: Some(arguments(root)), ..known() })
+}
+
+fn profile_page(profile: &Profile, title: &str) -> String {
+    page::render(&page::Page { title, origin: "a step of the pipeline", profile })
+}
+
+/// What packages say of their arguments taken together, before anything is planned.
+fn arguments(root: &Path) -> Arguments {
+    let root = root.to_owned();
+    let judges: [Arc<dyn Builtin>; 9] = [
+        Arc::new(Split),
+        Arc::new(Balance),
+        Arc::new(Check { engine: None }),
+        Arc::new(Leakage),
+        Arc::new(ProfilePackage::default()),
+        Arc::new(CrossValidate),
+        Arc::new(Container),
+        Arc::new(Images),
+        Arc::new(PackageModel),
+    ];
+    Arc::new(move |name, with| {
+        // What is wrong with a notebook's parameters, the checker says itself.
+        let judge = judges.iter().find(|judge| judge.name() == name);
+        judge.map_or_else(Vec::new, |judge| judge.check(&root, with))
+    })
 }
 
 /// Those that are code of this binary.
@@ -92,7 +120,7 @@ pub fn in_rust(
         Arc::new(Balance),
         Arc::new(Check { engine: Some(Engine(engine)) }),
         Arc::new(Leakage),
-        Arc::new(ProfilePackage),
+        Arc::new(ProfilePackage { page: Some(profile_page) }),
         Arc::new(CrossValidate),
         Arc::new(Container),
         Arc::new(Images),

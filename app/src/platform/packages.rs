@@ -3,22 +3,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rondo_core::error::causes;
 use rondo_core::ports::Unwatched;
 use rondo_data::check::Suite;
+use rondo_pipeline::environment::host::{find_program, search_path};
 use rondo_pipeline::{RunReport, RunRequest};
 use rondo_project::fault;
-use rondo_project::package::{Expect, Expected, Package, Test};
+use rondo_project::package::{Expect, Expected, Package, Run, Test};
 use rondo_project::project::is_target;
 use rondo_table::read::{self, ReadOptions};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 
-use super::{Error, Opened, PROJECT_FILE, Platform};
+use super::{Error, Opened, PROJECT_FILE, Platform, builtin_files};
 use crate::config::Config;
 
 /// Where in the temporary project the package's surroundings appear.
@@ -30,6 +33,8 @@ pub const STEP: &str = "tested";
 /// A temporary place, with a store that the tests of one package share.
 pub struct Bench {
     folder: tempfile::TempDir,
+    /// The data of the tests of a package that is built in.
+    _data: Option<tempfile::TempDir>,
     config: Arc<Config>,
 }
 
@@ -40,23 +45,59 @@ pub struct Tested {
     pub test: String,
     /// How long it took.
     pub seconds: f64,
+    /// Why it was left out: this machine lacks what it needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
     /// All that is not as expected; nothing where it passes.
     pub problems: Vec<String>,
 }
 
 impl Bench {
-    /// A place from which the files below `root` are seen.
+    /// A place from which the files below `root` are seen; of a package that is built in, those that came
+    /// with it.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn new(root: &Path, config: Arc<Config>) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("rondo-package-").tempdir();
-        let folder = folder.map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
+    pub fn new(package: &Package, root: &Path, config: Arc<Config>) -> Result<Self, Error> {
+        let fresh = || {
+            let folder = tempfile::Builder::new().prefix("rondo-package-").tempdir();
+            folder.map_err(Error::io("make a folder in", &std::env::temp_dir()))
+        };
+        let (folder, data) = (fresh()?, package.folder.is_none().then(fresh).transpose()?);
+        if let Some(data) = &data {
+            builtin_files::lay_out(&package.name, data.path())?;
+        }
+        let root = data.as_ref().map_or(root, |data| data.path());
         let root = root.canonicalize().map_err(Error::io("open", root))?;
         let link = folder.path().join(HERE);
         std::os::unix::fs::symlink(&root, &link).map_err(Error::io("link", &link))?;
-        Ok(Self { folder, config })
+        Ok(Self { folder, _data: data, config })
     }
+
+    /// What the tests of a package need and this machine lacks, in words.
+    pub fn lacks(&self, package: &Package) -> Option<String> {
+        let Run::Builtin { builtin } = &package.run else { return None };
+        let path = search_path(&self.config.environment);
+        let lacks = |programs: &[&str]| !programs.iter().any(|name| find_program(name, path).is_some());
+        let none = |what: &str| Some(format!("there is no {what} on the PATH"));
+        match builtin.as_str() {
+            "python" if lacks(&["python"]) => none("`python`"),
+            "r" if lacks(&["Rscript"]) => none("`Rscript`"),
+            "container" if lacks(&["podman", "docker"]) => none("`podman` or `docker`"),
+            "papermill" => match find_program("python", path).or_else(|| find_program("python3", path)) {
+                Some(python) if can_import(&python, "ipykernel") => None,
+                Some(_) | None => none("Python with `ipykernel`"),
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Whether a Python has a module.
+fn can_import(python: &Path, module: &str) -> bool {
+    let mut command = std::process::Command::new(python);
+    command.args(["-c", &format!("import {module}")]).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// Runs one test.
@@ -71,11 +112,20 @@ pub async fn test(
     test: &Test,
 ) -> Result<Tested, Error> {
     let began = Instant::now();
+    if let Some(lacks) = block_in_place(|| bench.lacks(package)) {
+        return Ok(Tested {
+            test: name.to_owned(),
+            seconds: 0.0,
+            skipped: Some(lacks),
+            problems: Vec::new(),
+        });
+    }
     let problems = match outcome(bench, package, uses, test).await? {
         Ok((platform, report)) => judge(bench, &platform, package, test, &report).await?,
         Err(refusal) => refused(&test.expect, &refusal),
     };
-    Ok(Tested { test: name.to_owned(), seconds: began.elapsed().as_secs_f64(), problems })
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Tested { test: name.to_owned(), seconds, skipped: None, problems })
 }
 
 /// Makes the project of a service's test, with what goes into it made; a refusal in words.

@@ -52,7 +52,7 @@ impl Kind {
             Self::Sql => files!("sql": "package.yaml", "groups.sql"),
             Self::Notebook => files!("notebook": "package.yaml", "page.ipynb", "requirements.txt"),
             Self::Workflow => files!("workflow": "package.yaml"),
-            Self::Service => files!("service": "package.yaml", "serve.py"),
+            Self::Service => files!("service": "package.yaml", "serve.py", "tests/pages/index.html"),
         }
     }
 }

@@ -41,7 +41,8 @@ pub async fn test(bench: &Bench, package: &Package, uses: &str, name: &str, test
         Ok(platform) => served(Arc::new(platform), &test.expect, until).await?,
         Err(refusal) => packages::refused(&test.expect, &refusal),
     };
-    Ok(Tested { test: name.to_owned(), seconds: began.elapsed().as_secs_f64(), problems })
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Tested { test: name.to_owned(), seconds, skipped: None, problems })
 }
 
 /// Serves the project until its one app has answered; what is not as expected.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rondo_project::package::{Field, Package, Ports, Run, cue, plain, schema};
+use rondo_project::package::{Field, Kind, Package, Port, Ports, Run, cue, plain, schema};
 use rondo_project::schema as project_schema;
 use serde_json::{Value, json};
 
@@ -116,26 +116,111 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// A step or app that uses it.
+/// A step or app that uses it, as its first test that is to end well does; of a package without one, what has
+/// to be given.
 fn example(package: &Package, uses: &str) -> String {
     let what = if package.app { "app" } else { "step" };
-    let mut text = format!("{what}:\n  uses: {uses}\n");
-    let needed: Vec<String> = package
+    let test = package.tests.values().find(|test| test.expect.fails.is_none() && test.expect.exit.is_none());
+    let given = test.map(|test| &test.with);
+    let needed = package
         .with
         .iter()
-        .filter(|field| field.required)
-        .map(|field| format!("{}: …", field.name))
-        .collect();
-    let ports = |ports: &Ports, value: &dyn Fn(&rondo_project::package::Port) -> String| {
-        let wanted = ports.listed().iter().filter(|port| port.required);
-        wanted.map(|port| format!("{}: {}", port.name, value(port))).collect::<Vec<_>>()
+        .filter(|field| given.is_some_and(|given| given.contains(&field.name)) || field.required);
+    let with = needed.map(|field| {
+        let value = given.and_then(|given| given.get(&field.name));
+        let value = match value.map(|value| (field.kind.is_file(), value.as_str(), value)) {
+            // It lies beside the package, where no step would look for it.
+            Some((true, Some(file), _)) => file.rsplit('/').next().unwrap_or(file).to_owned(),
+            Some((_, _, value)) => flow(value),
+            None => "…".to_owned(),
+        };
+        format!("{}: {value}", field.name)
+    });
+    let asked = |name: &str| test.is_some_and(|test| test.inputs.contains(name));
+    let inputs = match &package.inputs {
+        Ports::Any => {
+            test.map(|test| test.inputs.names().map(|name| format!("{name}: data.{name}")).collect())
+        }
+        Ports::Listed(ports) => {
+            let wanted = ports.iter().filter(|port| port.required || asked(&port.name));
+            let from = |port: &Port| if port.kind == Kind::Model { "train" } else { "data" };
+            Some(wanted.map(|port| format!("{0}: {1}.{0}", port.name, from(port))).collect::<Vec<_>>())
+        }
     };
-    let inputs = ports(&package.inputs, &|_| "STEP.OUTPUT".to_owned());
-    let outputs = ports(&package.outputs, &rondo_project::package::Port::file);
-    for (key, entries) in [("with", needed), ("inputs", inputs), ("outputs", outputs)] {
+    let mut outputs: Vec<(String, String)> = Vec::new();
+    for port in package.outputs.listed().iter().filter(|port| port.required) {
+        outputs.push((port.name.clone(), port.file()));
+    }
+    for (name, file) in test.into_iter().flat_map(|test| test.outputs.iter()) {
+        outputs.retain(|(known, _)| known != name);
+        outputs.push((name.to_owned(), file.clone()));
+    }
+    let outputs = outputs.into_iter().map(|(name, file)| format!("{name}: {file}")).collect();
+    let mut text = format!("{what}:\n  uses: {uses}\n");
+    for (key, entries) in
+        [("with", with.collect()), ("inputs", inputs.unwrap_or_default()), ("outputs", outputs)]
+    {
+        let entries: Vec<String> = entries;
         if !entries.is_empty() {
             let _ = writeln!(text, "  {key}: {{ {} }}", entries.join(", "));
         }
     }
     text
+}
+
+/// A value as it is written between braces.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entries: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{key}: {}", flow(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        // The other texts of JSON are texts of YAML too.
+        other => other.to_string(),
+    }
+}
+
+/// Whether a text is one in YAML without quotes.
+fn is_plain(text: &str) -> bool {
+    const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+        && !WORDS.contains(&text.to_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use rondo_project::check::{PROJECT_FILE, check};
+    use rondo_project::fault;
+    use rondo_project::files::Folder;
+
+    use super::*;
+
+    #[test]
+    fn the_example_of_every_package_that_is_built_in_is_part_of_a_valid_project() {
+        let known = builtins::of_project(std::path::Path::new("."), &crate::config::Config::read()).unwrap();
+        for package in &known.packages {
+            let folder = tempfile::tempdir().unwrap();
+            crate::platform::builtin_files::lay_out(&package.name, folder.path()).unwrap();
+            let tests = std::fs::read_dir(folder.path().join("tests")).into_iter().flatten().flatten();
+            for file in tests.map(|entry| entry.path()).filter(|path| path.is_file()) {
+                std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+            }
+            let example = example(package, &package.name);
+            let section = if package.app { "apps" } else { "steps" };
+            let data = ["rows", "train", "test", "pictures"]
+                .map(|name| format!("  {name}: {{ source: {name}.csv }}\n"))
+                .concat();
+            let train = "  train: { run: x, outputs: { model: model.onnx } }\n";
+            let between =
+                if package.app { format!("steps:\n{train}apps:\n") } else { format!("{section}:\n{train}") };
+            let source = format!("project: p\ndata:\n{data}{between}{}", indented(&example));
+            if let Err(faults) = check(&source, PROJECT_FILE, &Folder::new(folder.path()), &known) {
+                panic!("{source}{}", fault::render(PROJECT_FILE, &source, &faults));
+            }
+        }
+    }
 }

@@ -34,7 +34,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         );
         return Err(Failure::hinted(Code::Usage, format!("find test `{name}` of `{}`", package.name), hint));
     }
-    let bench = Bench::new(&found.root, session.config().clone())?;
+    let bench = Bench::new(package, &found.root, session.config().clone())?;
     let mut results = Vec::new();
     for (name, test) in package.tests.iter() {
         if args.tests.is_empty() || args.tests.iter().any(|wanted| wanted == name) {
@@ -43,8 +43,12 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             } else {
                 Box::pin(packages::test(&bench, package, &found.uses, name, test)).await?
             };
-            let mark = if result.problems.is_empty() { "ok" } else { "failed" };
-            session.printer().note(&format!("{name:<40} {mark}  ({:.1} s)", result.seconds));
+            let mark = match (&result.skipped, result.problems.is_empty()) {
+                (Some(why), _) => format!("skipped: {why}"),
+                (None, true) => format!("ok  ({:.1} s)", result.seconds),
+                (None, false) => format!("failed  ({:.1} s)", result.seconds),
+            };
+            session.printer().note(&format!("{name:<40} {mark}"));
             for problem in &result.problems {
                 session.printer().note(&format!("  {}", problem.replace('\n', "\n  ")));
             }
@@ -52,11 +56,15 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         }
     }
     let failed = results.iter().filter(|result| !result.problems.is_empty()).count();
+    let skipped = results.iter().filter(|result| result.skipped.is_some()).count();
     let value = json!({
         "schema": 1, "package": package.name, "passed": failed == 0, "tests": results,
     });
     let text = match (results.len(), failed) {
         (0, _) => format!("{} has no tests\n", package.name),
+        (all, 0) if skipped > 0 => {
+            format!("{}: {} of {all} tests pass, {skipped} skipped\n", package.name, all - skipped)
+        }
         (all, 0) => format!("{}: {all} of {all} tests pass\n", package.name),
         (all, failed) => format!("{}: {failed} of {all} tests fail\n", package.name),
     };

@@ -14,9 +14,18 @@ use crate::fetch::blocking;
 
 const NAME: &str = "profile";
 
+/// Writes a profile as a page for people, with this title.
+pub type Page = fn(&Profile, &str) -> String;
+
 /// The package.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ProfilePackage;
+pub struct ProfilePackage {
+    /// What writes pages, where there is something.
+    pub page: Option<Page>,
+}
+
+/// The output that is a page; all others are JSON.
+const PAGE: &str = "page";
 
 #[async_trait]
 impl Builtin for ProfilePackage {
@@ -41,14 +50,20 @@ impl Builtin for ProfilePackage {
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
-        blocking(move || work(&call)).await.map_err(|error| Box::new(error) as PortError)
+        let page = self.page;
+        blocking(move || work(&call, page)).await.map_err(|error| Box::new(error) as PortError)
     }
 }
 
-fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
+fn work(call: &BuiltinCall, page: Option<Page>) -> Result<BuiltinResult, Error> {
     let profile = Profile::of_path(&input(NAME, call)?)?;
-    for place in call.step.outputs.values() {
-        write_json(place, &profile)?;
+    for (name, place) in &call.step.outputs {
+        match page.filter(|_| name == PAGE) {
+            Some(page) => {
+                std::fs::write(place, page(&profile, &call.step.step)).map_err(Error::io("write", place))?;
+            }
+            None => write_json(place, &profile)?,
+        }
     }
     let missing: u64 = profile.columns.iter().map(|column| column.nulls).sum();
     let metrics = [
