@@ -118,6 +118,25 @@ def test_an_order_that_hangs_on_the_hash_seed_is_found_by_varying_it(project):
     ).stdout
 
 
+def test_what_changes_with_time_is_not_laid_to_what_was_varied(project, tmp_path):
+    """A program that counts stands for a clock: from its third time on it says something else."""
+    count = tmp_path / "count"
+    (project.folder / "clock.py").write_text(
+        f"import os, pathlib\ncount = pathlib.Path({str(count)!r})\n"
+        "times = int(count.read_text()) + 1 if count.exists() else 1\ncount.write_text(str(times))\n"
+        "open(os.environ['RONDO_OUTPUT_NOW'], 'w').write('early\\n' if times < 3 else 'late\\n')\n"
+    )
+    step = "  clock: { run: python3 clock.py, outputs: { now: now.txt } }\n"
+    (project.folder / "rondo.yaml").write_text(PROJECT + step)
+    git(project.folder, "add", "-A")
+    git(project.folder, "commit", "-q", "-m", "clock")
+    run = step_run(project, project.json("run", "clock"), "clock")
+    found = project.json("repro", run, "--vary", "timezone,hashseed", code=6)["error"]["data"]
+    assert [varied["changed"] for varied in found["variations"]] == [[], []], json.dumps(found, indent=1)
+    assert any("differs from try to try" in note for note in found["notes"])
+    assert "two tries differ" in found["steps"][0]["outputs"][0]["differences"][0]["text"]
+
+
 def test_a_declared_tolerance_is_kept_to(project):
     (project.folder / "near.py").write_text(
         "import os, random\nopen(os.environ['RONDO_OUTPUT_NEAR'], 'w').write(f'x {1 + random.random() * 1e-9}\\n')\n"

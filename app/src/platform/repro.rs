@@ -129,6 +129,9 @@ pub struct Changed {
     pub differences: Vec<Finding>,
 }
 
+/// The outputs, by step and name, that differ from try to try with nothing varied.
+type Lots = BTreeSet<(String, String)>;
+
 impl Platform {
     /// Makes a run again and compares what comes out. What came of it is kept on the run.
     ///
@@ -174,29 +177,13 @@ impl Platform {
         let doubtful = |step: &StepVerdict| {
             step.outputs.iter().flat_map(|output| &output.differences).any(|finding| !finding.kind.is_form())
         };
-        let mut lots: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut lots = Lots::new();
         if found.steps.iter().any(doubtful) {
             // What differs from try to try depends on no change of code or machine.
             let second = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
-            for step in &mut found.steps {
-                let tolerance = tolerances(&step.step);
-                for output in &mut step.outputs {
-                    let Some((a, b)) = pair(&first, &second, &step.step, &output.output) else { continue };
-                    if a.digest == b.digest {
-                        continue;
-                    }
-                    lots.insert((step.step.clone(), output.output.clone()));
-                    let (old, new) = (self.marks_of(&first, &step.step), self.marks_of(&second, &step.step));
-                    let marks = Marks { old, new };
-                    let between = block_in_place(|| links(self.store().objects(), a, b, &marks))?;
-                    name_randomness(&mut output.differences, &between);
-                    output.verdict =
-                        judge(&output.differences, tolerance.as_ref().and_then(|t| t.of(&output.output)));
-                }
-                step.verdict = worst(step.outputs.iter().map(|output| output.verdict));
-            }
+            block_in_place(|| self.tell_apart(&first, &second, &mut lots, &mut found.steps))?;
         }
-        Box::pin(self.varied(ready, &first, &lots, vary, found, cancel)).await?;
+        Box::pin(self.varied(ready, &first, &mut lots, vary, found, cancel)).await?;
         let steps = worst(found.steps.iter().map(|step| step.verdict));
         let changed =
             found.variations.iter().flat_map(|varied| &varied.changed).map(|changed| changed.verdict);
@@ -204,6 +191,39 @@ impl Platform {
         for step in found.steps.iter().filter(|step| step.verdict == Verdict::NotRepeatable) {
             let cause = step.cause.as_deref().unwrap_or("no cause is known");
             found.reasons.push(format!("step `{}` failed this time: {cause}", step.step));
+        }
+        Ok(())
+    }
+
+    /// Finds what differs between two tries with nothing varied, and names it for what it is: drawn by lot,
+    /// or made of the time.
+    fn tell_apart(
+        &self,
+        first: &Made,
+        second: &Made,
+        lots: &mut Lots,
+        steps: &mut [StepVerdict],
+    ) -> Result<(), Error> {
+        for step in steps {
+            let tolerance = self.tolerances(&step.step);
+            for output in &mut step.outputs {
+                let Some((a, b)) = pair(first, second, &step.step, &output.output) else { continue };
+                if a.digest == b.digest || !lots.insert((step.step.clone(), output.output.clone())) {
+                    continue;
+                }
+                let (old, new) = (self.marks_of(first, &step.step), self.marks_of(second, &step.step));
+                let between = links(self.store().objects(), a, b, &Marks { old, new })?;
+                if output.differences.is_empty() {
+                    // The first try came out as it was recorded, and the second did not.
+                    output.differences.clone_from(&between);
+                }
+                name_randomness(&mut output.differences, &between);
+                let tolerance = tolerance.as_ref().and_then(|declared| declared.of(&output.output));
+                output.verdict = judge(&output.differences, tolerance);
+            }
+            if step.verdict != Verdict::NotRepeatable {
+                step.verdict = worst(step.outputs.iter().map(|output| output.verdict));
+            }
         }
         Ok(())
     }
@@ -249,11 +269,14 @@ impl Platform {
     }
 
     /// Varies the surroundings: all at once first, and each by itself where that changed something.
+    ///
+    /// Time goes on between tries, and what is made of it changes by itself. So nothing that differs is laid
+    /// to what was varied before a fresh try with nothing varied, made after it, has come out as the first.
     async fn varied(
         &self,
         ready: &Ready,
         first: &Made,
-        lots: &BTreeSet<(String, String)>,
+        lots: &mut Lots,
         vary: &[Variation],
         found: &mut Reproduction,
         cancel: watch::Receiver<bool>,
@@ -264,6 +287,28 @@ impl Platform {
             found.notes.push(format!("{} cannot be varied on this machine", variation.subject()));
             found.variations.push(Varied { variation, tried: false, changed: Vec::new() });
         }
+        let mut suspects = here.clone();
+        if here.len() > 1
+            && Box::pin(self.changed_by(ready, first, lots, &here, found, &cancel)).await?.is_empty()
+        {
+            suspects.clear();
+        }
+        for variation in here.iter().copied() {
+            let mut changed = Vec::new();
+            if suspects.contains(&variation) {
+                changed = Box::pin(self.changed_by(ready, first, lots, &[variation], found, &cancel)).await?;
+            }
+            found.variations.push(Varied { variation, tried: true, changed });
+        }
+        // Only now is all known of what differs by itself.
+        for varied in &mut found.variations {
+            varied.changed.retain(|changed| {
+                changed
+                    .output
+                    .rsplit_once('.')
+                    .is_none_or(|(step, output)| !lots.contains(&(step.to_owned(), output.to_owned())))
+            });
+        }
         if !lots.is_empty() && !here.is_empty() {
             let names: Vec<String> = lots.iter().map(|(step, output)| format!("{step}.{output}")).collect();
             let names = names.join("`, `");
@@ -271,31 +316,39 @@ impl Platform {
                 "what varying changes in `{names}` cannot be told: it differs from try to try"
             ));
         }
-        let mut suspects = here.clone();
-        if here.len() > 1 {
-            let all = Box::pin(attempt(ready, &here, found, cancel.clone())).await?;
-            if block_in_place(|| self.changed(first, &all, lots))?.is_empty() {
-                suspects.clear();
-            }
-        }
-        for variation in here {
-            let mut changed = Vec::new();
-            if suspects.contains(&variation) {
-                let made = Box::pin(attempt(ready, &[variation], found, cancel.clone())).await?;
-                changed = block_in_place(|| self.changed(first, &made, lots))?;
-            }
-            found.variations.push(Varied { variation, tried: true, changed });
-        }
         Ok(())
     }
 
-    /// What one try gave otherwise than another, but for what differs from try to try.
-    fn changed(
+    /// What comes out otherwise when these are varied, and does not when nothing is varied at the same time.
+    async fn changed_by(
         &self,
+        ready: &Ready,
         first: &Made,
-        other: &Made,
-        lots: &BTreeSet<(String, String)>,
+        lots: &mut Lots,
+        variations: &[Variation],
+        found: &mut Reproduction,
+        cancel: &watch::Receiver<bool>,
     ) -> Result<Vec<Changed>, Error> {
+        let made = Box::pin(attempt(ready, variations, found, cancel.clone())).await?;
+        let changed = block_in_place(|| self.changed(first, &made, lots))?;
+        if changed.is_empty() {
+            return Ok(changed);
+        }
+        let fresh = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
+        block_in_place(|| self.tell_apart(first, &fresh, lots, &mut found.steps))?;
+        let mut changed = block_in_place(|| self.changed(first, &made, lots))?;
+        // A step that fails with nothing varied says nothing of what was.
+        let fails = |step: &str| fresh.report.step(step).is_none_or(|report| !report.outcome.is_good());
+        changed.retain(|changed| {
+            let step = changed.output.rsplit_once('.').map_or(changed.output.as_str(), |(step, _)| step);
+            let of = [step, changed.output.as_str()];
+            !of.into_iter().any(|step| fresh.report.step(step).is_some() && fails(step))
+        });
+        Ok(changed)
+    }
+
+    /// What one try gave otherwise than another, but for what differs from try to try.
+    fn changed(&self, first: &Made, other: &Made, lots: &Lots) -> Result<Vec<Changed>, Error> {
         let mut changed = Vec::new();
         for step in first.report.steps.iter().filter(|step| step.outcome == Outcome::Ran) {
             let again = other.report.step(&step.name);
