@@ -153,11 +153,44 @@ steps:
     assert steps["bad"]["cause"] == "it was ended by SIGSEGV" and steps["bad"]["tail"][0] == "why"
     assert "did not make its output `model`" in steps["silent"]["cause"]
     run = steps["bad"]["run"]
+    assert [hint.split()[-1] for hint in error["hints"]] == [run[:8], steps["silent"]["run"][:8]], error["hints"]
+    said = rondo("run", "--keep-going", code=7).stderr
+    assert re.search(r"^run \w+: 0 ran, 2 cached, 2 failed, 1 not run: next$", said, re.M), said
+    failed = rondo("why", "bad").stdout
+    assert "has this key and did not end well" in failed and "failed: it was ended by SIGSEGV" in failed
     shown = rondo("runs", "show", run).stdout
     assert "SIGSEGV" in shown and "CPU s" in shown and "MB at its peak" in shown
     exit = rondo.json("runs", "show", run)["run"]["detail"]["exit"]
     assert exit["signal"] == signal.SIGSEGV and exit["peak_memory"] > 0 and exit["cpu_seconds"] >= 0
     assert rondo("runs", "show", run, "--log").stdout.startswith("why\n")
+
+
+def test_faults_of_the_project_keep_nobody_from_looking_at_runs(tmp_path):
+    rondo = made(tmp_path / "p", "steps:\n  a: { run: 'echo said' }\n")
+    report = rondo.json("run")
+    (rondo.folder / "rondo.yaml").write_text("project: p\nsteps:\n  a: { rum: 'echo said' }\n  b: [\n")
+    assert rondo("run", code=2).stderr.count("rondo.yaml:") >= 2
+    listed = rondo("runs", "list", "--all")
+    assert "has faults" in listed.stderr and len(listed.stdout.splitlines()) == 3
+    assert "finished" in rondo("runs", "show", report["run"]).stdout.lower()
+    assert "said" in rondo("runs", "logs", report["run"]).stdout
+    assert "had ended already" in rondo("pipeline", "cancel", report["run"]).stdout
+
+
+def test_who_asks_twice_is_told_and_looking_closes_what_is_left(tmp_path):
+    rondo = made(tmp_path / "p", """
+steps:
+  stubborn: { run: 'trap "" TERM INT; echo $$ > ../pid; while :; do sleep 0.2; done' }
+""")
+    process = start(rondo, "run", start_new_session=True)
+    pid = until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert "stopped at once" in process.stderr.read()
+    until(lambda: not alive(pid))
+    assert [row["state"] for row in rondo.json("runs", "list", "--all")["runs"]] == ["killed", "killed"]
 
 
 def test_retries_rest_and_a_step_that_ignores_to_be_asked_is_killed(tmp_path):

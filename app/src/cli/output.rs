@@ -18,6 +18,12 @@ pub struct Printer {
     bars: Option<MultiProgress>,
 }
 
+/// A line on standard error of a process that ends at once, whatever else is being shown.
+pub fn last_words(line: &str) {
+    // A reader that has gone away is no error of ours.
+    let _ = writeln!(anstream::stderr().lock(), "\n{line}");
+}
+
 impl Printer {
     /// A printer as the flags say.
     pub fn new(json: bool, quiet: bool) -> Self {

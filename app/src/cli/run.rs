@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rondo_core::journal::Because;
-use rondo_core::{Code, suggest};
+use rondo_core::{Code, Explain, suggest};
 use rondo_pipeline::{Outcome as StepOutcome, RunReport, RunRequest};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -13,6 +13,9 @@ use super::failure::{Failure, Outcome};
 use crate::platform::Platform;
 use crate::platform::models::{PromotionRule, Registered};
 use crate::report::sweep;
+
+/// So many steps that were not run are named.
+const NAMED: usize = 12;
 
 /// Run the pipeline: the steps that are not up to date, or the ones named
 #[derive(clap::Args)]
@@ -107,7 +110,12 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
             session.printer().result(&value, &text(&report, &registered));
             Ok(())
         }
-        Some(failure) => Err(Failure::from(failure).shown(failed(&report), value)),
+        Some(first) => {
+            let failed_steps = report.steps.iter().filter(|step| step.outcome == StepOutcome::Failed);
+            let runs = failed_steps.filter_map(|step| step.run);
+            let hints = runs.map(|run| format!("rondo runs show {}", run.short())).collect();
+            Err(Failure::from(Failed { first, hints }).shown(failed(&report), value))
+        }
     }
 }
 
@@ -121,8 +129,12 @@ pub fn cancelled() -> watch::Receiver<bool> {
         tokio::select! {
             () = cancel.closed() => {}
             // Whoever asks twice does not want to wait for steps that do not listen: their guard ends them,
-            // and the next run closes what this one leaves open.
-            () = super::up::stopped() => std::process::exit(i32::from(Code::Interrupted.kind().exit_code())),
+            // and the next command that looks at runs closes what this one leaves open.
+            () = super::up::stopped() => {
+                super::output::last_words("stopped at once: steps that did not listen are killed, and the next \
+                                           `rondo runs` or `rondo run` closes their runs");
+                std::process::exit(i32::from(Code::Interrupted.kind().exit_code()))
+            }
         }
     });
     receiver
@@ -251,6 +263,44 @@ fn sweeps(report: &RunReport) -> String {
     shown.collect()
 }
 
+/// A run in which steps failed: the first of them is the error, and each has a hint.
+#[derive(Debug, thiserror::Error)]
+#[error("{first}")]
+struct Failed {
+    first: rondo_pipeline::Error,
+    hints: Vec<String>,
+}
+
+impl Explain for Failed {
+    fn code(&self) -> Code {
+        self.first.code()
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.hints.clone()
+    }
+}
+
+/// How many steps ran, and which did not, in a line.
+fn summary(report: &RunReport) -> String {
+    let count = |outcome| report.count(outcome);
+    let mut parts = vec![format!("{} ran", count(StepOutcome::Ran))];
+    for (outcome, word) in [(StepOutcome::Cached, "cached"), (StepOutcome::Failed, "failed")] {
+        if count(outcome) > 0 {
+            parts.push(format!("{} {word}", count(outcome)));
+        }
+    }
+    let left = report.steps.iter().filter(|step| step.outcome == StepOutcome::Skipped);
+    let left: Vec<&str> = left.map(|step| step.name.as_str()).collect();
+    if !left.is_empty() {
+        let more =
+            if left.len() > NAMED { format!(" and {} more", left.len() - NAMED) } else { String::new() };
+        let named = left.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        parts.push(format!("{} not run: {named}{more}", left.len()));
+    }
+    format!("run {}: {}\n", report.run.short(), parts.join(", "))
+}
+
 fn failed(report: &RunReport) -> String {
     let mut text = sweeps(report);
     for step in report.steps.iter().filter(|step| step.outcome == StepOutcome::Failed) {
@@ -260,5 +310,5 @@ fn failed(report: &RunReport) -> String {
             text.push_str(&format!("  | {line}\n"));
         }
     }
-    text
+    text + &summary(report)
 }

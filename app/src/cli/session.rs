@@ -11,7 +11,7 @@ use super::Global;
 use super::failure::{Failure, Outcome};
 use super::output::Printer;
 use crate::config::{Config, find_project};
-use crate::platform::{Opened, Platform};
+use crate::platform::{Opened, PROJECT_FILE, Platform};
 
 /// A command's surroundings.
 pub struct Session {
@@ -62,14 +62,7 @@ impl Session {
     /// # Errors
     /// As [`Session::platform`].
     pub async fn platform_shown(&self, progress: Arc<dyn Progress>) -> Outcome<Arc<Platform>> {
-        let Some(root) = self.project_root() else {
-            let here = self.here();
-            return Err(Failure::hinted(
-                Code::ProjectNotFound,
-                format!("find `rondo.yaml` in `{}` or above", here.display()),
-                "rondo new my-project",
-            ));
-        };
+        let root = self.project_root().ok_or_else(|| self.no_project())?;
         match Platform::open(&root, self.config.clone(), progress).await? {
             Opened::Platform(platform) => Ok(Arc::from(platform)),
             Opened::Faults { file, source, faults } => {
@@ -78,6 +71,30 @@ impl Session {
                     .shown(text, fault::json(&file, &faults)))
             }
         }
+    }
+
+    /// Opens the project for a command that looks at runs or stops them: faults of its file are told in a
+    /// line and are no reason not to. What a process that died has left under way is closed first.
+    ///
+    /// # Errors
+    /// When there is no project, or its store cannot be opened.
+    pub async fn looking(&self) -> Outcome<Arc<Platform>> {
+        let root = self.project_root().ok_or_else(|| self.no_project())?;
+        let (platform, faults) = Platform::look(&root, self.config.clone(), self.printer.progress()).await?;
+        if faults > 0 {
+            let many = if faults == 1 { "a fault" } else { "faults" };
+            let line =
+                format!("note: `{PROJECT_FILE}` has {many} (see `rondo status`): runs are shown as stored");
+            self.printer.note(&line);
+        }
+        // Who may only read is shown them as they are.
+        let _ = platform.recover().await;
+        Ok(Arc::new(platform))
+    }
+
+    fn no_project(&self) -> Failure {
+        let message = format!("find `{PROJECT_FILE}` in `{}` or above", self.here().display());
+        Failure::hinted(Code::ProjectNotFound, message, "rondo new my-project")
     }
 
     /// A path of the command line: as it was written, unless another folder was asked for.

@@ -27,7 +27,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such run, it has ended, or no process of this machine has it under way.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let meta = platform.store().meta();
     let mut run = platform.find_run(&args.run).await?;
     while let Some(parent) = run.parent.filter(|_| run.kind != RunKind::Pipeline) {

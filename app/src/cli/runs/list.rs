@@ -50,7 +50,7 @@ pub struct Args {
 /// # Errors
 /// When there is no project, its store cannot be read, or the filter or an order cannot be understood.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     if args.filter.is_some() || !args.order_by.is_empty() || !args.select.is_empty() || args.count {
         return search(args, session, &platform).await;
     }

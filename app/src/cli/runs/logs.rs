@@ -30,7 +30,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such run, or its log cannot be read.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let run = platform.find_run(&args.run).await?;
     let mut follower = Follower::open(platform.store(), &run, None).await?;
     let mut shown = Shown {

@@ -29,7 +29,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such run, or more than one begins so.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let run = platform.find_run(&args.run).await?;
     if args.log {
         let log = match run.detail.log {
