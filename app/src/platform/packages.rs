@@ -74,8 +74,8 @@ impl Bench {
         Ok(Self { folder, _data: data, config })
     }
 
-    /// What the tests of a package need and this machine lacks, in words.
-    pub fn lacks(&self, package: &Package) -> Option<String> {
+    /// What a test of a package needs and this machine lacks, in words.
+    fn lacks(&self, package: &Package, test: &Test) -> Option<String> {
         let Run::Builtin { builtin } = &package.run else { return None };
         let path = search_path(&self.config.environment);
         let lacks = |programs: &[&str]| !programs.iter().any(|name| find_program(name, path).is_some());
@@ -83,9 +83,16 @@ impl Bench {
         match builtin.as_str() {
             "python" if lacks(&["python"]) => none("`python`"),
             "r" if lacks(&["Rscript"]) => none("`Rscript`"),
-            "container" if lacks(&["podman", "docker"]) => none("`podman` or `docker`"),
+            "container" => match ["podman", "docker"].iter().find_map(|name| find_program(name, path)) {
+                None => none("`podman` or `docker`"),
+                Some(engine) => {
+                    let image = test.with.get("image").and_then(Value::as_str)?;
+                    (!ends_well(&engine, &["pull", "--quiet", image]))
+                        .then(|| format!("the image `{image}` cannot be had"))
+                }
+            },
             "papermill" => match find_program("python", path).or_else(|| find_program("python3", path)) {
-                Some(python) if can_import(&python, "ipykernel") => None,
+                Some(python) if ends_well(&python, &["-c", "import ipykernel"]) => None,
                 Some(_) | None => none("Python with `ipykernel`"),
             },
             _ => None,
@@ -93,11 +100,11 @@ impl Bench {
     }
 }
 
-/// Whether a Python has a module.
-fn can_import(python: &Path, module: &str) -> bool {
-    let mut command = std::process::Command::new(python);
-    command.args(["-c", &format!("import {module}")]).stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+/// Whether a program ends well, whatever it says.
+fn ends_well(program: &Path, arguments: &[&str]) -> bool {
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs one test.
@@ -112,7 +119,7 @@ pub async fn test(
     test: &Test,
 ) -> Result<Tested, Error> {
     let began = Instant::now();
-    if let Some(lacks) = block_in_place(|| bench.lacks(package)) {
+    if let Some(lacks) = block_in_place(|| bench.lacks(package, test)) {
         return Ok(Tested {
             test: name.to_owned(),
             seconds: 0.0,

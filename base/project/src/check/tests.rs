@@ -301,7 +301,7 @@ fn arguments_are_held_against_each_other_with_all_other_faults() {
                   split, with: { method: \"${{ params.how }}\" } }\n  e: { uses: split }\n  f: { run: x, inputs: \
                   [a.o] }\n  g: { uses: sql }\n  h: { uses: shell, with: { command: x } }\n";
     let faults = check(source, PROJECT_FILE, &Folder::new("/nonexistent"), &builtins).unwrap_err();
-    let shown: Vec<(u32, &str, &str)> = faults
+    let shown: Vec<(usize, &str, &str)> = faults
         .iter()
         .map(|fault| {
             (
