@@ -123,7 +123,7 @@ impl Platform {
         config: Arc<Config>,
         progress: Arc<dyn Progress>,
     ) -> Result<(Self, usize), Error> {
-        let (source, faults) = match Self::open(root, config.clone(), progress.clone()).await? {
+        let (source, faults) = match Box::pin(Self::open(root, config.clone(), progress.clone())).await? {
             Opened::Platform(platform) => return Ok((*platform, 0)),
             Opened::Faults { source, faults, .. } => (source, faults.len()),
         };

@@ -80,7 +80,8 @@ impl Session {
     /// When there is no project, or its store cannot be opened.
     pub async fn looking(&self) -> Outcome<Arc<Platform>> {
         let root = self.project_root().ok_or_else(|| self.no_project())?;
-        let (platform, faults) = Platform::look(&root, self.config.clone(), self.printer.progress()).await?;
+        let (platform, faults) =
+            Box::pin(Platform::look(&root, self.config.clone(), self.printer.progress())).await?;
         if faults > 0 {
             let many = if faults == 1 { "a fault" } else { "faults" };
             let line =
@@ -88,7 +89,7 @@ impl Session {
             self.printer.note(&line);
         }
         // Who may only read is shown them as they are.
-        let _ = platform.recover().await;
+        let _ = Box::pin(platform.recover()).await;
         Ok(Arc::new(platform))
     }
 
