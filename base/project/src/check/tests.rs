@@ -304,11 +304,7 @@ fn arguments_are_held_against_each_other_with_all_other_faults() {
     let shown: Vec<(usize, &str, &str)> = faults
         .iter()
         .map(|fault| {
-            (
-                fault.place.line as u32,
-                source[fault.place.start..fault.place.end].trim(),
-                fault.message.as_str(),
-            )
+            (fault.place.line, source[fault.place.start..fault.place.end].trim(), fault.message.as_str())
         })
         .collect();
     assert_eq!(
