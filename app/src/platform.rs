@@ -7,6 +7,7 @@ pub mod approvals;
 pub mod builtins;
 pub mod data;
 pub mod datasheet;
+pub mod declare;
 pub mod dossier;
 pub mod error;
 pub mod models;

@@ -79,8 +79,11 @@ fn key(pack: Digest, entry: &Entry) -> Key {
 struct Composite {
     key: Key,
     kind: Kind,
-    inner: Vec<(Digest, bool)>,
+    inner: Inner,
 }
+
+/// What a listing or a recipe names; `true` for a folder.
+type Inner = Vec<(Digest, bool)>;
 
 type Listed = BTreeMap<Digest, Vec<Entry>>;
 
@@ -277,13 +280,7 @@ impl Survey {
     }
 
     /// Takes in what a blob names; nothing where it is spoilt.
-    fn take(
-        &mut self,
-        pack: Digest,
-        entry: &Entry,
-        found: Option<Vec<(Digest, bool)>>,
-        composites: &mut Vec<Composite>,
-    ) {
+    fn take(&mut self, pack: Digest, entry: &Entry, found: Option<Inner>, composites: &mut Vec<Composite>) {
         match found {
             None => self.spoil(pack, entry, Fault::Corrupted),
             Some(inner) if entry.kind != Kind::Bytes => {
@@ -334,11 +331,7 @@ impl Survey {
 }
 
 /// Each entry of a pack with what it names; nothing where it is not what it should be.
-fn opened(
-    pack: Digest,
-    entries: &[Entry],
-    bytes: &Bytes,
-) -> Vec<(Digest, Entry, Option<Vec<(Digest, bool)>>)> {
+fn opened(pack: Digest, entries: &[Entry], bytes: &Bytes) -> Vec<(Digest, Entry, Option<Inner>)> {
     let whole = Digest::of(bytes) == pack;
     let one = |entry: &Entry| {
         let (from, to) = (entry.offset as usize, entry.offset as usize + entry.stored as usize);
@@ -351,7 +344,7 @@ fn opened(
 }
 
 /// What a listing or a recipe names, and which of it are folders; nothing where it is neither.
-fn inside(entry: &Entry, blob: &[u8]) -> Option<Vec<(Digest, bool)>> {
+fn inside(entry: &Entry, blob: &[u8]) -> Option<Inner> {
     match entry.kind {
         Kind::Bytes => Some(Vec::new()),
         Kind::Recipe => Some(Recipe::decode(blob)?.0.into_iter().map(|(chunk, _)| (chunk, false)).collect()),
