@@ -103,8 +103,10 @@ def test_names_with_newlines_are_named_in_one_line(project):
     folder.mkdir()
     (folder / "a\nb.csv").write_text("a\n1\n")
     (folder / "c\nd.csv").write_text("a\n1\n2,3\n")
-    error = json.loads(project("data", "add", "odd", "--json", code=2).stdout)["error"]
-    assert "line 3: 2 fields" in error["message"]
+    added = project("data", "add", "odd")
+    assert "versioned as files" in added.stderr and "line 3: 2 fields" in added.stderr
+    error = json.loads(project("data", "profile", "odd", "--json", code=2).stdout)["error"]
+    assert "line 3: 2 fields" in error["message"] and "objects" not in error["message"]
     (folder / "c\nd.csv").unlink()
     assert project.json("data", "add", "odd")["added"][0]["version"]["rows"] == 1
 

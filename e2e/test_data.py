@@ -369,3 +369,59 @@ def test_a_clean_up_that_is_killed_beside_additions_loses_nothing(empty):
     assert empty.json("data", "verify")["report"]["broken"] == []
     # The lock of the killed one runs out by itself; the objects are whole whatever it had begun.
     assert state(empty, "data")["state"] == "unchanged"
+
+
+def test_the_lock_is_what_get_takes_and_status_says_what_differs(empty):
+    table = empty.folder / "t.csv"
+    table.write_text("a\n1\n")
+    empty("data", "add", "t.csv")
+    lock = (empty.folder / "rondo.lock").read_text()
+    table.write_text("a\n1\n2\n")
+    empty("data", "add", "t.csv")
+    # As `git checkout` of an older commit leaves it.
+    (empty.folder / "rondo.lock").write_text(lock)
+    shown = empty("data", "status")
+    assert "the latest, not what rondo.lock pins" in shown.stdout and "hint: rondo data get t" in shown.stderr
+    assert "rondo.lock pins it" in empty("data", "get").stdout
+    assert table.read_text() == "a\n1\n"
+    shown = empty("data", "status")
+    assert "as rondo.lock pins, not the latest" in shown.stdout and "hint" not in shown.stderr
+    empty("data", "get", "t@latest")
+    assert table.read_text() == "a\n1\n2\n"
+
+
+def test_many_new_datasets_at_once_are_all_declared_and_pinned(empty):
+    names = [f"d{number}" for number in range(8)]
+    for name in names:
+        (empty.folder / f"{name}.csv").write_text(f"a\n{name}\n")
+    adding = [
+        subprocess.Popen([RONDO, "data", "add", f"{name}.csv"], cwd=empty.folder, stderr=subprocess.PIPE, text=True)
+        for name in names
+    ]
+    for one in adding:
+        error = one.communicate(timeout=120)[1]
+        assert one.returncode == 0, error
+    assert sorted(one["dataset"] for one in empty.json("data", "status")["datasets"]) == names
+    assert all(f"\n  {name}:\n" in (empty.folder / "rondo.lock").read_text() for name in names)
+
+
+def test_what_is_declared_is_neither_mistaken_nor_left_behind(empty):
+    (empty.folder / "flights.csv").write_text("a\n1\n")
+    (empty.folder / "sub").mkdir()
+    (empty.folder / "sub/flights.csv").write_text("a\n2\n")
+    empty("data", "add", "flights.csv")
+    before = (empty.folder / "rondo.yaml").read_text()
+    assert "unchanged" in empty("data", "add", str(empty.folder / "flights.csv")).stdout
+    assert "--name" in empty("data", "add", "sub/flights.csv", code=2).stderr
+    assert "flights.zzz" in empty("data", "add", "flights.zzz", code=3).stderr
+    for args, said in [
+        (["sqlite:shop.db", "--name", "o"], "query"),
+        (["sub", "--query", "select 1"], "only a database"),
+        (["ftp://x/y"], "ftp"),
+        (["postgres://ann:s3cret@127.0.0.1:1/db", "--name", "o", "--query", "select 1"], "${{ secrets.O_PASSWORD }}"),
+    ]:
+        error = empty("data", "add", *args, code=2).stderr
+        assert said in error and "s3cret" not in error, error
+    assert (empty.folder / "rondo.yaml").read_text() == before
+    assert "flights" in empty("data", "remove", "flights").stdout
+    assert "flights" not in (empty.folder / "rondo.yaml").read_text() + (empty.folder / "rondo.lock").read_text()

@@ -198,7 +198,8 @@ def test_a_remote_that_refuses_or_is_not_there_says_so(bucket, tmp_path):
     gone = here("data", "push", code=8)["error"]
     assert gone["code"] == "remote-unavailable" and "s3://team/flights" in gone["message"]
     assert here("data", "push", "--remote", "tema", code=2)["error"]["code"] == "remote-invalid"
-    assert here("data", "pull", "--remote", str(tmp_path / "empty"), code=3)["error"]["code"] == "dataset-not-found"
+    assert here("data", "pull", "--remote", str(tmp_path / "empty"), code=2)["error"]["code"] == "remote-invalid"
+    assert not (tmp_path / "empty").exists()
 
 
 class Dropping:

@@ -85,7 +85,7 @@ def test_a_dialect_is_declared_once_and_read_alike_everywhere(project):
     assert project.json("data", "status")["datasets"][0]["source_state"]["state"] == "unchanged"
 
 
-def test_what_cannot_be_read_is_named_and_not_kept(project):
+def test_what_cannot_be_read_is_named_and_kept_as_it_is(project):
     project.declare("  t: { source: t.csv }\n")
     (project.folder / "t.csv").write_text("a,b\n1,2\n")
     project.add("t")
@@ -94,8 +94,9 @@ def test_what_cannot_be_read_is_named_and_not_kept(project):
         (b"a,b\n1,caf\xe9\n", "line 2: column 6: 0xe9 is not UTF-8"),
     ]:
         (project.folder / "t.csv").write_bytes(content)
-        assert part in project("data", "add", "t", code=2).stderr
-    assert len(project.json("data", "log", "t")["log"]) == 1
+        assert part in project("data", "add", "t").stderr
+        assert part in project("data", "profile", "t", code=2).stderr
+    assert len(project.json("data", "log", "t")["log"]) == 3
     project.declare("  t: { source: t.csv, read: { delimeter: ';', encoding: windows-1253x } }\n")
     error = project("data", "status", code=2).stderr
     assert "delimiter" in error and "`windows-1253x` is no encoding" in error

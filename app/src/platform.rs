@@ -8,6 +8,7 @@ pub mod builtin_files;
 pub mod builtins;
 pub mod data;
 pub mod datasheet;
+pub mod declare;
 pub mod dossier;
 pub mod error;
 pub mod models;

@@ -12,6 +12,7 @@ pub mod log;
 pub mod profile;
 pub mod pull;
 pub mod push;
+pub mod remove;
 pub mod sql;
 pub mod status;
 pub mod tag;
@@ -48,6 +49,8 @@ pub enum Verb {
     Push(push::Args),
     /// Fetch versions from a remote
     Pull(pull::Args),
+    /// Take a dataset out of rondo.yaml and rondo.lock; its versions and its files stay
+    Remove(remove::Args),
     /// Put a version's files into place, or elsewhere; files that would be lost are listed and kept
     Get(get::Args),
     /// Read every object that versions need; name what is missing or damaged and who needs it
@@ -76,6 +79,7 @@ pub async fn run(verb: Verb, session: &Session) -> Outcome {
         Verb::Labels(args) => labels::run(&args, session).await,
         Verb::Push(args) => push::run(&args, session).await,
         Verb::Pull(args) => pull::run(&args, session).await,
+        Verb::Remove(args) => remove::run(&args, session).await,
         Verb::Get(args) => get::run(&args, session).await,
         Verb::Verify(args) => verify::run(&args, session).await,
         Verb::Tag(args) => tag::run(&args, session).await,

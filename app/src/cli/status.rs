@@ -66,11 +66,13 @@ fn problem(platform: &Platform) -> Vec<Line> {
 
 async fn data(platform: &Platform) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
+    let (lock, shared) = (platform.read_lock()?, platform.project().remotes.iter().next().is_some());
     for name in platform.project().data.names() {
+        let verb = if shared && lock.datasets.contains_key(name) { "pull" } else { "add" };
         let versions = platform.store().meta().dataset_versions(name).await?;
         lines.push(match versions.last() {
             None => line(
-                format!("{name}: no version yet (rondo data add {name})"),
+                format!("{name}: no version yet (rondo data {verb} {name})"),
                 json!({ "dataset": name, "versions": 0 }),
             ),
             Some(latest) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rondo_core::handoff::DatasetVersion;
 use rondo_core::journal::Because;
 use rondo_core::{Code, Digest, Timestamp, suggest};
 use rondo_data::check::Around;
@@ -11,9 +12,9 @@ use rondo_data::ingest::{Added, Intake};
 use rondo_data::parts::part_of_file;
 use rondo_data::versions::Datasets;
 use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset};
-use rondo_project::project::Reference;
+use rondo_project::project::{Dataset, Reference};
 
-use super::{Error, Platform};
+use super::{Error, Platform, declare};
 
 impl Platform {
     /// The datasets of the project's store.
@@ -65,6 +66,21 @@ impl Platform {
         Ok(added)
     }
 
+    /// Brings in a dataset that is about to be declared, as a project would have it; nothing is pinned yet.
+    ///
+    /// # Errors
+    /// As [`Platform::add_dataset`].
+    pub async fn add_undeclared(
+        &self,
+        name: &str,
+        dataset: &Dataset,
+        until: Option<Timestamp>,
+    ) -> Result<Vec<Added>, Error> {
+        let because = Because::new(&self.config().user, "added by hand");
+        let intake = Intake::declared(name, dataset, because)?;
+        self.bring_intake(&Intake { suite: intake.suite.within(self.around()), ..intake }, until).await
+    }
+
     /// Adds one part to a dataset in parts, from a file whose name says its time, and pins the result.
     ///
     /// # Errors
@@ -94,9 +110,26 @@ impl Platform {
         until: Option<Timestamp>,
         because: Because,
     ) -> Result<Vec<Added>, Error> {
-        let intake = self.intake(name, because)?;
+        Box::pin(self.bring_intake(&self.intake(name, because)?, until)).await
+    }
+
+    async fn bring_intake(&self, intake: &Intake, until: Option<Timestamp>) -> Result<Vec<Added>, Error> {
         let root = self.root().to_owned();
-        Ok(self.datasets().bring(&self.fetcher().with_bounds(intake.bounds), &intake, &root, until).await?)
+        Ok(self.datasets().bring(&self.fetcher().with_bounds(intake.bounds), intake, &root, until).await?)
+    }
+
+    /// The version of a dataset that `rondo.lock` pins, where it pins one: as the store has it, or not.
+    ///
+    /// # Errors
+    /// When the lock file or the store cannot be read.
+    pub async fn locked_version(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Digest, Option<DatasetVersion>)>, Error> {
+        let Some(pinned) = self.read_lock()?.datasets.get(name).map(|locked| locked.digest) else {
+            return Ok(None);
+        };
+        Ok(Some((pinned, self.store().meta().dataset_version(name, pinned).await?)))
     }
 
     /// Sees to it that every dataset the targets read has the version that `rondo.lock` pins, or some
@@ -192,18 +225,33 @@ impl Platform {
         }
     }
 
-    fn pin(&self, name: &str, added: &Added) -> Result<(), Error> {
-        let mut lock = self.read_lock()?;
+    /// Pins a version in `rondo.lock`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn pin(&self, name: &str, added: &Added) -> Result<(), Error> {
         let version = &added.version;
         let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
-        if lock.datasets.get(name) == Some(&locked) {
+        self.edit_lock(|datasets| datasets.extend([(name.to_owned(), locked)]))
+    }
+
+    /// Takes what `rondo.lock` pins of a dataset out of it.
+    ///
+    /// # Errors
+    /// As [`Platform::pin`].
+    pub fn unpin(&self, name: &str) -> Result<(), Error> {
+        self.edit_lock(|datasets| datasets.retain(|known, _| known != name))
+    }
+
+    fn edit_lock(&self, edit: impl FnOnce(&mut BTreeMap<String, LockedDataset>)) -> Result<(), Error> {
+        let _alone = declare::lock_alone(self.root())?;
+        let before = self.read_lock()?;
+        let mut lock = before.clone();
+        edit(&mut lock.datasets);
+        if lock == before {
             return Ok(());
         }
-        lock.datasets.insert(name.to_owned(), locked);
-        let path = self.lock_path();
-        let fresh = path.with_extension("lock.new");
-        std::fs::write(&fresh, lock.text()).map_err(Error::io("write", &fresh))?;
-        std::fs::rename(&fresh, &path).map_err(Error::io("write", &path))
+        declare::write_whole(&self.lock_path(), lock.text().as_bytes())
     }
 
     fn lock_path(&self) -> PathBuf {

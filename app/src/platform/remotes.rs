@@ -36,6 +36,20 @@ impl Platform {
     /// # Errors
     /// When there is none, or its address is none.
     pub fn remote(&self, called: Option<&str>) -> Result<Remote, Error> {
+        let (address, settings) = (self.address_of(called)?, store_settings(self.config()));
+        Ok(Remote::open(&address, &settings, &self.config().cache.join("remotes"))?)
+    }
+
+    /// The same, to read from: a folder is not made.
+    ///
+    /// # Errors
+    /// As [`Platform::remote`], and when there is no such folder.
+    pub fn remote_there(&self, called: Option<&str>) -> Result<Remote, Error> {
+        let (address, settings) = (self.address_of(called)?, store_settings(self.config()));
+        Ok(Remote::open_there(&address, &settings, &self.config().cache.join("remotes"))?)
+    }
+
+    fn address_of(&self, called: Option<&str>) -> Result<String, Error> {
         let remotes = &self.project().remotes;
         let address = match called {
             Some(called) if called.contains("://") || called.contains('/') => called.to_owned(),
@@ -51,7 +65,7 @@ impl Platform {
         };
         let address =
             if address.contains("://") { address } else { self.root().join(address).display().to_string() };
-        Ok(Remote::open(&address, &store_settings(self.config()), &self.config().cache.join("remotes"))?)
+        Ok(address)
     }
 
     /// Sends versions of datasets: `NAME` for the latest or all of them, `NAME@VERSION` for one; of no
@@ -108,14 +122,16 @@ impl Platform {
         remote: Option<&str>,
         (move_tags, verify): (bool, bool),
     ) -> Result<rondo_data::remote::PullReport, Error> {
-        let (datasets, remote) = (self.datasets(), self.remote(remote)?);
+        let (datasets, remote) = (self.datasets(), self.remote_there(remote)?);
         let lock = rondo_pipeline::lock::read(self.root())?;
         let declared = || self.project().data.names().map(str::to_owned).collect();
         let named: Vec<String> = if names.is_empty() { declared() } else { names.to_vec() };
         let pin = |name: &str| lock.datasets.get(name).map(|locked| locked.digest).filter(|_| !newest);
+        // What nobody has pushed is only lacking where it was asked for.
+        let newest_there = || if names.is_empty() { Wanted::Any } else { Wanted::Newest };
         let which = |name: &String| match name.split_once('@') {
             Some((name, called)) => (name.to_owned(), Wanted::Called(called.to_owned())),
-            None => (name.clone(), pin(name).map_or(Wanted::Newest, Wanted::Pinned)),
+            None => (name.clone(), pin(name).map_or_else(newest_there, Wanted::Pinned)),
         };
         let mut wanted: Vec<(String, Wanted)> = named.iter().map(which).collect();
         let mut seen = HashSet::new();

@@ -68,6 +68,57 @@ pub fn add_dataset_with(
     }
 }
 
+/// The text without a dataset. What stands above it, a comment too, stays.
+///
+/// # Errors
+/// When the text is no YAML, there is no such dataset, or it is written in a way that nothing can be taken
+/// out of.
+pub fn remove_dataset(source: &str, name: &str) -> Result<String, Error> {
+    let parsed = yaml::parse(source);
+    if !parsed.faults.is_empty() {
+        let file = crate::check::PROJECT_FILE.to_owned();
+        return Err(Error::Invalid { file, source_text: source.to_owned(), faults: parsed.faults });
+    }
+    let stuck = || Error::NotEditable { section: format!("{DATA}.{name}") };
+    let root = parsed.root.as_ref().ok_or_else(stuck)?;
+    let data = root.entry(DATA).ok_or_else(stuck)?;
+    let place = data.value.entry(name).ok_or_else(stuck)?.place;
+    if place.line == data.place.line {
+        return Err(stuck());
+    }
+    let lines = Lines::new(source);
+    let depth = |line: usize| lines.line(line).chars().take_while(|letter| *letter == ' ').count() + 1;
+    let mut last = place.line;
+    for line in place.line + 1..=lines.count() {
+        match lines.line(line).trim().is_empty() {
+            true => {}
+            false if depth(line) > place.column => last = line,
+            false => break,
+        }
+    }
+    let before = source.get(..lines.start(place.line)).ok_or_else(stuck)?;
+    let after = source.get(lines.start(last + 1)..).unwrap_or_default();
+    // Nothing else may have changed.
+    let mut wanted = root.json();
+    let others = wanted.get_mut(DATA).and_then(|data| data.as_object_mut()).ok_or_else(stuck)?;
+    others.remove(name);
+    let mut edited = format!("{before}{after}");
+    // A section that holds nothing is none.
+    if others.is_empty()
+        && let Some(whole) = wanted.as_object_mut()
+    {
+        whole.remove(DATA);
+        let above = source.get(..lines.start(data.place.line)).ok_or_else(stuck)?;
+        let between = source.get(lines.start(data.place.line + 1)..lines.start(place.line));
+        edited = format!("{above}{}{after}", between.ok_or_else(stuck)?);
+    }
+    let after = yaml::parse(&edited);
+    match after.root.as_ref().map(Node::json) {
+        Some(json) if after.faults.is_empty() && json == wanted => Ok(edited),
+        _ => Err(stuck()),
+    }
+}
+
 /// The text with `checks:` of a dataset, which has none yet; `list` writes its items at an indent.
 ///
 /// # Errors
@@ -348,6 +399,21 @@ mod tests {
                 let found = root.get("data").and_then(|data| data.get("new")?.get("source")?.text());
                 proptest::prop_assert_eq!(found, Some(from.as_str()));
             }
+        }
+    }
+
+    #[test]
+    fn a_dataset_is_taken_out_and_all_else_stays() {
+        let source = "project: p\n# data\ndata:\n  a:\n    source: a.csv\n    checks:\n      - { rows: { min: 1 } }\n\n  # of b\n  b: { source: b.csv }\nsteps: {}\n";
+        let without_a = "project: p\n# data\ndata:\n\n  # of b\n  b: { source: b.csv }\nsteps: {}\n";
+        assert_eq!(remove_dataset(source, "a").unwrap(), without_a);
+        let without_b = remove_dataset(source, "b").unwrap();
+        assert!(without_b.ends_with("  # of b\nsteps: {}\n") && without_b.contains("a.csv"), "{without_b}");
+        let none = remove_dataset(without_a, "b").unwrap();
+        assert_eq!(none, "project: p\n# data\n\n  # of b\nsteps: {}\n");
+        assert!(add_dataset(&none, "c", "c.csv").is_ok());
+        for text in ["project: p\ndata: { a: { source: a.csv } }\n", "project: p\n", "a: [", ""] {
+            assert!(remove_dataset(text, "a").is_err(), "{text}");
         }
     }
 }

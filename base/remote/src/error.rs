@@ -67,6 +67,20 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Packs that its index lists are lost.
+    #[error("{packs} packs that the index of the remote `{remote}` lists are not there, or too short")]
+    Damaged {
+        /// Its address.
+        remote: String,
+        /// How many.
+        packs: u64,
+    },
+    /// There is no remote at an address.
+    #[error("there is no remote at `{remote}`: nothing was ever pushed there")]
+    Nowhere {
+        /// The address.
+        remote: String,
+    },
     /// What is kept of a remote on this machine cannot be read or written.
     #[error("{action} `{}`", path.display())]
     Io {
@@ -92,8 +106,10 @@ impl Error {
     }
 
     /// Whether something is not there, or not what it should be, while the remote itself answers.
-    pub(crate) fn is_spoilt(&self) -> bool {
-        self.is_missing_file() || matches!(self, Self::Corrupt { .. } | Self::Missing { .. })
+    pub fn is_spoilt(&self) -> bool {
+        self.is_missing_file()
+            || matches!(self, Self::Damaged { .. })
+            || matches!(self, Self::Corrupt { .. } | Self::Missing { .. })
     }
 
     pub(crate) fn io(
@@ -114,7 +130,8 @@ impl Explain for Error {
             Self::Busy { .. } => Code::Busy,
             Self::Newer { .. } => Code::RemoteInvalid,
             Self::Missing { .. } => Code::ObjectNotFound,
-            Self::Corrupt { .. } => Code::Corrupt,
+            Self::Corrupt { .. } | Self::Damaged { .. } => Code::DataBroken,
+            Self::Nowhere { .. } => Code::RemoteInvalid,
             Self::Io { .. } => Code::Io,
             Self::Store(error) => error.code(),
         }
@@ -138,7 +155,14 @@ impl Explain for Error {
             Self::Newer { .. } => vec!["install a newer rondo".to_owned()],
             Self::Missing { .. } => vec!["push it again from where it is: `rondo data push`".to_owned()],
             Self::Store(error) => error.hints(),
-            Self::Corrupt { .. } | Self::Io { .. } => Vec::new(),
+            Self::Corrupt { .. } | Self::Damaged { .. } => {
+                vec!["from a clone that has it all: rondo data verify --remote --heal".to_owned()]
+            }
+            Self::Nowhere { remote } => vec![
+                "its name or address may be mistyped".to_owned(),
+                format!("to begin one: rondo data push --remote {remote}"),
+            ],
+            Self::Io { .. } => Vec::new(),
         }
     }
 }

@@ -30,7 +30,7 @@ const FOLDER: &str = "index";
 const AT_ONCE: usize = 8;
 
 /// What a remote holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Index {
     packs: Vec<Digest>,
     entries: HashMap<Digest, Place>,
@@ -52,6 +52,18 @@ impl Index {
     /// Whether a folder is there, with all that it holds.
     pub fn has_folder(&self, digest: Digest) -> bool {
         self.entries.get(&digest).is_some_and(|place| place.entry.kind == Kind::Tree)
+    }
+
+    /// Of packs with their entries those that are `judged` to be there, as they are.
+    pub(crate) fn of(
+        listed: &BTreeMap<Digest, Vec<Entry>>,
+        judge: impl Fn(Digest, &Entry) -> Option<Entry>,
+    ) -> Self {
+        let mut index = Self::default();
+        for (pack, entries) in listed {
+            index.add(*pack, entries.iter().filter_map(|entry| judge(*pack, entry)));
+        }
+        index
     }
 
     /// How many blobs there are.
@@ -133,13 +145,26 @@ impl Remote {
         if segments.len() < MANY {
             return Ok(());
         }
-        // Two packs of the same bytes may be cut differently: what each says stands.
-        let mut packs: BTreeMap<Digest, Vec<Entry>> = BTreeMap::new();
-        for (pack, entries) in segments.iter().flat_map(|(_, packs)| packs) {
-            let known = packs.entry(*pack).or_default();
-            let seen: HashSet<(Digest, u32, bool)> = known.iter().map(said).collect();
-            known.extend(entries.iter().filter(|entry| !seen.contains(&said(entry))));
+        let packs = merged(&segments);
+        self.replace(&segments, encode(packs.iter().map(|(pack, entries)| (*pack, entries.as_slice())))).await
+    }
+
+    /// The packs that the index lists, each once with all that any segment says of it.
+    pub(crate) async fn listed(&self) -> Result<BTreeMap<Digest, Vec<Entry>>, Error> {
+        Ok(merged(&self.segments().await?))
+    }
+
+    /// Puts one segment in the place of all that are there, with each entry as it is judged to be.
+    pub(crate) async fn rewrite_index(
+        &self,
+        judge: impl Fn(Digest, &Entry) -> Option<Entry>,
+    ) -> Result<(), Error> {
+        let segments = self.segments().await?;
+        let mut packs = merged(&segments);
+        for (pack, entries) in &mut packs {
+            *entries = entries.iter().filter_map(|entry| judge(*pack, entry)).collect();
         }
+        packs.retain(|_, entries| !entries.is_empty());
         self.replace(&segments, encode(packs.iter().map(|(pack, entries)| (*pack, entries.as_slice())))).await
     }
 
@@ -195,6 +220,19 @@ impl Remote {
         let _ = std::fs::write(&fresh, &bytes).and_then(|()| std::fs::rename(&fresh, &file));
         Ok(Some((name.to_owned(), segment)))
     }
+}
+
+/// Two packs of the same bytes may be cut differently: what each says stands.
+fn merged(segments: &[(String, Segment)]) -> BTreeMap<Digest, Vec<Entry>> {
+    let mut packs: BTreeMap<Digest, Vec<Entry>> = BTreeMap::new();
+    for (pack, entries) in segments.iter().flat_map(|(_, packs)| packs) {
+        let known = packs.entry(*pack).or_default();
+        let seen: HashSet<(Digest, u32, bool)> = known.iter().map(said).collect();
+        known.extend(entries.iter().filter(|entry| !seen.contains(&said(entry))));
+    }
+    // In their order, so that what lies together is asked for together.
+    packs.values_mut().for_each(|list| list.sort_by_key(|entry| entry.offset));
+    packs
 }
 
 /// What tells an entry of a pack from another.

@@ -19,6 +19,7 @@ mod pack;
 mod place;
 mod pull;
 mod push;
+mod survey;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub use index::Index;
 pub use place::Remote;
 pub use pull::Pulled;
 pub use push::Pushed;
+pub use survey::{Fault, Spoilt, Survey};
 pub use sweep::{Forgotten, Reaches, Swept};
 
 use rondo_core::Digest;

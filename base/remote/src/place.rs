@@ -54,6 +54,23 @@ impl Remote {
     /// # Errors
     /// [`Error::Address`] where it is none, or a folder that cannot be made.
     pub fn open(address: &str, options: &[(String, String)], caches: &FilePath) -> Result<Self, Error> {
+        Self::opened(address, options, caches, true)
+    }
+
+    /// The same, of one that something is read from: a folder has to be there.
+    ///
+    /// # Errors
+    /// As [`Remote::open`], and [`Error::Nowhere`].
+    pub fn open_there(address: &str, options: &[(String, String)], caches: &FilePath) -> Result<Self, Error> {
+        Self::opened(address, options, caches, false)
+    }
+
+    fn opened(
+        address: &str,
+        options: &[(String, String)],
+        caches: &FilePath,
+        make: bool,
+    ) -> Result<Self, Error> {
         let wrong = |why: String| Error::Address { address: plain(address), why };
         let store: Arc<dyn ObjectStore> = if address.contains("://") {
             let url = Url::parse(address).map_err(|error| wrong(error.to_string()))?;
@@ -61,11 +78,11 @@ impl Remote {
                 Some((store, prefix)) => Arc::new(PrefixStore::new(store, prefix)),
                 None => {
                     let path = url.to_file_path();
-                    folder(&path.map_err(|()| wrong("it names no folder of this machine".into()))?)?
+                    folder(&path.map_err(|()| wrong("it names no folder of this machine".into()))?, make)?
                 }
             }
         } else {
-            folder(FilePath::new(address))?
+            folder(FilePath::new(address), make)?
         };
         let mut hasher = DefaultHasher::new();
         address.hash(&mut hasher);
@@ -90,6 +107,15 @@ impl Remote {
             None => self.create(FORMAT.0, Bytes::from_static(FORMAT.1.as_bytes())).await.map(|_| ()),
             Some(text) => self.known(&text),
         }
+    }
+
+    /// Makes sure that somebody has pushed there.
+    ///
+    /// # Errors
+    /// [`Error::Nowhere`] where nobody has; when it cannot be reached.
+    pub async fn exists(&self) -> Result<(), Error> {
+        let text = self.get(FORMAT.0).await?.ok_or_else(|| Error::Nowhere { remote: self.address() })?;
+        self.known(&text)
     }
 
     /// As [`Remote::found`], without writing.
@@ -219,7 +245,10 @@ pub(crate) fn plain(address: &str) -> String {
     path.map_or_else(|| format!("{scheme}://{host}"), |path| format!("{scheme}://{host}/{path}"))
 }
 
-fn folder(path: &FilePath) -> Result<Arc<dyn ObjectStore>, Error> {
+fn folder(path: &FilePath, make: bool) -> Result<Arc<dyn ObjectStore>, Error> {
+    if !make && !path.is_dir() {
+        return Err(Error::Nowhere { remote: path.display().to_string() });
+    }
     std::fs::create_dir_all(path).map_err(Error::io("make", path))?;
     let store = LocalFileSystem::new_with_prefix(path)
         .map_err(|error| Error::Address { address: path.display().to_string(), why: error.to_string() })?;

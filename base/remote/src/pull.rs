@@ -38,7 +38,7 @@ pub struct Pulled {
 /// Blobs of a pack that are near each other, asked for at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
-    pack: Digest,
+    pub(crate) pack: Digest,
     pub(crate) entries: Vec<Entry>,
     start: u32,
     end: u32,
@@ -128,9 +128,17 @@ impl Remote {
         wanted: &[Need],
         progress: &dyn Progress,
     ) -> Result<Pulled, Error> {
-        match self.pull_once(objects, wanted, progress).await {
-            // A clean-up has put what was there into other packs: the index says which.
-            Err(error) if error.is_missing_file() => self.pull_once(objects, wanted, progress).await,
+        match self.pull_once(objects, wanted, None, progress).await {
+            // A clean-up has put what was there into other packs, or one was lost or cut short and what it held
+            // was sent again: the index says which.
+            Err(error) if error.is_spoilt() => {
+                let index = self.index_there().await?;
+                match self.pull_once(objects, wanted, Some(index), progress).await {
+                    // That something is damaged says more than that it is nowhere else.
+                    Err(again) if again.is_spoilt() && matches!(error, Error::Corrupt { .. }) => Err(error),
+                    pulled => pulled,
+                }
+            }
             pulled => pulled,
         }
     }
@@ -157,13 +165,13 @@ impl Remote {
         &self,
         objects: &Objects,
         wanted: &[Need],
+        mut index: Option<Index>,
         progress: &dyn Progress,
     ) -> Result<Pulled, Error> {
         let mut meter = Meter { pulled: Pulled::default(), progress, total: 0, spoilt: Spoilt::Refused };
         let mut seen = HashSet::new();
         let mut level = wanted.to_vec();
         let mut files = BTreeSet::new();
-        let mut index = None;
         while !level.is_empty() {
             level.retain(|need| seen.insert(*need));
             files.extend(level.iter().filter(|need| !need.folder).map(|need| need.digest));
@@ -249,7 +257,7 @@ impl Remote {
     }
 
     /// The same, each by itself.
-    async fn read_each(&self, span: &Span) -> Result<Vec<Result<Bytes, Error>>, Error> {
+    pub(crate) async fn read_each(&self, span: &Span) -> Result<Vec<Result<Bytes, Error>>, Error> {
         let name = pack_name(span.pack);
         let (start, end) = (span.start, span.end);
         // Of nothing, nothing can be asked for.

@@ -61,7 +61,16 @@ impl Remote {
         self.found().await?;
         let turn = self.turn(What::Push).await?;
         let pushed = async {
-            let pushed = self.push_in_turn(&turn, objects, wanted, progress).await?;
+            let survey = self.survey(false, progress).await?;
+            if survey.lost > 0 {
+                let message = format!(
+                    "{} packs that its index lists are not there: what is lacking is sent again; \
+                     rondo data verify --remote looks at all",
+                    survey.lost
+                );
+                progress.report(Event::Note { subject: self.address(), message });
+            }
+            let (pushed, _) = self.push_in_turn(&turn, objects, wanted, survey.index, progress).await?;
             turn.holds().await?;
             for (name, text) in notes {
                 self.keep(&name, text).await?;
@@ -74,14 +83,16 @@ impl Remote {
         ended.map(|()| pushed)
     }
 
-    async fn push_in_turn(
+    /// Sends what an index lacks; and the packs that were sent.
+    pub(crate) async fn push_in_turn(
         &self,
         turn: &Turn,
         objects: &Objects,
         wanted: &[Need],
+        index: Index,
         progress: &dyn Progress,
-    ) -> Result<Pushed, Error> {
-        let index = Arc::new(self.index().await?);
+    ) -> Result<(Pushed, HashSet<Digest>), Error> {
+        let index = Arc::new(index);
         let (store, needs, known) = (objects.clone(), wanted.to_vec(), index.clone());
         let lacking = blocking(move || {
             let mut lacking = Lacking::default();
@@ -93,7 +104,7 @@ impl Remote {
         .await?;
         let mut pushed = Pushed { objects: lacking.order.len() as u64, size: lacking.size, new: 0, sent: 0 };
         if lacking.order.is_empty() {
-            return Ok(pushed);
+            return Ok((pushed, HashSet::new()));
         }
         let (sender, receiver) = mpsc::channel(1);
         let store = objects.clone();
@@ -101,10 +112,10 @@ impl Remote {
         let sent = self.send(turn, receiver, &mut pushed, progress).await;
         let filled = filling.await.map_err(|_| Error::Stopped)?;
         // A send that failed is why the filling stopped.
-        sent?;
+        let sent = sent?;
         filled?;
         self.tidy_index().await?;
-        Ok(pushed)
+        Ok((pushed, sent))
     }
 
     async fn send(
@@ -113,7 +124,8 @@ impl Remote {
         mut packs: mpsc::Receiver<Filled>,
         pushed: &mut Pushed,
         progress: &dyn Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<HashSet<Digest>, Error> {
+        let mut names = HashSet::new();
         let packs = futures::stream::poll_fn(move |context| packs.poll_recv(context));
         let put = packs.map(|mut pack| async move {
             let (hex, bytes) = (pack.digest.hex(), std::mem::take(&mut pack.bytes));
@@ -124,6 +136,7 @@ impl Remote {
         let mut unlisted = Vec::new();
         while let Some(sent) = put.next().await {
             let (pack, length, _) = sent?;
+            names.insert(pack.digest);
             pushed.new += pack.brought;
             pushed.sent += length;
             progress.report(Event::Advanced {
@@ -140,11 +153,12 @@ impl Remote {
             }
         }
         if unlisted.is_empty() {
-            return Ok(());
+            return Ok(names);
         }
         // Whoever has taken it for stale may have cleaned up what this rests on.
         turn.holds().await?;
-        self.list_packs(&unlisted).await
+        self.list_packs(&unlisted).await?;
+        Ok(names)
     }
 }
 

@@ -163,6 +163,11 @@ impl Remote {
         grace: Duration,
         progress: &dyn Progress,
     ) -> Result<Plan, Error> {
+        let survey = self.survey(false, progress).await?;
+        if survey.lost > 0 {
+            // What stands on something that is lost would be taken for nobody's.
+            return Err(Error::Damaged { remote: self.address(), packs: survey.lost });
+        }
         let lying = self.lying(grace).await?;
         let mut roots = HashSet::new();
         let notes = self.all_notes().await?;

@@ -427,3 +427,103 @@ async fn a_push_and_a_clean_up_never_meet_and_what_was_killed_stands_in_nobodys_
     remote.push(&here, &[need(one)], note("n", one), &Quiet).await.unwrap();
     assert!(matches!(killed.holds().await, Err(Error::Busy { .. })), "one that stood still too long stops");
 }
+
+fn pack_of(house: &House, digest: Digest) -> std::path::PathBuf {
+    // The one that holds it, by what the index says.
+    packs(house).into_iter().find(|path| path.ends_with(digest.hex())).unwrap()
+}
+
+/// A remote with two folders in packs of their own, of which the first file of the first is large.
+async fn two_pushes(house: &House) -> (Objects, Stored, Stored) {
+    let here = house.objects("here");
+    let one = house.store(&here, &[("large", noise(21, 5 << 20)), ("a/small", b"small".to_vec())]);
+    let two = house.store(&here, &[("other", b"other".to_vec())]);
+    house.remote("a").push(&here, &[need(one)], Vec::new(), &Quiet).await.unwrap();
+    house.remote("a").push(&here, &[need(two)], Vec::new(), &Quiet).await.unwrap();
+    (here, one, two)
+}
+
+#[tokio::test]
+async fn a_push_notices_a_pack_that_is_gone_and_sends_again_what_it_held() {
+    let house = House::new();
+    let (here, one, two) = two_pushes(&house).await;
+    let remote = house.remote("a");
+    for (cut, stored) in [(false, one), (true, one), (false, two)] {
+        let index = remote.index().await.unwrap();
+        let path = pack_of(&house, index.find(stored.digest).unwrap().0);
+        match cut {
+            true => fs::File::options().write(true).open(&path).unwrap().set_len(9).unwrap(),
+            false => fs::remove_file(&path).unwrap(),
+        }
+        let survey = remote.survey(false, &Quiet).await.unwrap();
+        assert!(survey.lost > 0 && !survey.is_sound() && !survey.index.has_folder(stored.digest));
+        assert!(house.remote("b").pull(&house.objects("no"), &[need(stored)], &Quiet).await.is_err());
+        fs::remove_dir_all(house.folder.path().join("no")).unwrap();
+        let sweep = remote.sweep(&mut Vec::new(), reaches, Duration::ZERO, true, &Quiet).await;
+        assert!(matches!(sweep, Err(Error::Damaged { .. })), "{sweep:?}");
+        let again = remote.push(&here, &[need(one), need(two)], Vec::new(), &Quiet).await.unwrap();
+        assert!(again.objects > 0 && again.sent > 0, "{again:?}");
+        let there = house.objects("there");
+        house.remote("b").pull(&there, &[need(one), need(two)], &Quiet).await.unwrap();
+        assert!(there.holds(one.digest, true) && there.holds(two.digest, true));
+        fs::remove_dir_all(house.folder.path().join("there")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_folder_without_one_of_its_files_is_no_folder_to_a_push() {
+    let house = House::new();
+    let here = house.objects("here");
+    let remote = house.remote("a");
+    let part = house.store(&here, &[("x/file", b"in a pack of its own".to_vec())]);
+    let file = Digest::of(b"in a pack of its own");
+    remote.push(&here, &[Need::file(file)], Vec::new(), &Quiet).await.unwrap();
+    remote.push(&here, &[need(part)], Vec::new(), &Quiet).await.unwrap();
+    let index = remote.index().await.unwrap();
+    fs::remove_file(pack_of(&house, index.find(file).unwrap().0)).unwrap();
+    let survey = remote.survey(false, &Quiet).await.unwrap();
+    assert!(!survey.index.has_file(file) && !survey.index.has_folder(part.digest));
+    assert!(survey.index.has_file(part.digest), "its listing is there");
+    remote.push(&here, &[need(part)], Vec::new(), &Quiet).await.unwrap();
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &[need(part)], &Quiet).await.unwrap();
+    assert!(there.holds(part.digest, true));
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_found_by_reading_and_mended_from_what_is_here() {
+    let house = House::new();
+    let (here, one, two) = two_pushes(&house).await;
+    let remote = house.remote("a");
+    let sound = remote.survey(true, &Quiet).await.unwrap();
+    assert!(sound.is_sound() && sound.bytes > 5 << 20, "{sound:?}");
+    let index = remote.index().await.unwrap();
+    let path = pack_of(&house, index.find(one.digest).unwrap().0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[3 << 20] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(remote.survey(false, &Quiet).await.unwrap().is_sound(), "of the same name and size");
+    let survey = remote.survey(true, &Quiet).await.unwrap();
+    // A chunk, and the recipe that only the pack as a whole vouches for.
+    assert_eq!(survey.spoilt.len(), 2, "{:?}", survey.spoilt);
+    assert!(!survey.index.has_folder(one.digest) && survey.index.has_folder(two.digest));
+    // From a store that has nothing of it, nothing is mended, and it is said.
+    let empty = house.objects("empty");
+    remote.mend(&empty, survey, &[], &Quiet).await.unwrap();
+    assert!(!remote.index().await.unwrap().has_folder(one.digest));
+    let survey = remote.survey(true, &Quiet).await.unwrap();
+    remote.mend(&here, survey, &[need(one)], &Quiet).await.unwrap();
+    assert!(remote.survey(true, &Quiet).await.unwrap().is_sound());
+    let there = house.objects("there");
+    house.remote("b").pull(&there, &[need(one), need(two)], &Quiet).await.unwrap();
+    assert!(there.holds(one.digest, true));
+}
+
+#[tokio::test]
+async fn a_place_where_nothing_was_pushed_is_no_remote_and_no_folder_is_made() {
+    let house = House::new();
+    let typo = house.folder.path().join("typo");
+    let opened = Remote::open_there(&typo.to_string_lossy(), &[], house.folder.path());
+    assert!(matches!(opened, Err(Error::Nowhere { .. })) && !typo.exists());
+    assert!(matches!(house.remote("a").exists().await, Err(Error::Nowhere { .. })));
+}

@@ -273,6 +273,33 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// The same of a file under the name that people know it by.
+    #[must_use]
+    pub fn called(mut self, name: &Path) -> Self {
+        match &mut self {
+            Self::Io { path, .. }
+            | Self::FileNotFound { path, .. }
+            | Self::EmptyFolder { path, .. }
+            | Self::Format { path, .. }
+            | Self::EmptyFile { path, .. }
+            | Self::Line { path, .. }
+            | Self::Ragged { path, .. }
+            | Self::NotUtf8 { path, .. }
+            | Self::Parquet { path, .. }
+            | Self::Unreadable { path, .. }
+            | Self::OldWorkbook { path, .. }
+            | Self::Cell { path, .. }
+            | Self::Sheet { path, .. }
+            | Self::DuplicateColumn { path, .. }
+            | Self::PartColumn { path, .. }
+            | Self::PartType { path, .. } => name.clone_into(path),
+            _ => {}
+        }
+        self
+    }
+}
+
+impl TableError {
     /// An error of the file system, with not-found told apart.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::NotFound {

@@ -321,7 +321,7 @@ impl Datasets {
         blocking(move || {
             let mut reports = Vec::new();
             for (name, path) in &files {
-                reports.push(suite.check_file(name, path, &options)?);
+                reports.push(suite.check_file(name, path, &options).map_err(table::called(name))?);
             }
             if suite.has_whole() {
                 let folder = table::folder_of_links(&files, &scratch)?;

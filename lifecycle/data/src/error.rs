@@ -38,6 +38,38 @@ pub enum Error {
         /// What is there under a similar name.
         near: Option<String>,
     },
+    /// A pattern that no file matches.
+    #[error("no file matches `{pattern}`")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A link that leads nowhere.
+    #[error("`{link}` is a link to `{to}`, and nothing is there")]
+    LinkBroken {
+        /// The link.
+        link: String,
+        /// Where it leads.
+        to: String,
+    },
+    /// What is neither a file nor a folder.
+    #[error("`{what}` is {found}: a version holds files and folders")]
+    NoFile {
+        /// Its path.
+        what: String,
+        /// What it is, such as `a pipe`.
+        found: &'static str,
+    },
+    /// A path or pattern that a version has no file of.
+    #[error("there is no `{what}` in version {version} of `{dataset}`")]
+    NotInVersion {
+        /// What was looked for.
+        what: String,
+        /// The dataset.
+        dataset: String,
+        /// The version.
+        version: String,
+    },
     /// Fetched bytes that are not those that were promised.
     #[error("`{what}` has SHA-256 {found}, expected {expected}")]
     Checksum {
@@ -287,8 +319,13 @@ impl Explain for Error {
             | Self::Labels { .. } => Code::SourceInvalid,
             Self::SecretNotFound { .. } | Self::SecretsOpen { .. } => Code::ValueInvalid,
             Self::SourceUnavailable { .. } => Code::SourceUnavailable,
-            Self::SourceNotFound { .. } => Code::SourceNotFound,
-            Self::Checksum { .. } | Self::Record { .. } => Code::Corrupt,
+            Self::SourceNotFound { .. }
+            | Self::NoMatch { .. }
+            | Self::LinkBroken { .. }
+            | Self::NotInVersion { .. } => Code::SourceNotFound,
+            Self::NoFile { .. } => Code::SourceInvalid,
+            Self::Checksum { .. } => Code::DataBroken,
+            Self::Record { .. } => Code::Corrupt,
             Self::Split { .. } | Self::NoTable { .. } | Self::Tableless { .. } => Code::TableInvalid,
             Self::Name { .. }
             | Self::Format { .. }
@@ -346,7 +383,11 @@ impl Explain for Error {
             Self::Table(error) => error.hints(),
             Self::Store(error) => error.hints(),
             Self::Remote(error) => error.hints(),
-            Self::Checksum { .. }
+            Self::NotInVersion { dataset, .. } => vec![format!("rondo data log {dataset}")],
+            Self::NoMatch { .. }
+            | Self::LinkBroken { .. }
+            | Self::NoFile { .. }
+            | Self::Checksum { .. }
             | Self::TooLarge { .. }
             | Self::Query { .. }
             | Self::Labels { .. }

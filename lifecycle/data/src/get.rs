@@ -169,8 +169,8 @@ impl Datasets {
         let wanted: Vec<Wanted> = only.iter().map(|text| wanted(text)).collect::<Result<_, _>>()?;
         for (text, wanted) in only.iter().zip(&wanted) {
             if !content.files.iter().any(|(path, _)| wanted(path)) {
-                let what = format!("{text} in version {} of {}", version.digest.short(), version.dataset);
-                return Err(Error::SourceNotFound { what, near: None });
+                let (dataset, version) = (version.dataset.clone(), version.digest.short());
+                return Err(Error::NotInVersion { what: text.clone(), dataset, version });
             }
         }
         content.files.retain(|(path, _)| wanted.iter().any(|wanted| wanted(path)));
@@ -284,6 +284,11 @@ impl Datasets {
         })?;
         Ok(state.into_inner().unwrap_or_else(PoisonError::into_inner).0)
     }
+}
+
+/// Whether a dataset's files lie in the work tree as they are in a version.
+pub fn has_place(intake: &Intake, root: &Path) -> bool {
+    own_place(Some(intake), root).is_some()
 }
 
 /// Where the dataset's own files lie, if they are the version.

@@ -123,6 +123,11 @@ impl Intake {
         })
     }
 
+    /// Whether one of its files is looked into as a table.
+    fn is_table(&self, name: &str) -> bool {
+        self.origin.format.as_deref() != Some(table::FILES) && table::is_table(name, &self.options)
+    }
+
     /// A dataset without checks, from a source.
     ///
     /// # Errors
@@ -289,10 +294,7 @@ impl Datasets {
             Err(error) => return Err(self.failed(intake, error)),
         };
         if look.stored.files == 0 && place.glob.is_some() {
-            return Err(Error::SourceNotFound {
-                what: format!("{}: no file matches", from.source),
-                near: None,
-            });
+            return Err(Error::NoMatch { pattern: from.source.to_owned() });
         }
         let mut draft = Draft {
             intake,
@@ -348,12 +350,12 @@ impl Datasets {
         place: Place,
         known: (Option<Index>, bool),
     ) -> Result<(Look, BTreeMap<String, Table>), Error> {
-        let (looker, options) = (looker.clone(), intake.options.clone());
+        let (looker, intake) = (looker.clone(), intake.clone());
         // What has checks is not kept before it has passed them.
         let store = intake.suite.is_empty();
         blocking(move || {
             let look = looker.look(&place, known, store)?;
-            let is_table = |path: &str| table::is_table(path, &options);
+            let is_table = |path: &str| intake.is_table(path);
             let mut tables = BTreeMap::new();
             for file in look.scan.files(look.index.as_ref(), &is_table)? {
                 let mode = if file.executable { Mode::Executable } else { Mode::File };
@@ -420,7 +422,7 @@ impl Datasets {
             let dataset = intake.dataset.clone();
             return Err(Error::Shape { dataset, found: "a single file", expected: "a folder of parts" });
         }
-        let (objects, options, part) = (self.store.objects().clone(), intake.options.clone(), part.clone());
+        let (objects, intake, part) = (self.store.objects().clone(), intake.clone(), part.clone());
         let previous = previous.map(|version| version.digest);
         blocking(move || {
             let mut listing = match previous {
@@ -429,7 +431,7 @@ impl Datasets {
             };
             listing.insert(&part.name, leaf);
             let mut tables = BTreeMap::new();
-            for (name, leaf) in listing.files().iter().filter(|(name, _)| table::is_table(name, &options)) {
+            for (name, leaf) in listing.files().iter().filter(|(name, _)| intake.is_table(name)) {
                 let path =
                     if *name == part.name { part.path.clone() } else { objects.require(leaf.digest)? };
                 tables.insert(name.clone(), Table { path, leaf: *leaf, stamp: None });

@@ -44,6 +44,7 @@ pub mod heal;
 pub mod verify;
 
 pub mod remote;
+pub mod survey;
 
 pub mod labels;
 pub mod listing;

@@ -42,6 +42,9 @@ impl Place {
         match source {
             Source::Path(text) => {
                 let (path, inside) = crate::fetch::outer(root, text)?;
+                if let Some(found) = odd(&path) {
+                    return Err(Error::NoFile { what: text.clone(), found });
+                }
                 let archive = path.is_file()
                     && path.file_name().and_then(|name| name.to_str()).and_then(Format::of).is_some();
                 Ok(Some(Self { path, glob: None, plain: !inside && !archive }))
@@ -49,10 +52,7 @@ impl Place {
             Source::Glob(pattern) => {
                 let (path, glob) = Glob::parse(root, pattern)?;
                 if !path.is_dir() {
-                    return Err(Error::SourceNotFound {
-                        what: format!("{pattern}: no file matches"),
-                        near: None,
-                    });
+                    return Err(Error::NoMatch { pattern: pattern.clone() });
                 }
                 Ok(Some(Self { path, glob: Some(glob), plain: true }))
             }
@@ -66,6 +66,16 @@ impl Place {
     pub fn file(path: &Path) -> Self {
         Self { path: path.to_owned(), glob: None, plain: true }
     }
+}
+
+/// What there is, where it is neither a file nor a folder.
+fn odd(path: &Path) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    [(kind.is_fifo(), "a pipe"), (kind.is_socket(), "a socket")]
+        .into_iter()
+        .chain([(kind.is_char_device() || kind.is_block_device(), "a device")])
+        .find_map(|(is, name)| is.then_some(name))
 }
 
 /// A look at a place.

@@ -79,6 +79,28 @@ pub fn is_no_table(path: &Path) -> bool {
 }
 
 impl Datasets {
+    /// The profile of a version's tables as one, made now: of one that was versioned as files this is where
+    /// it is told what keeps them from being a table.
+    ///
+    /// # Errors
+    /// When no file of it is a table, one cannot be read, which is named with its place, or they are not alike.
+    pub async fn profile_now(&self, version: &DatasetVersion) -> Result<Profile, Error> {
+        let (datasets, version) = (self.clone(), version.clone());
+        blocking(move || {
+            let options = table::options_for_version(&version)?;
+            let mut whole: Option<Profile> = None;
+            for (name, path) in datasets.table_files(&version, &options)? {
+                let profile = table::profile(&name, &path, &options).map_err(table::called(&name))?;
+                whole = Some(match whole {
+                    Some(whole) => whole.merge(&profile).map_err(|error| table::in_file(&name, error))?,
+                    None => profile,
+                });
+            }
+            whole.ok_or(Error::Tableless { dataset: version.dataset })
+        })
+        .await
+    }
+
     /// What a version holds whose files are no tables; nothing where they are neither pictures nor texts. It is
     /// looked at once, and stored as an object beside the profiles of tables.
     ///

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::journal::Because;
-use rondo_core::{Digest, id, suggest};
+use rondo_core::{Code, Digest, Explain, id, suggest};
 use rondo_remote::{Need, Pulled, Pushed, Remote};
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub(crate) const VERSIONS: &str = "dataset/";
 pub enum Wanted {
     /// The newest that is there.
     Newest,
+    /// The newest that is there, where there is one.
+    Any,
     /// This one, which becomes the latest here.
     Pinned(Digest),
     /// The one of this tag or beginning of a digest; the latest here stays what it is.
@@ -83,6 +85,37 @@ pub struct PullReport {
     pub elsewhere: Vec<Tag>,
     /// Tags that name another version here, and stayed.
     pub conflicts: Vec<Conflict>,
+    /// What was asked for and could not come, while everything else did.
+    pub lacking: Vec<Lacking>,
+    /// Datasets that nobody has pushed there.
+    pub unpushed: Vec<String>,
+}
+
+/// A version that a remote does not have, or not whole.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Lacking {
+    /// The dataset.
+    pub dataset: String,
+    /// The version, where it is known.
+    pub version: Option<Digest>,
+    /// What is wrong.
+    pub why: String,
+    /// The same as a code.
+    #[serde(skip)]
+    pub code: Code,
+}
+
+impl Lacking {
+    fn of(dataset: &str, version: Option<Digest>, error: &Error) -> Self {
+        Self { dataset: dataset.to_owned(), version, why: error.to_string(), code: error.code() }
+    }
+}
+
+/// What is asked of a remote, as it is there.
+struct Found<'a> {
+    versions: Vec<(DatasetVersion, &'a Wanted)>,
+    lacking: Vec<Lacking>,
+    unpushed: Vec<String>,
 }
 
 /// A version after a pull.
@@ -153,24 +186,19 @@ impl Datasets {
     /// Fetches versions of a remote, with their profiles and tags.
     ///
     /// # Errors
-    /// When the remote has none, lacks an object of one, or cannot be reached.
+    /// When there is no remote, it cannot be reached, or it has nothing whole of what is wanted. Where only
+    /// some of it is lacking, the rest comes, and the report names what did not.
     pub async fn pull(
         &self,
         remote: &Remote,
         wanted: &[(String, Wanted)],
         beside: &Beside,
     ) -> Result<PullReport, Error> {
-        let mut found: Vec<(DatasetVersion, &Wanted)> = Vec::new();
-        for (dataset, which) in wanted {
-            let version = match which {
-                Wanted::Pinned(digest) => self.noted(remote, dataset, *digest).await?,
-                Wanted::Newest => self.newest(remote, dataset).await?,
-                Wanted::Called(called) => self.called(remote, dataset, called).await?,
-            };
-            found.push((version, which));
-        }
+        remote.exists().await?;
+        let mut asked = self.asked_of(remote, wanted).await?;
+        let mut pulled = self.pull_each(remote, &mut asked).await?;
+        let Found { versions: found, lacking, unpushed } = asked;
         let needs: Vec<Need> = found.iter().flat_map(|(version, _)| needs(version)).collect();
-        let mut pulled = remote.pull(self.store.objects(), &needs, &*self.progress).await?;
         let mut healed = 0;
         if beside.verify {
             let versions = found.iter().map(|(version, _)| version.clone()).collect();
@@ -203,6 +231,8 @@ impl Datasets {
             tags: Vec::new(),
             elsewhere: Vec::new(),
             conflicts: Vec::new(),
+            lacking,
+            unpushed,
         };
         for dataset in datasets {
             self.pull_tags(remote, dataset, beside, &because, &mut report).await?;
@@ -211,6 +241,79 @@ impl Datasets {
             self.tell_needs(remote, named, &beside.actor).await?;
         }
         Ok(report)
+    }
+
+    /// What is wanted, as it is there; an error where nothing of it is.
+    async fn asked_of<'a>(
+        &self,
+        remote: &Remote,
+        wanted: &'a [(String, Wanted)],
+    ) -> Result<Found<'a>, Error> {
+        let mut found = Found { versions: Vec::new(), lacking: Vec::new(), unpushed: Vec::new() };
+        let mut first = None;
+        for (dataset, which) in wanted {
+            let version = match which {
+                Wanted::Pinned(digest) => self.noted(remote, dataset, *digest).await,
+                Wanted::Newest | Wanted::Any => self.newest(remote, dataset).await,
+                Wanted::Called(called) => self.called(remote, dataset, called).await,
+            };
+            match version {
+                Ok(version) => {
+                    found.versions.push((version, which));
+                    continue;
+                }
+                Err(error) if !is_lacking(&error) => return Err(error),
+                Err(error) => {
+                    if matches!((&error, which), (Error::DatasetNotFound { .. }, Wanted::Any)) {
+                        found.unpushed.push(dataset.clone());
+                    } else {
+                        let version = match which {
+                            Wanted::Pinned(digest) => Some(*digest),
+                            Wanted::Newest | Wanted::Any | Wanted::Called(_) => None,
+                        };
+                        found.lacking.push(Lacking::of(dataset, version, &error));
+                    }
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        match first.filter(|_| found.versions.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(found),
+        }
+    }
+
+    /// Fetches versions: all at once, and where something of one is lacking there, one by one, so that the
+    /// others come.
+    async fn pull_each(&self, remote: &Remote, asked: &mut Found<'_>) -> Result<Pulled, Error> {
+        let objects = self.store.objects();
+        let all: Vec<Need> = asked.versions.iter().flat_map(|(version, _)| needs(version)).collect();
+        match remote.pull(objects, &all, &*self.progress).await {
+            Err(error) if error.is_spoilt() && asked.versions.len() > 1 => {}
+            pulled => return Ok(pulled?),
+        }
+        let mut sum = Pulled::default();
+        let mut first = None;
+        for (version, which) in std::mem::take(&mut asked.versions) {
+            let needs: Vec<Need> = needs(&version).collect();
+            match remote.pull(objects, &needs, &*self.progress).await {
+                Ok(pulled) => {
+                    sum.objects += pulled.objects;
+                    sum.received += pulled.received;
+                    asked.versions.push((version, which));
+                }
+                Err(error) if error.is_spoilt() => {
+                    let error = Error::Remote(error);
+                    asked.lacking.push(Lacking::of(&version.dataset, Some(version.digest), &error));
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match first.filter(|_| asked.versions.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(sum),
+        }
     }
 
     /// Fetches what is here and damaged of some versions.
@@ -282,7 +385,12 @@ impl Datasets {
         }
     }
 
-    async fn noted(&self, remote: &Remote, dataset: &str, digest: Digest) -> Result<DatasetVersion, Error> {
+    pub(crate) async fn noted(
+        &self,
+        remote: &Remote,
+        dataset: &str,
+        digest: Digest,
+    ) -> Result<DatasetVersion, Error> {
         let name = place(dataset, digest);
         match remote.note(&name).await? {
             Some(text) => read(&text, dataset, digest)
@@ -312,7 +420,16 @@ impl Datasets {
     }
 }
 
-fn needs(version: &DatasetVersion) -> impl Iterator<Item = Need> + use<> {
+/// Whether a remote has not what was asked for, while it answers.
+fn is_lacking(error: &Error) -> bool {
+    match error {
+        Error::DatasetNotFound { .. } | Error::VersionNotFound { .. } => true,
+        Error::Remote(error) => error.is_spoilt(),
+        _ => false,
+    }
+}
+
+pub(crate) fn needs(version: &DatasetVersion) -> impl Iterator<Item = Need> + use<> {
     let content = Need { digest: version.digest, folder: version.folder };
     [content].into_iter().chain(version.profile.map(Need::file))
 }

@@ -167,6 +167,17 @@ impl fmt::Display for Source {
     }
 }
 
+/// An address that holds a password in plain sight, with the name of a secret in its place.
+pub fn password_named(text: &str, secret: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let at = rest.get(..end)?.rfind('@')?;
+    let (user, host) = (rest.get(..at)?, rest.get(at..)?);
+    let (user, password) = user.split_once(':')?;
+    let plain = !password.is_empty() && !password.contains("${{");
+    plain.then(|| format!("{scheme}://{user}:${{{{ secrets.{secret} }}}}{host}"))
+}
+
 /// An address without what may be a secret: a user, a password, settings behind a `?`.
 fn bare(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
@@ -360,6 +371,20 @@ mod tests {
         let database = || Source::parse("sqlite:a.db").unwrap();
         assert!(database().asked(None).is_err() && database().asked(Some("SELECT 1")).is_ok());
         assert!(Source::parse("a.csv").unwrap().asked(Some("SELECT 1")).is_err());
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_found_and_named() {
+        let named = |text: &str| password_named(text, "PW");
+        assert_eq!(
+            named("postgres://ann:s3cret@h:5432/db?x=1").as_deref(),
+            Some("postgres://ann:${{ secrets.PW }}@h:5432/db?x=1")
+        );
+        for text in
+            ["postgres://ann@h/db", "postgres://ann:${{ secrets.X }}@h/db", "https://h/a@b.csv", "a:b@c.csv"]
+        {
+            assert_eq!(named(text), None, "{text}");
+        }
     }
 
     #[test]

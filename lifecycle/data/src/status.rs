@@ -47,6 +47,11 @@ pub enum SourceState {
     Another,
     /// It is elsewhere and was not asked.
     Remote,
+    /// It is elsewhere, was asked, and did not answer.
+    Unreachable {
+        /// Why not.
+        reason: String,
+    },
     /// It is elsewhere and in another state than when the latest version was added.
     Moved {
         /// The state that it was in then, where that is known.
@@ -91,9 +96,7 @@ impl Datasets {
         let last = meta.journal(&reference::dataset(&intake.dataset), 1).await?.into_iter().next();
         let source_state = match &latest {
             None => SourceState::New,
-            Some(version) if version.source != intake.source.to_string() => SourceState::Another,
-            Some(version) if !version.origin.reads_as(&intake.origin) => SourceState::Reread,
-            Some(version) => self.source_state(intake, root, version).await?,
+            Some(version) => self.state_since(intake, root, version).await?,
         };
         Ok(DatasetStatus {
             dataset: intake.dataset.clone(),
@@ -110,7 +113,7 @@ impl Datasets {
     /// database would answer is only known by asking it the whole query, which is not done.
     ///
     /// # Errors
-    /// As [`Datasets::status`], and when a source cannot be reached.
+    /// As [`Datasets::status`]. That a source cannot be reached is told of it and no error.
     pub async fn remote_status(
         &self,
         fetcher: &Fetcher,
@@ -124,10 +127,29 @@ impl Datasets {
                 Ok(Some(now)) => compared(origin, &now),
                 Ok(None) => asked_otherwise(fetcher, intake, origin, root).await?,
                 Err(Error::SourceNotFound { .. }) => SourceState::Missing,
-                Err(error) => return Err(error),
+                Err(error) => SourceState::Unreachable { reason: error.to_string() },
             };
         }
         Ok(status)
+    }
+
+    /// Whether the source is what a version was made of.
+    ///
+    /// # Errors
+    /// As [`Datasets::status`].
+    pub async fn state_since(
+        &self,
+        intake: &Intake,
+        root: &Path,
+        version: &DatasetVersion,
+    ) -> Result<SourceState, Error> {
+        if version.source != intake.source.to_string() {
+            return Ok(SourceState::Another);
+        }
+        if !version.origin.reads_as(&intake.origin) {
+            return Ok(SourceState::Reread);
+        }
+        self.source_state(intake, root, version).await
     }
 
     async fn source_state(

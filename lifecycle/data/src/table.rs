@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::Digest;
 use rondo_core::handoff::DatasetVersion;
+use rondo_table::TableError;
 use rondo_table::profile::Profile;
 use rondo_table::read::{self, Format, ReadOptions};
 use serde_json::{Map, Value};
@@ -18,13 +19,16 @@ const ROUND: u32 = 2;
 /// The same for checks.
 const CHECKS: u32 = 2;
 
+/// The format of files that are not looked into, whatever they are called.
+pub const FILES: &str = "files";
+
 /// How files of a declared format are read.
 ///
 /// # Errors
 /// When there is no such format.
 pub fn options(format: Option<&str>) -> Result<ReadOptions, Error> {
     let (format, delimiter) = match format.map(str::to_lowercase).as_deref() {
-        None | Some("files") => (None, None),
+        None | Some(FILES) => (None, None),
         Some("tsv" | "tab") => (Some(Format::Csv), Some(b'\t')),
         Some("excel") => (Some(Format::Excel), None),
         Some(other) => match Format::of_ending(other) {
@@ -99,6 +103,24 @@ pub fn open(name: &str, path: &Path, options: &ReadOptions) -> Result<read::Tabl
 /// When it is no table or cannot be read.
 pub fn profile(name: &str, path: &Path, options: &ReadOptions) -> Result<Profile, Error> {
     Ok(Profile::of(open(name, path, options)?)?)
+}
+
+/// Names the file whose columns are not those of the files before it.
+pub(crate) fn in_file(name: &str, error: TableError) -> TableError {
+    match error {
+        TableError::ProfileMismatch { reason } => {
+            TableError::ProfileMismatch { reason: format!("{reason}, which is `{name}`") }
+        }
+        other => other,
+    }
+}
+
+/// The error of a file of a version, which lies in the store under another name than people know.
+pub fn called(name: &str) -> impl FnOnce(Error) -> Error {
+    move |error| match error {
+        Error::Table(error) => Error::Table(error.called(Path::new(name))),
+        other => other,
+    }
 }
 
 /// The name under which a file's profile is remembered.

@@ -105,6 +105,8 @@ impl Datasets {
         // In the order of their places on the disk.
         list.sort_unstable();
         faults.extend(self.read_all(&list, bytes));
+        let message = format!("{} of {objects} objects are broken", faults.len());
+        self.progress.report(Event::Ended { subject: SUBJECT.to_owned(), ok: faults.is_empty(), message });
         let mut broken: Vec<Broken> = Vec::new();
         if !faults.is_empty() {
             let needs = self.needs(versions, &faults);
@@ -156,7 +158,7 @@ impl Datasets {
         let since = Instant::now();
         let state = Mutex::new((Vec::new(), since));
         let objects = self.store.objects();
-        let message = format!("reading {} objects", files.len());
+        let message = format!("reading {} files", files.len());
         self.progress.report(Event::Started { subject: SUBJECT.to_owned(), message });
         let work = || {
             loop {
@@ -176,7 +178,7 @@ impl Datasets {
                         subject: SUBJECT.to_owned(),
                         done: index as u64 + 1,
                         total: Some(files.len() as u64),
-                        message: format!("objects: {}", pace(bytes, total, since.elapsed())),
+                        message: format!("files: {}", pace(bytes, total, since.elapsed())),
                     });
                 }
             }
@@ -187,10 +189,7 @@ impl Datasets {
                 scope.spawn(work);
             }
         });
-        let (faults, _) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let message = format!("{} of {} objects are broken", faults.len(), files.len());
-        self.progress.report(Event::Ended { subject: SUBJECT.to_owned(), ok: faults.is_empty(), message });
-        faults
+        state.into_inner().unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Who needs what is broken.

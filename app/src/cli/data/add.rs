@@ -6,14 +6,15 @@ use rondo_core::id::is_name;
 use rondo_core::{Code, Timestamp};
 use rondo_data::Source;
 use rondo_data::ingest::{self, Added};
-use rondo_data::source::is_glob;
+use rondo_data::place::Place;
+use rondo_data::source::{is_glob, password_named};
 use rondo_project::edit;
 use rondo_table::read::ReadOptions;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
-use crate::platform::PROJECT_FILE;
+use crate::platform::{Error, PROJECT_FILE, Platform, declare};
 
 /// Add a version: fetch, check, profile, store; refused where a check fails
 #[derive(clap::Args)]
@@ -30,6 +31,9 @@ pub struct Args {
     /// Of a new dataset: how its files are read, such as `delimiter=;` or `encoding=latin1`; several times
     #[arg(long, value_name = "NAME=VALUE")]
     read: Vec<String>,
+    /// Of a new dataset: what its files are, whatever they are called; `files` for files that are not looked into
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
     /// Of a dataset in parts: only those that end by this day
     #[arg(long, value_name = "DAY")]
     until: Option<Timestamp>,
@@ -50,7 +54,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let mut text = String::new();
     let mut all = Vec::new();
     for what in &args.what {
-        let (name, added) = add(what, &args, session).await?;
+        let (name, added) = Box::pin(add(what, &args, session)).await?;
         for one in &added {
             text.push_str(&line(&name, one));
         }
@@ -67,46 +71,154 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     Ok(())
 }
 
+/// What is to be added.
+enum Subject {
+    /// A dataset of the project.
+    Declared(String),
+    /// One that is declared when its first version is there.
+    New { name: String, source: String, beside: Map<String, Value> },
+}
+
 /// Adds one, declaring it where it is new.
 async fn add(what: &str, args: &Args, session: &Session) -> Outcome<(String, Vec<Added>)> {
-    let mut platform = session.platform().await?;
-    let mut name = what.to_owned();
-    let mut declared = None;
-    let here = session.here().join(what);
-    if !platform.project().data.contains(&name) && (!is_name(&name) || here.exists()) {
-        name = args.name.clone().unwrap_or_else(|| stem(what));
-        if !platform.project().data.contains(&name) {
-            let source = from_root(what, &session.here(), platform.root());
-            declared = Some(declare(platform.root(), &name, &source, &beside(args)?)?);
-            platform = session.platform().await?;
+    let platform = session.platform().await?;
+    let subject = subject(what, args, session, &platform)?;
+    let (name, added) = match &subject {
+        Subject::Declared(name) => {
+            let added = match &args.part {
+                Some(file) => platform.add_part(name, &session.here().join(file)).await,
+                None => platform.add_dataset(name, args.until).await,
+            };
+            (name, added)
         }
-    }
-    if declared.is_none() && !(args.query.is_none() && args.read.is_empty()) {
-        let message = format!("add `{name}` with `--query` or `--read`: it is declared already");
-        return Err(Failure::hinted(
-            Code::Usage,
-            message,
-            format!("write them under data.{name} in {PROJECT_FILE}"),
-        ));
-    }
-    let added = match &args.part {
-        Some(file) => platform.add_part(&name, &session.here().join(file)).await,
-        None => platform.add_dataset(&name, args.until).await,
-    };
-    match added {
-        Ok(added) => Ok((name, added)),
-        Err(error) => {
-            if let Some(declared) = declared {
-                declared.take_back()?;
+        Subject::New { name, source, beside } => {
+            if args.part.is_some() {
+                let message = format!("add a part to `{name}`, which is not declared");
+                return Err(Failure::new(Code::Usage, message));
             }
-            let shown = super::check::refusal(&error);
-            let failure = Failure::from(error);
-            Err(match shown {
-                Some((text, value)) => failure.shown(text, value),
-                None => failure,
-            })
+            (name, Box::pin(add_new(&platform, name, source, beside, args.until)).await?)
         }
+    };
+    added.map(|added| (name.clone(), added)).map_err(|error| {
+        let shown = super::check::refusal(&error);
+        let failure = Failure::from(error);
+        match shown {
+            Some((text, value)) => failure.shown(text, value),
+            None => failure,
+        }
+    })
+}
+
+/// Makes the first version of a dataset and only then declares it: whatever stops this on the way, there is
+/// no declaration of what is not there.
+async fn add_new(
+    platform: &Platform,
+    name: &str,
+    source: &str,
+    beside: &Map<String, Value>,
+    until: Option<Timestamp>,
+) -> Outcome<Result<Vec<Added>, Error>> {
+    let (root, config) = (platform.root(), platform.config());
+    let action = format!("declare `{name}`");
+    let text = edit::add_dataset_with(&declare::text(root)?, name, source, beside)?;
+    let project = declare::checked(root, config, &text, &action)?;
+    let Some(dataset) = project.data.get(name) else {
+        return Err(Failure::new(Code::ProjectInvalid, action));
+    };
+    let added = match platform.add_undeclared(name, dataset, until).await {
+        Ok(added) => added,
+        Err(error) => return Ok(Err(error)),
+    };
+    declare::edit(root, config, &action, |text| {
+        match edit::add_dataset_with(text, name, source, beside) {
+            // Another was faster with the same.
+            Err(rondo_project::error::Error::NameTaken { .. })
+                if declare::checked(root, config, text, &action)?
+                    .data
+                    .get(name)
+                    .is_some_and(|there| same_place(&there.source, source, root)) =>
+            {
+                Ok(text.to_owned())
+            }
+            edited => Ok::<_, Failure>(edited?),
+        }
+    })?;
+    if let Some(last) = added.last() {
+        platform.pin(name, last)?;
     }
+    Ok(Ok(added))
+}
+
+/// Which dataset is meant.
+fn subject(what: &str, args: &Args, session: &Session, platform: &Platform) -> Outcome<Subject> {
+    let data = &platform.project().data;
+    let there = std::fs::symlink_metadata(session.here().join(what)).is_ok();
+    if data.contains(what) || (is_name(what) && !there) {
+        stays_declared(what, args)?;
+        return Ok(Subject::Declared(what.to_owned()));
+    }
+    let source = from_root(what, &session.here(), platform.root());
+    // Looked for before anything else is said about it.
+    let parsed =
+        Source::parse(&source).map_err(|error| without_password(what, args).unwrap_or(error.into()))?;
+    if parsed.is_local() {
+        Place::of(&parsed, platform.root())?;
+    }
+    let of_name = args.name.clone().unwrap_or_else(|| stem(what));
+    let same =
+        |name: &str| data.get(name).is_some_and(|there| same_place(&there.source, &source, platform.root()));
+    let known = Some(of_name.as_str()).filter(|name| same(name));
+    let known =
+        known.or_else(|| data.names().find(|name| args.name.is_none() && parsed.is_local() && same(name)));
+    if let Some(name) = known {
+        stays_declared(name, args)?;
+        return Ok(Subject::Declared(name.to_owned()));
+    }
+    if let Some(there) = data.get(&of_name) {
+        let there =
+            Source::parse(&there.source).map_or_else(|_| there.source.clone(), |there| there.to_string());
+        let message = format!("dataset `{of_name}` comes from `{there}`, not from `{parsed}`");
+        let hint = format!("give it another name: rondo data add {parsed} --name {of_name}2");
+        return Err(Failure::hinted(Code::ValueInvalid, message, hint));
+    }
+    if let Some(failure) = without_password(what, args) {
+        return Err(failure);
+    }
+    Ok(Subject::New { name: of_name, source, beside: beside(args)? })
+}
+
+/// Refuses what only goes with a new dataset.
+fn stays_declared(name: &str, args: &Args) -> Outcome {
+    if args.query.is_none() && args.read.is_empty() && args.format.is_none() {
+        return Ok(());
+    }
+    let message = format!("add `{name}` with `--query`, `--read` or `--format`: it is declared already");
+    Err(Failure::hinted(Code::Usage, message, format!("write them under data.{name} in {PROJECT_FILE}")))
+}
+
+/// That an address holds a password, which would stand in the project file.
+fn without_password(what: &str, args: &Args) -> Option<Failure> {
+    // The name that is suggested holds nothing of the password.
+    let name = args.name.clone().or_else(|| Some(stem(&password_named(what, "PASSWORD")?)))?;
+    let secret = format!("{}_PASSWORD", name.to_uppercase().replace('-', "_"));
+    let address = password_named(what, &secret)?;
+    let message = format!("the address of `{name}` holds a password, which would stand in {PROJECT_FILE}");
+    let hint = format!("write '{address}', and {secret}=… into the environment or into .rondo/secrets.env");
+    Some(Failure::hinted(Code::ValueInvalid, message, hint))
+}
+
+/// Whether two sources are one place.
+fn same_place(one: &str, other: &str, root: &Path) -> bool {
+    let (Ok(parsed), Ok(second)) = (Source::parse(one), Source::parse(other)) else { return one == other };
+    match (&parsed, &second) {
+        (Source::Path(one), Source::Path(other)) => place_of(root, one) == place_of(root, other),
+        _ => parsed.to_string() == second.to_string(),
+    }
+}
+
+fn place_of(root: &Path, text: &str) -> PathBuf {
+    let path = root.join(text);
+    path.canonicalize().unwrap_or(path)
 }
 
 fn line(name: &str, added: &Added) -> String {
@@ -153,26 +265,12 @@ fn from_root(what: &str, here: &Path, root: &Path) -> String {
     plain.strip_prefix(&root).unwrap_or(&plain).to_string_lossy().into_owned()
 }
 
-/// A dataset that was just written into the project file.
-struct Declared {
-    file: PathBuf,
-    before: String,
-    after: String,
-}
-
-impl Declared {
-    /// Takes it out again, unless somebody else has written the file since.
-    fn take_back(&self) -> Outcome {
-        if std::fs::read_to_string(&self.file).is_ok_and(|now| now == self.after) {
-            write_whole(&self.file, &self.before)?;
-        }
-        Ok(())
-    }
-}
-
 /// What is declared of a new dataset beside its source.
 fn beside(args: &Args) -> Outcome<Map<String, Value>> {
     let mut beside = Map::new();
+    if let Some(format) = &args.format {
+        beside.insert("format".to_owned(), format.as_str().into());
+    }
     if let Some(query) = &args.query {
         beside.insert("query".to_owned(), query.as_str().into());
     }
@@ -181,21 +279,6 @@ fn beside(args: &Args) -> Outcome<Map<String, Value>> {
         beside.insert("read".to_owned(), read.into());
     }
     Ok(beside)
-}
-
-fn declare(root: &Path, name: &str, source: &str, beside: &Map<String, Value>) -> Outcome<Declared> {
-    let file = root.join(PROJECT_FILE);
-    let before = std::fs::read_to_string(&file).map_err(crate::platform::Error::io("read", &file))?;
-    let after = edit::add_dataset_with(&before, name, source, beside)?;
-    write_whole(&file, &after)?;
-    Ok(Declared { file, before, after })
-}
-
-fn write_whole(file: &Path, text: &str) -> Outcome {
-    let fresh = file.with_extension("yaml.new");
-    std::fs::write(&fresh, text).map_err(crate::platform::Error::io("write", &fresh))?;
-    std::fs::rename(&fresh, file).map_err(crate::platform::Error::io("write", file))?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -216,6 +299,20 @@ mod tests {
         ] {
             assert_eq!(stem(what), name, "{what}");
         }
+    }
+
+    #[test]
+    fn a_place_is_the_same_however_it_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.csv");
+        std::fs::write(&path, "x\n").unwrap();
+        std::fs::create_dir(root.path().join("sub")).unwrap();
+        let same = |one: &str, other: &str| same_place(one, other, root.path());
+        assert!(same("a.csv", "./a.csv") && same("a.csv", "sub/../a.csv"));
+        assert!(same("a.csv", &path.display().to_string()));
+        assert!(!same("a.csv", "a.parquet") && !same("a.csv", "sub/a.csv"));
+        assert!(!same("a.csv", "*.csv") && same("*.csv", "*.csv"));
+        assert!(same("postgres://ann:${{ secrets.A }}@h/db", "postgres://ann:x@h/db"));
     }
 
     #[test]

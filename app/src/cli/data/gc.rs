@@ -61,7 +61,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         actor: session.config().user.clone(),
     };
     if let Some(called) = &args.remote {
-        let remote = platform.remote(Some(called))?;
+        let remote = platform.remote_there(Some(called))?;
         let report = platform.datasets().gc_remote(&remote, &request).await?;
         session.printer().result(&json!({ "schema": 1, "gc": report }), &of_remote(&report, args));
         return Ok(());

@@ -265,15 +265,10 @@ impl Subject {
     /// When it is no table or cannot be read.
     pub(super) async fn profile(&self) -> Outcome<Profile> {
         match self {
-            Self::Version { platform, version } => {
-                platform.datasets().profile_of(version).await?.ok_or_else(|| {
-                    Failure::hinted(
-                        Code::TableInvalid,
-                        format!("find a profile of `{}`: no file of it is a table", self.title()),
-                        "say `format: csv` beside its source, if they are tables",
-                    )
-                })
-            }
+            Self::Version { platform, version } => match platform.datasets().profile_of(version).await? {
+                Some(profile) => Ok(profile),
+                None => Ok(platform.datasets().profile_now(version).await?),
+            },
             Self::Path { path, .. } => Ok(profile_path(path, &ReadOptions::default()).await?),
         }
     }

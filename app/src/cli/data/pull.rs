@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::tag::{agreed, tags};
 use crate::cli::Session;
-use crate::cli::failure::Outcome;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::table;
 
 use rondo_data::place::size as bytes;
@@ -61,6 +61,17 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     for tag in &report.elsewhere {
         text.push_str(&format!("{0}@{1} is not here: rondo data pull {0}@{1}\n", tag.dataset, tag.tag));
     }
+    for name in &report.unpushed {
+        session.printer().note(&format!("note: nobody has pushed `{name}` there"));
+    }
     let value = json!({ "schema": 1, "pull": report });
+    if let Some(first) = report.lacking.first() {
+        let lacking: Vec<String> =
+            report.lacking.iter().map(|one| format!("{}: {}", one.dataset, one.why)).collect();
+        let message = format!("pull all that was asked for: {}", lacking.join("; "));
+        let shown = format!("{text}error: {message}\n");
+        let hint = "where it is whole: rondo data push, or rondo data verify --remote --heal";
+        return Err(Failure::hinted(first.code, message, hint).shown(shown, value));
+    }
     agreed(session, value, text, report.conflicts, "rondo data pull --move-tags")
 }

@@ -1,12 +1,14 @@
-//! `rondo data status`.
+//! `rondo data status`: three things that may differ, the source, the latest version and the one that
+//! `rondo.lock` pins.
 
 use rondo_core::journal::Because;
+use rondo_core::{Code, Digest};
 use rondo_data::place::size;
 use rondo_data::status::{DatasetStatus, SourceState};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::Session;
-use crate::cli::failure::Outcome;
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{plain, table};
 
 /// Show each dataset's latest version and whether its source has changed since
@@ -29,27 +31,52 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         Some(name) => vec![name.clone()],
         None => platform.project().data.names().map(str::to_owned).collect(),
     };
-    let mut statuses = Vec::new();
+    let mut statuses: Vec<(DatasetStatus, Option<Locked>)> = Vec::new();
     for name in &names {
         let intake = platform.intake(name, Because::new(&session.config().user, "looked at"))?;
         let datasets = platform.datasets();
-        statuses.push(if args.remote {
+        let status = if args.remote {
             datasets.remote_status(&platform.fetcher(), &intake, platform.root()).await?
         } else {
             datasets.status(&intake, platform.root()).await?
-        });
+        };
+        let locked = match platform.locked_version(name).await? {
+            None => None,
+            Some((digest, _)) if status.latest.as_ref().is_some_and(|latest| latest.digest == digest) => {
+                Some(Locked { digest, state: LockState::Latest })
+            }
+            Some((digest, None)) => Some(Locked { digest, state: LockState::Elsewhere }),
+            Some((digest, Some(version))) => {
+                let since = datasets.state_since(&intake, platform.root(), &version).await?;
+                let state =
+                    if since == SourceState::Unchanged { LockState::InPlace } else { LockState::Other };
+                Some(Locked { digest, state })
+            }
+        };
+        statuses.push((status, locked));
     }
     let text = if statuses.is_empty() {
         "no datasets are declared\n".to_owned()
     } else {
-        let head = ["dataset", "versions", "latest", "rows", "files", "size", "added", "checks", "source"];
+        let head =
+            ["dataset", "versions", "latest", "rows", "files", "size", "added", "lock", "checks", "source"];
         let mut rows: Vec<Vec<String>> = vec![head.map(String::from).to_vec()];
-        rows.extend(statuses.iter().map(row));
+        rows.extend(statuses.iter().map(|(status, locked)| row(status, *locked)));
         table(&rows)
     };
-    session.printer().result(&json!({ "schema": 1, "datasets": statuses }), &text);
-    for status in statuses.iter().filter(|status| can_be_added(&status.source_state)) {
-        session.printer().note(&format!("hint: rondo data add {}", status.dataset));
+    let value = json!({ "schema": 1, "datasets": statuses.iter().map(shown).collect::<Vec<_>>() });
+    let silent = statuses.iter().filter(|(status, _)| is_silent(&status.source_state)).count();
+    if silent > 0 {
+        let message = format!("ask all sources: {silent} did not answer");
+        let text = format!("{text}error: {message}\n");
+        return Err(Failure::new(Code::SourceUnavailable, message).shown(text, value));
+    }
+    session.printer().result(&value, &text);
+    for (status, locked) in &statuses {
+        let shared = platform.project().remotes.iter().next().is_some();
+        if let Some(hint) = hint(status, *locked, shared, args.remote) {
+            session.printer().note(&format!("hint: {hint}"));
+        }
     }
     if statuses.is_empty() {
         session.printer().note("hint: rondo data add data/my-file.csv");
@@ -57,7 +84,64 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     Ok(())
 }
 
-fn row(status: &DatasetStatus) -> Vec<String> {
+/// What `rondo.lock` pins of a dataset.
+#[derive(Debug, Clone, Copy)]
+struct Locked {
+    digest: Digest,
+    state: LockState,
+}
+
+/// How that stands to what is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LockState {
+    /// It is the latest.
+    Latest,
+    /// It is another version, and what the source is now.
+    InPlace,
+    /// It is another version, and not what the source is now.
+    Other,
+    /// It is not in the store.
+    Elsewhere,
+}
+
+fn shown((status, locked): &(DatasetStatus, Option<Locked>)) -> Value {
+    let mut value = json!(status);
+    if let Some(Locked { digest, state }) = locked {
+        let state = match state {
+            LockState::Latest => "latest",
+            LockState::InPlace => "in place",
+            LockState::Other => "another",
+            LockState::Elsewhere => "not here",
+        };
+        value["locked"] = json!({ "digest": digest, "state": state });
+    }
+    value
+}
+
+/// What to do next, where something is to be done.
+fn hint(status: &DatasetStatus, locked: Option<Locked>, shared: bool, asked: bool) -> Option<String> {
+    let name = &status.dataset;
+    match locked.map(|locked| locked.state) {
+        Some(LockState::Elsewhere) if shared => Some(format!("rondo data pull {name}")),
+        Some(LockState::Elsewhere) => Some(format!("rondo data add {name}")),
+        Some(LockState::InPlace) => None,
+        Some(LockState::Other) if status.source_state == SourceState::Unchanged => Some(format!(
+            "rondo data get {name} takes what rondo.lock pins, rondo data add {name} pins the latest"
+        )),
+        Some(LockState::Latest | LockState::Other) | None if can_be_added(&status.source_state) => {
+            Some(format!("rondo data add {name}"))
+        }
+        Some(LockState::Latest | LockState::Other) | None if status.source_state == SourceState::Remote => {
+            Some(match asked {
+                true => format!("rondo data add {name} asks it, and adds what is new"),
+                false => "rondo data status --remote asks what is elsewhere".to_owned(),
+            })
+        }
+        Some(LockState::Latest | LockState::Other) | None => None,
+    }
+}
+
+fn row(status: &DatasetStatus, locked: Option<Locked>) -> Vec<String> {
     let latest = status.latest.as_ref();
     let text = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
     vec![
@@ -68,9 +152,26 @@ fn row(status: &DatasetStatus) -> Vec<String> {
         text(latest.map(|version| version.files.to_string())),
         text(latest.map(|version| size(version.size))),
         text(latest.map(|version| version.added.rfc3339())),
+        text(locked.map(|locked| match locked.state {
+            LockState::Latest => "latest".to_owned(),
+            LockState::InPlace | LockState::Other => locked.digest.short(),
+            LockState::Elsewhere => format!("{}, not here", locked.digest.short()),
+        })),
         status.checks.to_string(),
-        state(&status.source_state),
+        match locked.map(|locked| locked.state) {
+            Some(LockState::InPlace) => "as rondo.lock pins, not the latest".to_owned(),
+            Some(LockState::Other) if status.source_state == SourceState::Unchanged => {
+                "the latest, not what rondo.lock pins".to_owned()
+            }
+            Some(LockState::Latest | LockState::Other | LockState::Elsewhere) | None => {
+                state(&status.source_state)
+            }
+        },
     ]
+}
+
+const fn is_silent(state: &SourceState) -> bool {
+    matches!(state, SourceState::Unreachable { .. })
 }
 
 fn state(state: &SourceState) -> String {
@@ -91,6 +192,7 @@ fn state(state: &SourceState) -> String {
         SourceState::Another => "another source is declared".to_owned(),
         SourceState::Remote => "elsewhere, not asked".to_owned(),
         SourceState::Moved { .. } => "changed".to_owned(),
+        SourceState::Unreachable { reason } => format!("did not answer: {}", plain(reason)),
         SourceState::Reread => "to be read in another way".to_owned(),
         SourceState::New => "not added yet".to_owned(),
     }
@@ -103,7 +205,10 @@ const fn can_be_added(state: &SourceState) -> bool {
         | SourceState::New
         | SourceState::Moved { .. }
         | SourceState::Reread => true,
-        SourceState::Unchanged | SourceState::Missing | SourceState::Remote => false,
+        SourceState::Unchanged
+        | SourceState::Missing
+        | SourceState::Remote
+        | SourceState::Unreachable { .. } => false,
     }
 }
 
@@ -117,5 +222,49 @@ mod tests {
         let changed = SourceState::Changed { files, added: 1, removed: 0, changed: 2, renamed: 0 };
         assert_eq!(state(&changed), "changed (1 added, 2 changed): a.csv, b\\n.csv, …");
         assert!(can_be_added(&changed) && !can_be_added(&SourceState::Unchanged));
+    }
+
+    #[test]
+    fn the_lock_the_latest_and_the_work_tree_may_differ_and_the_hint_says_what_to_do() {
+        let status = |source_state: SourceState| DatasetStatus {
+            dataset: "t".to_owned(),
+            source: "t.csv".to_owned(),
+            checks: 0,
+            latest: None,
+            versions: 0,
+            source_state,
+            last: None,
+        };
+        let hinted = |source: SourceState, state: Option<LockState>, shared: bool| {
+            let locked = state.map(|state| Locked { digest: Digest::of(b"x"), state });
+            let cells = row(&status(source.clone()), locked);
+            (
+                hint(&status(source), locked, shared, false).unwrap_or_default(),
+                cells[9].clone(),
+                cells[7].clone(),
+            )
+        };
+        let short = Digest::of(b"x").short();
+        let fresh = hinted(SourceState::New, Some(LockState::Elsewhere), true);
+        assert_eq!((fresh.0.as_str(), fresh.2), ("rondo data pull t", format!("{short}, not here")));
+        assert_eq!(hinted(SourceState::New, Some(LockState::Elsewhere), false).0, "rondo data add t");
+        assert_eq!(hinted(SourceState::New, None, true).0, "rondo data add t");
+        let behind = hinted(SourceState::Unchanged, Some(LockState::Other), true);
+        assert_eq!(behind.1, "the latest, not what rondo.lock pins");
+        assert!(behind.0.starts_with("rondo data get t"), "{}", behind.0);
+        let changed = SourceState::Changed {
+            files: vec!["t.csv".to_owned()],
+            added: 0,
+            removed: 0,
+            changed: 1,
+            renamed: 0,
+        };
+        let checked_out = hinted(changed.clone(), Some(LockState::InPlace), true);
+        assert_eq!(
+            (checked_out.0.as_str(), checked_out.1.as_str()),
+            ("", "as rondo.lock pins, not the latest")
+        );
+        assert_eq!(hinted(changed, Some(LockState::Latest), true).0, "rondo data add t");
+        assert!(hinted(SourceState::Remote, None, true).0.contains("--remote"));
     }
 }

@@ -8,6 +8,7 @@ use rondo_core::journal::Because;
 use rondo_data::heal::{Healing, Sources};
 use rondo_data::place::size;
 use rondo_data::verify::{Broken, Fault, Need, Report};
+use rondo_remote::Fault as Lost;
 use serde_json::json;
 
 use crate::cli::Session;
@@ -24,9 +25,13 @@ pub struct Args {
     /// Only these datasets
     #[arg(value_name = "DATASET")]
     datasets: Vec<String>,
-    /// Store anew what is broken, from the files in the work tree or else from the project's remotes
+    /// Store anew what is broken, from the files in the work tree or else from the project's remotes; with
+    /// `--remote`, send anew what is broken there and whole here
     #[arg(long)]
     heal: bool,
+    /// Read a remote in place of the store: by its name in `remotes:` or by its address, or the first one
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, conflicts_with = "from")]
+    remote: Option<Option<String>>,
     /// Heal from here in place of the project's remotes: another remote, another clone or a backup of the
     /// store; may be repeated
     #[arg(long, value_name = "REMOTE|FOLDER")]
@@ -39,6 +44,9 @@ pub struct Args {
 /// When something is broken, or there is no such dataset.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
+    if let Some(called) = &args.remote {
+        return of_remote(args, session, &platform, called.as_deref()).await;
+    }
     let healing = if args.heal || !args.from.is_empty() {
         platform.datasets().heal(&args.datasets, &sources(args, session, &platform)?).await?
     } else {
@@ -72,6 +80,62 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     Err(Failure::new(Code::DataBroken, message).shown(shown, value))
 }
 
+/// Reads a remote.
+async fn of_remote(args: &Args, session: &Session, platform: &Platform, called: Option<&str>) -> Outcome {
+    let remote = platform.remote_there(called)?;
+    let report = platform.datasets().verify_remote(&remote, &args.datasets, args.heal).await?;
+    let value = json!({ "schema": 1, "remote": report });
+    let mut text = String::new();
+    if report.healed > 0 {
+        let _ = writeln!(
+            text,
+            "{} objects and chunks are whole again, {} sent",
+            report.healed,
+            size(report.sent)
+        );
+    }
+    let head = format!(
+        "{}: {} versions, {} objects and chunks in {} packs, {}",
+        report.remote,
+        report.versions,
+        report.objects,
+        report.packs,
+        size(report.bytes)
+    );
+    if report.broken.is_empty() && report.lacking.is_empty() {
+        let _ = writeln!(text, "{head}: all there and whole");
+        session.printer().result(&value, &text);
+        return Ok(());
+    }
+    for one in report.broken.iter().take(NAMED) {
+        let fault = match one.fault {
+            Lost::Missing => "missing",
+            Lost::Corrupted => "corrupted",
+        };
+        let _ = writeln!(text, "{} {fault}, in pack {}", one.digest.short(), one.pack.short());
+    }
+    if report.broken.len() > NAMED {
+        let _ = writeln!(text, "… {} more: `--json` has all", report.broken.len() - NAMED);
+    }
+    for (dataset, digest) in &report.lacking {
+        let _ = writeln!(text, "{dataset} {} is not whole there", digest.short());
+    }
+    let message = format!(
+        "verify {}: {} of {} objects and chunks are broken, {} of {} versions are not whole",
+        report.remote,
+        report.broken.len(),
+        report.objects,
+        report.lacking.len(),
+        report.versions
+    );
+    let hint = match args.heal {
+        true => "what is left is not here either: say it in a clone that has it",
+        false => "rondo data verify --remote --heal",
+    };
+    let shown = format!("{text}error: {message}\n");
+    Err(Failure::hinted(Code::DataBroken, message, hint).shown(shown, value))
+}
+
 /// Where whole bytes may be.
 fn sources(args: &Args, session: &Session, platform: &Platform) -> Outcome<Sources> {
     let names = platform.project().data.names().map(str::to_owned).collect::<Vec<_>>();
@@ -85,7 +149,7 @@ fn sources(args: &Args, session: &Session, platform: &Platform) -> Outcome<Sourc
         if is_store {
             sources.copies.push(folder);
         } else {
-            sources.remotes.push(platform.remote(Some(from))?);
+            sources.remotes.push(platform.remote_there(Some(from))?);
         }
     }
     if args.from.is_empty() {

@@ -73,6 +73,10 @@ fn in_archive(root: &Path, text: &str) -> Option<Found> {
 
 fn not_found(root: &Path, text: &str) -> Error {
     let path = Path::new(text);
+    if fs::symlink_metadata(root.join(text)).is_ok_and(|metadata| metadata.is_symlink()) {
+        let to = fs::read_link(root.join(text)).unwrap_or_default().display().to_string();
+        return Error::LinkBroken { link: text.to_owned(), to };
+    }
     let parent = path.parent().unwrap_or(Path::new(""));
     let names: Vec<String> = fs::read_dir(root.join(parent))
         .map(|entries| {
@@ -94,7 +98,7 @@ pub fn glob_files(root: &Path, pattern: &str) -> Result<Vec<(String, PathBuf)>, 
     let mut files: Vec<(String, PathBuf)> = if base.is_dir() { files_below(&base)? } else { Vec::new() };
     files.retain(|(name, _)| glob.takes(name));
     if files.is_empty() {
-        return Err(Error::SourceNotFound { what: format!("{pattern}: no file matches"), near: None });
+        return Err(Error::NoMatch { pattern: pattern.to_owned() });
     }
     Ok(files)
 }
@@ -149,8 +153,8 @@ mod tests {
         assert_eq!(files("*/a[2-9].csv").unwrap(), ["data/a2.csv"]);
         assert_eq!(files("data/a[!2].csv").unwrap(), ["a1.csv"]);
         assert_eq!(files("data/.?.csv").unwrap(), [".h.csv"]);
-        assert!(matches!(files("data/*.parquet"), Err(Error::SourceNotFound { .. })));
-        assert!(matches!(files("nowhere/*.csv"), Err(Error::SourceNotFound { .. })));
+        assert!(matches!(files("data/*.parquet"), Err(Error::NoMatch { .. })));
+        assert!(matches!(files("nowhere/*.csv"), Err(Error::NoMatch { .. })));
         assert!(matches!(files("data/[.csv"), Err(Error::SourceInvalid { .. })));
     }
 

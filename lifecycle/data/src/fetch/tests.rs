@@ -226,7 +226,7 @@ async fn a_wrong_checksum_is_refused_and_leaves_nothing() {
     let source = format!("{}/a.csv#sha256={}", server.address, "0".repeat(64));
     let error = read(&fetcher(&cache, &[]), &source).await.unwrap_err();
     assert!(matches!(error, Error::Checksum { .. }), "{error}");
-    assert_eq!(error.code().text(), "corrupt");
+    assert_eq!(error.code().text(), "data-broken");
     let plain = format!("{}/a.csv", server.address);
     assert_eq!(read(&fetcher(&cache, &[]), &plain).await.unwrap(), b"not what was promised");
 }

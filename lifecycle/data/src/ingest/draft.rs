@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use rondo_core::Digest;
 use rondo_core::handoff::{DatasetVersion, Origin};
 use rondo_core::ports::Event;
+use rondo_core::{Code, Digest, Explain};
 use rondo_store::meta::journal::Expect;
 use rondo_store::objects::{Stamp, Stored};
 use rondo_table::TableError;
@@ -93,7 +93,18 @@ impl Datasets {
             Some(checked) => checked.clone(),
             None => self.check_incoming(draft).await?,
         };
-        let profile = self.profile_draft(draft, previous).await?;
+        let profile = match self.profile_draft(draft, previous).await {
+            // What has checks, or is declared as one table that grows, has to be a table.
+            Err(Error::Table(error))
+                if error.code() == Code::TableInvalid
+                    && intake.parts.is_none()
+                    && intake.suite.is_empty() =>
+            {
+                self.told_no_table(intake, &error);
+                None
+            }
+            profile => profile?,
+        };
         draft.is_steady()?;
         let profile_digest = match &profile {
             Some(profile) => Some(self.keep_profile(profile).await?),
@@ -214,14 +225,14 @@ impl Datasets {
                 && let Some(new) = self.file_profile(draft.intake, part, file).await?
                 && let Ok(old) = self.stored_profile(digest).await
             {
-                return Ok(Some(old.merge(&new).map_err(|error| in_file(part, error))?));
+                return Ok(Some(old.merge(&new).map_err(|error| table::in_file(part, error))?));
             }
         }
         let mut whole: Option<Profile> = None;
         for (name, file) in draft.tables {
             if let Some(profile) = self.file_profile(draft.intake, name, file).await? {
                 whole = Some(match whole {
-                    Some(whole) => whole.merge(&profile).map_err(|error| in_file(name, error))?,
+                    Some(whole) => whole.merge(&profile).map_err(|error| table::in_file(name, error))?,
                     None => profile,
                 });
             }
@@ -250,6 +261,20 @@ impl Datasets {
         let digest = self.keep_profile(&profile).await?;
         self.store.meta().set_setting(&key, &digest.hex()).await?;
         Ok(Some(profile))
+    }
+
+    /// Says why what looks like a table has no profile: it is versioned all the same, as files.
+    fn told_no_table(&self, intake: &Intake, error: &TableError) {
+        let why = match error {
+            TableError::ProfileMismatch { reason } => format!("its tables are not one: {reason}"),
+            other => other.to_string(),
+        };
+        let mut message = format!("versioned as files, without a profile: {why}");
+        for hint in error.hints() {
+            message.push_str(&format!("; {hint}"));
+        }
+        message.push_str("; `format: files` beside its source says so for good");
+        self.progress.report(Event::Note { subject: intake.dataset.clone(), message });
     }
 
     async fn keep_profile(&self, profile: &Profile) -> Result<Digest, Error> {
@@ -298,16 +323,6 @@ impl Draft<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Names the file whose columns are not those of the files before it.
-fn in_file(name: &str, error: TableError) -> TableError {
-    match error {
-        TableError::ProfileMismatch { reason } => {
-            TableError::ProfileMismatch { reason: format!("{reason}, which is `{name}`") }
-        }
-        other => other,
     }
 }
 

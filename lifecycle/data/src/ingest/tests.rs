@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rondo_core::Explain;
 use rondo_core::ports::{Clock, Unwatched};
+use rondo_remote::Remote;
 use rondo_store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::diff::Compared;
 use crate::profile::files::FolderProfile;
+use crate::remote::{Beside, Wanted};
 use crate::status::SourceState;
 
 /// A clock that moves on by a second each time it is looked at.
@@ -612,4 +614,117 @@ async fn another_dataset_is_read_as_it_is_declared() {
     let report = suite.check_given(&path, &ReadOptions::default()).await.unwrap();
     let rule = &report.report.rules[0];
     assert_eq!((rule.unexpected_count, rule.sample[0].row), (1, 2), "{rule:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_one_table_is_versioned_as_files_and_told_where_rows_are_asked_for() {
+    let house = House::open().await;
+    house.write("kag/train.csv", "a,b\n1,2\n");
+    house.write("kag/labels.csv", "id,label\n1,x\n");
+    house.write("ragged.csv", "a,b\n1,2\n3\n");
+    house.write("empty.csv", "");
+    house.write("twice.csv", "a,a\n1,2\n");
+    for (source, said) in [
+        ("kag", "train.csv"),
+        ("ragged.csv", "`ragged.csv`, line 3"),
+        ("empty.csv", "`empty.csv` is empty"),
+        ("twice.csv", "twice.csv"),
+    ] {
+        let intake = Intake::plain("flights", source, Because::new("test", "test")).unwrap();
+        let version = house.bring(&intake, None).await.unwrap().remove(0).version;
+        assert_eq!((version.rows, version.profile), (None, None), "{source}");
+        assert_eq!(version.source, source);
+        let error = house.datasets.profile_now(&version).await.unwrap_err();
+        assert_eq!(error.code(), rondo_core::Code::TableInvalid);
+        assert!(error.to_string().contains(said), "{error}");
+        // With checks it has to be a table.
+        let checked =
+            Intake { suite: self::intake(source, json!([{ "rows": { "min": 1 } }]), None).suite, ..intake };
+        let other = Intake { dataset: "checked".to_owned(), ..checked };
+        assert!(house.bring(&other, None).await.is_err(), "{source}");
+    }
+    let objects = house.datasets.store().objects().clone();
+    assert!(objects.verify(Digest::of(b"a,b\n1,2\n3\n")).unwrap(), "all its bytes are there");
+}
+
+#[tokio::test]
+async fn files_that_are_declared_as_such_are_not_looked_into() {
+    let house = House::open().await;
+    house.write("t.csv", "a,b\n1,2\n");
+    let plain = Intake::plain("flights", "t.csv", Because::new("test", "test")).unwrap();
+    let mut files = plain.clone();
+    files.origin.format = Some("files".to_owned());
+    let version = house.bring(&files, None).await.unwrap().remove(0).version;
+    assert_eq!((version.rows, version.profile), (None, None));
+    let reread = house.bring(&plain, None).await.unwrap().remove(0);
+    assert_eq!((reread.outcome, reread.version.rows), (Outcome::Reread, Some(1)));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_as_what_it_is() {
+    let house = House::open().await;
+    std::os::unix::fs::symlink("gone.csv", house.folder.path().join("link.csv")).unwrap();
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(house.folder.path().join("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    for (source, said) in [
+        ("link.csv", "`link.csv` is a link to `gone.csv`, and nothing is there"),
+        ("pipe", "`pipe` is a pipe: a version holds files and folders"),
+        ("zzz/*.csv", "no file matches `zzz/*.csv`"),
+        ("no.csv", "there is no `no.csv`"),
+    ] {
+        let intake = Intake::plain("flights", source, Because::new("test", "test")).unwrap();
+        assert_eq!(house.bring(&intake, None).await.unwrap_err().to_string(), said);
+    }
+}
+
+#[tokio::test]
+async fn one_lost_object_of_a_remote_keeps_no_other_dataset_from_coming() {
+    let (here, there) = (House::open().await, House::open().await);
+    let place = here.folder.path().join("remote").to_string_lossy().into_owned();
+    let remote = |house: &House| Remote::open(&place, &[], &house.folder.path().join("remotes")).unwrap();
+    let mut versions = Vec::new();
+    for name in ["good", "bad"] {
+        here.write(&format!("{name}.csv"), &format!("a\n{name}\n"));
+        let intake = Intake::plain(name, &format!("{name}.csv"), Because::new("test", "test")).unwrap();
+        let version = here.bring(&intake, None).await.unwrap().remove(0).version;
+        here.datasets.push(&remote(&here), std::slice::from_ref(&version), &Beside::default()).await.unwrap();
+        versions.push(version);
+    }
+    // The pack of what was pushed last.
+    let packs = here.folder.path().join("remote/packs");
+    let pack = walked(&packs).into_iter().max_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
+    let pack = pack.unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes.iter_mut().for_each(|byte| *byte ^= 1);
+    fs::write(&pack, bytes).unwrap();
+    let wanted: Vec<(String, Wanted)> = [("good", Wanted::Any), ("bad", Wanted::Pinned(versions[1].digest))]
+        .into_iter()
+        .chain([("never", Wanted::Any)])
+        .map(|(name, which)| (name.to_owned(), which))
+        .collect();
+    let pulled = there.datasets.pull(&remote(&there), &wanted, &Beside::default()).await.unwrap();
+    let names: Vec<&str> = pulled.versions.iter().map(|one| one.version.dataset.as_str()).collect();
+    assert_eq!((names, pulled.unpushed), (vec!["good"], vec!["never".to_owned()]));
+    assert_eq!(pulled.lacking[0].dataset, "bad");
+    assert_eq!(pulled.lacking[0].code, rondo_core::Code::DataBroken, "{:?}", pulled.lacking);
+    let alone = there.datasets.pull(&remote(&there), &wanted[1..2], &Beside::default()).await.unwrap_err();
+    assert_eq!(alone.code(), rondo_core::Code::DataBroken);
+    // Found by reading, named by version, and mended from here.
+    let found = here.datasets.verify_remote(&remote(&here), &[], false).await.unwrap();
+    assert_eq!(found.lacking, [("bad".to_owned(), versions[1].digest)]);
+    assert!(!found.broken.is_empty() && found.healed == 0);
+    let found = here.datasets.verify_remote(&remote(&here), &[], true).await.unwrap();
+    assert!(found.lacking.is_empty() && found.broken.is_empty() && found.healed > 0, "{found:?}");
+    let pulled = there.datasets.pull(&remote(&there), &wanted, &Beside::default()).await.unwrap();
+    assert!(pulled.lacking.is_empty() && pulled.versions.len() == 2);
+}
+
+fn walked(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walked(&path) } else { vec![path] }).collect()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::profile::Subject;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
-use crate::platform::Error;
+use crate::platform::declare;
 
 /// Proposes it.
 ///
@@ -43,10 +43,11 @@ pub async fn run(
     let Some(root) = session.project_root() else {
         return Err(Failure::new(Code::ProjectNotFound, "find rondo.yaml".to_owned()));
     };
-    let path = root.join(rondo_project::check::PROJECT_FILE);
-    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let edited = edit::add_checks(&text, &version.dataset, &|indent| yaml(&proposals, indent))?;
-    std::fs::write(&path, edited).map_err(Error::io("write", &path))?;
+    let action = format!("write checks of `{}`", version.dataset);
+    let add = |text: &str| {
+        edit::add_checks(text, &version.dataset, &|indent| yaml(&proposals, indent)).map_err(Failure::from)
+    };
+    declare::edit(&root, session.config(), &action, add)?;
     let line = format!("{} checks of `{}` stand in rondo.yaml now", proposals.len(), version.dataset);
     let value = json!({ "schema": 1, "what": what, "written": "rondo.yaml", "checks": shown(&proposals) });
     session.printer().result(&value, &format!("{line}\n"));
