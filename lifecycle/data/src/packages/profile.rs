@@ -46,7 +46,7 @@ impl Builtin for ProfilePackage {
 }
 
 fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
-    let profile = Profile::of_path(&input(NAME, call)?)?;
+    let profile = Profile::of(input(NAME, call)?.source().open()?)?;
     for place in call.step.outputs.values() {
         write_json(place, &profile)?;
     }

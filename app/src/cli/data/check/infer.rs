@@ -20,10 +20,11 @@ pub async fn run(
     subject: &Subject,
     profile: &Profile,
     what: &str,
-    write: bool,
+    // Whether what stands there is replaced.
+    write: Option<bool>,
 ) -> Outcome {
     let proposals = propose(profile);
-    if !write {
+    let Some(replace) = write else {
         let head = format!(
             "# Proposed from {} rows of {}. Loosened on purpose: tighten what you know better.\n",
             profile.rows,
@@ -32,7 +33,7 @@ pub async fn run(
         let value = json!({ "schema": 1, "what": what, "rows": profile.rows, "checks": shown(&proposals) });
         session.printer().result(&value, &format!("{head}checks:\n{}", yaml(&proposals, "  ")));
         return Ok(());
-    }
+    };
     let Subject::Version { version, .. } = subject else {
         return Err(Failure::hinted(
             Code::Usage,
@@ -45,7 +46,20 @@ pub async fn run(
     };
     let path = root.join(rondo_project::check::PROJECT_FILE);
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let edited = edit::add_checks(&text, &version.dataset, &|indent| yaml(&proposals, indent))?;
+    let list = |indent: &str| yaml(&proposals, indent);
+    let edited = match (edit::add_checks(&text, &version.dataset, &list), replace) {
+        (Err(rondo_project::error::Error::NameTaken { .. }), false) => {
+            return Err(Failure::hinted(
+                Code::ValueInvalid,
+                format!("write checks of `{what}`: it has some in rondo.yaml"),
+                format!("rondo data check {what} --infer --write --force, which replaces them"),
+            ));
+        }
+        (Err(rondo_project::error::Error::NameTaken { .. }), true) => {
+            edit::add_checks(&edit::without_checks(&text, &version.dataset)?, &version.dataset, &list)?
+        }
+        (edited, _) => edited?,
+    };
     std::fs::write(&path, edited).map_err(Error::io("write", &path))?;
     let line = format!("{} checks of `{}` stand in rondo.yaml now", proposals.len(), version.dataset);
     let value = json!({ "schema": 1, "what": what, "written": "rondo.yaml", "checks": shown(&proposals) });
