@@ -500,10 +500,13 @@ mod tests {
         let Err(Error::Suite { faults, .. }) = error else { panic!("accepted") };
         assert_eq!(faults.len(), 2);
         assert!(
-            faults[0].starts_with("check 2: ") && faults[0].contains("did you mean `in_set`?"),
+            faults[0].starts_with("check 2 (line 2): ") && faults[0].contains("did you mean `in_set`?"),
             "{faults:?}"
         );
-        assert!(faults[1].starts_with("check 3: ") && faults[1].contains("`part` or `whole`"), "{faults:?}");
+        assert!(
+            faults[1].starts_with("check 3 (line 3): ") && faults[1].contains("`part` or `whole`"),
+            "{faults:?}"
+        );
         for text in ["a: 1", "- [", "just text", ""] {
             assert!(matches!(Suite::read("s.yaml", text), Err(Error::Suite { .. })), "{text}");
         }

@@ -351,7 +351,8 @@ mod tests {
     fn texts_of_digits_are_codes_where_zeros_lead_and_numbers_otherwise() {
         let kind = |of: &dyn Fn(u32) -> String| {
             let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..60).map(|row| of(row % 20))));
-            names(vec![("zip", texts)]).into_iter().map(|(_, kind, _)| kind).collect::<Vec<_>>()
+            let of_column = names(vec![("zip", texts)]).into_iter().filter(|(column, ..)| column == "zip");
+            of_column.map(|(_, kind, _)| kind).collect::<Vec<_>>()
         };
         assert_eq!(kind(&|row| format!("{:05}", 990 + row)), ["code"]);
         assert_eq!(kind(&|row| format!("{}", 990 + row)), ["numbers as text"]);
