@@ -164,7 +164,7 @@ pub fn main() -> ExitCode {
                 // A file that may not grow (`ulimit -f`) is an error like a full disk: unheard, its signal would
                 // end the process. Processes that are started have it as it was.
                 let _heard = signal(SignalKind::from_raw(libc::SIGXFSZ));
-                dispatch(cli.command, &session).await
+                Box::pin(dispatch(cli.command, &session)).await
             });
             // What still runs in the background has nothing left to do.
             runtime.shutdown_timeout(std::time::Duration::from_millis(500));

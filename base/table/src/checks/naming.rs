@@ -4,7 +4,7 @@
 use serde_json::Map;
 
 use super::report::{CheckReport, RuleResult};
-use super::run::Table;
+use super::tables::Table;
 use crate::error::Result;
 use crate::records::value_of;
 
