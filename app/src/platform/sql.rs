@@ -78,6 +78,12 @@ impl Platform {
         let alike = files.iter().all(|(name, _)| reading(name) == first);
         let mut reading = if alike { first } else { Reading::Other };
         let mut options = options;
+        if reading == Reading::Other && options.format.is_none() {
+            // What lies in the store has no ending that says what it is.
+            let format = |(name, _): &(String, PathBuf)| Format::of_ending(name.rsplit_once('.')?.1);
+            let first = files.first().and_then(format);
+            options.format = first.filter(|first| files.iter().all(|file| format(file) == Some(*first)));
+        }
         if reading == Reading::Csv && !is_plain_csv(&options) {
             // The engine is not told of all that: it gets what Rondo reads.
             reading = Reading::Other;
@@ -179,8 +185,7 @@ pub fn files_of(statement: &str, here: &Path) -> Result<BTreeMap<String, Table>,
             {
                 let reading = Reading::of_name(first);
                 let files = files.iter().map(|(_, path)| path.clone()).collect();
-                let options = ReadOptions::default();
-                tables.insert(text, Table { files, reading, columns: Vec::new(), options });
+                tables.insert(text, Table::of_files(files, reading));
             }
             continue;
         }

@@ -103,6 +103,9 @@ pub struct StepInputs {
     pub params: BTreeMap<String, Value>,
     /// Absolute paths of the inputs, by local name.
     pub inputs: BTreeMap<String, PathBuf>,
+    /// How those inputs are read that are datasets with declared ways of reading (`read:`), by local name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub read: BTreeMap<String, serde_json::Map<String, Value>>,
     /// Absolute paths at which the outputs have to appear.
     pub outputs: BTreeMap<String, PathBuf>,
     /// A declared JSON file of metrics that is read into the run.

@@ -151,6 +151,42 @@ pub fn add_checks(source: &str, name: &str, list: &dyn Fn(&str) -> String) -> Re
     Ok(edited)
 }
 
+/// The text without `checks:` of a dataset.
+///
+/// # Errors
+/// When the text is no YAML, there are no such checks, or they are not written as a block of their own.
+pub fn without_checks(source: &str, name: &str) -> Result<String, Error> {
+    let stuck = || Error::NotEditable { section: format!("{DATA}.{name}.checks") };
+    let parsed = yaml::parse(source);
+    let root = parsed.root.as_ref().filter(|_| parsed.faults.is_empty()).ok_or_else(stuck)?;
+    let entry = root.get(DATA).and_then(|data| data.get(name)?.entry("checks")).ok_or_else(stuck)?;
+    let (lines, place) = (Lines::new(source), entry.place);
+    let indent = place.column.saturating_sub(1);
+    let depth = |line: usize| lines.line(line).chars().take_while(|letter| *letter == ' ').count();
+    let mut last = place.line;
+    for line in place.line + 1..=lines.count() {
+        let text = lines.line(line).trim();
+        let inside = depth(line) > indent || depth(line) == indent && text.starts_with('-');
+        match (text.is_empty(), inside) {
+            (true, _) => {}
+            (false, true) => last = line,
+            (false, false) => break,
+        }
+    }
+    let (before, after) = (source.get(..lines.start(place.line)), source.get(lines.start(last + 1)..));
+    let edited = format!("{}{}", before.unwrap_or_default(), after.unwrap_or_default());
+    // Nothing else may have changed.
+    let mut wanted = root.json();
+    let dataset =
+        wanted.get_mut(DATA).and_then(|data| data.get_mut(name)).and_then(|one| one.as_object_mut());
+    dataset.and_then(|dataset| dataset.remove("checks")).ok_or_else(stuck)?;
+    let after = yaml::parse(&edited);
+    match after.root.as_ref().map(Node::json) {
+        Some(json) if after.faults.is_empty() && json == wanted => Ok(edited),
+        _ => Err(stuck()),
+    }
+}
+
 fn with_checks(source: &str, entry: &Entry, list: &dyn Fn(&str) -> String) -> Option<String> {
     let lines = Lines::new(source);
     let first = entry.value.map()?.first()?.place;
@@ -319,6 +355,16 @@ mod tests {
             source.replace("# here\n", "# here\n    checks:\n      - { rows: { min: 1 } }  # seen\n");
         assert_eq!(edited, wanted);
         assert!(matches!(add_checks(&edited, "a", &list), Err(Error::NameTaken { .. })));
+        assert_eq!(without_checks(&edited, "a").unwrap(), source);
+        let first =
+            "data:\n  a:\n    checks:  # mine\n    - { rows: { min: 1 } }\n\n    # kept\n    source: x\n";
+        let wanted = "data:\n  a:\n\n    # kept\n    source: x\n";
+        assert_eq!(without_checks(first, "a").unwrap(), wanted);
+        for text in
+            [source, "data: { a: { source: x, checks: [] } }\n", "data:\n  a: { source: x, checks: [] }\n"]
+        {
+            assert!(without_checks(text, "a").is_err(), "{text}");
+        }
         assert!(add_checks(&edited, "b", &list).unwrap().contains("b.csv\n    checks:\n      - {"));
         for (text, name) in [
             ("data: { a: { source: x } }\n", "a"),

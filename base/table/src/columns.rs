@@ -4,8 +4,6 @@
 //! column is decoded. A table that should be looked at as a whole is better streamed through
 //! [`crate::read`].
 
-use std::path::Path;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -14,14 +12,14 @@ use rondo_core::signature::{Column, ColumnType};
 
 use crate::error::{Result, TableError};
 use crate::moment;
-use crate::read::{self, TableReader};
+use crate::read::{Source, TableReader};
 use crate::records::text_of;
 
 /// A column as numbers: integers and numbers as they are, booleans as 0 and 1, NaN as missing.
 ///
 /// # Errors
 /// When the file cannot be read, has no such column, or the column is text or moments.
-pub fn f64s(path: &Path, name: &str) -> Result<Vec<Option<f64>>> {
+pub fn f64s<'a>(path: impl Into<Source<'a>>, name: &str) -> Result<Vec<Option<f64>>> {
     collect(path, name, "a number", numbers_into)
 }
 
@@ -29,7 +27,7 @@ pub fn f64s(path: &Path, name: &str) -> Result<Vec<Option<f64>>> {
 ///
 /// # Errors
 /// When the file cannot be read or has no such column.
-pub fn strings(path: &Path, name: &str) -> Result<Vec<Option<String>>> {
+pub fn strings<'a>(path: impl Into<Source<'a>>, name: &str) -> Result<Vec<Option<String>>> {
     collect(path, name, "a plain value", |array, values| {
         if !is_plain(array.data_type()) {
             return false;
@@ -43,7 +41,7 @@ pub fn strings(path: &Path, name: &str) -> Result<Vec<Option<String>>> {
 ///
 /// # Errors
 /// When the file cannot be read, has no such column, or it holds something that is no moment.
-pub fn timestamps(path: &Path, name: &str) -> Result<Vec<Option<i64>>> {
+pub fn timestamps<'a>(path: impl Into<Source<'a>>, name: &str) -> Result<Vec<Option<i64>>> {
     collect(path, name, "a timestamp", moments_into)
 }
 
@@ -51,8 +49,8 @@ pub fn timestamps(path: &Path, name: &str) -> Result<Vec<Option<i64>>> {
 ///
 /// # Errors
 /// As [`f64s`].
-pub fn f64s_of(path: &Path, names: &[&str]) -> Result<Vec<Vec<Option<f64>>>> {
-    let reader = read::open(path)?.select(names)?;
+pub fn f64s_of<'a>(path: impl Into<Source<'a>>, names: &[&str]) -> Result<Vec<Vec<Option<f64>>>> {
+    let reader = path.into().open()?.select(names)?;
     let columns = reader.columns().to_vec();
     let mut all: Vec<Vec<Option<f64>>> = names.iter().map(|_| Vec::new()).collect();
     for batch in reader {
@@ -70,8 +68,8 @@ pub fn f64s_of(path: &Path, names: &[&str]) -> Result<Vec<Vec<Option<f64>>>> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn describe(path: &Path) -> Result<Vec<Column>> {
-    Ok(read::open(path)?.columns().to_vec())
+pub fn describe<'a>(path: impl Into<Source<'a>>) -> Result<Vec<Column>> {
+    Ok(path.into().open()?.columns().to_vec())
 }
 
 /// A batch's column as numbers, as [`f64s`]; nothing when it is missing or no number.
@@ -80,13 +78,13 @@ pub fn batch_f64s(batch: &RecordBatch, name: &str) -> Option<Vec<Option<f64>>> {
     numbers_into(batch.column_by_name(name)?, &mut values).then_some(values)
 }
 
-fn collect<T>(
-    path: &Path,
+fn collect<'a, T>(
+    path: impl Into<Source<'a>>,
     name: &str,
     wanted: &'static str,
     mut into: impl FnMut(&ArrayRef, &mut Vec<T>) -> bool,
 ) -> Result<Vec<T>> {
-    let reader: TableReader = read::open(path)?.select(&[name])?;
+    let reader: TableReader = path.into().open()?.select(&[name])?;
     let column = reader.columns().first().cloned();
     let mut values = Vec::new();
     for batch in reader {

@@ -1,17 +1,18 @@
 //! Rows of a table, chosen by their number, into other files: what a split or a balanced sample writes.
 //!
-//! One pass; rows keep their order. Written as Parquet, or as CSV where the path says so.
+//! Rows keep their order. Written as Parquet, or as CSV where the path says so. From text to CSV every field
+//! stays as it is written: codes keep their zeros, numbers their digits, words for what is missing stay words.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, UInt32Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
+use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::error::{Result, TableError};
-use crate::read;
+use crate::read::{self, Source, TableReader};
 use crate::records;
 use crate::write::ParquetWriter;
 
@@ -34,12 +35,10 @@ impl TableWriter {
     /// # Errors
     /// When the file cannot be made.
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
-        let name = path.to_string_lossy().to_lowercase();
-        if !name.ends_with(".csv") && !name.ends_with(".tsv") {
+        let Some(delimiter) = delimiter(path) else {
             return Ok(Self::Parquet(Box::new(ParquetWriter::create(path, schema)?)));
-        }
+        };
         let file = File::create(path).map_err(|error| TableError::io(path, error))?;
-        let delimiter = if name.ends_with(".tsv") { b'\t' } else { b',' };
         let mut lines = csv::WriterBuilder::new().delimiter(delimiter).from_writer(BufWriter::new(file));
         let header = schema.fields().iter().map(|field| field.name().as_str());
         lines.write_record(header).map_err(|error| refused(path, error))?;
@@ -85,66 +84,125 @@ fn refused(path: &Path, error: csv::Error) -> TableError {
     TableError::io(path, std::io::Error::other(error.to_string()))
 }
 
+/// The delimiter of a file that is to be text by its name; nothing of any other.
+fn delimiter(path: &Path) -> Option<u8> {
+    let name = path.to_string_lossy().to_lowercase();
+    match (name.ends_with(".csv"), name.ends_with(".tsv")) {
+        (true, _) => Some(b','),
+        (_, true) => Some(b'\t'),
+        _ => None,
+    }
+}
+
+/// Opens what is to be written to a file: where both are text, with every value as it stands.
+fn opened(source: Source<'_>, file: &Path) -> Result<TableReader> {
+    if delimiter(file).is_some() && source.is_text()? {
+        return read::open_with(source.path, &source.options.verbatim());
+    }
+    source.open()
+}
+
 /// Writes each row to the file of its part; a part without a file is left out. How many rows each has got.
 ///
 /// # Errors
 /// When the table cannot be read, or a file cannot be written.
-pub fn by_part(path: &Path, parts: &[u8], files: &[Option<&Path>]) -> Result<Vec<u64>> {
-    let counts = write(path, files, |row, file| {
-        u32::from(parts.get(row).is_some_and(|part| usize::from(*part) == file))
-    })?;
-    Ok(counts)
+pub fn by_part<'a>(source: impl Into<Source<'a>>, parts: &[u8], files: &[Option<&Path>]) -> Result<Vec<u64>> {
+    write(source, files, |row, file| u32::from(parts.get(row).is_some_and(|part| usize::from(*part) == file)))
 }
 
 /// Writes each row to each file as often as `times` of the row's and the file's number says.
 ///
 /// # Errors
 /// As [`by_part`].
-pub fn write(path: &Path, files: &[Option<&Path>], times: impl Fn(usize, usize) -> u32) -> Result<Vec<u64>> {
-    let reader = read::open(path)?;
-    let schema = reader.schema();
-    let mut writers = Vec::with_capacity(files.len());
-    for file in files {
-        writers.push(file.map(|file| TableWriter::create(file, schema.clone())).transpose()?);
-    }
+pub fn write<'a>(
+    source: impl Into<Source<'a>>,
+    files: &[Option<&Path>],
+    times: impl Fn(usize, usize) -> u32,
+) -> Result<Vec<u64>> {
+    let source = source.into();
     let mut counts = vec![0_u64; files.len()];
-    let mut first = 0;
-    for batch in reader {
-        let batch = batch?;
-        for (number, (writer, count)) in writers.iter_mut().zip(&mut counts).enumerate() {
-            let Some(writer) = writer else { continue };
-            let taken = taken(&batch, |row| times(first + row, number))?;
-            *count += taken.num_rows() as u64;
-            writer.write(&taken)?;
+    // Texts and typed files get what is read in different ways.
+    for text in [false, true] {
+        let chosen: Vec<(usize, &Path)> = files
+            .iter()
+            .enumerate()
+            .filter_map(|(number, file)| Some((number, (*file)?)))
+            .filter(|(_, file)| delimiter(file).is_some() == text)
+            .collect();
+        let Some((_, first)) = chosen.first() else { continue };
+        let reader = opened(source, first)?;
+        let schema = reader.schema();
+        let mut writers = Vec::with_capacity(chosen.len());
+        for (number, file) in &chosen {
+            writers.push((*number, TableWriter::create(file, schema.clone())?));
         }
-        first += batch.num_rows();
-    }
-    for writer in writers.into_iter().flatten() {
-        writer.finish()?;
+        let mut first = 0;
+        for batch in reader {
+            let batch = batch?;
+            for (number, writer) in &mut writers {
+                let taken = taken(&batch, |row| times(first + row, *number))?;
+                if let Some(count) = counts.get_mut(*number) {
+                    *count += taken.num_rows() as u64;
+                }
+                writer.write(&taken)?;
+            }
+            first += batch.num_rows();
+        }
+        for (_, writer) in writers {
+            writer.finish()?;
+        }
     }
     Ok(counts)
 }
 
-/// Writes the table with one more column of numbers.
+/// The numbers of a column, one a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Numbers {
+    /// Whole ones.
+    Whole(Vec<Option<i64>>),
+    /// Any.
+    Real(Vec<Option<f64>>),
+}
+
+impl Numbers {
+    fn array(self) -> ArrayRef {
+        match self {
+            Self::Whole(values) => Arc::new(Int64Array::from(values)),
+            Self::Real(values) => Arc::new(Float64Array::from(values)),
+        }
+    }
+}
+
+/// Writes the table with one more column of numbers, one for each row.
 ///
 /// # Errors
 /// As [`by_part`], or when the table has such a column.
-pub fn with_column(path: &Path, file: &Path, name: &str, value: impl Fn(usize) -> f64) -> Result<u64> {
-    let reader = read::open(path)?;
+pub fn with_column<'a>(
+    source: impl Into<Source<'a>>,
+    file: &Path,
+    name: &str,
+    numbers: Numbers,
+) -> Result<u64> {
+    let source = source.into();
+    let reader = opened(source, file)?;
     if reader.columns().iter().any(|column| column.name == name) {
-        return Err(TableError::DuplicateColumn { path: path.to_owned(), column: name.to_owned() });
+        return Err(TableError::DuplicateColumn { path: source.path.to_owned(), column: name.to_owned() });
     }
+    let values = numbers.array();
     let mut fields: Vec<Field> =
         reader.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-    fields.push(Field::new(name, DataType::Float64, true));
+    fields.push(Field::new(name, values.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields));
     let mut writer = TableWriter::create(file, schema.clone())?;
     let mut first = 0;
     for batch in reader {
         let batch = batch?;
-        let values: Float64Array = (first..first + batch.num_rows()).map(|row| Some(value(row))).collect();
+        if values.len() < first + batch.num_rows() {
+            let reason = format!("there are {} numbers and more rows", values.len());
+            return Err(TableError::Batch { what: "add a column", reason });
+        }
         let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        columns.push(Arc::new(values));
+        columns.push(values.slice(first, batch.num_rows()));
         let whole = RecordBatch::try_new(schema.clone(), columns).map_err(|error| joined(&error))?;
         writer.write(&whole)?;
         first += batch.num_rows();
@@ -172,7 +230,7 @@ pub fn copy(path: &Path, file: &Path) -> Result<u64> {
 ///
 /// # Errors
 /// When the table cannot be read or the place takes no more.
-pub fn csv(reader: read::TableReader, out: &mut dyn Write, delimiter: u8) -> Result<u64> {
+pub fn csv(reader: TableReader, out: &mut dyn Write, delimiter: u8) -> Result<u64> {
     let place = Path::new("the output");
     let mut lines = csv::WriterBuilder::new().delimiter(delimiter).from_writer(out);
     let header: Vec<String> = reader.columns().iter().map(|column| column.name.clone()).collect();
@@ -194,11 +252,15 @@ pub fn csv(reader: read::TableReader, out: &mut dyn Write, delimiter: u8) -> Res
 ///
 /// # Errors
 /// When the columns are not equally long, or the file cannot be written.
-pub fn from_numbers(file: &Path, columns: Vec<(String, Vec<Option<f64>>)>) -> Result<()> {
-    let fields = columns.iter().map(|(name, _)| Field::new(name, DataType::Float64, true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let arrays = columns.into_iter().map(|(_, values)| Arc::new(Float64Array::from(values)) as ArrayRef);
-    let batch = RecordBatch::try_new(schema.clone(), arrays.collect()).map_err(|error| joined(&error))?;
+pub fn from_numbers(file: &Path, columns: Vec<(String, Numbers)>) -> Result<()> {
+    let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+    for (name, numbers) in columns {
+        let array = numbers.array();
+        fields.push(Field::new(name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(schema.clone(), arrays).map_err(|error| joined(&error))?;
     let mut writer = TableWriter::create(file, schema)?;
     writer.write(&batch)?;
     writer.finish()
@@ -244,8 +306,37 @@ mod tests {
         assert_eq!(read::open(&two).unwrap().rows(), 1);
         write(&at("in.csv"), &[Some(&one)], |row, _| if row == 1 { 2 } else { 0 }).unwrap();
         assert_eq!(std::fs::read_to_string(&one).unwrap(), "n,s\n2,\"b,c\"\n2,\"b,c\"\n");
-        assert_eq!(with_column(&at("in.csv"), &one, "w", |row| row as f64 / 2.0).unwrap(), 3);
+        let halves = || Numbers::Real([0.0, 0.5, 1.0].map(Some).to_vec());
+        assert_eq!(with_column(&at("in.csv"), &one, "w", halves()).unwrap(), 3);
         assert_eq!(std::fs::read_to_string(&one).unwrap(), "n,s,w\n1,a,0.0\n2,\"b,c\",0.5\n3,,1.0\n");
-        assert!(with_column(&at("in.csv"), &one, "n", |_| 0.0).is_err());
+        let whole = Numbers::Whole([1, 2, 3].map(Some).to_vec());
+        with_column(&at("in.csv"), &one, "f", whole).unwrap();
+        assert_eq!(std::fs::read_to_string(&one).unwrap(), "n,s,f\n1,a,1\n2,\"b,c\",2\n3,,3\n");
+        assert!(with_column(&at("in.csv"), &one, "n", halves()).is_err());
+        assert!(with_column(&at("in.csv"), &one, "w", Numbers::Real(vec![None])).is_err());
+    }
+
+    #[test]
+    fn from_text_to_text_every_field_stays_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let text = "zip,agent,day,price,ok,big\n01234,7,2024-01-01,1.10,True,9007199254740993\n\
+                    501,007,2024-01-02,NA,FALSE,18446744073709551616\n\" 1\",,n/a,1e3,,-0\n";
+        std::fs::write(at("in.csv"), text).unwrap();
+        let (csv, parquet, tsv) = (at("one.csv"), at("two.parquet"), at("three.tsv"));
+        let counts = by_part(&at("in.csv"), &[0, 0, 0], &[Some(&csv)]).unwrap();
+        assert_eq!((counts, std::fs::read_to_string(&csv).unwrap()), (vec![3], text.replace("\" 1\"", " 1")));
+        // What is typed gets types; beside it texts stay texts.
+        let files = [Some(parquet.as_path()), Some(tsv.as_path())];
+        assert_eq!(write(&at("in.csv"), &files, |_, _| 1).unwrap(), [3, 3]);
+        let types: Vec<&str> =
+            read::open(&parquet).unwrap().columns().iter().map(|column| column.column_type.text()).collect();
+        assert_eq!(types, ["string", "string", "string", "number", "boolean", "string"]);
+        assert!(std::fs::read_to_string(&tsv).unwrap().contains("501\t007\t2024-01-02\tNA\tFALSE\t1844"));
+        // The texts of JSON are not taken for moments either.
+        std::fs::write(at("in.json"), "{\"day\": \"2024-01-01\", \"n\": 3, \"u\": 18446744073709551615}")
+            .unwrap();
+        by_part(&at("in.json"), &[0], &[Some(&csv)]).unwrap();
+        assert_eq!(std::fs::read_to_string(&csv).unwrap(), "day,n,u\n2024-01-01,3,18446744073709551615\n");
     }
 }

@@ -4,10 +4,10 @@
 //! gives the same parts on every machine. A number of a few bytes is held for each row, never the row.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::columns;
 use crate::error::{Result, TableError};
+use crate::read::Source;
 
 /// How rows are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +44,8 @@ impl Method {
 /// # Errors
 /// When the table cannot be read, lacks the column, the method needs one and none is named, or a row has no
 /// time.
-pub fn parts(
-    path: &Path,
+pub fn parts<'a>(
+    path: impl Into<Source<'a>>,
     method: Method,
     column: Option<&str>,
     shares: &[f64],
@@ -58,14 +58,15 @@ pub fn parts(
 ///
 /// # Errors
 /// As [`parts`].
-pub fn parts_by(
-    path: &Path,
+pub fn parts_by<'a>(
+    path: impl Into<Source<'a>>,
     method: Method,
     column: Option<&str>,
     group: Option<&str>,
     shares: &[f64],
     seed: u64,
 ) -> Result<Vec<u8>> {
+    let path = path.into();
     match method {
         Method::StratifiedGrouped => {
             let labels = columns::strings(path, named(method, column)?)?;
@@ -134,7 +135,13 @@ pub fn parts_by(
 ///
 /// # Errors
 /// As [`parts`].
-pub fn folds(path: &Path, method: Method, column: Option<&str>, folds: u8, seed: u64) -> Result<Vec<u8>> {
+pub fn folds<'a>(
+    path: impl Into<Source<'a>>,
+    method: Method,
+    column: Option<&str>,
+    folds: u8,
+    seed: u64,
+) -> Result<Vec<u8>> {
     folds_by(path, method, column, None, folds, seed)
 }
 
@@ -142,8 +149,8 @@ pub fn folds(path: &Path, method: Method, column: Option<&str>, folds: u8, seed:
 ///
 /// # Errors
 /// As [`parts`].
-pub fn folds_by(
-    path: &Path,
+pub fn folds_by<'a>(
+    path: impl Into<Source<'a>>,
     method: Method,
     column: Option<&str>,
     group: Option<&str>,
@@ -197,9 +204,10 @@ pub fn mixed(seed: u64, item: u64) -> u64 {
     )
 }
 
-fn rows(path: &Path) -> Result<usize> {
-    let rows = crate::read::open(path)?.rows();
-    usize::try_from(rows).map_err(|_| TableError::io(path, std::io::Error::other("it has too many rows")))
+fn rows(source: Source<'_>) -> Result<usize> {
+    let rows = source.open()?.rows();
+    usize::try_from(rows)
+        .map_err(|_| TableError::io(source.path, std::io::Error::other("it has too many rows")))
 }
 
 fn named(method: Method, column: Option<&str>) -> Result<&str> {
@@ -216,7 +224,7 @@ fn named(method: Method, column: Option<&str>) -> Result<&str> {
 }
 
 /// Moments; a column of numbers is taken as it is.
-fn times(path: &Path, column: &str) -> Result<Vec<i64>> {
+fn times(path: Source<'_>, column: &str) -> Result<Vec<i64>> {
     let times = columns::timestamps(path, column)?;
     let missing = times.iter().position(Option::is_none);
     match missing {

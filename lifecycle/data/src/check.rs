@@ -43,6 +43,8 @@ pub struct Suite {
     around: Around,
     /// So many failing rows are gathered.
     keep: usize,
+    /// The columns by which a row is told from the others, where they are declared.
+    key: Vec<String>,
 }
 
 /// What the checks said of one file.
@@ -64,12 +66,16 @@ impl Suite {
     /// # Errors
     /// When a rule cannot be understood; all such rules are named.
     pub fn parse(what: &str, rules: &[Value]) -> Result<Self, Error> {
+        Self::parse_at(what, rules, |index| format!("check {}", index + 1))
+    }
+
+    fn parse_at(what: &str, rules: &[Value], place: impl Fn(usize) -> String) -> Result<Self, Error> {
         let (mut part, mut whole, mut faults) = (Vec::new(), Vec::new(), Vec::new());
         for (index, rule) in rules.iter().enumerate() {
             match scoped(rule) {
                 Ok((Scope::Part, check)) => part.push(check),
                 Ok((Scope::Whole, check)) => whole.push(check),
-                Err(reason) => faults.push(format!("check {}: {reason}", index + 1)),
+                Err(reason) => faults.push(format!("{}: {reason}", place(index))),
             }
         }
         if !faults.is_empty() {
@@ -78,7 +84,7 @@ impl Suite {
         let about_parts: Vec<&Value> = rules.iter().filter(|rule| Scope::of(rule) == Scope::Part).collect();
         let digest = canonical::digest(&about_parts)
             .map_err(|source| Error::Record { what: format!("checks of {what}"), source })?;
-        Ok(Self { part, whole, digest, around: Around::default(), keep: 0 })
+        Ok(Self { part, whole, digest, around: Around::default(), keep: 0, key: Vec::new() })
     }
 
     /// The same, with other tables and an engine for SQL to ask.
@@ -91,6 +97,12 @@ impl Suite {
     #[must_use]
     pub fn keeping(self, keep: usize) -> Self {
         Self { keep, ..self }
+    }
+
+    /// The same, about a table whose rows have this key.
+    #[must_use]
+    pub fn keyed(self, key: &[String]) -> Self {
+        Self { key: key.to_vec(), ..self }
     }
 
     /// A suite from a file's text in YAML or JSON: a list of rules, a mapping with the list as `checks`, or a
@@ -110,8 +122,10 @@ impl Suite {
         let rules = parsed.root.as_ref().and_then(suite::rules);
         let rules = rules
             .ok_or_else(|| refuse(vec!["expected a list of checks, or one under `checks:`".to_owned()]))?;
+        let lines: Vec<usize> = rules.iter().map(|rule| rule.place.line).collect();
         let rules: Vec<Value> = rules.iter().map(Node::json).collect();
-        Self::parse(what, &rules)
+        let line = |index: usize| lines.get(index).copied().unwrap_or_default();
+        Self::parse_at(what, &rules, |index| format!("check {} (line {})", index + 1, line(index)))
     }
 
     /// How many rules it has.
@@ -223,7 +237,8 @@ impl Suite {
         let table = FileTable::new(opened, table::options_at(name, path, options));
         let reach = self.around.from(name, path, options);
         let context = Context { keep: self.keep, beyond: &reach, ..Context::default() };
-        let report = checks::evaluate(&suite, &table, &context)?;
+        let mut report = checks::evaluate(&suite, &table, &context)?;
+        checks::name_rows(&mut report, &table, &self.key)?;
         let failing = match self.keep {
             0 => None,
             most => checks::failing_rows(&report, &table, most)?,
@@ -485,10 +500,13 @@ mod tests {
         let Err(Error::Suite { faults, .. }) = error else { panic!("accepted") };
         assert_eq!(faults.len(), 2);
         assert!(
-            faults[0].starts_with("check 2: ") && faults[0].contains("did you mean `in_set`?"),
+            faults[0].starts_with("check 2 (line 2): ") && faults[0].contains("did you mean `in_set`?"),
             "{faults:?}"
         );
-        assert!(faults[1].starts_with("check 3: ") && faults[1].contains("`part` or `whole`"), "{faults:?}");
+        assert!(
+            faults[1].starts_with("check 3 (line 3): ") && faults[1].contains("`part` or `whole`"),
+            "{faults:?}"
+        );
         for text in ["a: 1", "- [", "just text", ""] {
             assert!(matches!(Suite::read("s.yaml", text), Err(Error::Suite { .. })), "{text}");
         }

@@ -107,7 +107,7 @@ impl Intake {
         Ok(Self {
             dataset: name.to_owned(),
             source: Source::parse(&dataset.source)?.asked(dataset.query.as_deref())?,
-            suite: Suite::parse(&format!("dataset `{name}`"), &dataset.checks)?,
+            suite: Suite::parse(&format!("dataset `{name}`"), &dataset.checks)?.keyed(&dataset.key),
             options: table::options_of(dataset.format.as_deref(), &dataset.read)?,
             origin: Origin {
                 format: dataset.format.clone(),

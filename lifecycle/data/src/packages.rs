@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rondo_core::ports::BuiltinCall;
+use rondo_table::read::{ReadOptions, Source};
 use serde_json::Value;
 
 use crate::Error;
@@ -23,11 +24,29 @@ pub use leakage::Leakage;
 pub use profile::ProfilePackage;
 pub use split::Split;
 
+/// A table that a package gets, and how it is read.
+struct Input {
+    path: PathBuf,
+    options: ReadOptions,
+}
+
+impl Input {
+    fn source(&self) -> Source<'_> {
+        Source { path: &self.path, options: &self.options }
+    }
+}
+
 /// The one input of a package.
-fn input(package: &'static str, call: &BuiltinCall) -> Result<PathBuf, Error> {
+fn input(package: &'static str, call: &BuiltinCall) -> Result<Input, Error> {
     let inputs = &call.step.inputs;
-    let only = if inputs.len() == 1 { inputs.values().next() } else { None };
-    inputs.get("rows").or(only).cloned().ok_or_else(|| refuse(package, "it has no input `rows`"))
+    let only = if inputs.len() == 1 { inputs.iter().next() } else { None };
+    let (local, path) =
+        inputs.get_key_value("rows").or(only).ok_or_else(|| refuse(package, "it has no input `rows`"))?;
+    given(call, local, path)
+}
+
+fn given(call: &BuiltinCall, local: &str, path: &Path) -> Result<Input, Error> {
+    Ok(Input { path: path.to_owned(), options: ReadOptions::of_input(&call.step.read, local)? })
 }
 
 fn refuse(package: &'static str, message: impl Into<String>) -> Error {

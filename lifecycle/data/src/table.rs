@@ -15,9 +15,9 @@ use crate::fetch::unpack::plain_name;
 
 /// Part of the keys under which profiles are remembered: it changes when they would come out
 /// otherwise for the same file.
-const ROUND: u32 = 2;
+const ROUND: u32 = 3;
 /// The same for checks.
-const CHECKS: u32 = 2;
+const CHECKS: u32 = 3;
 
 /// The format of files that are not looked into, whatever they are called.
 pub const FILES: &str = "files";

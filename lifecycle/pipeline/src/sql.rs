@@ -78,6 +78,19 @@ pub struct Table {
 }
 
 impl Table {
+    /// Files of one form. Those of delimited text have the types that a dataset of them would have, so that both
+    /// give the same answer; where Rondo cannot read them alike, the engine sees for itself.
+    pub fn of_files(files: Vec<PathBuf>, reading: Reading) -> Self {
+        let options = ReadOptions::default();
+        let mut columns = Vec::new();
+        if reading == Reading::Csv {
+            let read = files.iter().map(|file| Ok(read::open_with(file, &options)?.columns().to_vec()));
+            let all: Vec<Vec<Column>> = read.collect::<rondo_table::Result<_>>().unwrap_or_default();
+            columns = read::joint(&all).unwrap_or_default();
+        }
+        Self { files, reading, columns, options }
+    }
+
     /// A file, or a folder of files; what it is is told by the names.
     ///
     /// # Errors
@@ -86,7 +99,7 @@ impl Table {
         let options = ReadOptions::default();
         if !path.is_dir() {
             let reading = Reading::of_name(&path.to_string_lossy());
-            return Ok(Self { files: vec![path.to_owned()], reading, columns: Vec::new(), options });
+            return Ok(Self::of_files(vec![path.to_owned()], reading));
         }
         let mut files: Vec<PathBuf> = fs::read_dir(path)
             .map_err(Error::io("read", path))?
@@ -98,7 +111,7 @@ impl Table {
             files.iter().map(|file| Reading::of_name(&file.to_string_lossy())).collect();
         match readings.first() {
             Some(first) if *first != Reading::Other && readings.iter().all(|reading| reading == first) => {
-                Ok(Self { files, reading: *first, columns: Vec::new(), options })
+                Ok(Self::of_files(files, *first))
             }
             Some(_) | None => {
                 let reading = Reading::Other;

@@ -350,6 +350,7 @@ mod tests {
                 params: BTreeMap::new(),
                 inputs: [path("model.onnx"), path("rows.csv"), path("evaluation.json")].into(),
                 outputs: [("package".to_owned(), root.join("package"))].into(),
+                read: BTreeMap::new(),
                 metrics: None,
             },
             with: with.into_iter().collect(),

@@ -46,6 +46,9 @@ pub struct Args {
     /// Put the proposed checks into rondo.yaml
     #[arg(long, requires = "infer")]
     write: bool,
+    /// Put them in the place of the checks that stand there
+    #[arg(long, requires = "write")]
+    force: bool,
     #[command(flatten)]
     files: Files,
     /// Do not record the check as a run of the project
@@ -66,7 +69,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             Subject::Path { path, .. } => profile_path(path, &super::reading(&args.read)?).await?,
             Subject::Version { .. } => subject.profile().await?,
         };
-        return infer::run(session, &subject, &profile, &args.what, args.write).await;
+        return infer::run(session, &subject, &profile, &args.what, args.write.then_some(args.force)).await;
     }
     let keep = args.files.keep();
     let started = WallClock.now();
@@ -74,7 +77,10 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         Subject::Version { platform, version } => {
             let because = Because::new(&session.config().user, "checked by hand");
             let intake = platform.intake(&version.dataset, because)?;
-            let suite = suite.map_or(intake.suite, |suite| suite.within(platform.around())).keeping(keep);
+            let declared = platform.project().data.get(&version.dataset);
+            let key = declared.map_or_else(Vec::new, |declared| declared.key.clone());
+            let suite = suite.map_or(intake.suite, |suite| suite.within(platform.around()).keyed(&key));
+            let suite = suite.keeping(keep);
             let options = rondo_data::table::options_for_version(version)?;
             platform.datasets().check(version, &suite, &options).await?
         }
@@ -212,10 +218,9 @@ pub(in crate::cli) fn page(reports: &[FileReport]) -> String {
             rows.push(cells);
             if !rule.passed && !rule.sample.is_empty() {
                 let place = if several { format!(" in {}", shortened(&file.file)) } else { String::new() };
-                let _ = writeln!(samples, "\n{}{place}", shortened(&rule.rule));
+                let _ = writeln!(samples, "\n{}{place}", shortened(&called(rule)));
                 for sample in &rule.sample {
-                    let _ =
-                        writeln!(samples, "  row {:<8} {}", sample.row, shortened(&sample.value.to_string()));
+                    let _ = writeln!(samples, "  row {:<8} {}", sample.row, shortened(&sample.text()));
                 }
             }
         }
@@ -238,10 +243,20 @@ fn row(rule: &RuleResult) -> Vec<String> {
     };
     let (count, percent) = match rule.unexpected_count {
         0 => (String::new(), String::new()),
+        // Of a statement's rows nobody knows how many there could be.
+        count if rule.rows == 0 => (count.to_string(), String::new()),
         count => (format!("{count} of {}", rule.rows), format!("{:.2}", rule.unexpected_percent)),
     };
     let found = shortened(&rule.found());
-    vec![shortened(&rule.rule), result.to_owned(), count, percent, found]
+    vec![shortened(&called(rule)), result.to_owned(), count, percent, found]
+}
+
+/// A rule in words, behind the name that its writer gave it.
+fn called(rule: &RuleResult) -> String {
+    match &rule.name {
+        Some(name) => format!("{name}: {}", rule.rule),
+        None => rule.rule.clone(),
+    }
 }
 
 /// A text of rules or data on one line of a table, without anything that a terminal would obey.
@@ -298,12 +313,23 @@ mod tests {
         let rules =
             json!([{ "column": "a", "in_set": ["x"] }, { "rows": { "min": 9 }, "severity": "warning" }]);
         let reports = [checked("a\nx\n<script>&\u{1}\n", &rules)];
-        let junit = junit::document(&reports);
+        let junit = junit::document(&reports, &[("window", "a & b".to_owned())]);
         assert!(
-            junit.contains("tests=\"2\" failures=\"1\"") && junit.contains("row 2: &quot;&lt;script&gt;"),
+            junit.contains("<property name=\"window\" value=\"a &amp; b\"/>")
+                && junit.contains("tests=\"2\" failures=\"1\"")
+                && junit.contains("row 2: &quot;&lt;script&gt;"),
             "{junit}"
         );
         assert!(!junit.contains('\u{1}') && junit.contains("<system-out>warning: "), "{junit}");
+        let named = json!([{ "column": "a", "in_set": ["x"], "name": "known <a>" }]);
+        let told = [checked("id,a\n7,x\n8,y\n", &named)];
+        let text = page(&told);
+        assert!(
+            text.contains("known <a>: a: in_set x") && text.contains("row 2        id=8  \"y\""),
+            "{text}"
+        );
+        let html = html::page("t.csv", "", &told);
+        assert!(html.contains("known &lt;a&gt;") && html.contains("row 2: id=8  &quot;y&quot;"), "{html}");
         let html = html::page("t.csv", &verdict(&reports), &reports);
         assert!(html.contains("row 2: ") && !html.contains("<script>"), "{html}");
         assert!(html.find("failed") < html.find("! warning"), "{html}");

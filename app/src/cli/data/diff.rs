@@ -203,7 +203,7 @@ async fn version_diff(
                 let folder = datasets.laid_out(version, &options)?;
                 opened.push(Table { path: folder.path().to_owned(), options, _folder: Some(folder) });
             }
-            Some(rows(opened, &key, args)?)
+            Some(rows(opened, &key, args, [dataset.to_owned(), dataset.to_owned()])?)
         }
         _ => None,
     };
@@ -246,7 +246,7 @@ async fn tables(subjects: [Subject; 2], args: &Args) -> Outcome<Told> {
             for subject in &subjects {
                 opened.push(table_of(subject)?);
             }
-            Some(rows(opened, &key, args)?)
+            Some(rows(opened, &key, args, [before.title(), after.title()])?)
         }
         None => None,
     };
@@ -312,12 +312,13 @@ fn row_key(args: &Args, platform: &Platform, dataset: &str) -> Option<Vec<String
     declared.filter(|key| !key.is_empty())
 }
 
-fn rows(tables: Vec<Table>, key: &[String], args: &Args) -> Outcome<RowDiff> {
+fn rows(tables: Vec<Table>, key: &[String], args: &Args, sides: [String; 2]) -> Outcome<RowDiff> {
     let scratch = tempfile::tempdir().map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
     let mut options = rowdiff::Options::new(key, scratch.path());
     options.ignore.clone_from(&args.ignore);
     options.tolerance = args.tolerance;
     options.samples = args.samples;
+    options.sides = sides;
     let [before, after] = <[Table; 2]>::try_from(tables)
         .map_err(|_| Failure::new(Code::Internal, "compare other than two tables"))?;
     let (a, b) = (before.open()?, after.open()?);

@@ -11,6 +11,7 @@ use rondo_table::read::{self, TableReader};
 use rondo_table::{records, select};
 use serde_json::{Value, json};
 
+use super::check::files::has_folder;
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::notebook::kernel::memory;
@@ -39,7 +40,7 @@ pub struct Args {
     /// Print every row as CSV
     #[arg(long, conflicts_with = "out")]
     csv: bool,
-    /// Write every row to this file: Parquet, or CSV or TSV by its ending
+    /// Write every row to this file: Parquet, CSV or TSV by its ending
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Show at most so many rows; 0 shows all [40 on a terminal, 100000 in JSON]
@@ -55,6 +56,10 @@ pub struct Args {
 /// # Errors
 /// When the engine cannot be installed or refuses the statement, or a table is not there.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
+    if let Some(out) = &args.out {
+        is_known(out)?;
+        has_folder(session, out)?;
+    }
     let statement = statement(args, session)?;
     let asked = Box::pin(asked(session, &statement)).await?;
     let folder = tempfile::tempdir().map_err(Error::io("make a folder in", &std::env::temp_dir()))?;
@@ -79,10 +84,31 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         (Err(error), Some(empty)) if error.code() == Code::SqlInvalid => {
             return Err(Failure::hinted(error.code(), error.to_string(), format!("rondo data add {empty}")));
         }
+        (Err(error), None) if error.code() == Code::SqlInvalid => {
+            return Err(match misspelt(&error.to_string(), &asked.known) {
+                Some((message, hint)) => Failure::hinted(error.code(), message, hint),
+                None => error.into(),
+            });
+        }
         (answered, _) => answered?,
     };
     let versions = asked.versions;
     tokio::task::block_in_place(|| show(args, session, &output, &columns, &versions))
+}
+
+/// Whether the ending of a file's name says how it is to be written.
+fn is_known(out: &Path) -> Outcome {
+    const ENDINGS: [&str; 4] = ["parquet", "pq", "csv", "tsv"];
+    let ending = out.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if ENDINGS.contains(&ending.as_str()) {
+        return Ok(());
+    }
+    let what = if ending.is_empty() { "no ending" } else { "an ending for which there is no writer" };
+    Err(Failure::hinted(
+        Code::Usage,
+        format!("write `{}`: it has {what}; known are .parquet, .pq, .csv and .tsv", out.display()),
+        format!("-o {}", out.with_extension("parquet").display()),
+    ))
 }
 
 fn is_parquet(out: &Path) -> bool {
@@ -122,17 +148,26 @@ struct Asked {
     versions: BTreeMap<String, DatasetVersion>,
     /// A dataset that is mentioned and has no version yet.
     empty: Option<String>,
+    /// The names of the datasets.
+    known: Vec<String>,
 }
 
 async fn asked(session: &Session, statement: &str) -> Outcome<Asked> {
     let mut tables = sql::files_of(statement, &session.here())?;
-    let mut asked = Asked { engine: None, tables: BTreeMap::new(), versions: BTreeMap::new(), empty: None };
+    let mut asked = Asked {
+        engine: None,
+        tables: BTreeMap::new(),
+        versions: BTreeMap::new(),
+        empty: None,
+        known: Vec::new(),
+    };
     if session.project_root().is_some() {
         let platform = session.platform().await?;
         for (name, (table, version)) in platform.tables_of(statement).await? {
             tables.insert(name.clone(), table);
             asked.versions.insert(name, version);
         }
+        asked.known = platform.store().meta().datasets().await?;
         asked.empty = platform.project().data.names().map(str::to_owned).find(|declared| {
             mentioned(statement).contains(&Mention::Name(declared.clone()))
                 && !asked.versions.contains_key(declared)
@@ -140,6 +175,24 @@ async fn asked(session: &Session, statement: &str) -> Outcome<Asked> {
         asked.engine = Some(platform.sql(cancelled())?);
     }
     Ok(Asked { tables, ..asked })
+}
+
+/// What to say of a table that is not there: the engine knows its own tables, and no dataset that the statement
+/// does not name.
+fn misspelt(message: &str, known: &[String]) -> Option<(String, String)> {
+    let (_, rest) = message.split_once("Table with name ")?;
+    let (name, _) = rest.split_once(" does not exist")?;
+    let message = message.lines().filter(|line| !line.starts_with("Did you mean ")).collect::<Vec<_>>();
+    let near = rondo_core::suggest::nearest(name, known.iter().map(String::as_str));
+    let hint = match (near, known) {
+        (Some(near), _) => format!("did you mean the dataset `{near}`?"),
+        (None, []) => "there is no dataset yet: rondo data add FILE, or name a file: from 'x.csv'".to_owned(),
+        (None, known) => {
+            let names: Vec<String> = known.iter().take(8).map(|name| format!("`{name}`")).collect();
+            format!("datasets are {}; a file is named in single quotes", names.join(", "))
+        }
+    };
+    Some((message.join("\n"), hint))
 }
 
 fn show(
@@ -283,6 +336,30 @@ mod tests {
         let pieces = text.as_bytes().iter().map(|byte| whole.take(&[*byte]));
         assert_eq!(pieces.collect::<String>(), text);
         assert_eq!(whole.take(b"a\xffb"), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn a_table_that_is_not_there_is_near_a_dataset_and_none_of_the_engines_own() {
+        let said = "refused: Catalog Error: Table with name flihts does not exist!\nDid you mean \"pg_class\"?\n\n                    LINE 1: select * from flihts";
+        let known = ["flights".to_owned(), "weather".to_owned()];
+        let (message, hint) = misspelt(said, &known).unwrap();
+        assert_eq!(hint, "did you mean the dataset `flights`?");
+        assert!(!message.contains("pg_class") && message.contains("LINE 1"), "{message}");
+        assert!(
+            misspelt(&said.replace("flihts", "xyzzy"), &known).unwrap().1.contains("`flights`, `weather`")
+        );
+        assert!(misspelt(said, &[]).unwrap().1.contains("no dataset yet"));
+        assert!(misspelt("refused: Parser Error", &known).is_none());
+    }
+
+    #[test]
+    fn an_ending_that_nobody_writes_is_refused() {
+        for name in ["a.parquet", "a.CSV", "b.tsv", "x.pq"] {
+            assert!(is_known(Path::new(name)).is_ok(), "{name}");
+        }
+        for name in ["out.xyz", "out", "out.json"] {
+            assert!(is_known(Path::new(name)).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -82,8 +82,13 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         page(&told),
         details(&checked.quality)
     );
-    let reports = [FileReport { file: title.clone(), report: checked.report, failing: checked.failing }];
-    let written = args.files.write(session, &title, &reports);
+    let properties = [
+        ("window_start", window.start.to_string()),
+        ("window_end", window.end.to_string()),
+        ("predictions", checked.rows.to_string()),
+    ];
+    let reports = [FileReport { file: name.clone(), report: checked.report, failing: checked.failing }];
+    let written = args.files.write_with(session, &title, &reports, &properties);
     let refused = (!passed).then(|| format!("accept the inputs of `{name}`: {}", verdict(&told)));
     end(session, written, value, &text, refused)
 }

@@ -68,7 +68,24 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     rows.extend(runs.iter().map(row));
     let value = json!({ "schema": 1, "runs": runs });
     session.printer().result(&value, &table(&rows));
+    if !args.all && args.step.is_none() && !session.printer().json() {
+        let experiment = meta.ensure_experiment(&platform.project().name, platform.clock().now()).await?;
+        let others = meta.runs(experiment, limit).await?;
+        let others =
+            others.iter().filter(|run| run.kind != RunKind::Pipeline && run.parent.is_none()).count();
+        if others > 0 {
+            session.printer().note(&format!("{}: rondo runs list --all", also(others)));
+        }
+    }
     Ok(())
+}
+
+/// What is not listed without being asked for: runs that no pipeline started.
+fn also(others: usize) -> String {
+    match others {
+        1 => "a check, script or notebook ran by itself too".to_owned(),
+        _ => format!("{others} checks, scripts or notebooks ran by themselves too"),
+    }
 }
 
 fn row(run: &RunRow) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! From what was gathered to the result of a rule.
 
-use rondo_core::Timestamp;
 use rondo_core::signature::{Column, ColumnType};
+use rondo_core::{Span, Timestamp};
 use serde_json::{Value, json};
 
 use super::column::{self, Facts, SetSeen};
@@ -178,13 +178,26 @@ fn of_facts(
                 result.passed = context.now - newest <= *within;
                 result.observed = Some(newest.rfc3339().into());
                 let age = context.now - newest;
-                result.note =
-                    Some(if age.millis() < 0 { "newer than now".to_owned() } else { format!("{age} old") });
+                result.note = Some(if age.millis() < 0 {
+                    "newer than now".to_owned()
+                } else {
+                    format!("{} old", roughly(age))
+                });
             }
         },
         _ => {}
     }
     Ok(())
+}
+
+/// A span in the largest unit of which it has two.
+fn roughly(span: Span) -> String {
+    const UNITS: [(i64, &str); 3] = [(86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes")];
+    let found = UNITS.iter().find(|(unit, _)| span.millis() >= 2 * unit);
+    found.map_or_else(
+        || format!("{} seconds", span.millis() / 1000),
+        |(unit, name)| format!("{} {name}", span.millis() / unit),
+    )
 }
 
 /// A statistic and whether it is exact; nothing when there are no values.
@@ -447,7 +460,7 @@ fn of_sql(rows: &dyn Table, result: &mut RuleResult) -> Result<()> {
             let fields = schema.fields().iter().zip(batch.columns());
             let object = fields.map(|(field, array)| (field.name().clone(), value_of(array, row))).collect();
             let number = result.sample.len() as u64 + 1;
-            result.sample.push(Sample { row: number, value: Value::Object(object) });
+            result.sample.push(Sample { row: number, key: None, value: Value::Object(object) });
         }
     }
     Ok(())

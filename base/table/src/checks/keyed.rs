@@ -158,7 +158,8 @@ impl First {
     /// The rows in order; their values are looked up later.
     fn into(self, tally: &mut Tally) {
         tally.rows = self.rows.into_sorted_vec();
-        let sample = tally.rows.iter().take(SAMPLED).map(|row| Sample { row: *row, value: Value::Null });
+        let sample =
+            tally.rows.iter().take(SAMPLED).map(|row| Sample { row: *row, key: None, value: Value::Null });
         tally.sample = sample.collect();
     }
 }

@@ -34,6 +34,7 @@ mod gx;
 pub mod infer;
 mod keyed;
 mod keys;
+mod naming;
 mod parse;
 mod prepare;
 mod report;
@@ -49,6 +50,7 @@ mod tables;
 
 pub use condition::Condition;
 pub use failing::{BROKEN, FailingRows, ROW, failing_rows};
+pub use naming::name_rows;
 pub use parse::{keys, names};
 pub use report::{CheckReport, RuleResult, Sample};
 pub use rule::{

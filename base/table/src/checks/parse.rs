@@ -449,7 +449,10 @@ impl Argument<'_> {
     fn limit(&self, value: &Value) -> Result<Limit> {
         match value {
             Value::String(text) => moment::parse_millis(text).map(Limit::Moment),
-            other => other.as_f64().map(Limit::Number),
+            other => match other.as_i64().filter(|number| number.unsigned_abs() >= 1 << 53) {
+                Some(number) => Some(Limit::Whole(number)),
+                None => other.as_f64().map(Limit::Number),
+            },
         }
         .ok_or_else(|| self.fault(format!("{value} is neither a number nor a moment such as \"2013-01-01\"")))
     }

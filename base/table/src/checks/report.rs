@@ -1,7 +1,7 @@
 //! What a suite says of a table.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::rule::Severity;
 
@@ -112,6 +112,14 @@ impl RuleResult {
     }
 }
 
+impl Sample {
+    /// The row's key and the value, in one line: `id=17 "UA"`.
+    pub fn text(&self) -> String {
+        let key = self.key.iter().flatten().map(|(name, value)| format!("{name}={value}"));
+        key.chain([self.value.to_string()]).collect::<Vec<_>>().join("  ")
+    }
+}
+
 /// A number with at most six significant digits.
 fn short(value: f64) -> String {
     let size = value.abs();
@@ -128,6 +136,9 @@ fn short(value: f64) -> String {
 pub struct Sample {
     /// The row, counted from 1; of a CSV without line breaks in fields it stands one line further down.
     pub row: u64,
+    /// What the row is told by in its table, where that is not what is looked at: its key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<Map<String, Value>>,
     /// The value, or the values of all columns of the rule.
     pub value: Value,
 }

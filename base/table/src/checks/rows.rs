@@ -74,7 +74,7 @@ impl Tally {
         if self.rows.len() < self.keep {
             self.rows.push(row);
             if self.sample.len() < SAMPLED {
-                self.sample.push(Sample { row, value: value() });
+                self.sample.push(Sample { row, key: None, value: value() });
             }
         }
     }
@@ -217,7 +217,14 @@ impl RowCheck {
             }
             Self::Range(bounds) => {
                 let bounds = *bounds;
-                if !all_inside(array, &bounds, tally) {
+                if let Some(whole) = array.as_primitive_opt::<Int64Type>() {
+                    let seen = visit(whole.iter(), |row, value| {
+                        if !bounds.contains_whole(value) {
+                            fail(tally, row);
+                        }
+                    });
+                    tally.looked_at += seen;
+                } else if !all_inside(array, &bounds, tally) {
                     let seen = visit_numbers(array, |row, value| {
                         if !bounds.contains(value) {
                             fail(tally, row);

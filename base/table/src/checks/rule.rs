@@ -1,5 +1,6 @@
 //! What a rule is: the columns, what is expected of them, of which rows, how strictly.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use rondo_core::Span;
@@ -155,6 +156,8 @@ pub enum Missing {
 pub enum Limit {
     /// A number.
     Number(f64),
+    /// A whole number beyond those that a number of floating point tells from its neighbours.
+    Whole(i64),
     /// A moment, in milliseconds.
     Moment(i64),
 }
@@ -164,7 +167,16 @@ impl Limit {
     pub(super) fn value(self) -> f64 {
         match self {
             Self::Number(number) => number,
+            Self::Whole(number) => number as f64,
             Self::Moment(millis) => millis as f64,
+        }
+    }
+
+    /// How a whole number lies to it.
+    fn order(self, value: i64) -> Option<Ordering> {
+        match self {
+            Self::Whole(number) => Some(value.cmp(&number)),
+            Self::Number(_) | Self::Moment(_) => (value as f64).partial_cmp(&self.value()),
         }
     }
 }
@@ -191,6 +203,16 @@ impl Bounds {
         let below = self
             .max
             .is_none_or(|max| if self.strict_max { value < max.value() } else { value <= max.value() });
+        above && below
+    }
+
+    /// Whether a whole number lies inside, told exactly.
+    pub(super) fn contains_whole(&self, value: i64) -> bool {
+        let order = |limit: Option<Limit>| limit.map(|limit| limit.order(value));
+        let above = order(self.min)
+            .is_none_or(|order| order.is_some_and(|o| o.is_gt() || !self.strict_min && o.is_eq()));
+        let below = order(self.max)
+            .is_none_or(|order| order.is_some_and(|o| o.is_lt() || !self.strict_max && o.is_eq()));
         above && below
     }
 

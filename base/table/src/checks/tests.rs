@@ -73,6 +73,24 @@ fn rules_on_values_name_the_rows_that_fail() {
 }
 
 #[test]
+fn whole_numbers_are_compared_with_whole_limits_to_the_last_digit() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    std::fs::write(&path, "n\n9007199254740992\n9007199254740993\n9007199254740994\n-9223372036854775808\n")
+        .unwrap();
+    let rows = |bounds: Value| {
+        let suite = Suite::parse(&json!([{ "column": "n", "between": bounds }])).unwrap();
+        let result = evaluate_path(&suite, &path).unwrap().rules.remove(0);
+        result.sample.iter().map(|sample| sample.row).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(json!({ "max": 9007199254740992_i64 })), [2, 3]);
+    assert_eq!(rows(json!({ "max": 9007199254740993_i64 })), [3]);
+    assert_eq!(rows(json!({ "max": 9007199254740993_i64, "strict_max": true })), [2, 3]);
+    assert_eq!(rows(json!({ "min": 9007199254740993_i64 })), [1, 4]);
+    assert_eq!(rows(json!({ "min": i64::MIN, "max": 1e300 })), [0; 0]);
+}
+
+#[test]
 fn a_result_says_how_many_and_shows_some() {
     let result = result(json!({"column": "delay", "between": {"min": 0, "max": 60}, "severity": "warning"}));
     assert_eq!(result.rule, "delay: between ≥ 0 and ≤ 60");
@@ -350,7 +368,7 @@ fn other_tables_and_statements_are_asked_for() {
     };
     let found = check(json!({"column": "carrier", "references": {"path": "carriers.csv", "column": "code"}}));
     assert_eq!((found.passed, found.rows, found.unexpected_count), (false, 4, 1));
-    assert_eq!(found.sample, [Sample { row: 4, value: json!("ZZ") }]);
+    assert_eq!(found.sample, [Sample { row: 4, key: None, value: json!("ZZ") }]);
     assert!(check(json!({"column": "id", "references": {"path": "carriers.csv", "column": "n"}})).passed);
     assert!(check(json!({"rows_equal": {"path": "carriers.csv"}})).passed);
     let schema = check(json!({"same_schema": {"path": "carriers.csv"}}));

@@ -23,6 +23,8 @@ const STRONG: f64 = 0.9;
 const PAIRS: usize = 30;
 /// From this share on texts that read as something else are that.
 const READS_AS: f64 = 0.95;
+/// Every whole number of so many digits has 64 bits.
+const LONGEST_WHOLE: u64 = 18;
 
 /// What kind of oddity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,6 +56,8 @@ pub enum AlertKind {
     TypeDate,
     /// Numbers that are kept as text.
     TypeNumber,
+    /// Numbers that are codes.
+    Code,
     /// Many zeros.
     Zeros,
     /// Texts that are no categories are all equally long.
@@ -79,6 +83,7 @@ impl AlertKind {
             Self::DirtyCategory => "dirty category",
             Self::TypeDate => "dates as text",
             Self::TypeNumber => "numbers as text",
+            Self::Code => "code",
             Self::Zeros => "zeros",
             Self::ConstantLength => "constant length",
             Self::Unsupported => "unsupported",
@@ -269,13 +274,23 @@ fn of_texts(
     if let Some((kind, share)) = category.forms.as_ref().and_then(|forms| forms.main_kind())
         && share >= READS_AS
     {
-        let kind = match kind {
-            TextKind::Date => Some((AlertKind::TypeDate, "dates")),
-            TextKind::Integer | TextKind::Decimal => Some((AlertKind::TypeNumber, "numbers")),
-            _ => None,
-        };
-        if let Some((kind, what)) = kind {
-            alert(Gravity::Medium, kind, format!("{} of the texts read as {what}", percent(share)));
+        let zeros = category.forms.as_ref().map_or(0, |forms| forms.leading_zeros);
+        let reads = |what: &str| format!("{} of the texts read as {what}", percent(share));
+        match kind {
+            TextKind::Date => alert(Gravity::Medium, AlertKind::TypeDate, reads("dates")),
+            TextKind::Integer | TextKind::Decimal if zeros > 0 => {
+                let share = zeros as f64 / column.count as f64;
+                let message = format!("looks like a code: leading zeros in {} of the texts", percent(share));
+                alert(Gravity::Low, AlertKind::Code, message);
+            }
+            TextKind::Integer if category.lengths.max > LONGEST_WHOLE => {
+                let message = "looks like a code: more digits than a whole number holds".to_owned();
+                alert(Gravity::Low, AlertKind::Code, message);
+            }
+            TextKind::Integer | TextKind::Decimal => {
+                alert(Gravity::Medium, AlertKind::TypeNumber, reads("numbers"));
+            }
+            _ => {}
         }
     }
 }
@@ -330,6 +345,18 @@ mod tests {
 
     fn texts(values: impl Iterator<Item = String>) -> ArrayRef {
         Arc::new(StringArray::from_iter_values(values))
+    }
+
+    #[test]
+    fn texts_of_digits_are_codes_where_zeros_lead_and_numbers_otherwise() {
+        let kind = |of: &dyn Fn(u32) -> String| {
+            let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..60).map(|row| of(row % 20))));
+            let of_column = names(vec![("zip", texts)]).into_iter().filter(|(column, ..)| column == "zip");
+            of_column.map(|(_, kind, _)| kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kind(&|row| format!("{:05}", 990 + row)), ["code"]);
+        assert_eq!(kind(&|row| format!("{}", 990 + row)), ["numbers as text"]);
+        assert_eq!(kind(&|row| format!("922337203685477580{}", 90 + row)), ["code"]);
     }
 
     #[test]

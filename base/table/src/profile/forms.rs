@@ -75,6 +75,9 @@ pub struct TextForms {
     pub padded: u64,
     /// Texts with characters beyond ASCII.
     pub non_ascii: u64,
+    /// Numbers with a zero before other digits: codes.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub leading_zeros: u64,
     /// How many are of each kind.
     pub kinds: BTreeMap<TextKind, u64>,
     /// How many have each shape; nothing where there are too many shapes.
@@ -82,6 +85,10 @@ pub struct TextForms {
     pub shapes: Option<BTreeMap<String, u64>>,
     /// How many are of each length in characters; from 64 on of each eighth of a doubling, by its least.
     pub lengths: BTreeMap<u64, u64>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl TextForms {
@@ -96,6 +103,7 @@ impl TextForms {
             whitespace: self.whitespace.saturating_add(other.whitespace),
             padded: self.padded.saturating_add(other.padded),
             non_ascii: self.non_ascii.saturating_add(other.non_ascii),
+            leading_zeros: self.leading_zeros.saturating_add(other.leading_zeros),
             kinds: added(&self.kinds, &other.kinds),
             shapes,
             lengths: added(&self.lengths, &other.lengths),
@@ -297,6 +305,12 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// Whether the digits of a number begin with a zero that stands for nothing.
+fn is_padded(value: &str) -> bool {
+    let digits = value.trim().trim_start_matches(['+', '-']).as_bytes();
+    matches!(digits, [b'0', next, ..] if next.is_ascii_digit())
+}
+
 /// Takes texts as they come.
 #[derive(Debug, Default)]
 pub(super) struct FormsBuilder {
@@ -304,6 +318,7 @@ pub(super) struct FormsBuilder {
     whitespace: u64,
     padded: u64,
     non_ascii: u64,
+    leading_zeros: u64,
     kinds: BTreeMap<TextKind, u64>,
     shapes: FastMap<Shape, u64>,
     many_shapes: bool,
@@ -336,6 +351,8 @@ impl FormsBuilder {
         }
         // As many characters as bytes: no character has more than one.
         self.non_ascii += if length < value.len() as u64 { count } else { 0 };
+        let padded = matches!(kind, TextKind::Integer | TextKind::Decimal) && is_padded(value);
+        self.leading_zeros += if padded { count } else { 0 };
         let look = Look { shape, kind, length: length_class(length) };
         if self.last != Some(look) {
             self.count();
@@ -370,6 +387,7 @@ impl FormsBuilder {
             whitespace: self.whitespace,
             padded: self.padded,
             non_ascii: self.non_ascii,
+            leading_zeros: self.leading_zeros,
             kinds: self.kinds,
             shapes,
             lengths: self.lengths.into_iter().collect(),

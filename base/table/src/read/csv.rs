@@ -74,8 +74,13 @@ impl<'a> Columns<'a> {
             let known = names.iter().map(String::as_str);
             return Err(TableError::no_column(column, format!("`{}`", path.display()), known));
         }
-        let fixed: Vec<Option<ColumnType>> =
-            names.iter().map(|name| options.types.get(name).copied()).collect();
+        let fixed: Vec<Option<ColumnType>> = names
+            .iter()
+            .map(|name| match options.verbatim {
+                true => Some(ColumnType::String),
+                false => options.types.get(name).copied(),
+            })
+            .collect();
         let inferred = fixed.iter().map(|fixed| fixed.map_or(Inferred::Empty, Inferred::Known)).collect();
         let nullable = vec![false; names.len()];
         Ok(Self { path, names, options, numerals: Numerals::of(options), inferred, fixed, nullable })

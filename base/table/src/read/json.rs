@@ -53,7 +53,11 @@ pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
                     column.inferred = Inferred::Known(*kind);
                     continue;
                 }
-                column.inferred = column.inferred.widen(Inferred::Known(type_of(&value)));
+                let kind = match value {
+                    Value::String(_) if options.verbatim => ColumnType::String,
+                    _ => type_of(&value),
+                };
+                column.inferred = column.inferred.widen(Inferred::Known(kind));
             }
         }
     }
@@ -76,6 +80,8 @@ pub(crate) fn type_of(value: &Value) -> ColumnType {
     match value {
         Value::Bool(_) => ColumnType::Boolean,
         Value::Number(number) if number.is_i64() => ColumnType::Integer,
+        // A whole number of more than 64 bits with a sign is kept digit by digit.
+        Value::Number(number) if number.is_u64() => ColumnType::String,
         Value::Number(_) => ColumnType::Number,
         Value::String(text) if moment::parse_millis(text).is_some() => ColumnType::Timestamp,
         Value::String(_) | Value::Array(_) | Value::Object(_) | Value::Null => ColumnType::String,

@@ -19,10 +19,12 @@ mod numerals;
 mod options;
 mod parquet;
 mod sheet;
+mod source;
 mod text;
 
 pub use options::{OPTIONS, ReadOptions};
 pub(crate) use parquet::{Builder, builder, guarded};
+pub use source::Source;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -435,6 +437,23 @@ pub(crate) fn places<'a>(names: impl IntoIterator<Item = &'a str>) -> HashMap<&'
         places.entry(name).or_insert(place);
     }
     places
+}
+
+/// The columns of several files of text as those of one table; nothing where they are not of the same names.
+pub fn joint(files: &[Vec<Column>]) -> Option<Vec<Column>> {
+    let mut joint = files.first()?.clone();
+    for file in files.iter().skip(1) {
+        if file.len() != joint.len() {
+            return None;
+        }
+        for column in &mut joint {
+            let found = file.iter().find(|found| found.name == column.name)?;
+            let widest = Inferred::Known(column.column_type).widen(Inferred::Known(found.column_type));
+            column.column_type = widest.column_type();
+            column.nullable |= found.nullable;
+        }
+    }
+    Some(joint)
 }
 
 fn missing(path: &Path, column: &str, other: &Path) -> TableError {

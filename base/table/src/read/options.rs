@@ -40,6 +40,17 @@ pub struct ReadOptions {
     pub sheet: Option<String>,
     /// Whether objects in JSON objects become columns `outer.inner`; otherwise they are kept as text.
     pub flatten: bool,
+    /// Whether the values of delimited text and the texts of JSON are taken as they stand, so that rows can be
+    /// written again as they were: no type is inferred and no text stands for a missing value.
+    pub verbatim: bool,
+}
+
+impl ReadOptions {
+    /// These options, with every text as it stands.
+    #[must_use]
+    pub fn verbatim(&self) -> Self {
+        Self { verbatim: true, null_words: Vec::new(), types: BTreeMap::new(), ..self.clone() }
+    }
 }
 
 impl Default for ReadOptions {
@@ -59,6 +70,7 @@ impl Default for ReadOptions {
             types: BTreeMap::new(),
             sheet: None,
             flatten: false,
+            verbatim: false,
         }
     }
 }
@@ -96,6 +108,14 @@ impl ReadOptions {
             return Err(wrong("delimiter", "is the same as `quote` or `comment`"));
         }
         Ok(self)
+    }
+
+    /// How an input of a step is read, of those for which ways of reading are declared.
+    ///
+    /// # Errors
+    /// As [`ReadOptions::with`].
+    pub fn of_input(declared: &BTreeMap<String, Map<String, Value>>, local: &str) -> Result<Self> {
+        declared.get(local).map_or_else(|| Ok(Self::default()), |written| Self::default().with(written))
     }
 
     fn set(&mut self, name: &str, value: &Value) -> Result<()> {

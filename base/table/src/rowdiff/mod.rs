@@ -44,13 +44,23 @@ pub struct Options {
     pub scratch: PathBuf,
     /// The size of a part; [`PART`] but for tests.
     pub part: u64,
+    /// What the two tables are called; by their paths where that is empty.
+    pub sides: [String; 2],
 }
 
 impl Options {
     /// By these columns, with temporary files in this folder.
     pub fn new(key: &[String], scratch: &Path) -> Self {
         let scratch = scratch.to_owned();
-        Self { key: key.to_vec(), ignore: Vec::new(), tolerance: 0.0, samples: 5, scratch, part: PART }
+        Self {
+            key: key.to_vec(),
+            ignore: Vec::new(),
+            tolerance: 0.0,
+            samples: 5,
+            scratch,
+            part: PART,
+            sides: Default::default(),
+        }
     }
 }
 
@@ -148,12 +158,14 @@ fn layout(before: &TableReader, after: &TableReader, options: &Options) -> Resul
     let form = |old: &Column, new: &Column| Form::of(old.column_type, new.column_type);
     let mut key = Vec::new();
     for name in &options.key {
-        let of = |reader: &TableReader| {
+        let of = |reader: &TableReader, called: &str| {
             let known = reader.columns().iter().map(|column| column.name.as_str());
-            let lost = || TableError::no_column(name, format!("`{}`", reader.path().display()), known);
-            find(reader, name).ok_or_else(lost)
+            let path = || reader.path().display().to_string();
+            let called = if called.is_empty() { path() } else { called.to_owned() };
+            find(reader, name).ok_or_else(|| TableError::no_column(name, format!("`{called}`"), known))
         };
-        let (old, new) = (of(before)?, of(after)?);
+        let [old, new] = &options.sides;
+        let (old, new) = (of(before, old)?, of(after, new)?);
         let form = form(&old, &new).ok_or_else(|| TableError::ColumnType {
             column: name.clone(),
             found: ColumnType::Other,

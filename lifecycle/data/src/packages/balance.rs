@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
+use rondo_table::columns;
+use rondo_table::select::{self, Numbers};
 use rondo_table::split::{members, shuffled};
-use rondo_table::{columns, select};
 use serde_json::{Value, json};
 
 use super::{input, metric, number, refuse, seed, text, write_json};
@@ -26,7 +27,7 @@ impl Builtin for Balance {
     }
 
     fn version(&self) -> &'static str {
-        "2"
+        "3"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -52,7 +53,7 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
     let target = text(with, "target").ok_or_else(|| refuse(NAME, "`target` is missing"))?;
     let out = call.step.outputs.get("balanced").ok_or_else(|| refuse(NAME, "it has no output `balanced`"))?;
     let ratio = number(with, "ratio").unwrap_or(1.0);
-    let values = columns::strings(&rows, target)?;
+    let values = columns::strings(rows.source(), target)?;
     // A row without a label belongs to no class; it is left out.
     let classes: Vec<(String, Vec<usize>)> =
         members(&values).into_iter().filter_map(|(value, rows)| Some((value?, rows))).collect();
@@ -70,7 +71,8 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
                 rows.iter().for_each(|row| put(&mut weights, *row, weight));
             }
             let name = text(with, "weight").unwrap_or("weight");
-            select::with_column(&rows, out, name, |row| weights.get(row).copied().unwrap_or(0.0))?
+            let weights = Numbers::Real(weights.into_iter().map(Some).collect());
+            select::with_column(rows.source(), out, name, weights)?
         }
         method => {
             let over = method == "over";
@@ -90,7 +92,8 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
                     put(&mut times, row, u32::try_from(whole + more).unwrap_or(u32::MAX));
                 }
             }
-            let counts = select::write(&rows, &[Some(out)], |row, _| times.get(row).copied().unwrap_or(0))?;
+            let counts =
+                select::write(rows.source(), &[Some(out)], |row, _| times.get(row).copied().unwrap_or(0))?;
             counts.first().copied().unwrap_or(0)
         }
     };

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, SqlEngine};
-use rondo_table::read::ReadOptions;
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError, SqlEngine};
 use serde_json::Value;
 
 use super::{input, metric, refuse, text, write_json};
@@ -40,7 +39,7 @@ impl Builtin for Check {
     }
 
     fn version(&self) -> &'static str {
-        "2"
+        "3"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -116,7 +115,7 @@ fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<Builti
         return Err(refuse(NAME, why));
     }
     let suite = suite.within(Around::at(&call.root).with_engine(engine));
-    let report = suite.check_path(&rows, &ReadOptions::default())?;
+    let report = suite.check_path(&rows.path, &rows.options)?;
     if let Some(place) = call.step.outputs.get("report") {
         write_json(place, &report)?;
     }
@@ -126,8 +125,13 @@ fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<Builti
         ("checks_failed", metric(failed as u64)),
         ("rows", metric(report.report.rows)),
     ];
-    if !report.passed() && text(&call.with, "on_failure") != Some("warn") {
-        return Err(Error::ChecksFailed { dataset: call.step.step.clone(), reports: vec![report] });
+    if !report.passed() {
+        if text(&call.with, "on_failure") != Some("warn") {
+            return Err(Error::ChecksFailed { dataset: call.step.step.clone(), reports: vec![report] });
+        }
+        let all = report.report.rules.len();
+        let message = format!("{failed} of {all} checks do not hold: {}", report.headline());
+        call.progress.report(Event::Note { subject: call.step.step.clone(), message });
     }
     Ok(BuiltinResult {
         metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),

@@ -8,7 +8,7 @@ use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_table::leakage::{self, Options, Severity};
 use serde_json::Value;
 
-use super::{metric, number, refuse, text, write_json};
+use super::{given, metric, number, refuse, text, write_json};
 use crate::Error;
 use crate::fetch::blocking;
 
@@ -62,7 +62,8 @@ fn names(with: &BTreeMap<String, Value>, key: &str) -> Result<Vec<String>, Error
 fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
     let with = &call.with;
     let input = |name: &str| {
-        call.step.inputs.get(name).ok_or_else(|| refuse(NAME, format!("it has no input `{name}`")))
+        let path = call.step.inputs.get(name);
+        given(call, name, path.ok_or_else(|| refuse(NAME, format!("it has no input `{name}`")))?)
     };
     let named = |key: &str| text(with, key).map(str::to_owned);
     let mut options = Options {
@@ -76,7 +77,8 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
     let limits = &mut options.thresholds;
     limits.duplicates = number(with, "max_duplicates").unwrap_or(limits.duplicates);
     limits.feature = number(with, "max_feature").unwrap_or(limits.feature);
-    let report = leakage::find(input("train")?, input("test")?, &options)?;
+    let report =
+        leakage::find_between(input("train")?.source().open()?, input("test")?.source().open()?, &options)?;
     if let Some(place) = call.step.outputs.get("report") {
         write_json(place, &report)?;
     }

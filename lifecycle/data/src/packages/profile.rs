@@ -56,7 +56,7 @@ impl Builtin for ProfilePackage {
 }
 
 fn work(call: &BuiltinCall, page: Option<Page>) -> Result<BuiltinResult, Error> {
-    let profile = Profile::of_path(&input(NAME, call)?)?;
+    let profile = Profile::of(input(NAME, call)?.source().open()?)?;
     for (name, place) in &call.step.outputs {
         match page.filter(|_| name == PAGE) {
             Some(page) => {

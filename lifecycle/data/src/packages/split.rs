@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
-use rondo_table::select;
+use rondo_table::select::{self, Numbers};
 use rondo_table::split::{self, Method};
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ impl Builtin for Split {
     }
 
     fn version(&self) -> &'static str {
-        "2"
+        "3"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -79,9 +79,9 @@ fn work(call: &BuiltinCall) -> Result<BuiltinResult, Error> {
         return Err(refuse(NAME, "the output `validation` would be empty: give `validation` a share"));
     }
     let (column, group) = (text(&call.with, "column"), text(&call.with, "group"));
-    let parts = split::parts_by(&rows, method, column, group, &shares, seed(&call.with))?;
+    let parts = split::parts_by(rows.source(), method, column, group, &shares, seed(&call.with))?;
     let files = PARTS.map(|part| call.step.outputs.get(part).map(PathBuf::as_path));
-    let counts = select::by_part(&rows, &parts, &files)?;
+    let counts = select::by_part(rows.source(), &parts, &files)?;
     let mut metrics = BTreeMap::new();
     for (part, number) in PARTS.iter().zip(0_u8..) {
         let count = parts.iter().filter(|known| **known == number).count() as u64;
@@ -113,9 +113,8 @@ fn number_folds(call: &BuiltinCall, train: &Path, method: Method, folds: u64) ->
     std::fs::create_dir_all(&call.scratch).map_err(Error::io("make", &call.scratch))?;
     // The ending says in which form it is written.
     let fresh = call.scratch.join(train.file_name().unwrap_or_default());
-    select::with_column(train, &fresh, "fold", |row| {
-        parts.get(row).map_or(1.0, |part| f64::from(*part) + 1.0)
-    })?;
+    let numbers = parts.iter().map(|part| Some(i64::from(*part) + 1)).collect();
+    select::with_column(train, &fresh, "fold", Numbers::Whole(numbers))?;
     std::fs::copy(&fresh, train).map_err(Error::io("write", train))?;
     std::fs::remove_file(&fresh).map_err(Error::io("remove", &fresh))
 }

@@ -26,6 +26,7 @@ fn call(work: &Work, with: Value) -> BuiltinCall {
             ("model".to_owned(), work.path("made/model.txt")),
             ("report".to_owned(), work.path("made/report.ipynb")),
         ]),
+        read: BTreeMap::new(),
         metrics: None,
     };
     BuiltinCall {

@@ -295,6 +295,7 @@ mod tests {
             params: BTreeMap::new(),
             inputs: [("rows".to_owned(), path.join("rows.csv"))].into(),
             outputs: [("out".to_owned(), path.join("out/x.csv"))].into(),
+            read: BTreeMap::new(),
             metrics: None,
         };
         BuiltinCall {

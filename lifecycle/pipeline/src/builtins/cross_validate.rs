@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError};
-use rondo_table::select;
+use rondo_table::read::{ReadOptions, Source};
+use rondo_table::select::{self, Numbers};
 use rondo_table::split::{self, Method};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ impl Builtin for CrossValidate {
     }
 
     fn version(&self) -> &'static str {
-        "2"
+        "3"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -71,9 +72,10 @@ struct Fold {
 async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
     let with = &call.with;
     let name = text(with, "rows").unwrap_or("rows");
-    let only = if call.step.inputs.len() == 1 { call.step.inputs.values().next() } else { None };
-    let rows = call.step.inputs.get(name).or(only);
-    let rows = rows.ok_or_else(|| Failed::Refused(format!("the step has no input `{name}`")))?.clone();
+    let only = if call.step.inputs.len() == 1 { call.step.inputs.iter().next() } else { None };
+    let rows = call.step.inputs.get_key_value(name).or(only);
+    let (local, rows) = rows.ok_or_else(|| Failed::Refused(format!("the step has no input `{name}`")))?;
+    let rows = (rows.clone(), ReadOptions::of_input(&call.step.read, local)?);
     let command = text(with, "run").ok_or_else(|| Failed::Refused("`run` is missing".to_owned()))?;
     let method = Method::parse(text(with, "method").unwrap_or("random")).unwrap_or(Method::Random);
     let count =
@@ -82,7 +84,9 @@ async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
     let column = text(with, "column").map(str::to_owned);
     let table = rows.clone();
     let group = text(with, "group").map(str::to_owned);
-    let blocks = move || split::folds_by(&table, method, column.as_deref(), group.as_deref(), count, seed);
+    let blocks = move || {
+        split::folds_by(source(&table), method, column.as_deref(), group.as_deref(), count, seed)
+    };
     let blocks = blocking(blocks).await?;
     let mut folds = Vec::new();
     for number in 0..count {
@@ -102,11 +106,15 @@ async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
     Ok(BuiltinResult { metrics: summary(&folds), artifacts: BTreeMap::new() })
 }
 
+fn source((path, options): &(PathBuf, ReadOptions)) -> Source<'_> {
+    Source { path, options }
+}
+
 /// Runs one fold: its two tables are made, used and removed.
 async fn fold(
     call: &BuiltinCall,
     command: &str,
-    rows: &Path,
+    rows: &(PathBuf, ReadOptions),
     method: Method,
     blocks: &[u8],
     number: u8,
@@ -119,7 +127,8 @@ async fn fold(
     let part = |block: &u8| split::tests_in(method, *block, number).map_or(2, u8::from);
     let parts: Vec<u8> = blocks.iter().map(part).collect();
     let (table, files) = (rows.to_owned(), (train.clone(), test.clone()));
-    let counts = blocking(move || select::by_part(&table, &parts, &[Some(&files.0), Some(&files.1)])).await?;
+    let counts =
+        blocking(move || select::by_part(source(&table), &parts, &[Some(&files.0), Some(&files.1)])).await?;
     let rows = |part: usize| counts.get(part).copied().unwrap_or(0);
     if rows(0) == 0 || rows(1) == 0 {
         return Err(Failed::Program("it has no rows to train or to test: use fewer folds".to_owned()));
@@ -151,16 +160,18 @@ async fn blocking<T: Send + 'static>(
     Ok(done.map_err(|error| Failed::Program(error.to_string()))??)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
-fn table_of(folds: &[Fold]) -> Vec<(String, Vec<Option<f64>>)> {
+fn table_of(folds: &[Fold]) -> Vec<(String, Numbers)> {
+    let whole = |counts: Vec<u64>| {
+        Numbers::Whole(counts.into_iter().map(|count| i64::try_from(count).ok()).collect())
+    };
     let mut columns = vec![
-        ("fold".to_owned(), (1..=folds.len()).map(|number| Some(number as f64)).collect()),
-        ("train_rows".to_owned(), folds.iter().map(|fold| Some(fold.train as f64)).collect()),
-        ("test_rows".to_owned(), folds.iter().map(|fold| Some(fold.test as f64)).collect::<Vec<_>>()),
+        ("fold".to_owned(), whole((1..=folds.len() as u64).collect())),
+        ("train_rows".to_owned(), whole(folds.iter().map(|fold| fold.train).collect())),
+        ("test_rows".to_owned(), whole(folds.iter().map(|fold| fold.test).collect())),
     ];
     for name in names(folds) {
         let values = folds.iter().map(|fold| fold.metrics.get(&name).copied()).collect();
-        columns.push((format!("metric_{name}"), values));
+        columns.push((format!("metric_{name}"), Numbers::Real(values)));
     }
     columns
 }
@@ -233,6 +244,7 @@ mod tests {
                 params: BTreeMap::new(),
                 inputs: [("rows".to_owned(), rows)].into(),
                 outputs: BTreeMap::new(),
+                read: BTreeMap::new(),
                 metrics: None,
             },
             with: [("run".to_owned(), json!(run)), ("folds".to_owned(), json!(2))].into(),

@@ -98,6 +98,7 @@ pub(super) fn make(
         key: keyed.key,
         params: params::placed(step.packaged.as_ref(), &keyed.params, &session.planner.root),
         inputs,
+        read: session.planner.readings(node),
         outputs,
         metrics: step.metrics.as_ref().map(|path| folder.join("metrics").join(outputs::file_name(path))),
     };

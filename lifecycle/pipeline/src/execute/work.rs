@@ -193,6 +193,8 @@ async fn in_process(
     call: BuiltinCall,
     limit: Option<Duration>,
 ) -> Result<Worked, Exit> {
+    let places: Vec<(String, String)> =
+        call.step.inputs.iter().map(|(name, place)| (place.display().to_string(), name.clone())).collect();
     // In a task of its own: one that panics fails its step and nothing else.
     let mut task = JoinSet::new();
     task.spawn(async move { builtin.run(call).await });
@@ -205,7 +207,11 @@ async fn in_process(
         Some(Ok(Ok(result))) => {
             Ok(Worked { exit: Exit::default(), metrics: result.metrics, artifacts: result.artifacts })
         }
-        Some(Ok(Err(error))) => Err(failed(hinted(error.as_ref()))),
+        Some(Ok(Err(error))) => {
+            // An input is told by its name: where the try has it, nobody can look when it has ended.
+            let told = hinted(error.as_ref());
+            Err(failed(places.iter().fold(told, |told, (place, name)| told.replace(place, name))))
+        }
         Some(Err(error)) => Err(failed(format!("the package ended unexpectedly: {error}"))),
         None => Err(failed("the package ended unexpectedly")),
     }

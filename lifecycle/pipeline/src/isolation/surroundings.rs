@@ -327,6 +327,7 @@ mod tests {
             params: BTreeMap::new(),
             inputs: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            read: Default::default(),
             metrics: None,
         };
         let surroundings = Surroundings::of(&Given {

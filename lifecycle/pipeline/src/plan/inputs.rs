@@ -1,10 +1,12 @@
 //! What goes into a node, as far as it is known, and whether the node's condition holds for it.
 
+use std::collections::BTreeMap;
+
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::run::Link;
 use rondo_core::tree::{Entry, Mode, Tree};
 use rondo_project::condition::{Condition, ConditionError, Fact, Name};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Planner;
 use crate::Error;
@@ -34,6 +36,15 @@ pub enum Holds {
 }
 
 impl Planner {
+    /// How the inputs of a node are read that are datasets with declared ways of reading, by local name.
+    pub(crate) fn readings(&self, node: &Node) -> BTreeMap<String, Map<String, Value>> {
+        let reading = |(local, source): &(String, Source)| match source {
+            Source::Data(dataset) => Some((local.clone(), self.datasets.get(dataset)?.origin.read.clone())),
+            Source::Output { .. } | Source::Each { .. } => None,
+        };
+        node.inputs.iter().filter_map(reading).filter(|(_, read)| !read.is_empty()).collect()
+    }
+
     /// Whether a node's condition holds.
     ///
     /// # Errors

@@ -73,6 +73,9 @@ impl Planner {
         for link in &inputs {
             parts.digest(format!("input.{}", link.name), link.digest);
         }
+        for (local, read) in self.readings(node) {
+            parts.value(format!("read.{local}"), &Value::Object(read));
+        }
         let mut code = code::digests(&self.root, name, &self.code(node, name, step)?)?;
         code.extend(self.package_code(step)?);
         for (path, digest) in &code {

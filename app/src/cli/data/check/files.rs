@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use rondo_core::Code;
 use rondo_data::check::FileReport;
 use rondo_table::checks::FailingRows;
 
 use super::{html, junit, verdict};
 use crate::cli::Session;
-use crate::cli::failure::Outcome;
+use crate::cli::failure::{Failure, Outcome};
 use crate::platform::Error;
 
 /// Rows that a page shows.
@@ -45,13 +46,30 @@ impl Files {
     /// # Errors
     /// When one cannot be written.
     pub fn write(&self, session: &Session, title: &str, reports: &[FileReport]) -> Outcome {
+        self.write_with(session, title, reports, &[])
+    }
+
+    /// The same, with what is true of this time alone.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn write_with(
+        &self,
+        session: &Session,
+        title: &str,
+        reports: &[FileReport],
+        properties: &[(&str, String)],
+    ) -> Outcome {
+        for given in [&self.junit, &self.html, &self.failing].into_iter().flatten() {
+            has_folder(session, given)?;
+        }
         let write = |given: &Path, text: &str| -> Outcome {
             let path = session.path(given);
             std::fs::write(&path, text).map_err(Error::io("write", &path))?;
             Ok(())
         };
         if let Some(given) = &self.junit {
-            write(given, &junit::document(reports))?;
+            write(given, &junit::document(reports, properties))?;
         }
         if let Some(given) = &self.html {
             write(given, &html::page(title, &verdict(reports), reports))?;
@@ -68,5 +86,21 @@ impl Files {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the folder is there in which a file is to be written: it is not made for a slip of the pen.
+///
+/// # Errors
+/// When it is not.
+pub(in crate::cli) fn has_folder(session: &Session, given: &Path) -> Outcome {
+    let path = session.path(given);
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(Failure::hinted(
+            Code::Usage,
+            format!("write `{}`: there is no folder `{}`", given.display(), folder.display()),
+            format!("mkdir -p {}", folder.display()),
+        )),
+        Some(_) | None => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use rondo_data::check::FileReport;
 use rondo_table::checks::{FailingRows, RuleResult, Severity};
 
+use super::shortened;
 use crate::report::chart::escape;
 use crate::report::html::styled;
 use crate::report::tables::count;
@@ -56,7 +57,8 @@ fn rules(out: &mut String, rules: &[RuleResult]) {
             (false, Severity::Info) => ("warn", "i info"),
         };
         let slice = rule.slice.as_ref().map_or_else(String::new, |slice| format!(" [{slice}]"));
-        let expected = format!("{}{slice}", rule.expected);
+        let name = rule.name.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+        let expected = format!("{name}{}{slice}", rule.expected);
         let _ = write!(
             out,
             "<tr><td class=\"mark {class}\">{word}</td><td>{}</td><td>{}</td><td class=\"v\">{}",
@@ -67,7 +69,7 @@ fn rules(out: &mut String, rules: &[RuleResult]) {
         if !rule.passed && !rule.sample.is_empty() {
             out.push_str("<details open><summary>rows</summary>");
             for sample in &rule.sample {
-                let _ = write!(out, "row {}: {}<br>", sample.row, escape(&sample.value.to_string()));
+                let _ = write!(out, "row {}: {}<br>", sample.row, escape(&shortened(&sample.text())));
             }
             out.push_str("</details>");
         }
@@ -102,7 +104,7 @@ fn rows(out: &mut String, failing: &FailingRows) {
         out.push_str("<tr>");
         for cell in row {
             let _ = match cell {
-                Some(text) => write!(out, "<td>{}</td>", escape(&text)),
+                Some(text) => write!(out, "<td>{}</td>", escape(&shortened(&text))),
                 None => write!(out, "<td class=\"gone\">–</td>"),
             };
         }

@@ -20,10 +20,11 @@ pub async fn run(
     subject: &Subject,
     profile: &Profile,
     what: &str,
-    write: bool,
+    // Whether what stands there is replaced.
+    write: Option<bool>,
 ) -> Outcome {
     let proposals = propose(profile);
-    if !write {
+    let Some(replace) = write else {
         let head = format!(
             "# Proposed from {} rows of {}. Loosened on purpose: tighten what you know better.\n",
             profile.rows,
@@ -32,7 +33,7 @@ pub async fn run(
         let value = json!({ "schema": 1, "what": what, "rows": profile.rows, "checks": shown(&proposals) });
         session.printer().result(&value, &format!("{head}checks:\n{}", yaml(&proposals, "  ")));
         return Ok(());
-    }
+    };
     let Subject::Version { version, .. } = subject else {
         return Err(Failure::hinted(
             Code::Usage,
@@ -44,8 +45,21 @@ pub async fn run(
         return Err(Failure::new(Code::ProjectNotFound, "find rondo.yaml".to_owned()));
     };
     let action = format!("write checks of `{}`", version.dataset);
-    let add = |text: &str| {
-        edit::add_checks(text, &version.dataset, &|indent| yaml(&proposals, indent)).map_err(Failure::from)
+    let dataset = &version.dataset;
+    let taken = || {
+        Failure::hinted(
+            Code::ValueInvalid,
+            format!("write checks of `{what}`: it has some in rondo.yaml"),
+            format!("rondo data check {what} --infer --write --force, which replaces them"),
+        )
+    };
+    let list = |indent: &str| yaml(&proposals, indent);
+    let add = |text: &str| match (edit::add_checks(text, dataset, &list), replace) {
+        (Err(rondo_project::error::Error::NameTaken { .. }), false) => Err(taken()),
+        (Err(rondo_project::error::Error::NameTaken { .. }), true) => {
+            Ok(edit::add_checks(&edit::without_checks(text, dataset)?, dataset, &list)?)
+        }
+        (edited, _) => Ok(edited?),
     };
     declare::edit(&root, session.config(), &action, add)?;
     let line = format!("{} checks of `{}` stand in rondo.yaml now", proposals.len(), version.dataset);

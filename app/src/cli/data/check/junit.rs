@@ -5,8 +5,9 @@ use std::fmt::Write;
 use rondo_data::check::FileReport;
 use rondo_table::checks::Severity;
 
-/// The document.
-pub fn document(reports: &[FileReport]) -> String {
+/// The document. What is true of one time alone, such as the window that was checked, is a property: a CI service
+/// tells tests by their names, which stay the same.
+pub fn document(reports: &[FileReport], properties: &[(&str, String)]) -> String {
     let failing = |report: &FileReport| {
         report.report.failures().filter(|rule| rule.severity == Severity::Error).count()
     };
@@ -21,6 +22,14 @@ pub fn document(reports: &[FileReport]) -> String {
             "  <testsuite name=\"{name}\" tests=\"{count}\" failures=\"{}\" errors=\"0\" skipped=\"0\">",
             failing(report)
         );
+        if !properties.is_empty() {
+            out.push_str("    <properties>\n");
+            for (name, value) in properties {
+                let (name, value) = (escape(name), escape(value));
+                let _ = writeln!(out, "      <property name=\"{name}\" value=\"{value}\"/>");
+            }
+            out.push_str("    </properties>\n");
+        }
         for rule in &report.report.rules {
             let title = match (&rule.name, &rule.slice) {
                 (Some(name), Some(slice)) => escape(&format!("{name} [{slice}]")),
@@ -35,7 +44,7 @@ pub fn document(reports: &[FileReport]) -> String {
             out.push_str(">\n");
             let mut text = rule.message();
             for sample in &rule.sample {
-                let _ = write!(text, "\nrow {}: {}", sample.row, sample.value);
+                let _ = write!(text, "\nrow {}: {}", sample.row, sample.text());
             }
             // A warning is no failure of the build, but is to be read.
             if rule.severity == Severity::Error {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{Told, text};
 use crate::report::chart::escape;
 use crate::report::html::styled;
-use crate::report::tables::code_spans;
+use crate::report::tables::{self, code_spans};
 
 /// Bars of a histogram.
 const BARS: usize = 24;
@@ -61,7 +61,7 @@ fn cards(told: &Told) -> String {
     };
     if let [Some(before), Some(after)] = told.rows {
         let change = i128::from(after) - i128::from(before);
-        card("rows", &grouped(after), &format!("{} before ({change:+})", grouped(before)));
+        card("rows", &tables::count(after), &format!("{} before ({change:+})", tables::count(before)));
     }
     card("schema", &told.schema.len().to_string(), "changes of columns");
     if let Some(drift) = &told.drift {
@@ -69,9 +69,9 @@ fn cards(told: &Told) -> String {
         card("drift", &count.to_string(), &format!("of {} judged columns", drift.judged));
     }
     if let Some(rows) = &told.row_diff {
-        card("changed rows", &grouped(rows.changed), &format!("{} the same", grouped(rows.same)));
-        card("added rows", &grouped(rows.added), "only after");
-        card("removed rows", &grouped(rows.removed), "only before");
+        card("changed rows", &tables::count(rows.changed), &format!("{} the same", tables::count(rows.same)));
+        card("added rows", &tables::count(rows.added), "only after");
+        card("removed rows", &tables::count(rows.removed), "only before");
     }
     html.push_str("</section>");
     html
@@ -129,7 +129,7 @@ fn changes(rows: &RowDiff) -> String {
                 html,
                 "<h3 class=\"{class}\">{title}: {} of {}</h3>{}",
                 samples.len(),
-                grouped(total),
+                tables::count(total),
                 table(samples)
             );
         }
@@ -155,9 +155,9 @@ fn cell_row(html: &mut String, cells: &CellDiff, most: u64) {
          <td class=\"n\">{}</td><td class=\"sample\">{}</td></tr>",
         escape(&cells.column),
         meter(cells.changed as f64 / most as f64, true),
-        grouped(cells.changed),
-        grouped(cells.filled),
-        grouped(cells.emptied),
+        tables::count(cells.changed),
+        tables::count(cells.filled),
+        tables::count(cells.emptied),
         cells.largest.map_or_else(String::new, short),
         samples.join("<br>")
     );
@@ -317,19 +317,6 @@ fn files(versions: &super::Versions) -> String {
     html
 }
 
-/// A count with spaces between the thousands.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn short(value: f64) -> String {
     let text = if value.abs() >= 1e6 || (value != 0.0 && value.abs() < 1e-3) {
         return format!("{value:.2e}");
@@ -345,8 +332,6 @@ mod tests {
 
     #[test]
     fn counts_and_pictures_are_small_and_safe() {
-        assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
-        assert_eq!(grouped(12), "12");
         assert_eq!(short(0.5), "0.5");
         let svg = bars(&[0.5, 0.5], &[1.0, 0.0], &["<a>".to_owned(), "b".to_owned()]);
         assert!(svg.contains("&lt;a&gt;: 50.0 % → 100.0 %") && svg.matches("<rect").count() == 4);
