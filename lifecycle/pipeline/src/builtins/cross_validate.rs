@@ -84,9 +84,8 @@ async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
     let column = text(with, "column").map(str::to_owned);
     let table = rows.clone();
     let group = text(with, "group").map(str::to_owned);
-    let blocks = move || {
-        split::folds_by(source(&table), method, column.as_deref(), group.as_deref(), count, seed)
-    };
+    let blocks =
+        move || split::folds_by(source(&table), method, column.as_deref(), group.as_deref(), count, seed);
     let blocks = blocking(blocks).await?;
     let mut folds = Vec::new();
     for number in 0..count {
