@@ -194,8 +194,10 @@ impl Kernel {
             Err(failure) => {
                 let words = process.exit().is_some() || matches!(failure, Failure::TimedOut(_));
                 let words = if words { process.last_words(START_WORDS).await } else { None };
+                // Before it is killed: that is no end of its own.
+                let exit = process.exit();
                 process.signal(libc::SIGKILL);
-                Err(match (failure, process.exit()) {
+                Err(match (failure, exit) {
                     (Failure::Cancelled, _) => Failure::Cancelled,
                     (_, Some(exit)) => Failure::Exited(exit, words),
                     (Failure::TimedOut(_), None) => Failure::TimedOut(words),
