@@ -240,7 +240,8 @@ class Dropping:
 def test_a_remote_that_drops_half_way_is_said_and_gone_on_with(bucket, tmp_path):
     client, settings = bucket
     port = int(settings["AWS_ENDPOINT"].rsplit(":", 1)[1])
-    proxy = Dropping(port, 150 << 20)
+    # Eight packs of 16 MB are listed together, and others are on their way beside them.
+    proxy = Dropping(port, 185 << 20)
     through = {**settings, "AWS_ENDPOINT": f"http://127.0.0.1:{proxy.port}", "AWS_MAX_RETRIES": "0"}
     here = Machine(tmp_path / "here", through)
     (here.folder / "rondo.yaml").write_text(
