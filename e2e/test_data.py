@@ -425,3 +425,73 @@ def test_what_is_declared_is_neither_mistaken_nor_left_behind(empty):
     assert (empty.folder / "rondo.yaml").read_text() == before
     assert "flights" in empty("data", "remove", "flights").stdout
     assert "flights" not in (empty.folder / "rondo.yaml").read_text() + (empty.folder / "rondo.lock").read_text()
+
+
+def write_into_object(project, digest, size):
+    """As root may: same size, same permissions, and its old time put back."""
+    time.sleep(0.05)
+    path = project.folder / ".rondo/objects" / digest[:2] / digest[2:]
+    before = path.stat()
+    path.chmod(0o600)
+    with open(path, "r+b") as file:
+        file.seek(size // 2)
+        file.write(b"YYYY")
+    path.chmod(before.st_mode & 0o777)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("size", [3_000, 3_000_000])
+def test_a_damaged_object_is_handed_to_nobody_and_healed(empty, size):
+    text = "a,b\n" + "".join(f"{row:07},xy\n" for row in range(size // 11))
+    path = empty.folder / "x.csv"
+    path.write_text(text)
+    version = empty.json("data", "add", "x.csv", "-m", "from the survey")["added"][0]["version"]
+    assert "from the survey" in empty("data", "log", "x").stdout
+    (empty.folder / "rondo.yaml").write_text(
+        (empty.folder / "rondo.yaml").read_text()
+        + "steps:\n  copy:\n    run: cp \"$RONDO_INPUT_X\" \"$RONDO_OUTPUT_OUT\"\n"
+        + "    inputs: { x: data.x }\n    outputs: { out: out.csv }\n"
+    )
+    empty("run")
+    write_into_object(empty, version["digest"], size)
+    kept = path.rename(empty.folder / "kept.csv")
+    (empty.folder / "out.csv").unlink()
+    refused = empty.json("data", "get", "x", code=6)["error"]
+    assert "corrupt" in refused["message"] and "--heal" in str(refused), refused
+    assert not path.exists()
+    # The output is the same object, so it is not restored either; and no step reads it.
+    for arguments in [("run",), ("run", "--force")]:
+        said = empty(*arguments, code=None)
+        assert said.returncode != 0 and "corrupt" in said.stderr, said.stderr
+    assert not (empty.folder / "out.csv").exists()
+    shutil.copy(kept, path)
+    empty("data", "verify", "--heal")
+    path.unlink()
+    empty("data", "get", "x")
+    assert path.read_text() == text
+    empty("run")
+    assert (empty.folder / "out.csv").read_text() == text
+
+
+def test_a_table_stays_a_table(empty):
+    path = empty.folder / "t.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    digest = empty.json("data", "add", "t.csv")["added"][0]["version"]["digest"]
+    path.write_text("a,b\n1,2\n3\n")
+    refused = empty.json("data", "add", "t.csv", code=2)["error"]
+    assert "line 3" in refused["message"] and "format: files" in str(refused), refused
+    assert empty.json("data", "log", "t")["log"][0]["version"]["digest"] == digest
+
+
+def test_who_and_why_stand_in_the_log(empty):
+    git(empty.folder, "init", "-q")
+    git(empty.folder, "config", "user.name", "Ada L")
+    (empty.folder / "f.txt").write_text("x")
+    environment = {name: value for name, value in os.environ.items() if name not in ("RONDO_USER", "USER", "LOGNAME")}
+    done = subprocess.run(
+        [RONDO, "data", "add", "f.txt", "-m", "as sent by the clinic"], cwd=empty.folder, env=environment,
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    log = empty("data", "log", "f").stdout
+    assert "Ada L" in log and "as sent by the clinic" in log, log

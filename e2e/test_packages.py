@@ -300,3 +300,18 @@ def test_real_cue_takes_the_examples_and_refuses_the_broken(empty, tmp_path):
     for old, new in [("test: 0.2", "test: 7"), ("test: 0.2", "tset: 0.2"), ("uses: split", "usse: split"), ("project: p", "project: 3")]:
         code, said = vet(good.replace(old, new))
         assert code != 0, (new, said)
+
+
+def test_a_check_that_fails_keeps_what_it_has_found(empty):
+    (empty.folder / "d.csv").write_text("a,b\n1,\n2,x\n")
+    (empty.folder / "rondo.yaml").write_text(
+        "project: p\ndata: { d: { source: d.csv } }\nsteps:\n  verify:\n    uses: check\n"
+        "    inputs: { rows: data.d }\n    outputs: { report: check.json }\n"
+        "    with: { checks: [{ column: a, max: { max: 1 } }, { column: b, not_null: true }, { rows: 2 }] }\n"
+    )
+    said = empty("run", code=None).stderr
+    assert "`rows` (`data.d`) breaks 2 of 3 checks" in said and "not_null" in said and "rows.csv" not in said, said
+    run = next(run["id"] for run in empty.json("runs", "list", "--all")["runs"] if run.get("step") == "verify")
+    assert "check.json" in empty("runs", "artifacts", run).stdout
+    shown = empty("runs", "show", run).stdout
+    assert "checks_failed" in shown, shown

@@ -115,7 +115,7 @@ steps:
 def test_from_only_dry_run_and_follow_say_and_do_what_they_mean(tmp_path):
     rondo = made(tmp_path / "p", CHAIN)
     dry = rondo("run", "--dry-run").stdout
-    assert "would run" in dry and "no earlier run has this key" in dry and "waits" in dry
+    assert "would run" in dry and "it has not run before" in dry and "waits" in dry
     assert not (rondo.folder / "a.txt").exists()
     missing = rondo("run", "b", "--only", code=7)
     assert "has not run before" in missing.stderr and "rondo run a" in missing.stderr
@@ -123,6 +123,12 @@ def test_from_only_dry_run_and_follow_say_and_do_what_they_mean(tmp_path):
     assert outcomes(rondo.json("run", "--from", "b", "--force")) == {"a": "cached", "b": "ran", "c": "ran"}
     assert list(outcomes(rondo.json("run", "b", "--from", "a"))) == ["a", "b"]
     path = rondo.folder / "rondo.yaml"
+    changed = r"^a +(a |- )?.*would run +parameter `x` changed: `1` → `2`$"
+    assert re.search(changed, rondo("run", "--dry-run", "-p", "x=2").stdout, re.M)
+    assert re.search(changed, rondo("why", "-p", "x=2").stdout, re.M)
+    assert len(rondo("why").stdout.splitlines()) == 5 and not rondo.json("why")["would_run"]
+    assert "parameter `x` changed since run" in rondo("why", "a", "-p", "x=2").stdout
+    rondo("why", "a", "-p", "y=2", code=2)
     path.write_text(path.read_text().replace("x: 1", "x: 2"))
     # `a` would have to run; `--only` takes what it made.
     only = rondo.json("run", "b", "--only", "--force")
@@ -426,3 +432,37 @@ steps:
     )
     assert done.returncode == 7 and "SIGXFSZ" in done.stderr, done.stderr
     shutil.rmtree(rondo.folder)
+
+
+def test_a_changed_module_runs_a_step_again_and_a_notebook_is_given_only_what_it_takes(tmp_path):
+    rondo = made(tmp_path / "p", """
+params: { depth: 2, seed: 7 }
+steps:
+  t: { run: python3 src/t.py, outputs: { x: x.txt } }
+  seeded: { run: python3 src/seeded.py }
+  n:
+    uses: papermill
+    with: { notebook: n.ipynb, parameters: { depth: "${{ params.depth }}" } }
+    inputs: [t.x]
+""")
+    src = rondo.folder / "src"
+    src.mkdir()
+    (src / "t.py").write_text("import os, feat; open(os.environ['RONDO_OUTPUT_X'], 'w').write(feat.V)")
+    (src / "feat.py").write_text("V = 'one'")
+    (src / "seeded.py").write_text("import os; os.environ['RONDO_PARAM_SEED']")
+    cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "depth = 2", "outputs": [],
+              "execution_count": None}]
+    (rondo.folder / "n.ipynb").write_text(json.dumps({
+        "cells": cells, "nbformat": 4, "nbformat_minor": 5,
+        "metadata": {"language_info": {"name": "python"}, "kernelspec": {"name": "python3", "display_name": "p"}},
+    }))
+    refused = rondo("run", "--force", "-p", "depth=2.5", code=2).stderr
+    assert "depth" in refused and not (rondo.folder / "x.txt").exists()
+    rondo("run", "t")
+    (src / "feat.py").write_text("V = 'three'")
+    assert re.search(r"^t .*would run +code `src/feat.py` changed: ", rondo("run", "t", "-n").stdout, re.M)
+    assert outcomes(rondo.json("run", "t")) == {"t": "ran"}
+    (rondo.folder / "x.txt").write_text("by hand")
+    assert "`x.txt` had been changed by hand" in rondo("run", "t").stderr
+    assert (rondo.folder / "x.txt").read_text() == "three"
+    assert "hint: add `params: [seed]` to step `seeded`" in rondo("run", "seeded", code=7).stderr

@@ -80,6 +80,38 @@ def test_help_reads_as_the_lifecycle():
     assert places == sorted(places)
 
 
+def test_a_folder_with_data_becomes_a_project_and_edited_data_are_told(tmp_path):
+    folder = tmp_path / "our data"
+    folder.mkdir()
+    table = folder / "d.csv"
+    table.write_text("a,b\n1,2\n")
+    rondo = Rondo(folder)
+    assert "rondo new ." in rondo("data", "add", "d.csv", code=3).stderr
+    assert rondo.json("new", ".")["project"] == "our-data"
+    assert rondo("new", ".", code=2)
+    rondo("data", "add", "d.csv")
+    with (folder / "rondo.yaml").open("a") as file:
+        file.write('steps:\n  s: { run: \'cat "$RONDO_INPUT_D" > "$RONDO_OUTPUT_O"\', inputs: { d: data.d }, outputs: { o: o.csv } }\n')
+    assert "has changed since" not in rondo("run").stderr
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    loose = subprocess.run(["git", "ls-files", "-o", "--exclude-standard"], cwd=folder, capture_output=True, text=True)
+    assert ".rondo" not in loose.stdout and "d.csv" in loose.stdout
+    table.write_text("a,b\n1,2\n3,4\n")
+    for command in [["run"], ["run", "--dry-run"]]:
+        assert "`d` has changed since the version that is run on" in rondo(*command).stderr
+    assert "changed since (rondo data add d)" in rondo("status").stdout
+    rondo("data", "add", "d")
+    assert "has changed since" not in rondo("run").stderr
+    assert (folder / "o.csv").read_text() == "a,b\n1,2\n3,4\n"
+    project = folder / "rondo.yaml"
+    declared = rondo.json("data", "status")["datasets"][0]["source"]
+    assert declared in project.read_text()
+    project.write_text(project.read_text().replace(f"source: {declared}", f"source: {declared}\n    checks: [{{ column: a, max: 1 }}]"))
+    assert "a: max = 1" in rondo("data", "check", "d.csv", code=6).stdout
+    table.unlink()
+    assert "rondo data get d" in rondo("data", "status").stderr
+
+
 def test_all_faults_of_a_project_file_are_shown_at_once_and_nothing_runs(tmp_path):
     Rondo(tmp_path)("new", "broken")
     rondo = Rondo(tmp_path / "broken")

@@ -44,11 +44,11 @@ def s3():
                     break
             time.sleep(0.1)
         settings = {
-            "AWS_ENDPOINT": f"http://127.0.0.1:{port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "very-secret",
         }
         client = boto3.client(
-            "s3", endpoint_url=settings["AWS_ENDPOINT"], region_name="us-east-1",
+            "s3", endpoint_url=settings["AWS_ENDPOINT_URL"], region_name="us-east-1",
             aws_access_key_id="key", aws_secret_access_key="very-secret",
         )
         yield client, settings
@@ -191,7 +191,7 @@ def test_steps_of_main_stand_for_those_of_a_branch_and_never_the_other_way(bucke
 
 def test_a_remote_that_refuses_or_is_not_there_says_so(bucket, tmp_path):
     _, settings = bucket
-    here = Machine(tmp_path / "here", {**settings, "AWS_ENDPOINT": "http://127.0.0.1:9", "AWS_MAX_RETRIES": "0"})
+    here = Machine(tmp_path / "here", {**settings, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_RETRIES": "0"})
     (here.folder / "rondo.yaml").write_text(PROJECT)
     (here.folder / "rows.csv").write_text("a\n1\n")
     here("data", "add", "rows")
@@ -239,10 +239,10 @@ class Dropping:
 
 def test_a_remote_that_drops_half_way_is_said_and_gone_on_with(bucket, tmp_path):
     client, settings = bucket
-    port = int(settings["AWS_ENDPOINT"].rsplit(":", 1)[1])
+    port = int(settings["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
     # Eight packs of 16 MB are listed together, and others are on their way beside them.
     proxy = Dropping(port, 185 << 20)
-    through = {**settings, "AWS_ENDPOINT": f"http://127.0.0.1:{proxy.port}", "AWS_MAX_RETRIES": "0"}
+    through = {**settings, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.port}", "AWS_MAX_RETRIES": "0"}
     here = Machine(tmp_path / "here", through)
     (here.folder / "rondo.yaml").write_text(
         "project: p\nremotes: { team: \"s3://team/p\" }\ndata: { blob: { source: blob.bin } }\n"

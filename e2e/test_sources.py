@@ -94,9 +94,13 @@ def test_what_cannot_be_read_is_named_and_kept_as_it_is(project):
         (b"a,b\n1,caf\xe9\n", "line 2: column 6: 0xe9 is not UTF-8"),
     ]:
         (project.folder / "t.csv").write_bytes(content)
-        assert part in project("data", "add", "t").stderr
-        assert part in project("data", "profile", "t", code=2).stderr
-    assert len(project.json("data", "log", "t")["log"]) == 3
+        # What was a table stays one; what never was is kept as it is.
+        assert part in project("data", "add", "t", code=2).stderr
+        assert part in project("data", "profile", "t.csv", code=2).stderr
+        (project.folder / "f.csv").write_bytes(content)
+        assert part in project("data", "add", "f.csv").stderr
+        project("data", "remove", "f")
+    assert len(project.json("data", "log", "t")["log"]) == 1
     project.declare("  t: { source: t.csv, read: { delimeter: ';', encoding: windows-1253x } }\n")
     error = project("data", "status", code=2).stderr
     assert "delimiter" in error and "`windows-1253x` is no encoding" in error

@@ -163,7 +163,7 @@ steps:
 
 def test_a_notebook_is_swept_over_its_own_parameters(tmp_path):
     rondo = made(tmp_path / "p", f"""
-environments: {{ py: {{ python: ">=3.9", requirements: [ipykernel] }} }}
+environments: {{ py: {{ python: ">=3.9", requirements: [ipykernel, numpy] }} }}
 steps:
   train:
     uses: papermill
@@ -182,7 +182,8 @@ steps:
         "cells": [
             cell("depth = 0\nrate = 1.0\nname = 'x'", ["parameters"]),
             cell("import os\nopen(os.environ['RONDO_OUTPUT_MODEL'], 'w').write(f'{name} {depth} {rate}')"),
-            cell("{'score': depth * rate}", ["metrics"]),
+            # As NumPy and Python show their scalars and numbers that are none.
+            cell("import numpy as np\n{'score': np.float64(depth * rate), 'depth': np.int64(depth), 'loss': np.nan}", ["metrics"]),
         ],
     }
     (rondo.folder / "n.ipynb").write_text(json.dumps(notebook))
@@ -192,6 +193,8 @@ steps:
     best = next(trial for trial in sweep["trials"] if trial["number"] == sweep["best"])
     assert best["values"] == {"depth": 3, "rate": 2.0} and best["value"] == 6.0
     assert (rondo.folder / "model.txt").read_text() == "fixed 3 2.0"
+    # JSON of `runs show` has no NaN.
+    assert rondo.json("runs", "show", best["run"])["metrics"] == {"score": 6.0, "depth": 3.0, "loss": None}
     refused = (rondo.folder / "rondo.yaml").read_text().replace("rate: [0.5", "rat: [0.5")
     (rondo.folder / "rondo.yaml").write_text(refused)
     assert "did you mean `rate`" in rondo("run", code=2).stderr

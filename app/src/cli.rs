@@ -89,7 +89,7 @@ enum Command {
 
     /// Run the pipeline: the steps that are not up to date, or the ones named
     Run(run::Args),
-    /// Say why a step would run, or would not
+    /// Say why steps would run, or would not
     Why(why::Args),
     /// Pipeline: show its steps and their state
     #[command(subcommand)]
@@ -175,9 +175,9 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if printer.json() {
+            if printer.json() && !failure.is_said() {
                 printer.out(&format!("{}\n", failure.json()));
-            } else {
+            } else if !failure.is_said() {
                 printer.err(&failure.text());
             }
             failure.exit()

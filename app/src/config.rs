@@ -3,27 +3,35 @@
 //! Below this crate nothing reads an environment variable: what a stage needs of it is given to it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// What a process was started with.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The environment variables.
     pub environment: BTreeMap<String, String>,
-    /// Who is at the keyboard: the journal's actor.
-    pub user: String,
+    /// Who is at the keyboard, once that was asked.
+    user: OnceLock<String>,
+    /// Where the command works, if not in the current folder.
+    here: Option<PathBuf>,
     /// Where downloads and tools are shared between projects.
     pub cache: PathBuf,
 }
 
 impl Config {
-    /// Reads the process's environment.
-    pub fn read() -> Self {
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+    /// Reads the process's environment; `here` is the folder that the command is told to work in.
+    pub fn read(here: Option<PathBuf>) -> Self {
+        let readable =
+            |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+        Self::of(std::env::vars_os().filter_map(readable).collect(), here)
+    }
+
+    /// What these variables say.
+    pub fn of(environment: BTreeMap<String, String>, here: Option<PathBuf>) -> Self {
         let set = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
-        let user = set("RONDO_USER").or_else(|| set("USER")).or_else(|| set("LOGNAME"));
         let cache = set("RONDO_CACHE_DIR").map(PathBuf::from).or_else(|| {
             set("XDG_CACHE_HOME")
                 .map(PathBuf::from)
@@ -31,10 +39,25 @@ impl Config {
                 .map(|folder| folder.join("rondo"))
         });
         Self {
-            user: user.unwrap_or_else(|| "unknown".to_owned()),
+            user: OnceLock::new(),
+            here,
             cache: cache.unwrap_or_else(|| PathBuf::from(".rondo/cache")),
             environment,
         }
+    }
+
+    /// Who is at the keyboard, the journal's actor: as the environment says (`RONDO_USER`, `USER`,
+    /// `LOGNAME`), else Git's `user.name` in the folder that the command works in, else the name of the
+    /// account. Programs are asked only where nothing else says it.
+    pub fn user(&self) -> &str {
+        self.user.get_or_init(|| {
+            let set = |name: &&str| self.environment.get(*name).filter(|value| !value.trim().is_empty());
+            let here = self.here.as_deref().unwrap_or_else(|| Path::new("."));
+            let git = || said(&mut crate::history::git(here, &["config", "user.name"]));
+            let account = || said(Command::new("id").arg("-un"));
+            let named = ["RONDO_USER", "USER", "LOGNAME"].iter().find_map(set).cloned();
+            named.or_else(git).or_else(account).unwrap_or_else(|| "unknown".to_owned())
+        })
     }
 
     /// The folders in which Jupyter keeps the kernels of other languages, the user's before the system's.
@@ -52,6 +75,13 @@ impl Config {
         folders.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
         folders
     }
+}
+
+/// What a program says in a line; nothing where it fails or says nothing.
+fn said(command: &mut Command) -> Option<String> {
+    let said = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let line = String::from_utf8_lossy(&said.stdout).lines().next()?.trim().to_owned();
+    (said.status.success() && !line.is_empty()).then_some(line)
 }
 
 /// The project file of a folder or of one above it.

@@ -168,7 +168,7 @@ fn ask(root: &Path, arguments: &[&str]) -> Result<String, Error> {
     Err(failed(why.lines().next().unwrap_or("it says nothing")))
 }
 
-fn git(root: &Path, arguments: &[&str]) -> Command {
+pub fn git(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
     command
         .arg("-C")

@@ -97,6 +97,7 @@ impl Platform {
             }
         };
         let store = Store::open(&root.join(".rondo")).await?;
+        declare::keep_out_of_git(&root);
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         store.meta().ensure_default_experiment(clock.now()).await?;
         let (arrived, looking, deploying) = (Mutex::default(), Default::default(), Default::default());
@@ -131,6 +132,7 @@ impl Platform {
         let root = root.canonicalize().map_err(Error::io("open", root))?;
         let project = Arc::new(bare(&source));
         let store = Store::open(&root.join(".rondo")).await?;
+        declare::keep_out_of_git(&root);
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         store.meta().ensure_default_experiment(clock.now()).await?;
         let (arrived, looking, deploying) = (Mutex::default(), Default::default(), Default::default());

@@ -144,6 +144,25 @@ def measure(tool, home, arguments):
     return startup, found
 
 
+def bare(home, arguments):
+    """CPU seconds of what a chain of durable steps cannot do without, start-up apart; none without a C compiler."""
+    compiler, program = shutil.which("cc"), home / "bare"
+    if not compiler:
+        return None
+    source = pathlib.Path(__file__).with_name("bare.c")
+    subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+
+    def best(steps):
+        costs = []
+        for number in range(arguments.rounds):
+            folder = home / f"bare-{steps}-{number}"
+            folder.mkdir()
+            costs.append(spent([program, str(steps), folder], home)[0])
+        return min(costs)
+
+    return best(arguments.steps) - best(1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rondo", required=True)
@@ -163,6 +182,7 @@ def main():
             program = getattr(arguments, kind)
             if program:
                 results[kind] = measure(Tool(kind, program), home, arguments)
+        least = bare(home, arguments)
         graph = home / "graph"
         graph.mkdir()
         wide(graph, arguments.graph)
@@ -184,6 +204,8 @@ def main():
     # What a run costs before its first step (a look at Git, the host's tools, the store) is paid once.
     cold = rondo["cold"][0] - rondo["one step, cold"][0]
     against = make["cold"][0] - make["one step, cold"][0]
+    if least:
+        print(f"a bare loop of what a durable step cannot do without, here: {least:.3f}, {least / against:.2f} times make")
     verdicts = {
         "no-op": (rondo["no-op"][0] < 0.02, f"{rondo['no-op'][0]:.4f}"),
         "cold": (cold < 2.5 * against, f"{cold:.3f} against make's {against:.3f}: {cold / against:.2f} times"),

@@ -8,6 +8,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +105,7 @@ def main():
     parser.add_argument("--folder", required=True)
     parser.add_argument("--ydata", action="store_true")
     parser.add_argument("--large", default="", help="sizes in gigabytes, such as '1 2 4'")
+    parser.add_argument("--many", type=int, default=0, help="so many names of the first file in a folder, read as one")
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
     plain = os.path.join(options.folder, "million.parquet")
@@ -127,6 +129,11 @@ def main():
         finally:
             if os.path.exists(path):
                 os.remove(path)
+    if options.many:
+        with tempfile.TemporaryDirectory(dir=options.folder) as many:
+            for number in range(options.many):
+                os.link(plain, os.path.join(many, f"{number:06}.parquet"))
+            show(f"a folder of {options.many} M × 20, {options.many * million / 1e9:.1f} GB", run([*profile, many], 1))
     os.remove(page)
 
 

@@ -34,6 +34,14 @@ pub enum State {
 }
 
 impl State {
+    /// How it stands, after `it`.
+    pub fn said(self) -> String {
+        match self {
+            Self::Failed => "has failed".to_owned(),
+            other => format!("is {}", other.text()),
+        }
+    }
+
     /// Its word.
     pub const fn text(self) -> &'static str {
         match self {

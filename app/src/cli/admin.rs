@@ -79,7 +79,7 @@ impl Which {
     async fn office(&self, session: &Session) -> Outcome<Office> {
         let store = Store::open(&self.folder(session)).await?;
         store.meta().ensure_default_experiment(now()).await?;
-        Ok(Office { store, actor: session.config().user.clone() })
+        Ok(Office { store, actor: session.config().user().to_owned() })
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn run(_: &Args, session: &Session) -> Outcome {
         what: "project",
         found: project.as_ref().map(|root| root.display().to_string()),
         needed_for: "everything but single files",
-        hint: "rondo new my-project".into(),
+        hint: "rondo new my-project, or rondo new . for this folder".into(),
     });
     if project.is_some() {
         // Its faults are shown as they are.

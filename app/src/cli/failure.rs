@@ -13,6 +13,8 @@ pub struct Failure {
     /// Shown instead of `error: …` where it is more than a line (the faults of a project file).
     rendered: Option<String>,
     data: Value,
+    /// Whether all was said already, so that the exit code alone is left.
+    said: bool,
 }
 
 /// The result of a command.
@@ -20,7 +22,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl<E: Explain + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error), rendered: None, data: Value::Null }
+        Self { error: Box::new(error), rendered: None, data: Value::Null, said: false }
     }
 }
 
@@ -40,6 +42,21 @@ impl Failure {
         self.rendered = Some(rendered);
         self.data = data;
         self
+    }
+
+    /// An answer that was given whole, and is a verdict by its exit code alone.
+    pub fn said(code: Code, message: impl Into<String>) -> Self {
+        Self { said: true, ..Self::new(code, message) }
+    }
+
+    /// Whether nothing is left to be printed.
+    pub const fn is_said(&self) -> bool {
+        self.said
+    }
+
+    /// The same with one more hint.
+    pub fn also(self, hint: impl Into<String>) -> Self {
+        Self { error: Box::new(Hinted { error: self.error, hint: hint.into() }), ..self }
     }
 
     /// Its line in the table of codes.
@@ -88,6 +105,35 @@ impl Failure {
 
     fn causes(&self) -> Vec<String> {
         causes(self.error.as_ref())
+    }
+}
+
+/// An error with a hint of the command after its own.
+#[derive(Debug)]
+struct Hinted {
+    error: PortError,
+    hint: String,
+}
+
+impl std::fmt::Display for Hinted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Hinted {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl Explain for Hinted {
+    fn code(&self) -> Code {
+        self.error.code()
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.error.hints().into_iter().chain([self.hint.clone()]).collect()
     }
 }
 

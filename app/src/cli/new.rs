@@ -1,4 +1,5 @@
-//! `rondo new`: a small project whose every file is used in its first run. Works offline.
+//! `rondo new`: a small project whose every file is used in its first run; of a folder in which there is something
+//! already, a project that has nothing declared yet. Works offline.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,12 @@ use serde_json::json;
 
 use super::Session;
 use super::failure::{Failure, Outcome};
+use crate::platform::PROJECT_FILE;
 
-/// Make a new project
+/// Make a new project, with an example to start from; of a folder that holds files already, an empty one beside them
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder to make; its last part names the project
+    /// The folder, `.` for the current one; its last part names the project
     folder: PathBuf,
     /// Say what would be made and make nothing
     #[arg(long)]
@@ -31,13 +33,27 @@ const TABULAR: [(&str, &str); 7] = [
     (".gitignore", include_str!("../../templates/tabular/gitignore")),
 ];
 
+/// What a folder with files of its own gets: a project in which nothing is declared.
+const BARE: [(&str, &str); 2] =
+    [("rondo.yaml", include_str!("../../templates/bare/rondo.yaml")), (".gitignore", ".rondo/\n")];
+
 /// Makes it.
 ///
 /// # Errors
-/// When the name is no name, the folder holds something already, or it cannot be written.
+/// When the name is no name, there is a project already, or it cannot be written.
 pub fn run(args: &Args, session: &Session) -> Outcome {
-    let folder = session.here().join(&args.folder);
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // Without the `.` that `.` leaves at its end.
+    let folder: PathBuf = session.here().join(&args.folder).components().collect();
+    if folder.join(PROJECT_FILE).exists() {
+        return Err(Failure::hinted(
+            Code::Usage,
+            format!("make a project in `{}`: it is one already", folder.display()),
+            "rondo status",
+        ));
+    }
+    let occupied = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+    let last = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = if occupied { nearest_name(&last) } else { last };
     if !is_name(&name) {
         return Err(Failure::hinted(
             Code::Usage,
@@ -45,29 +61,35 @@ pub fn run(args: &Args, session: &Session) -> Outcome {
             "rondo new my-project",
         ));
     }
-    let occupied = fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied {
-        return Err(Failure::hinted(
-            Code::Usage,
-            format!("make a project in `{}`: the folder is not empty", folder.display()),
-            format!("rondo new {name}-2"),
-        ));
-    }
+    let (template, next): (&[(&str, &str)], _) =
+        if occupied { (&BARE, "rondo data add FILE") } else { (&TABULAR, "rondo run") };
+    // What is there stays as it is.
+    let made: Vec<_> = template.iter().filter(|(path, _)| !folder.join(path).exists()).collect();
     if !args.dry_run {
-        for (path, text) in TABULAR {
+        for (path, text) in &made {
             write(&folder.join(path), &text.replace("{{name}}", &name))?;
         }
     }
-    let files: Vec<&str> = TABULAR.iter().map(|(path, _)| *path).collect();
+    let files: Vec<&str> = made.iter().map(|(path, _)| *path).collect();
     let value = json!({ "schema": 1, "project": name, "folder": folder, "files": files });
     let verb = if args.dry_run { "would make" } else { "made" };
     let mut text = format!("{verb} project `{name}` in {}\n", folder.display());
     for file in files {
         text.push_str(&format!("  {file}\n"));
     }
-    text.push_str(&format!("\nnext:\n  cd {}\n  rondo run\n", args.folder.display()));
+    let elsewhere = args.folder.as_os_str() != ".";
+    let go = if elsewhere { format!("  cd {}\n", args.folder.display()) } else { String::new() };
+    text.push_str(&format!("\nnext:\n{go}  {next}\n"));
     session.printer().result(&value, &text);
     Ok(())
+}
+
+/// A project's name out of a folder's: what a name may not have becomes `-`.
+fn nearest_name(folder: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let name: String = folder.chars().map(|c| if fits(c) { c } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    if is_name(name) { name.to_owned() } else { format!("project-{name}").trim_end_matches('-').to_owned() }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,4 +108,16 @@ impl Explain for Unwritable {
 fn write(path: &Path, text: &str) -> Result<(), Unwritable> {
     let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text));
     made.map_err(|source| Unwritable { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_folder_gives_a_project_its_name() {
+        let named = ["churn", "my data", "2024 sales", "été", "..."].map(nearest_name);
+        assert_eq!(named, ["churn", "my-data", "project-2024-sales", "t", "project"]);
+        assert!(named.iter().all(|name| is_name(name)));
+    }
 }

@@ -208,6 +208,11 @@ fn escaped(text: &str, mut stays: impl FnMut(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// A number of things: `1 version`, `2 versions`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Lays rows out in columns; the first row is the head. Numbers stay as they were given.
 pub fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
@@ -235,6 +240,11 @@ pub fn table(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{lines, plain, table};
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!([0, 1, 2].map(|count| super::counted(count, "row")), ["0 rows", "1 row", "2 rows"]);
+    }
 
     #[test]
     fn columns_line_up() {

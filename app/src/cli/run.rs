@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rondo_core::journal::Because;
-use rondo_core::{Code, Explain, suggest};
-use rondo_pipeline::{Outcome as StepOutcome, RunReport, RunRequest};
+use rondo_core::{Code, Digest, Explain, suggest};
+use rondo_pipeline::{Outcome as StepOutcome, RunReport, RunRequest, StepReport};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -69,6 +69,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let printer = session.printer();
     let progress = if args.follow { printer.followed() } else { printer.progress() };
     let platform = session.platform_shown(progress).await?;
+    platform.project().notes.iter().for_each(|note| printer.note(note));
     known_steps(&platform, &args.steps)?;
     known_steps(&platform, &args.from)?;
     known_resources(&platform, &args.resources)?;
@@ -85,18 +86,20 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         jobs: args.jobs,
         resources: args.resources.into_iter().collect(),
         replay: args.follow,
-        user: session.config().user.clone(),
+        user: session.config().user().to_owned(),
         ..RunRequest::default()
     };
+    let steps: Vec<String> = args.steps.iter().map(|step| step_of(step).to_owned()).collect();
     if args.dry_run {
+        tell_edited(&platform, &platform.pins(&platform.datasets_of(&steps)).await?, session).await;
         return super::pipeline::show::planned(&platform, &request, session).await;
     }
-    let steps: Vec<String> = args.steps.iter().map(|step| step_of(step).to_owned()).collect();
     request.pins = platform.ensure_datasets(&steps).await?;
+    tell_edited(&platform, &request.pins, session).await;
     let report = Box::pin(platform.run(request, cancelled())).await?;
     let registered = match report.failure() {
         None => {
-            let because = Because::new(&session.config().user, "registered by `rondo run`");
+            let because = Because::new(session.config().user(), "registered by `rondo run`");
             Box::pin(platform.register_models(&report, PromotionRule::First, &because)).await?
         }
         Some(_) => Vec::new(),
@@ -112,10 +115,25 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         }
         Some(first) => {
             let failed_steps = report.steps.iter().filter(|step| step.outcome == StepOutcome::Failed);
-            let runs = failed_steps.filter_map(|step| step.run);
-            let hints = runs.map(|run| format!("rondo runs show {}", run.short())).collect();
+            let more = |step: &StepReport| {
+                let run = step.run.map(|run| format!("rondo runs show {}", run.short()));
+                step.hints.clone().into_iter().chain(run).collect::<Vec<_>>()
+            };
+            let hints = failed_steps.flat_map(more).collect();
             Err(Failure::from(Failed { first, hints }).shown(failed(&report), value))
         }
+    }
+}
+
+/// Says which data were edited since the version that is run on. A file that cannot be looked at is nothing that a
+/// run needs.
+async fn tell_edited(platform: &Platform, pins: &BTreeMap<String, Digest>, session: &Session) {
+    for name in platform.edited(pins).await.unwrap_or_default() {
+        let line = format!(
+            "note: `{name}` has changed since the version that is run on; to run on what it is now: rondo data \
+             add {name}"
+        );
+        session.printer().note(&line);
     }
 }
 
@@ -182,7 +200,11 @@ fn known_resources(platform: &Platform, given: &[(String, u32)]) -> Outcome {
     Err(Failure::hinted(Code::ValueInvalid, format!("find resource `{name}`"), hint))
 }
 
-fn params(platform: &Platform, given: &[String]) -> Outcome<BTreeMap<String, Value>> {
+/// The parameters that are given on the command line, in the kinds that the project declares.
+///
+/// # Errors
+/// When one is not declared, or of another kind.
+pub fn params(platform: &Platform, given: &[String]) -> Outcome<BTreeMap<String, Value>> {
     let mut params = BTreeMap::new();
     for text in given {
         let Some((name, value)) = text.split_once('=') else {

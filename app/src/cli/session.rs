@@ -22,7 +22,8 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(global: Global, printer: Printer) -> Self {
-        Self { global, printer, config: Arc::new(Config::read()) }
+        let config = Arc::new(Config::read(global.project.clone()));
+        Self { global, printer, config }
     }
 
     /// Where words go.
@@ -95,7 +96,8 @@ impl Session {
 
     fn no_project(&self) -> Failure {
         let message = format!("find `{PROJECT_FILE}` in `{}` or above", self.here().display());
-        Failure::hinted(Code::ProjectNotFound, message, "rondo new my-project")
+        let begin = "rondo new my-project makes one; to make one of this folder: rondo new .";
+        Failure::hinted(Code::ProjectNotFound, message, begin)
     }
 
     /// A path of the command line: as it was written, unless another folder was asked for.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use super::failure::Outcome;
+use super::output::counted;
 use crate::apps::{folder, status};
 use crate::platform::{Error, Platform};
 
@@ -40,6 +41,7 @@ pub async fn run(_: &Args, session: &Session) -> Outcome {
         value[*stage] = lines.iter().map(|line| line.value.clone()).collect();
     }
     session.printer().result(&value, &text);
+    platform.project().notes.iter().for_each(|note| session.printer().note(note));
     Ok(())
 }
 
@@ -67,7 +69,9 @@ fn problem(platform: &Platform) -> Vec<Line> {
 async fn data(platform: &Platform) -> Result<Vec<Line>, Error> {
     let mut lines = Vec::new();
     let (lock, shared) = (platform.read_lock()?, platform.project().remotes.iter().next().is_some());
-    for name in platform.project().data.names() {
+    let names: Vec<String> = platform.project().data.names().map(str::to_owned).collect();
+    let edited = platform.edited(&platform.pins(&names).await?).await?;
+    for name in &names {
         let verb = if shared && lock.datasets.contains_key(name) { "pull" } else { "add" };
         let versions = platform.store().meta().dataset_versions(name).await?;
         lines.push(match versions.last() {
@@ -76,12 +80,16 @@ async fn data(platform: &Platform) -> Result<Vec<Line>, Error> {
                 json!({ "dataset": name, "versions": 0 }),
             ),
             Some(latest) => {
-                let rows = latest.rows.map_or_else(String::new, |rows| format!(", {rows} rows"));
+                let rows = latest.rows.map_or_else(String::new, |rows| format!(", {}", counted(rows, "row")));
+                let edited = edited.contains(name);
+                let since =
+                    if edited { format!("; changed since (rondo data add {name})") } else { String::new() };
+                let many = counted(versions.len() as u64, "version");
                 line(
-                    format!("{name}: {} versions, latest {}{rows}", versions.len(), latest.digest.short()),
+                    format!("{name}: {many}, latest {}{rows}{since}", latest.digest.short()),
                     json!({
-                        "dataset": name, "versions": versions.len(), "latest": latest.digest,
-                        "rows": latest.rows, "files": latest.files, "size": latest.size,
+                        "dataset": name, "versions": versions.len(), "latest": latest.digest, "rows": latest.rows,
+                        "files": latest.files, "size": latest.size, "changed": edited,
                     }),
                 )
             }
@@ -94,10 +102,14 @@ async fn pipeline(platform: &Platform) -> Result<Vec<Line>, Error> {
     let steps = platform.project().steps.len();
     let last = platform.store().meta().runs_of_kind(RunKind::Pipeline, None, 1).await?.into_iter().next();
     Ok(vec![match last {
-        None => line(format!("{steps} steps, never run (rondo run)"), json!({ "steps": steps })),
+        None => line(
+            format!("{}, never run (rondo run)", counted(steps as u64, "step")),
+            json!({ "steps": steps }),
+        ),
         Some(run) => line(
             format!(
-                "{steps} steps, last run {} {} at {}",
+                "{}, last run {} {} at {}",
+                counted(steps as u64, "step"),
                 run.id.short(),
                 run.state.status().to_lowercase(),
                 run.started
@@ -115,7 +127,7 @@ async fn registry(platform: &Platform) -> Result<Vec<Line>, Error> {
         let champion = meta.aliased_version(name, "champion").await?.map(|(_, version)| version.version);
         let text = match champion {
             Some(version) => format!("{name}: version {version} is champion, of {versions}"),
-            None => format!("{name}: {versions} versions, no champion"),
+            None => format!("{name}: {}, no champion", counted(versions as u64, "version")),
         };
         lines.push(line(text, json!({ "model": name, "versions": versions, "champion": champion })));
     }

@@ -170,13 +170,13 @@ fn away(app: &Arc<App>, headers: &HeaderMap) -> Response {
     let status = app.status();
     let wants = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if !wants.is_some_and(|accept| accept.contains("text/html")) {
-        let message = format!("app `{}` does not answer: it is {}", status.name, status.state.text());
+        let message = format!("app `{}` does not answer: it {}", status.name, status.state.said());
         return Problem::new(Code::AppUnavailable, message).into_response();
     }
     let mut body = format!(
-        "<header><p class=\"eyebrow\">rondo</p><h1>{}</h1><p class=\"lede\">This app is {}.</p></header>",
+        "<header><p class=\"eyebrow\">rondo</p><h1>{}</h1><p class=\"lede\">This app {}.</p></header>",
         escape(&status.name),
-        status.state.text(),
+        status.state.said(),
     );
     if let Some(error) = &status.error {
         body.push_str(&format!("<section><p class=\"note\">{}</p>", escape(error)));

@@ -23,7 +23,7 @@ const FILES: &[(&str, Files)] = files![
     "check": ["tests/rows.csv"],
     "cross-validate": ["tests/rows.csv"],
     "dash": ["tests/app.py"],
-    "evaluate": ["tests/linear.onnx", "tests/minutes.csv", "tests/rows.csv", "tests/tree.onnx"],
+    "evaluate": ["tests/grades.csv", "tests/grades.onnx", "tests/linear.onnx", "tests/minutes.csv", "tests/rows.csv", "tests/tree.onnx"],
     "gradio": ["tests/app.py"],
     "images": ["tests/broken/no-picture.png", "tests/pictures/cat/one.png", "tests/pictures/dog/two.png"],
     "leakage": ["tests/mixed.csv", "tests/test.csv", "tests/train.csv"],

@@ -10,6 +10,7 @@ use rondo_data::check::Around;
 use rondo_data::fetch::Fetcher;
 use rondo_data::ingest::{Added, Intake};
 use rondo_data::parts::part_of_file;
+use rondo_data::status::SourceState;
 use rondo_data::versions::Datasets;
 use rondo_project::lock::{LOCK_FILE, Lock, LockedDataset};
 use rondo_project::project::{Dataset, Reference};
@@ -53,12 +54,17 @@ impl Platform {
     }
 
     /// Brings a declared dataset in, of one in parts those that end by `until`, and pins the result in
-    /// `rondo.lock`.
+    /// `rondo.lock`. `why` is what the journal keeps.
     ///
     /// # Errors
     /// When it cannot be fetched or its checks fail; then nothing has changed.
-    pub async fn add_dataset(&self, name: &str, until: Option<Timestamp>) -> Result<Vec<Added>, Error> {
-        let because = Because::new(&self.config().user, "added by hand");
+    pub async fn add_dataset(
+        &self,
+        name: &str,
+        until: Option<Timestamp>,
+        why: Option<&str>,
+    ) -> Result<Vec<Added>, Error> {
+        let because = Because::new(self.config().user(), why.unwrap_or("added by hand"));
         let added = self.bring(name, until, because).await?;
         if let Some(last) = added.last() {
             self.pin(name, last)?;
@@ -75,8 +81,9 @@ impl Platform {
         name: &str,
         dataset: &Dataset,
         until: Option<Timestamp>,
+        why: Option<&str>,
     ) -> Result<Vec<Added>, Error> {
-        let because = Because::new(&self.config().user, "added by hand");
+        let because = Because::new(self.config().user(), why.unwrap_or("added by hand"));
         let intake = Intake::declared(name, dataset, because)?;
         self.bring_intake(&Intake { suite: intake.suite.within(self.around()), ..intake }, until).await
     }
@@ -85,8 +92,8 @@ impl Platform {
     ///
     /// # Errors
     /// When the dataset is not in parts, the name says no time, or the checks fail; then nothing has changed.
-    pub async fn add_part(&self, name: &str, file: &Path) -> Result<Vec<Added>, Error> {
-        let because = Because::new(&self.config().user, "part added by hand");
+    pub async fn add_part(&self, name: &str, file: &Path, why: Option<&str>) -> Result<Vec<Added>, Error> {
+        let because = Because::new(self.config().user(), why.unwrap_or("part added by hand"));
         let intake = self.intake(name, because)?;
         let Some(parts) = &intake.parts else {
             return Err(Error::Invalid {
@@ -146,7 +153,7 @@ impl Platform {
                 pins.insert(name, version);
                 continue;
             }
-            let because = Because::new(&self.config().user, "first needed by a run");
+            let because = Because::new(self.config().user(), "first needed by a run");
             match pinned {
                 Some(pinned) => Box::pin(self.bring_until(&name, pinned, because)).await?,
                 None => drop(self.bring(&name, None, because).await?),
@@ -169,8 +176,58 @@ impl Platform {
         Ok(pins)
     }
 
+    /// The versions that a run would take of these datasets, of those that are here.
+    ///
+    /// # Errors
+    /// When the store or the lock file cannot be read.
+    pub async fn pins(&self, names: &[String]) -> Result<BTreeMap<String, Digest>, Error> {
+        let lock = self.read_lock()?;
+        let mut pins = BTreeMap::new();
+        for name in names {
+            let pinned = lock.datasets.get(name).map(|locked| locked.digest);
+            if let Some(version) = self.pinned_version(name, pinned).await? {
+                pins.insert(name.clone(), version);
+            }
+        }
+        Ok(pins)
+    }
+
+    /// The datasets whose files on this machine are not what a run takes: they were edited since, and the version
+    /// that is pinned counts until they are added.
+    ///
+    /// # Errors
+    /// When the store or a file cannot be read.
+    pub async fn edited(&self, pins: &BTreeMap<String, Digest>) -> Result<Vec<String>, Error> {
+        let mut edited = Vec::new();
+        for (name, digest) in pins {
+            let intake = self.intake(name, Because::new(self.config().user(), "looked at"))?;
+            let Some(version) = self.store().meta().dataset_version(name, *digest).await? else { continue };
+            let state = self.datasets().state_since(&intake, self.root(), &version).await?;
+            if matches!(state, SourceState::Changed { .. } | SourceState::Reread) {
+                edited.push(name.clone());
+            }
+        }
+        Ok(edited)
+    }
+
+    /// Those of these datasets whose files should lie on this machine and do not.
+    ///
+    /// # Errors
+    /// When the store or a file cannot be read.
+    pub async fn absent(&self, names: &[String]) -> Result<Vec<String>, Error> {
+        let mut absent = Vec::new();
+        for name in names.iter().filter(|name| self.project().data.get(name).is_some()) {
+            let intake = self.intake(name, Because::new(self.config().user(), "looked at"))?;
+            let status = self.datasets().status(&intake, self.root()).await?;
+            if status.source_state == SourceState::Missing && !absent.contains(name) {
+                absent.push(name.clone());
+            }
+        }
+        Ok(absent)
+    }
+
     /// The datasets that the targets (or all steps) read.
-    fn datasets_of(&self, targets: &[String]) -> Vec<String> {
+    pub fn datasets_of(&self, targets: &[String]) -> Vec<String> {
         let project = self.project();
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
         let mut names: Vec<String> = Vec::new();

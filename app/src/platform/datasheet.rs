@@ -356,7 +356,7 @@ impl Platform {
         if declared.checks.is_empty() {
             return Ok(());
         }
-        let because = Because::new(&self.config().user, "looked at for a datasheet");
+        let because = Because::new(self.config().user(), "looked at for a datasheet");
         let intake = self.intake(&version.dataset, because)?;
         let reports = self.datasets().check(version, &intake.suite, &intake.options).await?;
         let passed = reports.iter().filter(|report| report.passed()).count();

@@ -79,11 +79,21 @@ pub fn lock_alone(root: &Path) -> Result<File, Error> {
 fn alone(root: &Path, owner: &str) -> Result<File, Error> {
     let store = root.join(".rondo");
     fs::create_dir_all(&store).map_err(Error::io("make", &store))?;
+    keep_out_of_git(root);
     let place = store.join(owner);
     let file = File::options().create(true).truncate(false).write(true).open(&place);
     let file = file.map_err(Error::io("make", &place))?;
     tokio::task::block_in_place(|| file.lock()).map_err(Error::io("lock", &place))?;
     Ok(file)
+}
+
+/// Tells Git to pass over a project's store, whose objects and secrets are nothing to commit, unless something is
+/// told already. Where that cannot be written, whatever comes next in the store says so.
+pub fn keep_out_of_git(root: &Path) {
+    let mut options = File::options();
+    if let Ok(mut file) = options.write(true).create_new(true).open(root.join(".rondo").join(".gitignore")) {
+        let _ = file.write_all(b"*\n");
+    }
 }
 
 /// Writes a file that is there whole or not at all, with the permissions of the one in its place.
@@ -118,7 +128,7 @@ mod tests {
     async fn many_edits_at_once_all_stand() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(PROJECT_FILE), "project: p\n").unwrap();
-        let config = Config::read();
+        let config = Config::read(None);
         std::thread::scope(|scope| {
             for number in 0..12 {
                 let (root, config) = (root.path(), &config);
@@ -146,7 +156,7 @@ mod tests {
         let file = root.path().join(PROJECT_FILE);
         fs::write(&file, "project: p\n").unwrap();
         fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
-        let config = Config::read();
+        let config = Config::read(None);
         let to = |text: &'static str| move |_: &str| Ok::<_, Error>(text.to_owned());
         let faulty = "project: p\ndata:\n  o:\n    source: sqlite:a.db\n";
         let error = edit(root.path(), &config, "declare `o`", to(faulty)).unwrap_err().to_string();

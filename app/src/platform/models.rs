@@ -8,12 +8,13 @@ use rondo_core::handoff::{ModelCandidate, ModelVersion};
 use rondo_core::journal::Because;
 use rondo_core::metric::{self, Subject};
 use rondo_core::objective::Objective;
+use rondo_core::ports::{RowsToScore, Scored};
 use rondo_core::run::Link;
 use rondo_core::signature::Signature;
 use rondo_core::{Code, Digest, Timestamp, suggest};
 use rondo_monitoring::reference::Reference;
 use rondo_pipeline::RunReport;
-use rondo_project::project::{Gate, Model, Reference as Output};
+use rondo_project::project::{Gate, Model, Reference as Output, Work};
 use rondo_registry::approval::{self, Approval, Decision};
 use rondo_registry::evaluate::{Spec, evaluate};
 use rondo_registry::gate;
@@ -24,8 +25,9 @@ use rondo_serving::engine::{self, Batch, Engine, LoadOptions};
 use rondo_store::meta::journal::Expect;
 use rondo_store::meta::registered::Version;
 use rondo_table::columns;
+use rondo_table::read::{ReadOptions, Source};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Error, Platform, version_files};
 
@@ -145,11 +147,15 @@ impl Platform {
         }
         let objectives = &self.project().canvas.objectives;
         let spec = Spec::of_model(model, objectives);
-        let test = self.table(&made.test)?;
-        let scorer = self.scorer();
+        let test = self.stored_rows(&made.test).await?;
         let engine = self.load_engine(made.file.digest, model, None)?;
-        let scores = scorer.score(made.file.digest, &test, &[]).await.map_err(Error::port)?;
-        let mut evaluation = evaluate(&test, &scores, &spec)?;
+        let columns = self.columns_of(model, engine.as_ref(), &test)?;
+        let engine = match &columns[..] {
+            [] => engine,
+            _ => self.load_named(made.file.digest, model, columns.clone())?,
+        };
+        let scored = self.scored(made.file.digest, &test, &spec, &columns).await?;
+        let mut evaluation = evaluate(test.source(), &scored, &spec)?;
         evaluation.model = Some(made.file.digest);
         evaluation.data = Some(made.test.digest);
         let champions = match &champion {
@@ -160,8 +166,8 @@ impl Platform {
         judged.metrics.push(probe(engine.as_ref()));
         let metric = compared_by(model, objectives);
         let mut gate = gate::judge(&model.gate, objectives, Some(&metric), &judged, champions.as_ref());
-        let training = self.table(&made.training)?;
-        let trained_until = latest(&training, model.time.as_deref())?;
+        let training = self.stored_rows(&made.training).await?;
+        let trained_until = latest(training.source(), model.time.as_deref())?;
         if let Some(note) = seen("the challenger", trained_until, evaluation.from) {
             gate.refuse("unseen", note);
         }
@@ -171,7 +177,7 @@ impl Platform {
         }
         let features: Vec<&str> =
             engine.signature().inputs.iter().map(|column| column.name.as_str()).collect();
-        let reference = Reference::build(&training, &features, &scores)?;
+        let reference = Reference::build(training.source(), &features, &scored.scores)?;
         let candidate = ModelCandidate {
             model: name.to_owned(),
             file: made.file.clone(),
@@ -181,7 +187,7 @@ impl Platform {
             target: model.target.clone(),
             positive: super::serving::positive(model),
             threshold: model.threshold,
-            signature: nullable_by(engine.signature(), &training)?,
+            signature: nullable_by(engine.signature(), training.source())?,
             evaluation,
             champion: champions,
             reference: Some(self.put_json(&reference)?),
@@ -262,9 +268,11 @@ impl Platform {
         rows: &Link,
         spec: &Spec,
     ) -> Result<Evaluation, Error> {
-        let table = self.table(rows)?;
-        let scores = self.scorer().score(version.file, &table, &[]).await.map_err(Error::port)?;
-        let mut evaluation = evaluate(&table, &scores, spec)?;
+        let table = self.stored_rows(rows).await?;
+        let columns: Vec<String> =
+            version.signature.inputs.iter().map(|column| column.name.clone()).collect();
+        let scored = self.scored(version.file, &table, spec, &columns).await?;
+        let mut evaluation = evaluate(table.source(), &scored, spec)?;
         evaluation.model = Some(version.file);
         evaluation.data = Some(rows.digest);
         Ok(evaluation)
@@ -280,10 +288,19 @@ impl Platform {
         model: &Model,
         signature: Option<&Signature>,
     ) -> Result<Box<dyn Engine>, Error> {
-        let bytes = self.store().objects().read(file)?;
         let columns = signature
             .map(|signature| signature.inputs.iter().map(|column| column.name.clone()).collect())
             .unwrap_or_default();
+        self.load_named(file, model, columns)
+    }
+
+    fn load_named(
+        &self,
+        file: Digest,
+        model: &Model,
+        columns: Vec<String>,
+    ) -> Result<Box<dyn Engine>, Error> {
+        let bytes = self.store().objects().read(file)?;
         Ok(engine::load(&bytes, &LoadOptions { columns, positive: super::serving::positive(model) })?)
     }
 
@@ -368,9 +385,70 @@ impl Platform {
         Ok(self.store().objects().put_bytes(text.as_bytes())?.digest)
     }
 
-    /// The path of a stored table; readers go by its content, since an object's name has no ending.
-    fn table(&self, link: &Link) -> Result<PathBuf, Error> {
-        Ok(self.store().objects().require(link.digest)?)
+    /// What a model's file says of rows.
+    async fn scored(
+        &self,
+        file: Digest,
+        rows: &Rows,
+        spec: &Spec,
+        columns: &[String],
+    ) -> Result<Scored, Error> {
+        let asked = RowsToScore {
+            path: &rows.path,
+            read: Some(&rows.read),
+            columns,
+            classes: spec.task == Task::Multiclass,
+        };
+        self.scorer().score(file, asked).await.map_err(Error::port)
+    }
+
+    /// The names for the columns of a model that does not name them: those that its evaluation scored it
+    /// with. None where it names them itself, or something else than `evaluate` has judged it.
+    fn columns_of(&self, model: &Model, engine: &dyn Engine, test: &Rows) -> Result<Vec<String>, Error> {
+        let known = columns::describe(test.source())?;
+        let inputs = &engine.signature().inputs;
+        if inputs.iter().all(|column| known.iter().any(|known| known.name == column.name)) {
+            return Ok(Vec::new());
+        }
+        let step = model.evaluation.as_deref().and_then(|step| self.project().steps.get(step));
+        let Some(Work::Uses { package, with }) = step.map(|step| &step.work) else { return Ok(Vec::new()) };
+        let named = with.get("features");
+        // What an expression comes to is known to the step alone.
+        let computed = named.is_some_and(|named| named.to_string().contains("${{"));
+        if package != "evaluate" || computed {
+            return Ok(Vec::new());
+        }
+        let with = named.map(|named| ("features".to_owned(), named.clone())).into_iter().collect();
+        Ok(rondo_registry::evaluate::features(&with, test.source(), &model.target)?)
+    }
+
+    /// A stored table, to be read as its dataset declares.
+    async fn stored_rows(&self, link: &Link) -> Result<Rows, Error> {
+        let path = self.store().objects().sound(link.digest)?;
+        let read = match link.reference.strip_prefix("data.") {
+            Some(dataset) => {
+                let versions = self.store().meta().dataset_versions(dataset).await?;
+                let version = versions.into_iter().rev().find(|version| version.digest == link.digest);
+                version.map(|version| version.origin.read).unwrap_or_default()
+            }
+            None => Map::new(),
+        };
+        let options = ReadOptions::default().with(&read)?;
+        Ok(Rows { path, read, options })
+    }
+}
+
+/// A stored table and how it is read; readers go by its content where nothing is declared, since an object's
+/// name has no ending.
+struct Rows {
+    path: PathBuf,
+    read: Map<String, Value>,
+    options: ReadOptions,
+}
+
+impl Rows {
+    fn source(&self) -> Source<'_> {
+        Source { path: &self.path, options: &self.options }
     }
 }
 
@@ -406,7 +484,11 @@ fn compared_by(model: &Model, objectives: &[Objective]) -> String {
             && objective.by.is_none()
             && known.is_some_and(|known| known.subject == Subject::Quality)
     };
-    let usual = if model.task == Task::Regression { "rmse" } else { "roc_auc" };
+    let usual = match model.task {
+        Task::Binary => "roc_auc",
+        Task::Multiclass => "accuracy",
+        Task::Regression => "rmse",
+    };
     let declared = model.metric.clone();
     declared
         .or_else(|| objectives.iter().find(whole).map(|objective| objective.metric.clone()))
@@ -439,7 +521,7 @@ fn probe(engine: &dyn Engine) -> Metric {
 }
 
 /// The engine's signature, with what the training rows say of missing values.
-fn nullable_by(signature: &Signature, training: &std::path::Path) -> Result<Signature, Error> {
+fn nullable_by(signature: &Signature, training: Source<'_>) -> Result<Signature, Error> {
     let known = columns::describe(training)?;
     let mut signature = signature.clone();
     for column in &mut signature.inputs {
@@ -450,7 +532,7 @@ fn nullable_by(signature: &Signature, training: &std::path::Path) -> Result<Sign
     Ok(signature)
 }
 
-fn latest(training: &std::path::Path, time: Option<&str>) -> Result<Option<Timestamp>, Error> {
+fn latest(training: Source<'_>, time: Option<&str>) -> Result<Option<Timestamp>, Error> {
     let Some(time) = time else { return Ok(None) };
     Ok(columns::timestamps(training, time)?.into_iter().flatten().max().map(Timestamp))
 }

@@ -10,6 +10,7 @@ use rondo_pipeline::environment::provision::Provisioned;
 use rondo_pipeline::request::Change;
 use rondo_pipeline::{Plan, RunReport, RunRequest, Runner, Why};
 use rondo_serving::scorer::FileScorer;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{Error, Platform, builtins};
@@ -58,12 +59,12 @@ impl Platform {
         Ok(Box::pin(self.runner(Arc::new(Closed)).plan(request)).await?)
     }
 
-    /// Why a step would run, or would not.
+    /// Why a step would run, or would not, with these parameters; of every step where none is named.
     ///
     /// # Errors
-    /// As [`Runner::why`].
-    pub async fn why(&self, step: &str) -> Result<Vec<Why>, Error> {
-        Ok(Box::pin(self.runner(Arc::new(Closed)).why(step)).await?)
+    /// As [`Runner::why_with`].
+    pub async fn why(&self, step: Option<&str>, params: BTreeMap<String, Value>) -> Result<Vec<Why>, Error> {
+        Ok(Box::pin(self.runner(Arc::new(Closed)).why_with(step, params)).await?)
     }
 
     /// What the keys of a run that is made again would differ in from those recorded, by step.

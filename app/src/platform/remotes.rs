@@ -107,7 +107,7 @@ impl Platform {
                 None
             }
         };
-        Beside { named, actor: self.config().user.clone(), ..Beside::default() }
+        Beside { named, actor: self.config().user().to_owned(), ..Beside::default() }
     }
 
     /// Fetches versions of datasets: those that `rondo.lock` pins, else, or if wanted, the newest;

@@ -478,6 +478,7 @@ async fn with_trials(platform: &Platform, mut report: RunReport) -> Result<RunRe
             };
             let ok = trial.state == TrialState::Finished;
             trials.push(StepReport {
+                hints: Vec::new(),
                 name: format!("{}@{}", step.name, trial.number),
                 outcome: if ok { Outcome::Ran } else { Outcome::Failed },
                 run: trial.run,

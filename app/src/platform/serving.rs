@@ -118,7 +118,7 @@ impl Platform {
         carried.sort();
         carried.dedup();
         Ok(Candidate {
-            path: self.store().objects().require(version.file)?,
+            path: self.store().objects().sound(version.file)?,
             options: LoadOptions { columns: features, positive: positive(model) },
             threshold: model.threshold,
             signature: None,

@@ -140,6 +140,8 @@ codes! {
     FilesInTheWay = "files-in-the-way", Conflict;
     /// Objects that versions need are missing or damaged.
     DataBroken = "data-broken", Verdict;
+    /// Sources are not what their latest versions were made of, or not what the lock pins.
+    DataChanged = "data-changed", Verdict;
     /// No such object.
     ObjectNotFound = "object-not-found", NotFound;
     /// A remote's address cannot be understood, or what lies there.
@@ -168,6 +170,8 @@ codes! {
     PackageInvalid = "package-invalid", Invalid;
     /// A notebook cannot be read.
     NotebookInvalid = "notebook-invalid", Invalid;
+    /// No kernel of that name.
+    KernelNotFound = "kernel-not-found", NotFound;
     /// A notebook's parameter is unknown or of the wrong type.
     NotebookParameter = "notebook-parameter", Invalid;
     /// A cell of a notebook raised an error.
@@ -263,13 +267,13 @@ pub trait Explain: StdError {
     }
 }
 
-/// What an error was caused by, nearest first, each text once.
+/// What an error was caused by, nearest first; what stands in the text of a nearer one already is left out.
 pub fn causes(error: &dyn StdError) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
-        if causes.last() != Some(&text) {
+        if !causes.iter().any(|nearer| nearer.contains(&text)) {
             causes.push(text);
         }
         next = cause.source();
@@ -282,6 +286,20 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn a_cause_that_a_nearer_one_tells_is_not_told_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{text}")]
+        struct Link {
+            text: &'static str,
+            source: Option<Box<Link>>,
+        }
+        let texts = ["refused", "connect", "sending request", "HTTP error: sending request", "read it"];
+        let chain = texts.into_iter().fold(None, |source, text| Some(Box::new(Link { text, source })));
+        let told = causes(chain.unwrap().as_ref());
+        assert_eq!(told, ["HTTP error: sending request", "connect", "refused"]);
+    }
 
     #[test]
     fn codes_are_unique_and_well_formed() {

@@ -70,6 +70,15 @@ pub struct Slice {
     pub metrics: Vec<Metric>,
 }
 
+/// How often rows of each class were predicted to be of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfusionMatrix {
+    /// The labels, in the order of rows and columns.
+    pub labels: Vec<String>,
+    /// A row for each true class, in it the number of rows predicted to be of each.
+    pub counts: Vec<Vec<u64>>,
+}
+
 /// What a model scored on a set of labelled rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
@@ -94,6 +103,9 @@ pub struct Evaluation {
     pub metrics: Vec<Metric>,
     /// By slice.
     pub slices: Vec<Slice>,
+    /// Which classes are taken for which (tasks of several classes).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub confusion: Option<ConfusionMatrix>,
 }
 
 impl Evaluation {

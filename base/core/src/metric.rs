@@ -61,6 +61,7 @@ impl KnownMetric {
 
 const BINARY: &[Task] = &[Task::Binary];
 const CLASSES: &[Task] = &[Task::Binary, Task::Multiclass];
+const MULTICLASS: &[Task] = &[Task::Multiclass];
 const REGRESSION: &[Task] = &[Task::Regression];
 const ANY: &[Task] = &[];
 const INFINITY: f64 = f64::INFINITY;
@@ -119,6 +120,71 @@ const KNOWN: &[KnownMetric] = &[
     metric("f1", Higher, Quality, BINARY, (0.0, 1.0), "harmonic mean of precision and recall"),
     metric("mcc", Higher, Quality, BINARY, (-1.0, 1.0), "Matthews correlation coefficient"),
     metric("selection_rate", Neither, Quality, BINARY, (0.0, 1.0), "share of rows predicted positive"),
+    metric(
+        "balanced_accuracy",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "mean of the recalls of the classes",
+    ),
+    metric(
+        "precision_macro",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "mean of the precisions of the classes",
+    ),
+    metric(
+        "precision_weighted",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "mean of the precisions of the classes, weighted by their rows",
+    ),
+    metric(
+        "recall_macro",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "mean of the recalls of the classes, those only predicted included",
+    ),
+    metric(
+        "recall_weighted",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "mean of the recalls of the classes, weighted by their rows",
+    ),
+    metric("f1_macro", Higher, Quality, MULTICLASS, (0.0, 1.0), "mean of the F1 scores of the classes"),
+    metric(
+        "f1_weighted",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "mean of the F1 scores of the classes, weighted by their rows",
+    ),
+    metric(
+        "roc_auc_ovr",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "mean over the classes of the ROC AUC of each against the rest",
+    ),
+    metric(
+        "top_k_accuracy",
+        Higher,
+        Quality,
+        MULTICLASS,
+        (0.0, 1.0),
+        "share of rows whose class is among the k likeliest",
+    ),
     metric("rmse", Lower, Quality, REGRESSION, (0.0, INFINITY), "root of the mean squared error"),
     metric("mae", Lower, Quality, REGRESSION, (0.0, INFINITY), "mean absolute error"),
     metric(

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::Explain;
 use crate::handoff::StepInputs;
@@ -141,6 +141,12 @@ impl BuiltinCall {
     pub fn kept_below(scratch: &Path) -> PathBuf {
         scratch.join("kept")
     }
+
+    /// A JSON file, not made yet, of metrics that are put on the run of a package that fails: what was
+    /// measured until then.
+    pub fn measured(&self) -> PathBuf {
+        self.scratch.join("measured.json")
+    }
 }
 
 /// What came of a built-in package.
@@ -206,16 +212,45 @@ pub trait Builtin: Send + Sync {
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError>;
 }
 
+/// Rows that a model should score.
+#[derive(Debug, Clone, Copy)]
+pub struct RowsToScore<'a> {
+    /// The table's file or folder.
+    pub path: &'a Path,
+    /// How it is read, where that was declared (`read:`).
+    pub read: Option<&'a Map<String, Value>>,
+    /// What a model that takes one matrix and does not name its columns takes, where there are some.
+    pub columns: &'a [String],
+    /// Whether the probabilities of all classes are wanted.
+    pub classes: bool,
+}
+
+impl<'a> RowsToScore<'a> {
+    /// The rows of a file that is read by its defaults, for their scores alone.
+    pub fn of(path: &'a Path) -> Self {
+        Self { path, read: None, columns: &[], classes: false }
+    }
+}
+
+/// What a model says of rows, in their order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scored {
+    /// The score of each row: of a binary task the probability of the positive class.
+    pub scores: Vec<f64>,
+    /// The labels of the model's classes, in its order; none of a regression.
+    pub classes: Vec<String>,
+    /// Row after row the probability of each class, where they were wanted; none of a regression.
+    pub probabilities: Vec<f64>,
+}
+
 /// Scores rows with a model's file: what evaluation and the registry ask of serving.
 #[async_trait]
 pub trait Scorer: Send + Sync {
-    /// The score of each row of a Parquet file, in its order: of a binary task the probability of the
-    /// positive class. A model that takes one matrix and does not name its columns takes `columns`, where
-    /// there are some.
+    /// What the model says of each row of a table.
     ///
     /// # Errors
     /// When no engine can run the model, or the columns do not fit it.
-    async fn score(&self, model: Digest, rows: &Path, columns: &[String]) -> Result<Vec<f64>, PortError>;
+    async fn score(&self, model: Digest, rows: RowsToScore<'_>) -> Result<Scored, PortError>;
 }
 
 /// Runs SQL over tables that lie in files: what checks ask of whatever engine the project has.

@@ -14,6 +14,7 @@ mod data;
 mod environments;
 mod expressions;
 mod files;
+mod idle;
 mod live;
 mod models;
 mod outputs;
@@ -138,6 +139,7 @@ fn project(context: &mut Context<'_>) -> Project {
         apps,
         remotes,
         cache,
+        notes: idle::notes(context.root),
     }
 }
 

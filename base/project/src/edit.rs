@@ -32,11 +32,7 @@ pub fn add_dataset_with(
     if !is_name(name) {
         return Err(Error::BadName { name: name.to_owned() });
     }
-    let parsed = yaml::parse(source);
-    if !parsed.faults.is_empty() {
-        let file = crate::check::PROJECT_FILE.to_owned();
-        return Err(Error::Invalid { file, source_text: source.to_owned(), faults: parsed.faults });
-    }
+    let parsed = sound(source)?;
     let stuck = || Error::NotEditable { section: DATA.to_owned() };
     let root = parsed.root.as_ref();
     if root.is_some_and(|root| root.get(DATA).is_some_and(|data| data.get(name).is_some())) {
@@ -68,17 +64,23 @@ pub fn add_dataset_with(
     }
 }
 
+/// The tree of a text that is to be edited.
+fn sound(source: &str) -> Result<yaml::Parsed, Error> {
+    let parsed = yaml::parse(source);
+    if parsed.faults.is_empty() {
+        return Ok(parsed);
+    }
+    let file = crate::check::PROJECT_FILE.to_owned();
+    Err(Error::Invalid { file, source_text: source.to_owned(), faults: parsed.faults })
+}
+
 /// The text without a dataset. What stands above it, a comment too, stays.
 ///
 /// # Errors
 /// When the text is no YAML, there is no such dataset, or it is written in a way that nothing can be taken
 /// out of.
 pub fn remove_dataset(source: &str, name: &str) -> Result<String, Error> {
-    let parsed = yaml::parse(source);
-    if !parsed.faults.is_empty() {
-        let file = crate::check::PROJECT_FILE.to_owned();
-        return Err(Error::Invalid { file, source_text: source.to_owned(), faults: parsed.faults });
-    }
+    let parsed = sound(source)?;
     let stuck = || Error::NotEditable { section: format!("{DATA}.{name}") };
     let root = parsed.root.as_ref().ok_or_else(stuck)?;
     let data = root.entry(DATA).ok_or_else(stuck)?;
@@ -125,11 +127,7 @@ pub fn remove_dataset(source: &str, name: &str) -> Result<String, Error> {
 /// When the text is no YAML, there is no such dataset, it has checks already, or it is written in a way
 /// that nothing can be added to.
 pub fn add_checks(source: &str, name: &str, list: &dyn Fn(&str) -> String) -> Result<String, Error> {
-    let parsed = yaml::parse(source);
-    if !parsed.faults.is_empty() {
-        let file = crate::check::PROJECT_FILE.to_owned();
-        return Err(Error::Invalid { file, source_text: source.to_owned(), faults: parsed.faults });
-    }
+    let parsed = sound(source)?;
     let stuck = || Error::NotEditable { section: format!("{DATA}.{name}") };
     let root = parsed.root.as_ref().ok_or_else(stuck)?;
     let entry = root.get(DATA).and_then(|data| data.entry(name)).ok_or_else(stuck)?;

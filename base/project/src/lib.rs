@@ -26,6 +26,7 @@ pub mod shape;
 
 pub mod check;
 pub mod condition;
+pub mod imports;
 pub mod notebook;
 pub mod quote;
 pub mod substitute;

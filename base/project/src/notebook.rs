@@ -73,7 +73,8 @@ fn is_parameters(cell: &Value) -> bool {
             .is_some_and(|tags| tags.iter().any(|tag| tag == parameters::PARAMETERS))
 }
 
-fn source(cell: &Value) -> String {
+/// The text of a cell.
+pub(crate) fn source(cell: &Value) -> String {
     match cell.get("source") {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(lines)) => lines.iter().filter_map(Value::as_str).collect(),

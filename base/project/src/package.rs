@@ -329,6 +329,12 @@ pub enum FieldKind {
     /// The name of an environment variable that holds a secret: `{ from_env: NAME }`.
     #[serde(rename = "secret")]
     Secret,
+    /// Parameters of the block's notebook by the environment variables that hold their values.
+    #[serde(rename = "secrets")]
+    Secrets,
+    /// An amount of memory, such as `2GB`.
+    #[serde(rename = "size")]
+    Size,
     /// A mapping or list of any form.
     #[serde(rename = "any")]
     Any,
@@ -336,7 +342,7 @@ pub enum FieldKind {
 
 impl FieldKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Text,
         Self::Int,
         Self::Float,
@@ -350,6 +356,8 @@ impl FieldKind {
         Self::Floats,
         Self::Column,
         Self::Secret,
+        Self::Secrets,
+        Self::Size,
         Self::Any,
     ];
 
@@ -369,6 +377,8 @@ impl FieldKind {
             Self::Floats => "list<float>",
             Self::Column => "column",
             Self::Secret => "secret",
+            Self::Secrets => "secrets",
+            Self::Size => "size",
             Self::Any => "any",
         }
     }
@@ -395,6 +405,8 @@ impl FieldKind {
             Self::Ints => "a list of whole numbers",
             Self::Floats => "a list of numbers",
             Self::Secret => "`{ from_env: NAME }`, the environment variable that holds the secret",
+            Self::Secrets => "a mapping from parameters to the environment variables that hold their values",
+            Self::Size => "an amount of memory, such as `500MB`, `2GB`",
         }
     }
 
@@ -423,20 +435,54 @@ impl FieldKind {
             Self::Ints => all(is_int),
             Self::Floats => all(Value::is_number),
             Self::Secret => secret(value).is_some(),
+            Self::Secrets => {
+                value.as_object().is_some_and(|entries| entries.values().all(|name| variable(name).is_some()))
+            }
+            Self::Size => match value {
+                Value::Number(bytes) => bytes.as_u64().is_some_and(|bytes| bytes >= 1_000_000),
+                Value::String(text) => memory(text).is_some(),
+                _ => false,
+            },
         }
     }
+}
+
+/// An amount of memory as people write it, in bytes: `512MB`, `2GB`, `1.5GiB`, in capitals or not, or bytes; none
+/// where it is no amount, or less than any process needs.
+pub fn memory(text: &str) -> Option<u64> {
+    const UNITS: [(&str, f64); 9] = [
+        ("KIB", 1024.0),
+        ("MIB", 1_048_576.0),
+        ("GIB", 1_073_741_824.0),
+        ("KB", 1e3),
+        ("MB", 1e6),
+        ("GB", 1e9),
+        ("K", 1024.0),
+        ("M", 1_048_576.0),
+        ("G", 1_073_741_824.0),
+    ];
+    let upper = text.trim().to_uppercase();
+    let found = UNITS.iter().find_map(|(name, unit)| Some((upper.strip_suffix(name)?, *unit)));
+    let (number, unit) = found.unwrap_or((&upper, 1.0));
+    let bytes = number.trim().parse::<f64>().ok()? * unit;
+    (1e6..1e18).contains(&bytes).then_some(bytes as u64)
+}
+
+/// The environment variable that a value names.
+pub fn variable(value: &Value) -> Option<&str> {
+    let name = value.as_str()?;
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    (plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
 }
 
 fn is_int(value: &Value) -> bool {
     value.is_i64() || value.is_u64()
 }
 
-/// The environment variable that a secret's value names.
+/// The environment variable that a secret's value names: `{ from_env: NAME }`.
 pub fn secret(value: &Value) -> Option<&str> {
     let entries = value.as_object().filter(|entries| entries.len() == 1)?;
-    let name = entries.get("from_env")?.as_str()?;
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    (plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
+    variable(entries.get("from_env")?)
 }
 
 /// A test that a package brings along.

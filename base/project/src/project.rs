@@ -69,6 +69,9 @@ pub struct Project {
     /// The cache of steps that the team shares.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<SharedCache>,
+    /// What the file says that has no effect yet, each with its place, for people.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// The business problem: the fields of an ML canvas, and its numbers.

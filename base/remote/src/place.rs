@@ -219,6 +219,9 @@ impl Remote {
     }
 }
 
+/// The names under which the endpoint of an S3 store is given.
+const ENDPOINTS: [&str; 4] = ["aws_endpoint", "aws_endpoint_url", "aws_endpoint_url_s3", "endpoint_url"];
+
 /// An object store and a path in it.
 pub(crate) type Connected = (Box<dyn ObjectStore>, Path);
 
@@ -232,7 +235,14 @@ pub(crate) fn connect(address: &str, options: &[(String, String)]) -> Result<Opt
     if matches!(scheme, ObjectStoreScheme::Local) {
         return Ok(None);
     }
-    let options = options.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    let named = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
+    let options: Vec<(String, String)> = options.iter().map(named).collect();
+    // Whoever names an endpoint without TLS means it.
+    let bare =
+        |(name, value): &(String, String)| ENDPOINTS.contains(&&**name) && value.starts_with("http://");
+    let allowed = options.iter().any(bare).then(|| ("aws_allow_http".to_owned(), "true".to_owned()));
+    // What is said of it counts more.
+    let options = allowed.into_iter().chain(options);
     object_store::parse_url_opts(&url, options).map(Some).map_err(|error| wrong(error.to_string()))
 }
 

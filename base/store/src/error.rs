@@ -426,7 +426,10 @@ impl Explain for Error {
             Self::OwnStore { .. } => vec!["give the folder of the data alone".to_owned()],
             Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
-            Self::Corrupt { .. } => vec!["rondo data verify".to_owned()],
+            Self::Corrupt { .. } => vec![
+                "rondo data verify --heal".to_owned(),
+                "or, where a step has made it: rondo run --force".to_owned(),
+            ],
             Self::Database(error) => database_hints(error.code()),
             Self::TooLong { .. } => {
                 vec!["search fewer experiments, or order by a metric or by start_time".to_owned()]

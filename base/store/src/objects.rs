@@ -10,11 +10,12 @@ mod changes;
 mod doubt;
 mod half;
 mod lend;
+mod sound;
 mod sweep;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -340,7 +341,7 @@ impl Objects {
     /// (write-protected; not as root, who could write through it), else as a copy.
     ///
     /// # Errors
-    /// When the object is not in the store or the place cannot be written.
+    /// When the object is not in the store or is damaged, or the place cannot be written.
     pub fn check_out(&self, digest: Digest, folder: bool, place: &Path) -> Result<Linked, Error> {
         if let Some(parent) = place.parent().filter(|parent| !parent.is_dir()) {
             fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
@@ -369,19 +370,14 @@ impl Objects {
         let object = self.require(digest)?;
         let fresh = half::sibling(place);
         remove(&fresh)?;
-        let bits = if mode == Mode::Executable { 0o755 } else { 0o644 };
-        let linked = if self.share(&object, &fresh) {
-            Linked::Reflink
-        } else if mode == Mode::File && !is_root() && fs::hard_link(&object, &fresh).is_ok() {
-            Linked::HardLink
-        } else {
-            copy(&object, &fresh, bits).map_err(Error::io("write", &fresh))?;
-            Linked::Copy
+        let linked = match self.put_beside(digest, mode, &object, &fresh) {
+            Ok(linked) => linked,
+            Err(error) => {
+                // What went wrong is worth more than that something is left.
+                let _ = remove(&fresh);
+                return Err(error);
+            }
         };
-        if linked == Linked::Reflink {
-            fs::set_permissions(&fresh, fs::Permissions::from_mode(bits))
-                .map_err(Error::io("write", &fresh))?;
-        }
         if place.is_dir() {
             remove(place)?;
         }
@@ -389,21 +385,30 @@ impl Objects {
         Ok(linked)
     }
 
-    /// Puts a file of a listing into the work tree, as [`Objects::check_out`]; an object that somebody may
-    /// have written through is looked at first.
+    fn put_beside(&self, digest: Digest, mode: Mode, object: &Path, fresh: &Path) -> Result<Linked, Error> {
+        let bits = if mode == Mode::Executable { 0o755 } else { 0o644 };
+        if self.share(object, fresh) {
+            self.assure(digest, object)?;
+            fs::set_permissions(fresh, fs::Permissions::from_mode(bits))
+                .map_err(Error::io("write", fresh))?;
+            return Ok(Linked::Reflink);
+        }
+        if mode == Mode::File && !is_root() {
+            self.assure(digest, object)?;
+            let linked = self.keeping_note(digest, &open(object)?, || fs::hard_link(object, fresh));
+            if linked.is_ok() {
+                return Ok(Linked::HardLink);
+            }
+        }
+        self.copy_sound(digest, object, fresh, bits)?;
+        Ok(Linked::Copy)
+    }
+
+    /// Puts a file of a listing into the work tree, as [`Objects::check_out`].
     ///
     /// # Errors
     /// When the object is not in the store or is damaged, or the place is a folder or cannot be written.
     pub fn check_out_entry(&self, file: &FileEntry, place: &Path) -> Result<Linked, Error> {
-        let object = self.require(file.digest)?;
-        let metadata = fs::metadata(&object).map_err(Error::io("read", &object))?;
-        let suspect = metadata.nlink() > 1 || metadata.permissions().mode() & 0o222 != 0;
-        if metadata.len() != file.size || suspect {
-            let found = hash_file(&object)?;
-            if found != file.digest {
-                return Err(Error::Corrupt { digest: file.digest, found });
-            }
-        }
         if place.is_dir() {
             return Err(Error::Special { path: place.to_owned() });
         }
@@ -429,11 +434,11 @@ impl Objects {
     /// a folder a folder of such links.
     ///
     /// # Errors
-    /// When the object is not in the store or the place cannot be written.
+    /// When the object is not in the store or is damaged, or the place cannot be written.
     pub fn expose(&self, digest: Digest, folder: bool, place: &Path) -> Result<(), Error> {
         remove(place)?;
         if !folder {
-            let object = self.require(digest)?;
+            let object = self.sound(digest)?;
             return std::os::unix::fs::symlink(&object, place).map_err(Error::io("make", place));
         }
         fs::create_dir_all(place).map_err(Error::io("make", place))?;
@@ -466,6 +471,7 @@ impl Objects {
         };
         named.map_err(|error| Error::io("write", &place)(error.error))?;
         self.clear(digest);
+        self.note(digest);
         sync_folder(&folder)?;
         if made { sync_folder(&self.root) } else { Ok(()) }
     }
@@ -561,23 +567,12 @@ fn read_through(mut file: &File, path: &Path) -> Result<(Digest, u64), Error> {
     Ok((hasher.finalize().into(), hasher.count()))
 }
 
-/// Copies a file to where there is none, with these permissions whatever the process makes files with.
-fn copy(from: &Path, to: &Path, bits: u32) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    let mut target = File::options().write(true).create_new(true).mode(bits).open(to)?;
-    if source.metadata()?.len() <= WHOLE {
-        let mut bytes = Vec::new();
-        source.read_to_end(&mut bytes)?;
-        target.write_all(&bytes)?;
-    } else {
-        io::copy(&mut source, &mut target)?;
-    }
-    let wanted = fs::Permissions::from_mode(bits);
+/// Gives a file exactly these permissions, whatever the process makes files with.
+fn give_bits(target: &File, bits: u32) -> io::Result<()> {
     if target.metadata()?.permissions().mode() & 0o7777 == bits {
-        Ok(())
-    } else {
-        target.set_permissions(wanted)
+        return Ok(());
     }
+    target.set_permissions(fs::Permissions::from_mode(bits))
 }
 
 fn file_mode(path: &Path) -> Mode {

@@ -5,13 +5,14 @@
 //! [`crate::read`].
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use rondo_core::signature::{Column, ColumnType};
 
 use crate::error::{Result, TableError};
-use crate::moment;
+use crate::exact;
+use crate::moment::{self, Moment, MomentType};
 use crate::read::{Source, TableReader};
 use crate::records::text_of;
 
@@ -37,12 +38,23 @@ pub fn strings<'a>(path: impl Into<Source<'a>>, name: &str) -> Result<Vec<Option
     })
 }
 
-/// A column as moments in milliseconds since 1970 (UTC); text is parsed, integers are milliseconds.
+/// A column as moments in milliseconds since 1970 (UTC), rounded down; text is parsed, integers are milliseconds.
 ///
 /// # Errors
 /// When the file cannot be read, has no such column, or it holds something that is no moment.
 pub fn timestamps<'a>(path: impl Into<Source<'a>>, name: &str) -> Result<Vec<Option<i64>>> {
-    collect(path, name, "a timestamp", moments_into)
+    collect(path, name, "a timestamp", |array, values| {
+        moments_into(array, values, |micros| Moment(micros).timestamp().millis())
+    })
+}
+
+/// A column as moments by which rows can be put in order: as they are, to the microsecond; text is parsed,
+/// integers are taken as they are.
+///
+/// # Errors
+/// As [`timestamps`].
+pub(crate) fn moments<'a>(path: impl Into<Source<'a>>, name: &str) -> Result<Vec<Option<i64>>> {
+    collect(path, name, "a timestamp", |array, values| moments_into(array, values, |micros| micros))
 }
 
 /// Several columns as numbers in one pass: one vector a name, as [`f64s`].
@@ -126,10 +138,10 @@ pub(crate) fn numbers_into(array: &ArrayRef, values: &mut Vec<Option<f64>>) -> b
     true
 }
 
-/// An array's values as moments in milliseconds; nothing when they are none.
+/// An array's values as moments, and integers as they are; nothing when they are neither.
 pub(crate) fn moments_of(array: &ArrayRef) -> Option<Vec<Option<i64>>> {
     let mut values = Vec::with_capacity(array.len());
-    moments_into(array, &mut values).then_some(values)
+    moments_into(array, &mut values, |micros| micros).then_some(values)
 }
 
 /// One value as a number; moments as their milliseconds.
@@ -141,19 +153,21 @@ pub(crate) fn number_of(array: &ArrayRef, row: usize) -> Option<f64> {
         DataType::Float64 => array.as_primitive::<Float64Type>().value(row),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row) as f64,
         DataType::Boolean => f64::from(u8::from(array.as_boolean().value(row))),
-        DataType::Timestamp(_, _) => array.as_primitive::<TimestampMillisecondType>().value(row) as f64,
-        _ => return None,
+        DataType::Timestamp(_, _) => Moment(array.as_primitive::<MomentType>().value(row)).scale(),
+        _ => exact::value(array, row)?.nearest(),
     };
     (!value.is_nan()).then_some(value)
 }
 
-fn moments_into(array: &ArrayRef, values: &mut Vec<Option<i64>>) -> bool {
+fn moments_into(array: &ArrayRef, values: &mut Vec<Option<i64>>, unit: impl Fn(i64) -> i64) -> bool {
     match array.data_type() {
-        DataType::Timestamp(_, _) => values.extend(array.as_primitive::<TimestampMillisecondType>().iter()),
+        DataType::Timestamp(_, _) => {
+            values.extend(array.as_primitive::<MomentType>().iter().map(|moment| moment.map(&unit)));
+        }
         DataType::Int64 => values.extend(array.as_primitive::<Int64Type>().iter()),
         DataType::Utf8 => {
             for text in array.as_string::<i32>() {
-                match text.map(|text| moment::parse_millis(text.trim())) {
+                match text.map(|text| moment::parse(text.trim()).map(&unit)) {
                     Some(None) => return false,
                     Some(moment) => values.push(moment),
                     None => values.push(None),

@@ -19,7 +19,7 @@ pub fn count(reader: TableReader, columns: &[String]) -> Result<u64> {
     let mut names: Vec<String> = reader.columns().iter().filter(plain).map(|c| c.name.clone()).collect();
     names.extend(columns.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let reader = reader.select(&names)?;
+    let reader = reader.select(&names)?.exactly();
     let forms: Vec<Form> = reader
         .columns()
         .iter()

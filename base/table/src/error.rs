@@ -273,6 +273,29 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// The file or folder that it is about, where it is about one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Io { path, .. }
+            | Self::FileNotFound { path, .. }
+            | Self::EmptyFolder { path, .. }
+            | Self::Format { path, .. }
+            | Self::EmptyFile { path, .. }
+            | Self::Line { path, .. }
+            | Self::Ragged { path, .. }
+            | Self::NotUtf8 { path, .. }
+            | Self::Parquet { path, .. }
+            | Self::Unreadable { path, .. }
+            | Self::OldWorkbook { path, .. }
+            | Self::Cell { path, .. }
+            | Self::Sheet { path, .. }
+            | Self::DuplicateColumn { path, .. }
+            | Self::PartColumn { path, .. }
+            | Self::PartType { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// The same of a file under the name that people know it by.
     #[must_use]
     pub fn called(mut self, name: &Path) -> Self {

@@ -14,6 +14,7 @@
 pub mod read;
 
 pub mod columns;
+mod exact;
 pub mod records;
 pub mod rows;
 pub mod select;

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
-use rondo_core::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::error::Result;
+use crate::exact;
+use crate::moment::{Moment, MomentType};
 use crate::read::{self, TableReader};
 
 /// The rows of a table, one JSON object each.
@@ -88,10 +89,8 @@ pub fn value_of(array: &ArrayRef, row: usize) -> Value {
         DataType::Float64 => array.as_primitive::<Float64Type>().value(row).into(),
         DataType::Boolean => array.as_boolean().value(row).into(),
         DataType::Utf8 => array.as_string::<i32>().value(row).into(),
-        DataType::Timestamp(_, _) => {
-            Timestamp(array.as_primitive::<TimestampMillisecondType>().value(row)).rfc3339().into()
-        }
-        _ => Value::Null,
+        DataType::Timestamp(_, _) => Moment(array.as_primitive::<MomentType>().value(row)).rfc3339().into(),
+        _ => exact::value(array, row).map_or(Value::Null, exact::Exact::shown),
     }
 }
 

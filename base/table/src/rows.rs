@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMillisecondArray,
 };
 use arrow_schema::{Field, Schema};
 use rondo_core::signature::{Column, ColumnType};
@@ -51,7 +50,7 @@ fn fits(value: &Value, column_type: ColumnType) -> bool {
         ColumnType::Number => number(value).is_some(),
         ColumnType::Boolean => value.is_boolean(),
         ColumnType::String | ColumnType::Other => true,
-        ColumnType::Timestamp => value.as_str().and_then(moment::parse_millis).is_some(),
+        ColumnType::Timestamp => value.as_str().and_then(moment::parse).is_some(),
     }
 }
 
@@ -81,8 +80,8 @@ fn array(column: &Column, rows: &[&Map<String, Value>]) -> ArrayRef {
             Arc::new(values.map(|value| value.map(text)).collect::<StringArray>())
         }
         ColumnType::Timestamp => {
-            let millis = values.map(|value| value.and_then(Value::as_str).and_then(moment::parse_millis));
-            Arc::new(millis.collect::<TimestampMillisecondArray>().with_timezone("UTC"))
+            let micros = values.map(|value| value.and_then(Value::as_str).and_then(moment::parse));
+            Arc::new(micros.collect::<moment::MomentArray>().with_timezone("UTC"))
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Rows of a table, chosen by their number, into other files: what a split or a balanced sample writes.
 //!
 //! Rows keep their order. Written as Parquet, or as CSV where the path says so. From text to CSV every field
-//! stays as it is written: codes keep their zeros, numbers their digits, words for what is missing stay words.
+//! stays as it is written: codes keep their zeros, numbers their digits, words for what is missing stay words. From
+//! Parquet or Arrow to Parquet every column keeps its type, and the schema its metadata.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, Recor
 use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::error::{Result, TableError};
-use crate::read::{self, Source, TableReader};
+use crate::read::{self, Batches, Source, TableReader, original};
 use crate::records;
 use crate::write::ParquetWriter;
 
@@ -94,12 +96,20 @@ fn delimiter(path: &Path) -> Option<u8> {
     }
 }
 
-/// Opens what is to be written to a file: where both are text, with every value as it stands.
-fn opened(source: Source<'_>, file: &Path) -> Result<TableReader> {
-    if delimiter(file).is_some() && source.is_text()? {
-        return read::open_with(source.path, &source.options.verbatim());
-    }
-    source.open()
+/// Opens what is to be written to a file: from text to text with every field as it stands, from typed to typed
+/// with every column's own type.
+fn opened(source: Source<'_>, file: &Path) -> Result<(SchemaRef, Batches)> {
+    let reader = if delimiter(file).is_none() {
+        if let Some(original) = original::open(source)? {
+            return Ok(original);
+        }
+        source.open()?
+    } else if source.is_text()? {
+        read::open_with(source.path, &source.options.verbatim())?
+    } else {
+        source.open()?
+    };
+    Ok((reader.schema(), Box::new(reader)))
 }
 
 /// Writes each row to the file of its part; a part without a file is left out. How many rows each has got.
@@ -130,14 +140,13 @@ pub fn write<'a>(
             .filter(|(_, file)| delimiter(file).is_some() == text)
             .collect();
         let Some((_, first)) = chosen.first() else { continue };
-        let reader = opened(source, first)?;
-        let schema = reader.schema();
+        let (schema, batches) = opened(source, first)?;
         let mut writers = Vec::with_capacity(chosen.len());
         for (number, file) in &chosen {
             writers.push((*number, TableWriter::create(file, schema.clone())?));
         }
         let mut first = 0;
-        for batch in reader {
+        for batch in batches {
             let batch = batch?;
             for (number, writer) in &mut writers {
                 let taken = taken(&batch, |row| times(first + row, *number))?;
@@ -184,18 +193,21 @@ pub fn with_column<'a>(
     numbers: Numbers,
 ) -> Result<u64> {
     let source = source.into();
-    let reader = opened(source, file)?;
-    if reader.columns().iter().any(|column| column.name == name) {
+    let (schema, batches) = opened(source, file)?;
+    if schema.fields().iter().any(|field| field.name() == name) {
         return Err(TableError::DuplicateColumn { path: source.path.to_owned(), column: name.to_owned() });
     }
     let values = numbers.array();
-    let mut fields: Vec<Field> =
-        reader.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();
     fields.push(Field::new(name, values.data_type().clone(), true));
-    let schema = Arc::new(Schema::new(fields));
+    // Others describe the columns in ways of their own, and one more would not be in it; pandas does not mind.
+    let metadata = schema.metadata().iter().filter(|(key, _)| *key == "pandas");
+    let metadata: HashMap<String, String> =
+        metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
     let mut writer = TableWriter::create(file, schema.clone())?;
     let mut first = 0;
-    for batch in reader {
+    for batch in batches {
         let batch = batch?;
         if values.len() < first + batch.num_rows() {
             let reason = format!("there are {} numbers and more rows", values.len());
@@ -291,7 +303,10 @@ fn taken(batch: &RecordBatch, times: impl Fn(usize) -> u32) -> Result<RecordBatc
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod text_tests {
     use super::*;
 
     #[test]

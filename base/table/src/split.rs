@@ -225,7 +225,7 @@ fn named(method: Method, column: Option<&str>) -> Result<&str> {
 
 /// Moments; a column of numbers is taken as it is.
 fn times(path: Source<'_>, column: &str) -> Result<Vec<i64>> {
-    let times = columns::timestamps(path, column)?;
+    let times = columns::moments(path, column)?;
     let missing = times.iter().position(Option::is_none);
     match missing {
         None => Ok(times.into_iter().flatten().collect()),

@@ -278,11 +278,11 @@ impl Values {
             (Self::Bytes(values), Cell::Bytes(bytes)) => values.append_value(bytes),
             (Self::Date(values), Cell::Null) => values.append_null(),
             (Self::Date(values), Cell::Text(text)) => {
-                let days = moment::parse_micros(text)?.div_euclid(86_400_000_000);
+                let days = moment::parse_written(text)?.div_euclid(moment::DAY);
                 values.append_value(i32::try_from(days).ok()?);
             }
             (Self::Moment(values), Cell::Null) => values.append_null(),
-            (Self::Moment(values), Cell::Text(text)) => values.append_value(moment::parse_micros(text)?),
+            (Self::Moment(values), Cell::Text(text)) => values.append_value(moment::parse_written(text)?),
             _ => return None,
         }
         Some(())
@@ -377,7 +377,7 @@ mod tests {
             records::open(&dir.path().join("a.parquet")).unwrap().map(Result::unwrap).collect();
         assert_eq!(
             serde_json::to_string(&rows[0]).unwrap(),
-            r#"{"b":true,"i":-5,"u":1.8446744073709552e+19,"n":1000.0,"d":-1.2345678901234567e+19,"t":"x","day":"1969-12-31T00:00:00Z","at":"2013-01-01T10:00:00.123Z","clock":"2013-01-01T10:00:00Z"}"#
+            r#"{"b":true,"i":-5,"u":1.8446744073709552e+19,"n":1000.0,"d":-1.2345678901234567e+19,"t":"x","day":"1969-12-31T00:00:00Z","at":"2013-01-01T10:00:00.123456Z","clock":"2013-01-01T10:00:00Z"}"#
         );
         assert!(rows[1].values().all(serde_json::Value::is_null));
     }

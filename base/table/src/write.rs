@@ -11,6 +11,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use tempfile::NamedTempFile;
 
@@ -36,7 +37,12 @@ impl ParquetWriter {
     /// When the folder cannot be written to or a type of the schema has no Parquet form.
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
         let temporary = temporary(folder(path)).map_err(|error| TableError::io(path, error))?;
+        // Beside the schema in Arrow's own form, where other readers look for it.
+        let mut metadata: Vec<KeyValue> =
+            schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        metadata.sort_by(|a, b| a.key.cmp(&b.key));
         let properties = WriterProperties::builder()
+            .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
             .set_compression(Compression::SNAPPY)
             // No version: the bytes stay the same over releases of this program.
             .set_created_by("rondo".to_owned())

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::{Digest, canonical};
+use rondo_project::fault::Fault;
+use rondo_project::place::Lines;
 use rondo_project::suite;
 use rondo_project::yaml::{self, Node};
 use rondo_table::checks::{
@@ -66,25 +68,30 @@ impl Suite {
     /// # Errors
     /// When a rule cannot be understood; all such rules are named.
     pub fn parse(what: &str, rules: &[Value]) -> Result<Self, Error> {
-        Self::parse_at(what, rules, |index| format!("check {}", index + 1))
+        let refuse = |faults: Vec<(usize, String)>| {
+            let named = faults.into_iter().map(|(index, why)| format!("check {}: {why}", index + 1));
+            Error::Suite { what: what.to_owned(), faults: named.collect() }
+        };
+        Self::understood(what, rules)?.map_err(refuse)
     }
 
-    fn parse_at(what: &str, rules: &[Value], place: impl Fn(usize) -> String) -> Result<Self, Error> {
+    /// The suite, or the places of the rules that cannot be understood, and why.
+    fn understood(what: &str, rules: &[Value]) -> Result<Result<Self, Vec<(usize, String)>>, Error> {
         let (mut part, mut whole, mut faults) = (Vec::new(), Vec::new(), Vec::new());
         for (index, rule) in rules.iter().enumerate() {
             match scoped(rule) {
                 Ok((Scope::Part, check)) => part.push(check),
                 Ok((Scope::Whole, check)) => whole.push(check),
-                Err(reason) => faults.push(format!("{}: {reason}", place(index))),
+                Err(reason) => faults.push((index, reason)),
             }
         }
         if !faults.is_empty() {
-            return Err(Error::Suite { what: what.to_owned(), faults });
+            return Ok(Err(faults));
         }
         let about_parts: Vec<&Value> = rules.iter().filter(|rule| Scope::of(rule) == Scope::Part).collect();
         let digest = canonical::digest(&about_parts)
             .map_err(|source| Error::Record { what: format!("checks of {what}"), source })?;
-        Ok(Self { part, whole, digest, around: Around::default(), keep: 0, key: Vec::new() })
+        Ok(Ok(Self { part, whole, digest, around: Around::default(), keep: 0, key: Vec::new() }))
     }
 
     /// The same, with other tables and an engine for SQL to ask.
@@ -109,23 +116,30 @@ impl Suite {
     /// suite of Great Expectations, with the list as `expectations`.
     ///
     /// # Errors
-    /// When it is no YAML, or a rule cannot be understood.
-    pub fn read(what: &str, text: &str) -> Result<Self, Error> {
-        let refuse = |faults: Vec<String>| Error::Suite { what: what.to_owned(), faults };
+    /// When it is no YAML, or a rule cannot be understood: every fault with its place in the file.
+    pub fn read(file: &str, text: &str) -> Result<Self, Error> {
+        let refuse = |faults: Vec<Fault>| Error::SuiteFile {
+            file: file.to_owned(),
+            source_text: text.to_owned(),
+            faults,
+        };
         let parsed = yaml::parse(text);
         if !parsed.faults.is_empty() {
-            let show = |fault: &rondo_project::fault::Fault| {
-                format!("line {}, column {}: {}", fault.place.line, fault.place.column, fault.message)
-            };
-            return Err(refuse(parsed.faults.iter().map(show).collect()));
+            return Err(refuse(parsed.faults));
         }
-        let rules = parsed.root.as_ref().and_then(suite::rules);
-        let rules = rules
-            .ok_or_else(|| refuse(vec!["expected a list of checks, or one under `checks:`".to_owned()]))?;
-        let lines: Vec<usize> = rules.iter().map(|rule| rule.place.line).collect();
-        let rules: Vec<Value> = rules.iter().map(Node::json).collect();
-        let line = |index: usize| lines.get(index).copied().unwrap_or_default();
-        Self::parse_at(what, &rules, |index| format!("check {} (line {})", index + 1, line(index)))
+        let Some(items) = parsed.root.as_ref().and_then(suite::rules) else {
+            let place = parsed.root.as_ref().map(|root| root.place);
+            let place = place.unwrap_or_else(|| Lines::new(text).place(0, 0));
+            let fault = Fault::new("", place, "the file holds no checks");
+            return Err(refuse(vec![fault.expected("a list of checks, or one under `checks:`")]));
+        };
+        let rules: Vec<Value> = items.iter().map(Node::json).collect();
+        Self::understood(&format!("`{file}`"), &rules)?.map_err(|faults| {
+            let fault = |(index, why): (usize, String)| {
+                Some(Fault::new(format!("[{index}]"), items.get(index)?.place, why))
+            };
+            refuse(faults.into_iter().filter_map(fault).collect())
+        })
     }
 
     /// How many rules it has.
@@ -269,6 +283,20 @@ impl FileReport {
         self.report.failures().filter(|rule| rule.severity != Severity::Error).count()
     }
 
+    /// What is broken, in a line: how many checks of how many, and the first ten of them.
+    pub(crate) fn broken(&self) -> String {
+        const MOST: usize = 10;
+        let broken: Vec<&RuleResult> =
+            self.report.failures().filter(|rule| rule.severity == Severity::Error).collect();
+        let shown: Vec<String> =
+            broken.iter().take(MOST).map(|rule| format!("{}: {}", rule.rule, rule.message())).collect();
+        let more = match broken.len().saturating_sub(MOST) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        format!("{} of {} checks: {}{more}", broken.len(), self.report.rules.len(), shown.join("; "))
+    }
+
     /// The file and its first broken rule, in a line.
     pub fn headline(&self) -> String {
         let broken: Vec<&RuleResult> =
@@ -296,7 +324,7 @@ impl Datasets {
         let mut files = Vec::new();
         if version.folder {
             for (name, leaf) in Listing::read(self.store.objects(), version.digest)?.files() {
-                files.push((name.clone(), self.store.objects().require(leaf.digest)?));
+                files.push((name.clone(), self.store.objects().sound(leaf.digest)?));
             }
             files.retain(|(name, _)| table::is_table(name, options));
         } else {
@@ -306,7 +334,7 @@ impl Datasets {
             {
                 return Ok(vec![told]);
             }
-            files.push((name, self.store.objects().require(version.digest)?));
+            files.push((name, self.store.objects().sound(version.digest)?));
         }
         self.check_files(&version.dataset, files, suite, options).await
     }
@@ -383,10 +411,14 @@ mod tests {
         ]}"#;
         let suite = Suite::read("s.json", text).unwrap();
         assert_eq!(suite.len(), 2);
-        let Err(Error::Suite { faults, .. }) = Suite::read("s.json", &text.replace("unique", "uniqe")) else {
+        let Err(Error::SuiteFile { faults, .. }) = Suite::read("s.json", &text.replace("unique", "uniqe"))
+        else {
             panic!("accepted")
         };
-        assert!(faults[0].contains("did you mean `expect_column_values_to_be_unique`?"), "{faults:?}");
+        assert!(
+            faults[0].message.contains("did you mean `expect_column_values_to_be_unique`?"),
+            "{faults:?}"
+        );
     }
 
     #[test]
@@ -497,18 +529,19 @@ mod tests {
             "s.yaml",
             "- { rows: { min: 1 } }\n- { column: a, in_sett: [1] }\n- { scope: all }\n",
         );
-        let Err(Error::Suite { faults, .. }) = error else { panic!("accepted") };
-        assert_eq!(faults.len(), 2);
-        assert!(
-            faults[0].starts_with("check 2 (line 2): ") && faults[0].contains("did you mean `in_set`?"),
-            "{faults:?}"
-        );
-        assert!(
-            faults[1].starts_with("check 3 (line 3): ") && faults[1].contains("`part` or `whole`"),
-            "{faults:?}"
-        );
+        let Err(error @ Error::SuiteFile { .. }) = error else { panic!("accepted") };
+        let said = error.to_string();
+        assert!(said.starts_with("the checks of `s.yaml` are not valid: line 2, column 3: "), "{said}");
+        assert!(said.contains("; line 3, column 3: "), "{said}");
+        let Error::SuiteFile { file, source_text, faults } = &error else { panic!("{error}") };
+        let [first, second] = faults.as_slice() else { panic!("{faults:?}") };
+        assert!(first.message.contains("did you mean `in_set`?"), "{first:?}");
+        assert!(second.message.contains("`part` or `whole`"), "{second:?}");
+        let shown = rondo_project::fault::render(file, source_text, &faults[1..]);
+        let place = " --> s.yaml:3:3\n  |\n3 | - { scope: all }\n  |   ^^^^^^^^^^^^^^\n";
+        assert!(shown.ends_with(place), "{shown}");
         for text in ["a: 1", "- [", "just text", ""] {
-            assert!(matches!(Suite::read("s.yaml", text), Err(Error::Suite { .. })), "{text}");
+            assert!(matches!(Suite::read("s.yaml", text), Err(Error::SuiteFile { .. })), "{text}");
         }
         assert!(judge(&json!({"column": "a", "not_null": true})).is_ok());
         assert!(judge(&json!({"column": "a"})).is_err());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rondo_core::{Code, Explain};
+use rondo_project::fault::Fault;
 use rondo_table::TableError;
 
 use crate::check::FileReport;
@@ -204,6 +205,14 @@ pub enum Error {
         /// The dataset.
         dataset: String,
     },
+    /// A dataset whose latest version is a table, and of which a file is none now. Nothing was changed.
+    #[error("dataset `{dataset}` is a table, and what comes in is none: {why}")]
+    NoLongerTable {
+        /// The dataset.
+        dataset: String,
+        /// Which file, where in it, and why.
+        why: Box<TableError>,
+    },
     /// A version in which no file is a table, where rows are asked for.
     #[error("dataset `{dataset}` has no rows: no file of it is a table")]
     Tableless {
@@ -218,6 +227,16 @@ pub enum Error {
         /// Every fault.
         faults: Vec<String>,
     },
+    /// A file of checks that cannot be understood.
+    #[error("the checks of `{file}` are not valid: {}", placed(faults))]
+    SuiteFile {
+        /// The file, as it was called.
+        file: String,
+        /// Its text, to show the faulty lines.
+        source_text: String,
+        /// Every fault, in the order of their places.
+        faults: Vec<Fault>,
+    },
     /// Data that break their checks. Nothing was changed.
     #[error("dataset `{dataset}` breaks its checks: {}", broken_checks(reports))]
     ChecksFailed {
@@ -225,6 +244,14 @@ pub enum Error {
         dataset: String,
         /// The files that break a check, with sample rows of the failing ones.
         reports: Vec<FileReport>,
+    },
+    /// Rows on their way that break their checks.
+    #[error("`{}` breaks {}", input.display(), report.broken())]
+    RowsBroken {
+        /// The file.
+        input: PathBuf,
+        /// What the checks found.
+        report: Box<FileReport>,
     },
     /// Rows for testing that leak.
     #[error("the rows for testing leak: {}", leaks.join("; "))]
@@ -255,12 +282,12 @@ pub enum Error {
         paths: Vec<String>,
     },
     /// A dataset whose files are not where its source is.
-    #[error(
-        "dataset `{dataset}` has no place of its own: its source is elsewhere, an archive, or taken in parts"
-    )]
+    #[error("dataset `{dataset}` has no place of its own: {}", why_no_place(*declared))]
     NoPlace {
         /// The dataset.
         dataset: String,
+        /// Whether the project still declares it.
+        declared: bool,
     },
     /// A file that cannot be read or written.
     #[error("{action} `{}`", path.display())]
@@ -326,16 +353,20 @@ impl Explain for Error {
             Self::NoFile { .. } => Code::SourceInvalid,
             Self::Checksum { .. } => Code::DataBroken,
             Self::Record { .. } => Code::Corrupt,
-            Self::Split { .. } | Self::NoTable { .. } | Self::Tableless { .. } => Code::TableInvalid,
+            Self::Split { .. }
+            | Self::NoTable { .. }
+            | Self::NoLongerTable { .. }
+            | Self::Tableless { .. } => Code::TableInvalid,
             Self::Name { .. }
             | Self::Format { .. }
             | Self::Shape { .. }
             | Self::Suite { .. }
+            | Self::SuiteFile { .. }
             | Self::TagName { .. } => Code::ValueInvalid,
             Self::TagNotFound { .. } => Code::RefNotFound,
             Self::TagTaken { .. } => Code::RefMoved,
             Self::DatasetNotFound { .. } | Self::VersionNotFound { .. } => Code::DatasetNotFound,
-            Self::ChecksFailed { .. } => Code::ChecksFailed,
+            Self::ChecksFailed { .. } | Self::RowsBroken { .. } => Code::ChecksFailed,
             Self::Leakage { .. } => Code::LeakageFound,
             Self::With { .. } => Code::PackageInvalid,
             Self::InTheWay { .. } => Code::FilesInTheWay,
@@ -369,10 +400,18 @@ impl Explain for Error {
                 format!("keep them as a version first: rondo data add {dataset}"),
                 format!("or give them up: rondo data get {dataset} --force"),
             ],
-            Self::NoPlace { dataset } => vec![format!("rondo data get {dataset} some/folder")],
+            Self::NoPlace { dataset, .. } => vec![format!("rondo data get {dataset} some/folder")],
             Self::Shape { .. } => vec!["give it another name".to_owned()],
             Self::NoTable { .. } | Self::Tableless { .. } => {
                 vec!["say `format: csv` beside the source, if they are tables".to_owned()]
+            }
+            Self::NoLongerTable { why, .. } => {
+                let mut hints = why.hints();
+                hints.push("mend the file and add it again".to_owned());
+                hints.push(
+                    "or say `format: files` beside its source, if it is to be files from now on".to_owned(),
+                );
+                hints
             }
             Self::SecretNotFound { name } => vec![
                 format!("export {name}=…"),
@@ -397,13 +436,31 @@ impl Explain for Error {
             | Self::TagName { .. }
             | Self::Format { .. }
             | Self::Suite { .. }
+            | Self::SuiteFile { .. }
             | Self::ChecksFailed { .. }
+            | Self::RowsBroken { .. }
             | Self::Leakage { .. }
             | Self::With { .. }
             | Self::Io { .. }
             | Self::Record { .. }
             | Self::Stopped => Vec::new(),
         }
+    }
+}
+
+/// Faults in a line, each with its place.
+fn placed(faults: &[Fault]) -> String {
+    let one = |fault: &Fault| {
+        format!("line {}, column {}: {}", fault.place.line, fault.place.column, fault.message)
+    };
+    faults.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+const fn why_no_place(declared: bool) -> &'static str {
+    if declared {
+        "its source is elsewhere, an archive, or taken in parts"
+    } else {
+        "the project does not declare it any more"
     }
 }
 

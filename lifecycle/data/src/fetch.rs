@@ -11,6 +11,7 @@ mod download;
 pub mod glob;
 mod index;
 mod local;
+pub(crate) mod page;
 mod query;
 pub mod secrets;
 pub(crate) mod unpack;

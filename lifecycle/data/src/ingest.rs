@@ -27,7 +27,7 @@ use rondo_table::read::ReadOptions;
 use serde::Serialize;
 
 use crate::check::{FileReport, Suite};
-use crate::fetch::{Bounds, Content, Fetched, Fetcher, blocking};
+use crate::fetch::{Bounds, Content, Fetched, Fetcher, blocking, page};
 use crate::listing::{Leaf, Listing, leaf_of};
 use crate::parts::{Part, parts_of};
 use crate::place::{Look, Looker, Place};
@@ -158,10 +158,16 @@ impl Datasets {
         fetcher.measure(&intake.source, root).await?;
         let Some(parts) = &intake.parts else {
             if let Some(place) = place.as_ref().filter(|place| place.plain) {
-                let from = From { source: &intake.source.to_string(), origin: &Origin::default() };
+                let from =
+                    From { source: &intake.source.to_string(), origin: &Origin::default(), cached: None };
                 return Ok(vec![self.add_place(intake, place, from, true).await?]);
             }
             let mut fetched = fetcher.fetch(&intake.source, root).await?;
+            if let (Source::Http { .. }, Content::File(path)) = (&intake.source, &fetched.content)
+                && fetched.files().iter().any(|(name, _)| intake.is_table(name))
+            {
+                page::refuse(path, None, &fetched.source)?;
+            }
             if place.is_none() {
                 fetched.origin.fetched = Some(self.clock.now());
                 return Ok(vec![self.add_fetched(intake, &fetched).await?]);
@@ -233,7 +239,11 @@ impl Datasets {
     /// When a check fails (then nothing has changed), a file is no table although it should be, or the
     /// store refuses.
     pub async fn add(&self, intake: &Intake, fetched: &Fetched) -> Result<Added, Error> {
-        let from = From { source: &fetched.source, origin: &fetched.origin };
+        let cached = match &fetched.content {
+            Content::File(path) => Some(path.as_path()).filter(|path| !path.ends_with(&fetched.source)),
+            Content::Folder(_) => None,
+        };
+        let from = From { source: &fetched.source, origin: &fetched.origin, cached };
         match &fetched.content {
             Content::File(path) => self.add_place(intake, &Place::file(path), from, false).await,
             Content::Folder(_) => {
@@ -245,7 +255,11 @@ impl Datasets {
 
     /// Takes in what came over the network and lies in the cache: what is there unchanged is not read again.
     async fn add_fetched(&self, intake: &Intake, fetched: &Fetched) -> Result<Added, Error> {
-        let from = From { source: &fetched.source, origin: &fetched.origin };
+        let cached = match (&fetched.content, &fetched.root) {
+            (Content::File(path), _) => Some(path.as_path()),
+            (Content::Folder(_), root) => root.as_deref(),
+        };
+        let from = From { source: &fetched.source, origin: &fetched.origin, cached };
         match (&fetched.content, &fetched.root) {
             (Content::Folder(_), Some(root)) => self.add_place(intake, &Place::file(root), from, true).await,
             (Content::File(path), _) => self.add_place(intake, &Place::file(path), from, true).await,
@@ -277,6 +291,7 @@ impl Datasets {
             }
             added => added,
         }
+        .map_err(|error| from.told(error))
     }
 
     async fn add_looked(
@@ -401,7 +416,13 @@ impl Datasets {
             let (stored, tables) = self.grown(intake, part, leaf, previous.as_ref()).await?;
             let (part, rests) = (Some(part.name.as_str()), Vec::new());
             let draft = Draft { intake, stored, tables: &tables, part, checked: None, rests };
-            match self.add_draft(&draft, previous.as_ref(), From { source, origin: &Origin::default() }).await
+            match self
+                .add_draft(
+                    &draft,
+                    previous.as_ref(),
+                    From { source, origin: &Origin::default(), cached: None },
+                )
+                .await
             {
                 Err(Error::Store(rondo_store::Error::RefMoved { .. })) => {}
                 result => return result,
@@ -432,8 +453,7 @@ impl Datasets {
             listing.insert(&part.name, leaf);
             let mut tables = BTreeMap::new();
             for (name, leaf) in listing.files().iter().filter(|(name, _)| intake.is_table(name)) {
-                let path =
-                    if *name == part.name { part.path.clone() } else { objects.require(leaf.digest)? };
+                let path = if *name == part.name { part.path.clone() } else { objects.sound(leaf.digest)? };
                 tables.insert(name.clone(), Table { path, leaf: *leaf, stamp: None });
             }
             Ok((listing.store(&objects)?, tables))

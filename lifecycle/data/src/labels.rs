@@ -78,6 +78,10 @@ pub struct Labels {
     pub unlabelled_count: usize,
     /// Labelled items that are no file of the dataset, at most ten.
     pub unknown: Vec<String>,
+    /// Labelled items that may be several files of the dataset, at most ten: they label none.
+    pub ambiguous: Vec<String>,
+    /// Columns of a table of labels that are none of those that are read.
+    pub unread: Vec<String>,
     /// How often each label was given.
     pub counts: BTreeMap<String, u64>,
     /// How many labels each annotator gave.
@@ -107,6 +111,8 @@ impl Labels {
             unlabelled: Vec::new(),
             unlabelled_count: 0,
             unknown: Vec::new(),
+            ambiguous: Vec::new(),
+            unread: Vec::new(),
             counts,
             annotators,
             agreement,
@@ -127,10 +133,10 @@ impl Labels {
                 let text = text_of(path)?;
                 match studio::read(path, &text)? {
                     Some(labels) => Ok(Self::of("label-studio", labels)),
-                    None => Ok(Self::of("table", from_table(path, options)?)),
+                    None => from_table(path, options),
                 }
             }
-            _ => Ok(Self::of("table", from_table(path, options)?)),
+            _ => from_table(path, options),
         }
     }
 
@@ -143,22 +149,36 @@ impl Labels {
         Self::of("path", labels.collect())
     }
 
-    /// Says which files have no label, and which labels no file.
+    /// Says which files have no label, and which labels no file or one that cannot be told.
     fn against(&mut self, files: &BTreeSet<String>) {
         const NAMED: usize = 10;
-        let short = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-        let names: BTreeSet<String> = files.iter().map(|file| short(file)).collect();
-        let labelled: BTreeSet<&str> = self.all.iter().map(|label| label.item.as_str()).collect();
-        let labelled_names: BTreeSet<String> = labelled.iter().map(|item| short(item)).collect();
-        // Tools know files by other paths than datasets do: their names have to do.
-        let without: Vec<&String> = files
-            .iter()
-            .filter(|f| !labelled.contains(f.as_str()) && !labelled_names.contains(&short(f)))
-            .collect();
+        let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for file in files {
+            by_name.entry(base_name(file)).or_default().push(file);
+        }
+        let items: BTreeSet<&str> = self.all.iter().map(|label| label.item.as_str()).collect();
+        let (mut labelled, mut unknown, mut ambiguous) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for item in items {
+            if let Some(file) = files.get(item) {
+                labelled.insert(file.as_str());
+                continue;
+            }
+            // Tools know files by other paths than datasets do: the end of a path has to do, or the name.
+            let named = by_name.get(base_name(item)).map_or(&[][..], Vec::as_slice);
+            let fits = |file: &&&str| is_end(item, file) || is_end(file, item);
+            let fitting: Vec<&str> = named.iter().filter(fits).copied().collect();
+            match (fitting.as_slice(), named) {
+                ([file], _) | ([], [file]) => drop(labelled.insert(file)),
+                ([], []) => unknown.push(item.to_owned()),
+                _ => ambiguous.push(item.to_owned()),
+            }
+        }
+        let without: Vec<&String> = files.iter().filter(|file| !labelled.contains(file.as_str())).collect();
         self.unlabelled_count = without.len();
         self.unlabelled = without.into_iter().take(NAMED).cloned().collect();
-        let unknown = labelled.iter().filter(|item| !files.contains(**item) && !names.contains(&short(item)));
-        self.unknown = unknown.take(NAMED).map(|item| (*item).to_owned()).collect();
+        unknown.truncate(NAMED);
+        ambiguous.truncate(NAMED);
+        (self.unknown, self.ambiguous) = (unknown, ambiguous);
     }
 
     /// Writes the table: item, label, annotator, kind, question, left, top, width, height, shape.
@@ -244,21 +264,42 @@ fn text_of(path: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| broken(path, "it is not UTF-8"))
 }
 
-fn from_table(path: &Path, options: &ReadOptions) -> Result<Vec<Label>, Error> {
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether one path ends with all of another, which has a folder.
+fn is_end(long: &str, short: &str) -> bool {
+    let rest = long.strip_suffix(short.trim_start_matches("./"));
+    short.contains('/') && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+}
+
+/// What the columns of a table of labels may be called.
+const ITEM: &[&str] = &["item", "file", "filename", "path", "image", "image_id", "id"];
+const LABEL: &[&str] = &["label", "class", "category", "target"];
+const ANNOTATOR: &[&str] = &["annotator", "rater", "coder", "user", "annotated_by"];
+
+fn from_table(path: &Path, options: &ReadOptions) -> Result<Labels, Error> {
     let reader = read::open_with(path, options)?;
+    let columns: Vec<String> = reader.columns().iter().map(|column| column.name.clone()).collect();
+    // What is called as documented first is meant, wherever it stands.
     let find = |names: &[&str]| {
-        let mut columns = reader.columns().iter().map(|column| column.name.clone());
-        columns.find(|column| names.iter().any(|name| column.eq_ignore_ascii_case(name)))
+        names.iter().find_map(|name| columns.iter().find(|column| column.eq_ignore_ascii_case(name))).cloned()
     };
-    let item = find(&["item", "file", "filename", "path", "image", "image_id", "id"]);
-    let label = find(&["label", "class", "category", "target"]);
-    let annotator = find(&["annotator", "rater", "coder", "user", "annotated_by"]);
+    let (item, label, annotator) = (find(ITEM), find(LABEL), find(ANNOTATOR));
     let (Some(item), Some(label)) = (item, label) else {
-        return Err(broken(
-            path,
-            "a table of labels has the columns `item` and `label`, and maybe `annotator`",
-        ));
+        let found: Vec<String> = columns.iter().map(|column| format!("`{column}`")).collect();
+        let reason = format!(
+            "a table of labels has the columns `item` (or {}) and `label` (or {}), and maybe `annotator`; this \
+             one has {}",
+            ITEM.get(1..).unwrap_or_default().join(", "),
+            LABEL.get(1..).unwrap_or_default().join(", "),
+            found.join(", ")
+        );
+        return Err(broken(path, &reason));
     };
+    let is_read = |column: &String| [Some(&item), Some(&label), annotator.as_ref()].contains(&Some(column));
+    let unread = columns.iter().filter(|column| !is_read(column)).cloned().collect();
     let mut labels = Vec::new();
     for (row, record) in records::Records::new(reader).enumerate() {
         let record = record?;
@@ -276,7 +317,7 @@ fn from_table(path: &Path, options: &ReadOptions) -> Result<Vec<Label>, Error> {
             labels.push(Label { annotator, ..Label::class(&item, &label) });
         }
     }
-    Ok(labels)
+    Ok(Labels { unread, ..Labels::of("table", labels) })
 }
 
 fn broken(path: &Path, reason: &str) -> Error {

@@ -26,6 +26,8 @@ pub use split::Split;
 
 /// A table that a package gets, and how it is read.
 struct Input {
+    /// What the step calls it.
+    name: String,
     path: PathBuf,
     options: ReadOptions,
 }
@@ -46,7 +48,11 @@ fn input(package: &'static str, call: &BuiltinCall) -> Result<Input, Error> {
 }
 
 fn given(call: &BuiltinCall, local: &str, path: &Path) -> Result<Input, Error> {
-    Ok(Input { path: path.to_owned(), options: ReadOptions::of_input(&call.step.read, local)? })
+    Ok(Input {
+        name: local.to_owned(),
+        path: path.to_owned(),
+        options: ReadOptions::of_input(&call.step.read, local)?,
+    })
 }
 
 fn refuse(package: &'static str, message: impl Into<String>) -> Error {

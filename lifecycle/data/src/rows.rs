@@ -26,11 +26,11 @@ impl Datasets {
             let listing = Listing::read(objects, version.digest)?;
             let tables = listing.files().iter().filter(|(name, _)| table::is_table(name, options));
             tables
-                .map(|(name, leaf)| Ok((name.clone(), objects.require(leaf.digest)?)))
+                .map(|(name, leaf)| Ok((name.clone(), objects.sound(leaf.digest)?)))
                 .collect::<Result<Vec<_>, Error>>()?
         } else {
             let name = version.source.rsplit('/').next().unwrap_or(&version.dataset).to_owned();
-            vec![(name, objects.require(version.digest)?)]
+            vec![(name, objects.sound(version.digest)?)]
         };
         if files.is_empty() { Err(Error::Tableless { dataset: version.dataset.clone() }) } else { Ok(files) }
     }

@@ -3,11 +3,9 @@
 //! Kept as an object beside the version, so that a window is compared without reading the training data
 //! again.
 
-use std::path::Path;
-
 use rondo_core::signature::{Column, ColumnType};
 use rondo_table::profile::{Profile, Profiler};
-use rondo_table::read;
+use rondo_table::read::Source;
 use rondo_table::{Result, rows};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -29,8 +27,8 @@ impl Reference {
     ///
     /// # Errors
     /// When the table cannot be read or lacks a feature.
-    pub fn build(training: &Path, features: &[&str], scores: &[f64]) -> Result<Self> {
-        let features = Profile::of(read::open(training)?.select(features)?)?;
+    pub fn build<'a>(training: impl Into<Source<'a>>, features: &[&str], scores: &[f64]) -> Result<Self> {
+        let features = Profile::of(training.into().open()?.select(features)?)?;
         let mut profiler = Profiler::new(&[score_column()]);
         let maps: Vec<Map<String, Value>> = scores.iter().map(|score| score_row(*score)).collect();
         let borrowed: Vec<&Map<String, Value>> = maps.iter().collect();

@@ -179,7 +179,7 @@ fn memory(value: &Value) -> Result<Option<u64>, String> {
         Value::Number(number) => {
             number.as_u64().filter(|bytes| *bytes >= 1_000_000).map(Some).ok_or_else(refuse)
         }
-        Value::String(text) => crate::kernel::memory::amount(text).map(Some).ok_or_else(refuse),
+        Value::String(text) => rondo_project::package::memory(text).map(Some).ok_or_else(refuse),
         _ => Err(refuse()),
     }
 }

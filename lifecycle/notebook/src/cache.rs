@@ -5,12 +5,13 @@
 //! kernel's command, and the environment: the interpreter and the packages in it by name and version. Outputs and times of the notebook itself are not in it. Only runs
 //! that ended well are kept. In a pipeline it is the pipeline that caches; this has no part in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rondo_core::Digest;
+use rondo_project::imports::{self, Modules};
 use rondo_project::notebook::language::Language;
 use serde_json::{Value, json};
 
@@ -188,29 +189,16 @@ fn add(files: &mut BTreeMap<String, String>, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The modules in the folder that a notebook runs in, as far as its cells import them at the margin.
+/// The modules in the folder that a notebook runs in which its cells import, with what those import. Of a
+/// package it is the whole folder: it may read what lies in it.
 fn local_modules(notebook: &Notebook, cwd: &Path) -> Vec<PathBuf> {
-    let mut names: Vec<String> = Vec::new();
-    for cell in notebook.cells.iter().filter(|cell| cell.is_code()) {
-        for line in cell.source().lines() {
-            let list = match line.split_once(' ') {
-                Some(("import", list)) => list,
-                Some(("from", list)) => list.split_whitespace().next().unwrap_or_default(),
-                _ => continue,
-            };
-            let first = |part: &str| part.trim().split(['.', ' ']).next().unwrap_or_default().to_owned();
-            names.extend(list.split(',').map(first));
-        }
-    }
-    names.sort();
-    names.dedup();
-    let plain = |name: &&String| name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.is_empty();
-    names
-        .iter()
-        .filter(plain)
-        .flat_map(|name| [cwd.join(format!("{name}.py")), cwd.join(name)])
-        .filter(|path| path.is_file() || path.join("__init__.py").is_file())
-        .collect()
+    let cells = notebook.cells.iter().filter(|cell| cell.is_code());
+    let imports: Vec<_> = cells.flat_map(|cell| imports::of_source(&cell.source())).collect();
+    let found = Modules::new(cwd).of_imports("", &imports);
+    let packages: BTreeSet<&str> = found.keys().filter_map(|path| Some(path.split_once('/')?.0)).collect();
+    let packages = packages.into_iter().map(|package| cwd.join(package));
+    let packages: Vec<PathBuf> = packages.filter(|package| package.join("__init__.py").is_file()).collect();
+    found.keys().map(|path| cwd.join(path)).chain(packages).collect()
 }
 
 #[cfg(test)]
@@ -223,8 +211,9 @@ mod tests {
         Executed {
             cells_run: 2,
             seconds: 1.0,
-            metrics: BTreeMap::new(),
+            metrics: [("loss".to_owned(), f64::INFINITY)].into(),
             outputs: BTreeMap::new(),
+            notes: Vec::new(),
             peak_memory: None,
             halt: None,
         }
@@ -246,10 +235,15 @@ mod tests {
     fn the_key_follows_what_a_run_depends_on_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        fs::write(at("helper.py"), "a = 1").unwrap();
+        fs::write(at("helper.py"), "import deep; a = 1").unwrap();
+        fs::write(at("deep.py"), "v = 1").unwrap();
+        fs::write(at("late.py"), "v = 1").unwrap();
         fs::write(at("data.csv"), "1").unwrap();
         let mut notebook = Notebook::new("python3", "python");
-        notebook.cells = vec![Cell::code("import os, helper\nfrom gone import x", &[])];
+        notebook.cells = vec![Cell::code(
+            "import os, helper; print(helper.a)\nfrom gone import x\nif 1:\n    import late",
+            &[],
+        )];
         let environment =
             Environment { spec: KernelSpec::python(Path::new("/python")), packages: "a==1".to_owned() };
         let mut request = ExecuteRequest::new(at("n.ipynb"), at("o.ipynb"), Default::default());
@@ -260,7 +254,7 @@ mod tests {
         notebook.cells[0].set_execution_count(Some(3));
         request.output = at("other.ipynb");
         assert_eq!(of(&request, &notebook, &environment), first);
-        for file in ["helper.py", "data.csv"] {
+        for file in ["helper.py", "deep.py", "late.py", "data.csv"] {
             let before = fs::read(at(file)).unwrap();
             fs::write(at(file), "changed").unwrap();
             assert_ne!(of(&request, &notebook, &environment), first, "{file}");

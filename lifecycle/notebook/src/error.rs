@@ -86,7 +86,7 @@ pub enum Error {
         last_words: Option<LastWords>,
     },
     /// A cell raised an error.
-    #[error("run {at}: {ename}: {evalue}")]
+    #[error("run {at}: {}", raised(ename, evalue))]
     CellFailed {
         /// Where.
         at: Box<CellPlace>,
@@ -155,10 +155,8 @@ impl Error {
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Invalid { .. }
-            | Self::Version { .. }
-            | Self::SameFile { .. }
-            | Self::KernelUnknown { .. } => Code::NotebookInvalid,
+            Self::Invalid { .. } | Self::Version { .. } | Self::SameFile { .. } => Code::NotebookInvalid,
+            Self::KernelUnknown { .. } => Code::KernelNotFound,
             Self::Parameters { .. } => Code::NotebookParameter,
             Self::NoInterpreter { .. } | Self::KernelStart { .. } | Self::KernelDied { .. } => {
                 Code::KernelDied
@@ -202,11 +200,11 @@ impl Explain for Error {
                 let missing = |words: &LastWords| words.0.iter().any(|line| line.contains("No module named"));
                 match last_words.as_ref().filter(|words| missing(words)) {
                     Some(_) => vec![
-                        "add `ipykernel` to the requirements of the step's environment".to_owned(),
                         format!(
                             "{} -m pip install ipykernel",
                             command.split(' ').next().unwrap_or("python3")
                         ),
+                        "for a step: `ipykernel` among the requirements of its `environment:`".to_owned(),
                     ],
                     None => Vec::new(),
                 }
@@ -357,6 +355,15 @@ impl fmt::Display for LastWords {
 
 impl std::error::Error for LastWords {}
 
+/// What a cell ended with, in words. Kernels of shells tell the exit status in the place of a message, without a name.
+pub(crate) fn raised(name: &str, value: &str) -> String {
+    match (name, value.trim().parse::<i64>()) {
+        ("", Ok(status)) => format!("it ended with exit status {status}"),
+        ("", Err(_)) => value.to_owned(),
+        (name, _) => format!("{name}: {value}"),
+    }
+}
+
 struct Because(Option<MemoryCause>);
 
 impl fmt::Display for Because {
@@ -419,6 +426,25 @@ mod tests {
              it had used 3100 MB of memory"
         );
         assert!(died.hints().first().is_some_and(|hint| hint.contains("memory")));
+    }
+
+    #[test]
+    fn a_cell_of_a_shell_says_its_exit_status() {
+        let failed = |ename: &str, evalue: &str| {
+            let at = CellPlace { notebook: "b.sh".into(), cell: 3, partial: Kept::File("o.ipynb".into()) };
+            let (ename, evalue) = (ename.to_owned(), evalue.to_owned());
+            Error::CellFailed { at: Box::new(at), ename, evalue, traceback: None }.to_string()
+        };
+        assert_eq!(failed("", "1"), "run cell 3 of `b.sh`: it ended with exit status 1");
+        assert_eq!(failed("", "object not found"), "run cell 3 of `b.sh`: object not found");
+        assert_eq!(failed("KeyError", "1"), "run cell 3 of `b.sh`: KeyError: 1");
+    }
+
+    #[test]
+    fn a_kernel_that_was_named_and_is_not_there_is_not_found() {
+        let error = Error::KernelUnknown { name: "jula".to_owned(), known: vec!["julia".to_owned()] };
+        assert_eq!(error.code(), Code::KernelNotFound);
+        assert_eq!(error.code().kind().exit_code(), 3);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What a notebook gives beside its outputs: named values that its cells leave, numbers among them metrics.
 //!
 //! Two ways are understood. Scrapbook's `glue` leaves values under media types of its own. A cell tagged
-//! `metrics` (or `outputs`) gives what it shows: JSON, a map as its last value, a number as the value of a
-//! last line that is a name, and printed lines `name = value`, which every language can write.
+//! `metrics` (or `outputs`) gives what it shows: JSON, a map or a series of pandas as its last value, a number as
+//! the value of a last line that is a name, and printed lines `name = value`, which every language can write.
+//! JSON has no numbers that are none: among values they are the texts that the tracking server takes for them.
+
+mod shown;
 
 use std::collections::BTreeMap;
 
@@ -71,10 +74,13 @@ fn displayed(data: &Value, cell: &Cell, language: Option<Language>) -> BTreeMap<
         return map.clone().into_iter().collect();
     }
     let text = plain(&data.get("text/plain").map(joined).unwrap_or_default());
+    if let Some(series) = shown::series(&text) {
+        return series.into_iter().collect();
+    }
     // R counts what it prints: `[1] 0.7`.
     let text = text.trim().strip_prefix("[1] ").unwrap_or(text.trim());
-    let value = language.and_then(|language| literal::read(text, language)).or_else(|| number(text));
-    match value {
+    let literal = language.and_then(|language| literal::read(text, language));
+    match literal.or_else(|| number(text)).or_else(|| shown::read(text)) {
         Some(Value::Object(map)) => map.into_iter().collect(),
         Some(value) => match last_name(&cell.source()) {
             Some(name) => BTreeMap::from([(name, value)]),
@@ -86,9 +92,74 @@ fn displayed(data: &Value, cell: &Cell, language: Option<Language>) -> BTreeMap<
 
 /// A number, also as NumPy shows it: `np.float64(0.7)`.
 fn number(text: &str) -> Option<Value> {
-    let inner = text.strip_prefix("np.").and_then(|rest| rest.split_once('(')?.1.strip_suffix(')'));
-    let number: f64 = inner.unwrap_or(text).parse().ok()?;
-    serde_json::Number::from_f64(number).map(Value::Number)
+    match text.parse() {
+        Ok(number) => Some(value(number)),
+        Err(_) => shown::read(text).filter(|value| figure(value).is_some()),
+    }
+}
+
+/// A number as JSON; one that is none becomes the text that the tracking server takes for it.
+pub fn value(number: f64) -> Value {
+    match serde_json::Number::from_f64(number) {
+        Some(number) => Value::Number(number),
+        None if number.is_nan() => "NaN".into(),
+        None if number < 0.0 => "-Infinity".into(),
+        None => "Infinity".into(),
+    }
+}
+
+/// The number that a value is. Kernels, too, write numbers that are none as texts where they send JSON.
+fn figure(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => shown::not_finite(text),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Numbers by name as JSON.
+pub fn json(numbers: &BTreeMap<String, f64>) -> Value {
+    Value::Object(numbers.iter().map(|(name, number)| (name.clone(), value(*number))).collect())
+}
+
+/// Numbers by name, written and read as JSON that loses none of them.
+pub(crate) mod figures {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    pub(crate) fn serialize<S: Serializer>(
+        numbers: &BTreeMap<String, f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        super::json(numbers).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, f64>, D::Error> {
+        let values = BTreeMap::<String, Value>::deserialize(deserializer)?;
+        let number = |(name, value): (String, Value)| super::figure(&value).map(|number| (name, number));
+        Ok(values.into_iter().filter_map(number).collect())
+    }
+}
+
+/// What is to be said of a tagged cell that gave nothing: the tag promises a value, and without a word it would be
+/// missed only where it is looked for.
+pub fn lacking(cell: &Cell, shown: &BTreeMap<String, Value>) -> Option<&'static str> {
+    let values = || shown.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let all: BTreeMap<String, Value> = values().chain(cell.outputs().iter().filter_map(scrap)).collect();
+    if cell.has_tag("metrics") && numbers(&all).is_empty() {
+        return Some(
+            "is tagged `metrics` and gave no number that can be read: end it with a map of names to numbers, or print \
+             lines `name = 0.5`",
+        );
+    }
+    (is_tagged(cell) && all.is_empty()).then_some(
+        "is tagged `outputs` and gave no value that can be read: end it with a map of names to values, or print lines \
+         `name = 0.5`",
+    )
 }
 
 /// The name that is all of a source's last line.
@@ -104,9 +175,10 @@ fn last_name(source: &str) -> Option<String> {
 fn line(line: &str) -> Vec<(String, Value)> {
     let line = line.trim();
     if line.starts_with('{') {
-        return match serde_json::from_str(line) {
-            Ok(Value::Object(map)) => map.into_iter().collect(),
-            _ => Vec::new(),
+        // JSON's texts have escapes that Python's do not.
+        return match serde_json::from_str(line).ok().or_else(|| shown::read(line)) {
+            Some(Value::Object(map)) => map.into_iter().collect(),
+            Some(_) | None => Vec::new(),
         };
     }
     let Some((name, value)) = line.split_once(['=', ':']) else { return Vec::new() };
@@ -129,17 +201,12 @@ pub fn numbers(values: &BTreeMap<String, Value>) -> BTreeMap<String, f64> {
 
 fn collect(name: &str, value: &Value, found: &mut BTreeMap<String, f64>, depth: usize) {
     match value {
-        Value::Number(number) => {
-            if let Some(number) = number.as_f64() {
-                found.insert(name.to_owned(), number);
-            }
-        }
         Value::Object(map) if depth < 4 => {
             for (key, value) in map {
                 collect(&format!("{name}.{key}"), value, found, depth + 1);
             }
         }
-        _ => {}
+        value => found.extend(figure(value).map(|number| (name.to_owned(), number))),
     }
 }
 
@@ -177,6 +244,44 @@ mod tests {
         let both =
             json!({"output_type": "display_data", "data": {"application/json": {"a": 1}, "text/plain": "x"}});
         assert_eq!(of("display", vec![both], Language::Python), json!({"a": 1}));
+        let python = |text: &str| of("m", vec![result(text)], Language::Python);
+        assert_eq!(python("{'acc': np.float64(0.5), 'k': 3}"), json!({"acc": 0.5, "k": 3}));
+        assert_eq!(python("acc    0.5\nk      3.0\ndtype: float64"), json!({"acc": 0.5, "k": 3.0}));
+        assert_eq!(python("nan"), json!({"m": "NaN"}));
+        let printed = json!({"output_type": "stream", "text": "loss: nan\n{'a': np.int64(2)}\n"});
+        assert_eq!(of("print(m)", vec![printed], Language::Python), json!({"loss": "NaN", "a": 2}));
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_numbers_also_when_written_down() {
+        let values = BTreeMap::from([
+            ("a".to_owned(), json!({"b": "NaN", "c": "nan"})),
+            ("x".to_owned(), json!("-Infinity")),
+            ("note".to_owned(), json!("rf")),
+        ]);
+        let found = numbers(&values);
+        assert!(found["a.b"].is_nan() && found["a.c"].is_nan() && found.len() == 3);
+        assert_eq!(found["x"], f64::NEG_INFINITY);
+        assert_eq!(json(&found), json!({"a.b": "NaN", "a.c": "NaN", "x": "-Infinity"}));
+    }
+
+    #[test]
+    fn a_tagged_cell_that_gives_nothing_is_told() {
+        let told = |tag: &str, outputs: Vec<Value>| {
+            let mut cell = Cell::code("m", &[tag]);
+            cell.set_outputs(outputs);
+            lacking(&cell, &shown(&cell, Some(Language::Python)))
+        };
+        assert!(told("metrics", Vec::new()).is_some_and(|told| told.contains("gave no number")));
+        assert!(told("metrics", vec![result("{'name': 'rf'}")]).is_some());
+        assert!(told("metrics", vec![result("<Figure size 640x480>")]).is_some());
+        assert!(told("outputs", vec![result("{'name': 'rf'}")]).is_none());
+        assert!(told("outputs", vec![result("f(x)")]).is_some_and(|told| told.contains("gave no value")));
+        assert!(told("metrics", vec![result("0.5")]).is_none());
+        let media = "application/scrapbook.scrap.json+json";
+        let glued = json!({"output_type": "display_data", "data": {media: {"name": "auc", "data": 0.7}}});
+        assert!(told("metrics", vec![glued]).is_none());
+        assert!(told("other", Vec::new()).is_none());
     }
 
     #[test]

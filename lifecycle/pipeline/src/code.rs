@@ -39,7 +39,7 @@ pub fn digests(root: &Path, step: &str, paths: &[String]) -> Result<BTreeMap<Str
 }
 
 /// The path as it is named in records: relative to the project also when it was given in full.
-fn relative(root: &Path, path: &str) -> String {
+pub(crate) fn relative(root: &Path, path: &str) -> String {
     let path = Path::new(path).strip_prefix(root).unwrap_or(Path::new(path));
     let parts: Vec<_> = path.components().filter(|part| *part != Component::CurDir).collect();
     parts.iter().collect::<PathBuf>().to_string_lossy().into_owned()

@@ -139,6 +139,27 @@ impl Environments {
         self.known(&wanted).map(Arc::new)
     }
 
+    /// Refuses what cannot be made here for certain: without an interpreter that fits, where no lock is
+    /// known, or without the host's tools that are named. Nothing is resolved.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub async fn foresee(&self, project: &Project, name: &str) -> Result<(), Error> {
+        let wanted = self.declared(project, name)?;
+        match &wanted.what {
+            What::Python { python, .. } if self.known(&wanted).is_none() => {
+                self.require_interpreter(name, python).await
+            }
+            What::Host { .. } => self.lock(project, name).await.map(drop),
+            What::Python { .. }
+            | What::R { .. }
+            | What::Conda { .. }
+            | What::Image { .. }
+            | What::Rootfs { .. }
+            | What::Nix { .. } => Ok(()),
+        }
+    }
+
     /// The environment of a lock, made where it is missing.
     ///
     /// # Errors

@@ -148,6 +148,14 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// The program of a step's command is not there.
+    #[error("step `{step}` runs `{program}`, which is not on this machine's PATH")]
+    ProgramMissing {
+        /// The step.
+        step: String,
+        /// The program.
+        program: String,
+    },
     /// R of another version than the wanted one.
     #[error("environment `{environment}` wants R `{wanted}`, and this machine has R {found}")]
     RVersion {
@@ -296,6 +304,7 @@ impl Explain for Error {
             Self::PythonMissing { .. }
             | Self::UvMissing { .. }
             | Self::ToolMissing { .. }
+            | Self::ProgramMissing { .. }
             | Self::RVersion { .. }
             | Self::RPackagesMissing { .. }
             | Self::IsolationMissing { .. }
@@ -333,6 +342,9 @@ impl Explain for Error {
             }
             Self::StepFailed { run: Some(run), .. } => vec![format!("rondo runs show {}", run.short())],
             Self::ToolMissing { hint, .. } => vec![hint.clone()],
+            Self::ProgramMissing { program, .. } => {
+                vec![format!("install `{program}`, or give the step an `environment:` that has it")]
+            }
             Self::SqlRefused { hint, .. } | Self::SqlFailed { hint, .. } => hint.iter().cloned().collect(),
             Self::Table(error) => error.hints(),
             Self::RVersion { .. } => vec!["install that R, or widen `r:` of the environment".to_owned()],

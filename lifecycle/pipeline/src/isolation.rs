@@ -44,7 +44,7 @@ pub struct Confined {
     pub bwrap: PathBuf,
     /// Whether they have a network of their own.
     pub own_network: bool,
-    /// Undeclared files of the project that they have asked for, relative to it.
+    /// The files of the project that they have asked for.
     pub seen: watch::Seen,
 }
 
@@ -78,29 +78,62 @@ fn has_rights_of_its_own(program: &Path) -> bool {
     program.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o6000 != 0)
 }
 
+/// What of the project a step asked for that it does not declare, by paths relative to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Files that it asked to read.
+    pub read: Vec<String>,
+    /// Files and folders that it asked to make or change.
+    pub written: Vec<String>,
+}
+
+impl Refused {
+    /// Whether it asked for nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.written.is_empty()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<String> {
+        self.read.iter().chain(&self.written).cloned().collect()
+    }
+}
+
 impl Confined {
-    /// The undeclared files of the project that its processes were refused, relative to it: those that they
-    /// were seen to ask for, and those that its last words name.
-    pub fn refused(&self, tail: &[String]) -> Vec<String> {
-        let mut names = self.seen.undeclared(&self.surroundings);
+    /// What its processes were refused: what they were seen to ask for, and files that its last words name.
+    pub fn refused(&self, tail: &[String]) -> Refused {
+        let Refused { mut read, written } = self.seen.undeclared(&self.surroundings);
         let said = undeclared::named(&self.surroundings, tail);
-        names.extend(said.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
-        names
+        let is_new = |name: &String| !read.contains(name) && !written.contains(name);
+        let said: Vec<String> = said.into_iter().filter(is_new).collect();
+        read.extend(said);
+        Refused { read, written }
     }
 
     /// What a step was refused, in words.
-    pub fn told(&self, names: &[String], step: &str) -> String {
-        let listed = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let more = match names.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let (is, an) = if names.len() == 1 { ("is", "as an input") } else { ("are", "as inputs") };
+    pub fn told(&self, refused: &Refused, step: &str) -> String {
+        let read = listed(&refused.read, step, ["as an input", "as inputs"]);
+        let written = listed(&refused.written, step, ["as an output", "as outputs"]);
         let by = match self.level {
             Level::None => "in a container",
             Level::Landlock => "isolation: landlock",
             Level::Bubblewrap => "isolation: bubblewrap",
         };
-        format!("{listed}{more} {is} not declared {an} of `{step}` ({by})")
+        let said: Vec<String> = [read, written].into_iter().flatten().collect();
+        format!("{} ({by})", said.join("; "))
+    }
+}
+
+/// That these are not declared, one or several of them; nothing where there are none.
+fn listed(names: &[String], step: &str, [one, several]: [&str; 2]) -> Option<String> {
+    let listed = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match names.len() {
+        0 => None,
+        1 => Some(format!("{listed} is not declared {one} of `{step}`")),
+        _ => Some(format!("{listed}{more} are not declared {several} of `{step}`")),
     }
 }

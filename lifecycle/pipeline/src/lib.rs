@@ -39,6 +39,7 @@ pub mod run;
 pub mod sql;
 pub mod sweep;
 
+mod lacking;
 pub mod lock;
 pub mod logs;
 mod made;

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::ports::{Builtin, Surroundings};
 use rondo_core::{Digest, reference, suggest};
+use rondo_project::imports::Modules;
 use rondo_project::lock::Lock;
 use rondo_project::project::{Project, SqlSource, Step, Work};
+use rondo_project::substitute;
 use rondo_store::Store;
 use serde_json::Value;
 
@@ -61,6 +63,7 @@ pub struct Planner {
     /// Whether environments may be locked anew, or only looked up.
     pub locks: bool,
     builtins: Vec<Arc<dyn Builtin>>,
+    modules: Modules,
     platform: String,
 }
 
@@ -120,6 +123,7 @@ impl Planner {
             locked,
             locks: true,
             builtins,
+            modules: Modules::new(root),
             platform: platform(),
             root: root.to_owned(),
             project,
@@ -215,11 +219,21 @@ impl Planner {
         Ok(lock.map_or(Surroundings::Unknown, |lock| Surroundings::Python(name.clone(), packages(&lock))))
     }
 
+    /// A `with:` block with this run's parameters, so that they are checked too; what a sweep will choose, and
+    /// all else that is not known yet, stays an expression.
+    fn filled(&self, node: &Node, step: &Step, with: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+        let params = self.used_params(node, step);
+        let is_swept = |name: &str| step.sweep.as_ref().is_some_and(|sweep| sweep.over.contains(name));
+        let known = |name: &str| params.get(name).filter(|_| !is_swept(name)).cloned();
+        with.into_iter().map(|(key, value)| (key, substitute::bound(&value, &known))).collect()
+    }
+
     fn check(&self, node: &Node) -> Result<(), Error> {
         let (name, step) = self.definition(node)?;
         let unknown = node.inputs.iter().map(|(local, source)| (local.clone(), self.reference(source)));
         self.holds(node, &Inputs { unknown: unknown.collect(), ..Inputs::default() })?;
         if let Doer::Builtin(builtin, with) = self.doer(name, step)? {
+            let with = self.filled(node, step, with);
             let root = step.packaged.as_ref().map(|packaged| self.root.join(&packaged.folder));
             let root = root.as_deref().unwrap_or(&self.root);
             let mut faults = builtin.check(root, &with);
@@ -349,6 +363,7 @@ mod tests {
             apps: Default::default(),
             remotes: Default::default(),
             cache: None,
+            notes: Default::default(),
         }
     }
 }

@@ -111,6 +111,9 @@ pub struct StepReport {
     pub cause: Option<String>,
     /// The last lines of its output, where it failed.
     pub tail: Vec<String>,
+    /// What may help, where that can be told from how it failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
     /// Outputs that the same key gave with other content before, here or by `rondo.lock`: the step is not
     /// deterministic.
     pub unequal: Vec<String>,
@@ -203,6 +206,8 @@ pub struct Why {
     pub step: String,
     /// What would become of it.
     pub forecast: Forecast,
+    /// Why, in one line.
+    pub reason: String,
     /// The run that it is compared with: the one whose outputs were last used.
     pub last: Option<RunId>,
     /// What its key is made of and what differs from that run.

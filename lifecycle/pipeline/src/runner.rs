@@ -12,6 +12,7 @@ use rondo_core::sweep::TrialState;
 use rondo_project::lock::Lock;
 use rondo_project::project::Project;
 use rondo_store::Store;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::environment::provision::Provisioned;
@@ -26,7 +27,7 @@ use crate::run::{control, schedule};
 use crate::shared::Shared;
 use crate::sql::DuckDb;
 use crate::worktree::WorkTree;
-use crate::{Error, lock, made, why};
+use crate::{Error, lacking, lock, made, why};
 
 /// Runs the steps of one project. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +69,7 @@ impl Runner {
         if request.locked {
             refuse(lock::differences_before(&planner).await?)?;
         }
+        lacking::check(self, &planner, &request).await?;
         made::check(&self.store, &planner, &request).await?;
         let place = request.place;
         let worktree = (place == Place::WorkTree)
@@ -140,7 +142,7 @@ impl Runner {
     /// When the request cannot be planned or the store cannot be read.
     pub async fn plan(&self, request: &RunRequest) -> Result<Plan, Error> {
         let planner = Box::pin(self.forecaster(request)).await?;
-        why::plan(&self.store, &planner, request).await
+        why::explained(&self.store, &planner, request).await
     }
 
     /// Why a step would run, or would not, with the project's own parameters and the newest data. Of a step
@@ -149,7 +151,20 @@ impl Runner {
     /// # Errors
     /// When there is no such step, it cannot be planned, or the store cannot be read.
     pub async fn why(&self, step: &str) -> Result<Vec<Why>, Error> {
-        let request = RunRequest { targets: vec![step.to_owned()], ..RunRequest::default() };
+        self.why_with(Some(step), BTreeMap::new()).await
+    }
+
+    /// The same with other parameters; of every step where none is named.
+    ///
+    /// # Errors
+    /// As [`Runner::why`], and when a parameter is not known or of another kind.
+    pub async fn why_with(
+        &self,
+        step: Option<&str>,
+        params: BTreeMap<String, Value>,
+    ) -> Result<Vec<Why>, Error> {
+        let targets = step.map(str::to_owned).into_iter().collect();
+        let request = RunRequest { targets, params, ..RunRequest::default() };
         let planner = Box::pin(self.forecaster(&request)).await?;
         why::why(&self.store, &planner, &request, step).await
     }

@@ -28,6 +28,12 @@ struct Foreseen {
     unknown: Vec<(String, String)>,
 }
 
+/// Begins the reason of a step that no earlier run stands for.
+const NO_RUN: &str = "no earlier run has this key";
+
+/// How many changes stand in the one line of a step.
+const SHORT: usize = 3;
+
 /// What a run would do.
 ///
 /// # Errors
@@ -35,6 +41,59 @@ struct Foreseen {
 pub async fn plan(store: &Store, planner: &Planner, request: &RunRequest) -> Result<Plan, Error> {
     let foreseen = Foresight::new(store, planner, request).await?.all().await?;
     Ok(Plan { steps: foreseen.into_iter().map(|foreseen| foreseen.step).collect() })
+}
+
+/// The same, with what has changed since the last run of each step that would run.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn explained(store: &Store, planner: &Planner, request: &RunRequest) -> Result<Plan, Error> {
+    let foresight = Foresight::new(store, planner, request).await?;
+    let past = Past::new(store, foresight.experiment).await?;
+    let mut steps = Vec::new();
+    for foreseen in foresight.all().await? {
+        let last = if foreseen.may_run() { past.last_used(&foreseen.step.name).await? } else { None };
+        let reason = foreseen.reason(last.as_ref(), &foreseen.changes(last.as_ref()));
+        steps.push(PlannedStep { reason, ..foreseen.step });
+    }
+    Ok(Plan { steps })
+}
+
+impl Foreseen {
+    const fn may_run(&self) -> bool {
+        matches!(self.step.forecast, Forecast::Runs | Forecast::Waits)
+    }
+
+    /// What differs from the run that the step stood for last.
+    fn changes(&self, last: Option<&RunRow>) -> Vec<Change> {
+        match (last, &self.keyed) {
+            (Some(last), Some(keyed)) => changes(&last.detail.key_parts, &keyed.parts),
+            (Some(_) | None, _) => Vec::new(),
+        }
+    }
+
+    /// The output that an input waits for, where a change is only that.
+    fn waits(&self, change: &Change) -> Option<&str> {
+        let local = change.part.strip_prefix("input.")?;
+        self.unknown.iter().find(|(name, _)| name == local).map(|(_, of)| of.as_str())
+    }
+
+    /// Why, in one line: the cause instead of its effect on the key.
+    fn reason(&self, last: Option<&RunRow>, changes: &[Change]) -> String {
+        let reason = &self.step.reason;
+        let known: Vec<&Change> = changes.iter().filter(|change| self.waits(change).is_none()).collect();
+        let mut said: Vec<String> = known.iter().take(SHORT).filter_map(|change| told(change, "")).collect();
+        if known.len() > SHORT {
+            said.push(format!("and {} more", known.len() - SHORT));
+        }
+        let said = said.join("; ");
+        match (self.step.forecast, reason.strip_prefix(NO_RUN)) {
+            (Forecast::Runs, Some(rest)) if last.is_none() => format!("it has not run before{rest}"),
+            (Forecast::Runs, Some(rest)) if !said.is_empty() => format!("{said}{rest}"),
+            (Forecast::Waits, _) if !said.is_empty() => format!("{reason}; {said}"),
+            _ => reason.clone(),
+        }
+    }
 }
 
 /// A forecast that is being made, wave by wave: the cache is asked once for all steps that depend on
@@ -198,7 +257,7 @@ impl<'a> Foresight<'a> {
         };
         Ok(match failed.filter(|run| run.detail.key == Some(key)) {
             Some(run) => format!("run {} has this key and did not end well", run.id.short()),
-            None => "no earlier run has this key".to_owned(),
+            None => NO_RUN.to_owned(),
         })
     }
 
@@ -239,7 +298,8 @@ impl<'a> Foresight<'a> {
     }
 }
 
-/// Why steps would run, or would not: of a step with a matrix, each of its combinations that is meant.
+/// Why steps would run, or would not: of a step with a matrix, each of its combinations that is meant; of
+/// every step where none is named.
 ///
 /// # Errors
 /// When there is no such step, or code or the store cannot be read.
@@ -247,30 +307,29 @@ pub async fn why(
     store: &Store,
     planner: &Planner,
     request: &RunRequest,
-    word: &str,
+    word: Option<&str>,
 ) -> Result<Vec<Why>, Error> {
-    let wanted = planner.graph.find(&planner.project, word)?;
+    let wanted = word.map(|word| planner.graph.find(&planner.project, word)).transpose()?;
+    let is_wanted = |name: &str| match (&wanted, planner.graph.place(name)) {
+        (Some(wanted), place) => place.is_some_and(|place| wanted.contains(&place)),
+        (None, _) => true,
+    };
     let foresight = Foresight::new(store, planner, request).await?;
-    let experiment = foresight.experiment;
+    let past = Past::new(store, foresight.experiment).await?;
     let mut answers = Vec::new();
     for foreseen in foresight.all().await? {
-        if !planner.graph.place(&foreseen.step.name).is_some_and(|place| wanted.contains(&place)) {
+        if !is_wanted(&foreseen.step.name) {
             continue;
         }
-        let last = match experiment {
-            Some(experiment) => last_used(store, experiment, &foreseen.step.name).await?,
-            None => None,
-        };
-        let changes = match (&last, &foreseen.keyed) {
-            (Some(last), Some(keyed)) => changes(&last.detail.key_parts, &keyed.parts),
-            (Some(_) | None, _) => Vec::new(),
-        };
-        let failed = match experiment {
+        let last = past.last_used(&foreseen.step.name).await?;
+        let changes = foreseen.changes(last.as_ref());
+        let failed = match past.experiment {
             Some(experiment) => last_failed(store, experiment, &foreseen.step.name, last.as_ref()).await?,
             None => None,
         };
         let lines = lines(&foreseen, last.as_ref(), failed.as_ref(), &changes);
         answers.push(Why {
+            reason: foreseen.reason(last.as_ref(), &changes),
             step: foreseen.step.name.clone(),
             forecast: foreseen.step.forecast,
             last: last.map(|row| row.id),
@@ -287,19 +346,39 @@ pub async fn why(
 /// # Errors
 /// When the store cannot be read.
 pub async fn last_used(store: &Store, experiment: i64, step: &str) -> Result<Option<RunRow>, Error> {
-    for row in store.meta().runs_of_kind(RunKind::Pipeline, None, LOOK_BACK).await? {
-        if row.experiment != experiment || again::is_again(&row.detail) {
-            continue;
-        }
-        let used =
-            row.detail.steps.get(step).filter(|used| matches!(used.outcome.as_str(), "ran" | "cached"));
-        if let Some(run) = used.and_then(|used| used.run) {
-            return Ok(store.meta().run(run).await?);
-        }
+    Past::new(store, Some(experiment)).await?.last_used(step).await
+}
+
+/// The newest pipeline runs of a project, read once for all steps that are asked for.
+struct Past<'a> {
+    store: &'a Store,
+    experiment: Option<i64>,
+    pipelines: Vec<RunRow>,
+}
+
+impl<'a> Past<'a> {
+    async fn new(store: &'a Store, experiment: Option<i64>) -> Result<Self, Error> {
+        let mut pipelines = match experiment {
+            Some(_) => store.meta().runs_of_kind(RunKind::Pipeline, None, LOOK_BACK).await?,
+            None => Vec::new(),
+        };
+        pipelines.retain(|row| Some(row.experiment) == experiment && !again::is_again(&row.detail));
+        Ok(Self { store, experiment, pipelines })
     }
-    let rows = store.meta().runs_of_kind(RunKind::Step, Some(step), LOOK_BACK).await?;
-    let counts = |row: &RunRow| row.state == RunState::Finished && !again::is_again(&row.detail);
-    Ok(rows.into_iter().find(|row| row.experiment == experiment && counts(row)))
+
+    async fn last_used(&self, step: &str) -> Result<Option<RunRow>, Error> {
+        let Some(experiment) = self.experiment else { return Ok(None) };
+        for row in &self.pipelines {
+            let used =
+                row.detail.steps.get(step).filter(|used| matches!(used.outcome.as_str(), "ran" | "cached"));
+            if let Some(run) = used.and_then(|used| used.run) {
+                return Ok(self.store.meta().run(run).await?);
+            }
+        }
+        let rows = self.store.meta().runs_of_kind(RunKind::Step, Some(step), LOOK_BACK).await?;
+        let counts = |row: &RunRow| row.state == RunState::Finished && !again::is_again(&row.detail);
+        Ok(rows.into_iter().find(|row| row.experiment == experiment && counts(row)))
+    }
 }
 
 /// The newest run of a step, where it has failed and is newer than the one whose outputs it stood for.
@@ -364,26 +443,28 @@ fn lines(
         }
         return lines;
     };
-    let waits = |change: &Change| {
-        let local = change.part.strip_prefix("input.")?;
-        foreseen.unknown.iter().find(|(name, _)| name == local).map(|(_, of)| of)
-    };
-    let since = format!("since run {} of {}", last.id.short(), last.started.rfc3339());
+    let since = format!(" since run {} of {}", last.id.short(), last.started.rfc3339());
     for change in changes {
-        lines.push(match (waits(change), &change.old, &change.new) {
-            (Some(of), _, _) => format!("{} is not known before `{of}` is made", described(&change.part)),
-            (None, Some(old), Some(new)) => {
-                format!("{} changed {since}: {} → {}", described(&change.part), shown(old), shown(new))
-            }
-            (None, None, Some(new)) => format!("{} is new {since}: {}", described(&change.part), shown(new)),
-            (None, Some(old), None) => format!("{} is gone {since}: {}", described(&change.part), shown(old)),
-            (None, None, None) => continue,
+        lines.extend(match foreseen.waits(change) {
+            Some(of) => Some(format!("{} is not known before `{of}` is made", described(&change.part))),
+            None => told(change, &since),
         });
     }
     if changes.is_empty() && !matches!(foreseen.step.forecast, Forecast::Skipped) {
-        lines.push(format!("nothing that it depends on has changed {since}"));
+        lines.push(format!("nothing that it depends on has changed{since}"));
     }
     lines
+}
+
+/// A change in words.
+fn told(change: &Change, since: &str) -> Option<String> {
+    let part = described(&change.part);
+    Some(match (&change.old, &change.new) {
+        (Some(old), Some(new)) => format!("{part} changed{since}: {} → {}", shown(old), shown(new)),
+        (None, Some(new)) => format!("{part} is new{since}: {}", shown(new)),
+        (Some(old), None) => format!("{part} is gone{since}: {}", shown(old)),
+        (None, None) => return None,
+    })
 }
 
 /// A key's part, as it is named to people.

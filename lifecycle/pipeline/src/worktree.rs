@@ -35,6 +35,17 @@ struct Remembered {
     taken: i128,
 }
 
+/// What became of an output in the work tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// It was there.
+    There,
+    /// It was put there.
+    Put,
+    /// It was put there instead of something that no run has made.
+    Instead,
+}
+
 /// The work tree of a project.
 pub struct WorkTree {
     root: PathBuf,
@@ -61,21 +72,28 @@ impl WorkTree {
         }
     }
 
-    /// Puts an output under its declared path, unless exactly that is there already. Whether it was put.
+    /// Puts an output under its declared path, unless exactly that is there already. Where what was there is
+    /// in the store too, nothing is lost by that; what is not, somebody has written by hand.
     ///
     /// # Errors
     /// When the path leaves the project, the object is not in the store, or the disk refuses.
-    pub fn place(&self, output: &Link, path: &str) -> Result<bool, Error> {
+    pub fn place(&self, output: &Link, path: &str) -> Result<Placed, Error> {
         let outside = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "it lies outside the project");
         let place = inside(&self.root, path).ok_or_else(|| Error::io("write", Path::new(path))(outside()))?;
         let fingerprint = fingerprint(&place);
+        let mut placed = Placed::Put;
         if let Some((now, newest)) = fingerprint {
             if self.is_known(path, output.digest, now) {
-                return Ok(false);
+                return Ok(Placed::There);
             }
-            if Objects::digest_path(&place).is_ok_and(|there| there.digest == output.digest) {
-                self.remember(path, output.digest, now, newest);
-                return Ok(false);
+            if let Ok(there) = Objects::digest_path(&place) {
+                if there.digest == output.digest {
+                    self.remember(path, output.digest, now, newest);
+                    return Ok(Placed::There);
+                }
+                if !self.objects.holds(there.digest, there.folder) {
+                    placed = Placed::Instead;
+                }
             }
         }
         self.sweep(&place);
@@ -83,7 +101,7 @@ impl WorkTree {
         if let Some((now, newest)) = self::fingerprint(&place) {
             self.remember(path, output.digest, now, newest);
         }
-        Ok(true)
+        Ok(placed)
     }
 
     /// Removes what killed processes have left in a place's folder, once for each folder: a folder may hold
@@ -230,10 +248,10 @@ mod tests {
     fn what_is_there_already_is_left_and_what_was_changed_is_put_back() {
         let (root, objects, link) = tree();
         let tree = WorkTree::open(root.path(), root.path(), objects.clone());
-        assert!(tree.place(&link, "out/raw/").unwrap());
-        assert!(!tree.place(&link, "out/raw/").unwrap());
+        assert_eq!(tree.place(&link, "out/raw/").unwrap(), Placed::Put);
+        assert_eq!(tree.place(&link, "out/raw/").unwrap(), Placed::There);
         std::thread::sleep(std::time::Duration::from_millis(60));
-        assert!(!tree.place(&link, "out/raw/").unwrap());
+        assert_eq!(tree.place(&link, "out/raw/").unwrap(), Placed::There);
         tree.save().unwrap();
         let again = WorkTree::open(root.path(), root.path(), objects);
         assert!(again.is_known(
@@ -247,7 +265,7 @@ mod tests {
         // Left by a process that is long gone; and by one that is alive.
         fs::create_dir(root.path().join("out/.raw.2147483646.new")).unwrap();
         fs::create_dir(root.path().join(format!("out/.raw.{}.new.txt", std::process::id()))).unwrap();
-        assert!(again.place(&link, "out/raw/").unwrap());
+        assert_eq!(again.place(&link, "out/raw/").unwrap(), Placed::Instead);
         assert_eq!(fs::read_to_string(&file).unwrap(), "a");
         assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 2);
         assert!(again.place(&link, "../raw/").is_err());

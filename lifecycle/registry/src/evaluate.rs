@@ -11,18 +11,26 @@ use async_trait::async_trait;
 use rondo_core::Timestamp;
 use rondo_core::evaluation::{Evaluation, Task};
 use rondo_core::objective::Objective;
-use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, Scorer};
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, RowsToScore, Scored, Scorer};
 use rondo_core::suggest;
 use rondo_project::project::Model;
 use rondo_store::Objects;
 use rondo_table::columns;
-use rondo_table::metrics::{Pooling, evaluate_binary, evaluate_regression};
+use rondo_table::metrics::{Classified, Pooling, evaluate_binary, evaluate_multiclass, evaluate_regression};
+use rondo_table::read::{ReadOptions, Source};
 use serde_json::Value;
 
 use crate::error::Error;
 
 /// Probability at or above which the positive class is predicted where no threshold is declared.
 const THRESHOLD: f64 = 0.5;
+
+/// Among how many of the likeliest classes the true one counts where nothing is declared, as scikit-learn
+/// has it.
+const TOP_K: usize = 2;
+
+/// What is declared of a binary task only.
+const OF_BINARY: [&str; 4] = ["positive", "threshold", "fairness", "min_positives"];
 
 /// What is measured, of which columns.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +49,10 @@ pub struct Spec {
     pub fairness: Vec<String>,
     /// The column of the event time.
     pub time: Option<String>,
+    /// The labels of the model's classes in its order, where it does not know them itself.
+    pub classes: Vec<String>,
+    /// Among how many of the likeliest classes the true one counts for the top-k accuracy.
+    pub top_k: usize,
     /// Which slices are too small to stand alone.
     pub pooling: Pooling,
 }
@@ -73,6 +85,8 @@ impl Spec {
             slices,
             fairness,
             time: model.time.clone(),
+            classes: Vec::new(),
+            top_k: TOP_K,
             pooling,
         }
     }
@@ -89,9 +103,16 @@ impl Spec {
         slices.extend(fairness.iter().filter(|column| !slices.contains(column)).cloned().collect::<Vec<_>>());
         let task = match text("task").as_deref() {
             None | Some("binary") => Task::Binary,
+            Some("multiclass") => Task::Multiclass,
             Some("regression") => Task::Regression,
-            Some(other) => return Err(Error::With(format!("task `{other}` is not binary or regression"))),
+            Some(other) => {
+                return Err(Error::With(format!("task `{other}` is not binary, multiclass or regression")));
+            }
         };
+        let refused = OF_BINARY.iter().find(|key| with.get(**key).is_some_and(|value| !value.is_null()));
+        if let Some(key) = refused.filter(|_| task == Task::Multiclass) {
+            return Err(Error::With(format!("`{key}` has no meaning for a task of several classes")));
+        }
         Ok(Self {
             task,
             target: text("target").ok_or_else(|| Error::With("`target` is missing".to_owned()))?,
@@ -100,41 +121,30 @@ impl Spec {
             slices,
             fairness,
             time: text("time"),
+            classes: labels_of(with),
+            top_k: with.get("top_k").and_then(Value::as_u64).map_or(TOP_K, |k| k as usize).max(1),
             pooling: Pooling { min_rows: count("min_rows"), min_positives: count("min_positives") },
         })
     }
 }
 
-/// Evaluates scores, one for each row of a table, in its order. Rows without a label are left out.
+/// The declared classes, numbers as they are written.
+fn labels_of(with: &BTreeMap<String, Value>) -> Vec<String> {
+    let label = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    with.get("classes").and_then(Value::as_array).into_iter().flatten().map(label).collect()
+}
+
+/// Evaluates what a model says of each row of a table, in its order. Rows without a label are left out.
 ///
 /// # Errors
-/// When the table cannot be read, lacks a column, or the scores are not one a row.
-pub fn evaluate(rows: &Path, scores: &[f64], spec: &Spec) -> Result<Evaluation, Error> {
-    let labels = labels(rows, spec)?;
-    if labels.len() != scores.len() {
-        let problem = format!("{} labels for {} scores", labels.len(), scores.len());
-        return Err(Error::Column { column: spec.target.clone(), problem });
-    }
-    let labelled: Vec<usize> = (0..labels.len()).filter(|row| labels[*row].is_some()).collect();
-    let take = |values: &[Option<String>]| -> Vec<Option<String>> {
-        labelled.iter().map(|row| values[*row].clone()).collect()
-    };
-    let mut sliced: Vec<(&str, Vec<Option<String>>)> = Vec::new();
-    for column in &spec.slices {
-        sliced.push((column, take(&columns::strings(rows, column)?)));
-    }
-    let slices: Vec<(&str, &[Option<String>])> =
-        sliced.iter().map(|(column, values)| (*column, values.as_slice())).collect();
-    let scores: Vec<f64> = labelled.iter().map(|row| scores[*row]).collect();
-    let labels: Vec<f64> = labelled.iter().filter_map(|row| labels[*row]).collect();
-    let fairness: Vec<&str> = spec.fairness.iter().map(String::as_str).collect();
-    let mut evaluation = match spec.task {
-        Task::Binary => evaluate_binary(&scores, &labels, spec.threshold, &slices, &fairness, spec.pooling)?,
-        Task::Regression => evaluate_regression(&scores, &labels, &slices, spec.pooling)?,
-        Task::Multiclass => {
-            return Err(Error::With("models of several classes are not evaluated yet".to_owned()));
-        }
-    };
+/// When the table cannot be read, lacks a column, or the scores are not one a row; of a task of several
+/// classes when the probabilities are not one a class, or a label is none of the classes.
+pub fn evaluate<'a>(rows: impl Into<Source<'a>>, scored: &Scored, spec: &Spec) -> Result<Evaluation, Error> {
+    let rows: Source<'a> = rows.into();
+    let (mut evaluation, labelled) = match spec.task {
+        Task::Multiclass => of_classes(rows, scored, spec),
+        Task::Binary | Task::Regression => of_scores(rows, &scored.scores, spec),
+    }?;
     if let Some(time) = &spec.time {
         let times = columns::timestamps(rows, time)?;
         let known = || labelled.iter().filter_map(|row| times.get(*row).copied().flatten());
@@ -144,7 +154,96 @@ pub fn evaluate(rows: &Path, scores: &[f64], spec: &Spec) -> Result<Evaluation, 
     Ok(evaluation)
 }
 
-fn labels(rows: &Path, spec: &Spec) -> Result<Vec<Option<f64>>, Error> {
+fn one_a_row(labels: usize, scores: usize, spec: &Spec) -> Result<(), Error> {
+    if labels == scores {
+        return Ok(());
+    }
+    let problem = format!("{labels} labels for {scores} scores");
+    Err(Error::Column { column: spec.target.clone(), problem })
+}
+
+/// A column with its values, one a row.
+type Column = (String, Vec<Option<String>>);
+
+/// The columns to slice by, of the rows that are labelled.
+fn sliced(rows: Source<'_>, spec: &Spec, labelled: &[usize]) -> Result<Vec<Column>, Error> {
+    let column = |column: &String| {
+        let values = columns::strings(rows, column)?;
+        let taken = labelled.iter().map(|row| values.get(*row).cloned().flatten());
+        Ok((column.clone(), taken.collect()))
+    };
+    spec.slices.iter().map(column).collect()
+}
+
+fn borrowed(sliced: &[Column]) -> Vec<(&str, &[Option<String>])> {
+    sliced.iter().map(|(column, values)| (column.as_str(), values.as_slice())).collect()
+}
+
+/// The evaluation by one score a row, and the rows that are labelled.
+fn of_scores(rows: Source<'_>, scores: &[f64], spec: &Spec) -> Result<(Evaluation, Vec<usize>), Error> {
+    let labels = labels(rows, spec)?;
+    one_a_row(labels.len(), scores.len(), spec)?;
+    let labelled: Vec<usize> = (0..labels.len()).filter(|row| labels[*row].is_some()).collect();
+    let sliced = sliced(rows, spec, &labelled)?;
+    let slices = borrowed(&sliced);
+    let scores: Vec<f64> = labelled.iter().map(|row| scores[*row]).collect();
+    let labels: Vec<f64> = labelled.iter().filter_map(|row| labels[*row]).collect();
+    let fairness: Vec<&str> = spec.fairness.iter().map(String::as_str).collect();
+    let evaluation = if spec.task == Task::Regression {
+        evaluate_regression(&scores, &labels, &slices, spec.pooling)?
+    } else {
+        evaluate_binary(&scores, &labels, spec.threshold, &slices, &fairness, spec.pooling)?
+    };
+    Ok((evaluation, labelled))
+}
+
+/// The evaluation by the probabilities of all classes, and the rows that are labelled.
+fn of_classes(rows: Source<'_>, scored: &Scored, spec: &Spec) -> Result<(Evaluation, Vec<usize>), Error> {
+    let labels = columns::strings(rows, &spec.target)?;
+    one_a_row(labels.len(), scored.scores.len(), spec)?;
+    let width = scored.classes.len();
+    if width == 0 || scored.probabilities.len() != width.saturating_mul(labels.len()) {
+        return Err(Error::With("the model gives no probability for each class: is it a regression?".into()));
+    }
+    let classes = if spec.classes.is_empty() { &scored.classes } else { &spec.classes };
+    if classes.len() != width {
+        return Err(Error::With(format!(
+            "the model gives {width} probabilities a row, and `classes` names {}: {}",
+            classes.len(),
+            classes.join(", ")
+        )));
+    }
+    let places: BTreeMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
+    if places.len() != width {
+        return Err(Error::With(format!("a class stands twice among {}", classes.join(", "))));
+    }
+    let (mut labelled, mut actual, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, values) in scored.probabilities.chunks_exact(width).enumerate() {
+        let Some(label) = labels.get(row).and_then(Option::as_deref) else { continue };
+        labelled.push(row);
+        actual.push(place(label, &places).ok_or_else(|| Error::Column {
+            column: spec.target.clone(),
+            problem: format!("`{label}` is none of the model's {width} classes: {}", classes.join(", ")),
+        })?);
+        probabilities.extend_from_slice(values);
+    }
+    let sliced = sliced(rows, spec, &labelled)?;
+    let rows =
+        Classified { labels: classes, probabilities: &probabilities, actual: &actual, top_k: spec.top_k };
+    Ok((evaluate_multiclass(rows, &borrowed(&sliced), spec.pooling)?, labelled))
+}
+
+/// The place of a label among the classes: the same text, else the same number, since a column with gaps
+/// writes `2` as `2.0`.
+fn place(label: &str, places: &BTreeMap<&str, usize>) -> Option<usize> {
+    let same = || {
+        let whole = label.strip_suffix(".0").filter(|whole| whole.parse::<i64>().is_ok())?;
+        places.get(whole)
+    };
+    places.get(label).or_else(same).copied()
+}
+
+fn labels(rows: Source<'_>, spec: &Spec) -> Result<Vec<Option<f64>>, Error> {
     match &spec.positive {
         Some(Value::String(positive)) => {
             let values = columns::strings(rows, &spec.target)?;
@@ -174,13 +273,21 @@ impl EvaluatePackage {
 
     async fn work(&self, call: &BuiltinCall) -> Result<BuiltinResult, Error> {
         let spec = Spec::of_with(&call.with)?;
-        let (model, rows) = inputs(call)?;
-        let digest = Objects::digest_path(&model)?.digest;
-        let features = features(&call.with, &rows, &spec.target)?;
-        let scores = self.scorer.score(digest, &rows, &features).await.map_err(Error::Score)?;
-        let mut evaluation = evaluate(&rows, &scores, &spec)?;
+        let (model, local, path) = inputs(call)?;
+        let digest = Objects::digest_path(model)?.digest;
+        let options = ReadOptions::of_input(&call.step.read, local)?;
+        let rows = Source { path, options: &options };
+        let features = features(&call.with, rows, &spec.target)?;
+        let asked = RowsToScore {
+            path,
+            read: call.step.read.get(local),
+            columns: &features,
+            classes: spec.task == Task::Multiclass,
+        };
+        let scored = self.scorer.score(digest, asked).await.map_err(Error::Score)?;
+        let mut evaluation = evaluate(rows, &scored, &spec)?;
         evaluation.model = Some(digest);
-        evaluation.data = Some(Objects::digest_path(&rows)?.digest);
+        evaluation.data = Some(Objects::digest_path(path)?.digest);
         let text =
             serde_json::to_string_pretty(&evaluation).map_err(|error| Error::With(error.to_string()))?;
         for path in call.step.outputs.values() {
@@ -195,7 +302,14 @@ impl EvaluatePackage {
 }
 
 /// The columns that a model takes which does not name them: those that are named, else all but the target.
-fn features(with: &BTreeMap<String, Value>, rows: &Path, target: &str) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// When the rows cannot be read, or lack a column that is named.
+pub fn features(
+    with: &BTreeMap<String, Value>,
+    rows: Source<'_>,
+    target: &str,
+) -> Result<Vec<String>, Error> {
     let known: Vec<String> = columns::describe(rows)?.into_iter().map(|column| column.name).collect();
     let named = with.get("features").and_then(Value::as_array);
     let named: Vec<&str> = named.into_iter().flatten().filter_map(Value::as_str).collect();
@@ -210,15 +324,15 @@ fn features(with: &BTreeMap<String, Value>, rows: &Path, target: &str) -> Result
     Ok(named.into_iter().map(str::to_owned).collect())
 }
 
-/// The model's file and the table among the inputs: the model is the one named `model`, or with that
-/// ending; the table is the other.
-fn inputs(call: &BuiltinCall) -> Result<(PathBuf, PathBuf), Error> {
+/// The model's file, and the table with its local name, among the inputs: the model is the one named
+/// `model`, or with that ending; the table is the other.
+fn inputs(call: &BuiltinCall) -> Result<(&Path, &str, &Path), Error> {
     let is_model =
         |name: &str, path: &Path| name == "model" || path.extension().is_some_and(|ending| ending == "onnx");
     let (models, tables): (Vec<_>, Vec<_>) =
         call.step.inputs.iter().partition(|(name, path)| is_model(name, path));
     match (models.as_slice(), tables.as_slice()) {
-        ([(_, model)], [(_, table)]) => Ok(((*model).clone(), (*table).clone())),
+        ([(_, model)], [(local, table)]) => Ok((model, local, table)),
         _ => Err(Error::With(format!(
             "needs two inputs, a model (named `model`) and a table; it has {}",
             call.step.inputs.keys().cloned().collect::<Vec<_>>().join(", ")
@@ -265,6 +379,8 @@ impl Builtin for EvaluatePackage {
             "slices",
             "fairness",
             "time",
+            "classes",
+            "top_k",
             "min_rows",
             "min_positives",
         ]
@@ -280,5 +396,98 @@ impl Builtin for EvaluatePackage {
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
         self.work(&call).await.map_err(|error| Box::new(error) as PortError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(with: Value) -> Result<Spec, Error> {
+        let Value::Object(with) = with else { panic!("a mapping") };
+        Spec::of_with(&with.into_iter().collect())
+    }
+
+    fn rows(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    fn scored(classes: &[&str]) -> Scored {
+        let probabilities = vec![0.8, 0.1, 0.1, 0.2, 0.7, 0.1, 0.3, 0.3, 0.4, 0.5, 0.4, 0.1];
+        let classes = classes.iter().map(|class| (*class).to_owned()).collect();
+        Scored { scores: vec![0.8, 0.7, 0.4, 0.5], classes, probabilities }
+    }
+
+    #[test]
+    fn labels_of_several_classes_may_be_texts_or_whole_numbers_with_gaps() {
+        let (_folder, path) = rows("kind,town\na,X\nb,X\nc,Y\n,Y\n");
+        let with = json!({ "target": "kind", "task": "multiclass", "slices": ["town"] });
+        let found = evaluate(&path, &scored(&["a", "b", "c"]), &spec(with).unwrap()).unwrap();
+        assert_eq!((found.rows, found.value("accuracy"), found.value("f1_macro")), (3, Some(1.0), Some(1.0)));
+        assert_eq!(found.slices.len(), 2);
+        let (_folder, path) = rows("kind\n5\n6\n7\n6\n");
+        let with = json!({ "target": "kind", "task": "multiclass" });
+        let found = evaluate(&path, &scored(&["5", "6", "7"]), &spec(with).unwrap()).unwrap();
+        assert_eq!(found.value("accuracy"), Some(0.75));
+        assert_eq!(found.confusion.unwrap().counts, [[1, 0, 0], [1, 1, 0], [0, 0, 1]]);
+        let (_folder, path) = rows("kind\n5.0\n6.0\n7.0\n6.0\n");
+        let with = json!({ "target": "kind", "task": "multiclass", "classes": [5, 6, 7], "top_k": 1 });
+        let found = evaluate(&path, &scored(&["0", "1", "2"]), &spec(with).unwrap()).unwrap();
+        assert_eq!((found.value("accuracy"), found.value("top_k_accuracy")), (Some(0.75), Some(0.75)));
+    }
+
+    #[test]
+    fn classes_that_do_not_fit_the_labels_or_the_probabilities_are_told() {
+        let (_folder, path) = rows("kind\na\nb\nc\nd\n");
+        let told = |with: Value, scored: &Scored| {
+            evaluate(&path, scored, &spec(with).unwrap()).unwrap_err().to_string()
+        };
+        let plain = json!({ "target": "kind", "task": "multiclass" });
+        assert_eq!(
+            told(plain.clone(), &scored(&["a", "b", "c"])),
+            "evaluate by column `kind`: `d` is none of the model's 3 classes: a, b, c"
+        );
+        let four = json!({ "target": "kind", "task": "multiclass", "classes": ["a", "b", "c", "d"] });
+        assert_eq!(
+            told(four, &scored(&["a", "b", "c"])),
+            "evaluate: the model gives 3 probabilities a row, and `classes` names 4: a, b, c, d"
+        );
+        assert!(told(plain.clone(), &scored(&[])).contains("no probability for each class"));
+        assert!(told(plain.clone(), &scored(&["a", "b", "b"])).contains("stands twice"));
+        let more = Scored { scores: vec![0.5; 3], ..scored(&["a", "b", "c"]) };
+        assert!(told(plain, &more).contains("4 labels for 3 scores"));
+        let refused = spec(json!({ "target": "kind", "task": "multiclass", "threshold": 0.3 })).unwrap_err();
+        assert_eq!(refused.to_string(), "evaluate: `threshold` has no meaning for a task of several classes");
+    }
+
+    #[test]
+    fn a_binary_evaluation_has_no_word_of_several_classes() {
+        let (_folder, path) = rows("late\n1\n0\n1\n");
+        let scored = Scored { scores: vec![0.9, 0.2, 0.6], ..Scored::default() };
+        let found = evaluate(&path, &scored, &spec(json!({ "target": "late" })).unwrap()).unwrap();
+        let text = serde_json::to_string(&found).unwrap();
+        assert!(!text.contains("confusion") && !text.contains("macro"), "{text}");
+        assert_eq!((found.value("roc_auc"), found.positives), (Some(1.0), Some(2)));
+    }
+
+    #[test]
+    fn rows_are_read_as_their_dataset_declares() {
+        let (_folder, path) = rows("kind;size\n05;1,5\n06;2,5\n");
+        let read = json!({ "decimal": ",", "types": { "kind": "string" } });
+        let options = ReadOptions::default().with(read.as_object().unwrap()).unwrap();
+        let scored = Scored {
+            scores: vec![0.9, 0.9],
+            classes: vec!["05".to_owned(), "06".to_owned()],
+            probabilities: vec![0.9, 0.1, 0.1, 0.9],
+        };
+        let rows = Source { path: &path, options: &options };
+        let with = json!({ "target": "kind", "task": "multiclass", "slices": ["size"] });
+        let found = evaluate(rows, &scored, &spec(with).unwrap()).unwrap();
+        assert_eq!((found.value("accuracy"), found.slices[0].value.as_str()), (Some(1.0), "1.5"));
     }
 }

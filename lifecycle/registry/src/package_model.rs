@@ -13,6 +13,7 @@ use rondo_core::handoff::{Lineage, ModelVersion};
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_core::signature::{Column, ColumnType, Signature};
 use rondo_core::{Digest, Timestamp, suggest};
+use rondo_table::read::{ReadOptions, Source};
 use rondo_table::{columns, records};
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ impl Builtin for PackageModel {
         let classes = classes(with);
         match positive(with, &classes) {
             Some(_) => Vec::new(),
-            None if is_regression(with) => Vec::new(),
+            None if is_regression(with) || is_multiclass(with) => Vec::new(),
             None => vec![format!("`positive` is none of the classes {}", classes.join(", "))],
         }
     }
@@ -100,6 +101,10 @@ fn is_regression(with: &BTreeMap<String, Value>) -> bool {
     text(with, "task") == Some("regression")
 }
 
+fn is_multiclass(with: &BTreeMap<String, Value>) -> bool {
+    text(with, "task") == Some("multiclass")
+}
+
 /// The labels in the model's order; none of a regression.
 fn classes(with: &BTreeMap<String, Value>) -> Vec<String> {
     if is_regression(with) {
@@ -109,8 +114,11 @@ fn classes(with: &BTreeMap<String, Value>) -> Vec<String> {
     if given.is_empty() { vec!["0".to_owned(), "1".to_owned()] } else { given }
 }
 
-/// The place of the positive class.
+/// The place of the positive class; none of a task of several.
 fn positive(with: &BTreeMap<String, Value>, classes: &[String]) -> Option<usize> {
+    if is_multiclass(with) {
+        return None;
+    }
     match with.get("positive") {
         None | Some(Value::Null) => classes.len().checked_sub(1),
         Some(Value::String(label)) => classes.iter().position(|class| class == label),
@@ -136,6 +144,8 @@ fn work(call: &BuiltinCall) -> Result<(), Error> {
         return Err(Error::Package(format!("`{file}` is no ONNX file")));
     }
     let target = text(with, "target");
+    let options = ReadOptions::of_input(&call.step.read, "rows")?;
+    let rows = Source { path: rows, options: &options };
     let inputs = features(columns::describe(rows)?, target, &texts(with, "features"))?;
     let classes = classes(with);
     let lock = installed(call.python.as_deref());
@@ -188,7 +198,8 @@ fn version(call: &BuiltinCall, bytes: &[u8], inputs: Vec<Column>, classes: &[Str
     let (task, outputs) = if is_regression(with) {
         (Task::Regression, vec![output("prediction", ColumnType::Number)])
     } else {
-        (Task::Binary, vec![output("label", label), output("probability", ColumnType::Number)])
+        let task = if is_multiclass(with) { Task::Multiclass } else { Task::Binary };
+        (task, vec![output("label", label), output("probability", ColumnType::Number)])
     };
     let target = text(with, "target").unwrap_or_default().to_owned();
     ModelVersion {
@@ -248,10 +259,10 @@ fn evaluation(path: &Path) -> Result<Evaluation, Error> {
 }
 
 /// The first rows, in the form that MLflow calls `split`.
-fn example(rows: &Path, inputs: &[Column]) -> Result<String, Error> {
+fn example(rows: Source<'_>, inputs: &[Column]) -> Result<String, Error> {
     let names: Vec<&str> = inputs.iter().map(|column| column.name.as_str()).collect();
     let mut data = Vec::new();
-    for row in records::open(rows)?.take(EXAMPLE) {
+    for row in records::Records::new(rows.open()?).take(EXAMPLE) {
         let row = row?;
         data.push(
             names.iter().map(|name| row.get(*name).cloned().unwrap_or(Value::Null)).collect::<Vec<_>>(),
@@ -279,12 +290,13 @@ fn card(
     if classes.is_empty() {
         text.push_str(&format!("A number: a regression{target}.\n"));
     } else {
-        let positive = version.positive.as_deref().unwrap_or_default();
+        let labels = classes.iter().map(|class| format!("`{class}`")).collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("One of {labels}{target}, with its probability"));
         let threshold = version.threshold.unwrap_or(0.5);
-        text.push_str(&format!(
-            "One of {}{target}, with its probability; `{positive}` from a probability of {threshold} on.\n",
-            classes.iter().map(|class| format!("`{class}`")).collect::<Vec<_>>().join(", ")
-        ));
+        text.push_str(&match &version.positive {
+            Some(positive) => format!("; `{positive}` from a probability of {threshold} on.\n"),
+            None => ": the likeliest.\n".to_owned(),
+        });
     }
     text.push_str("\n## What it is asked\n\n| column | type | may be missing |\n|---|---|---|\n");
     for column in &version.signature.inputs {
@@ -411,6 +423,24 @@ mod tests {
         write("model.onnx", b"a pickle");
         let error = work(&call(root.path(), json!({ "name": "x" }))).unwrap_err();
         assert_eq!(error.to_string(), "package-model: `model.onnx` is no ONNX file");
+    }
+
+    #[test]
+    fn codes_stay_text_where_the_dataset_says_so_and_several_classes_have_no_positive_one() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("model.onnx"), b"\x08\x09model").unwrap();
+        fs::write(root.path().join("rows.csv"), "size;code\n1,5;12\n2,5;13\n").unwrap();
+        let with = json!({ "name": "m", "task": "multiclass", "classes": ["a", "b", "c"] });
+        let mut call = call(root.path(), with);
+        call.step.inputs.remove("evaluation");
+        let read = json!({ "decimal": ",", "types": { "code": "string" } });
+        call.step.read.insert("rows".to_owned(), read.as_object().unwrap().clone());
+        work(&call).unwrap();
+        let text = |path: &str| fs::read_to_string(root.path().join("package").join(path)).unwrap();
+        assert!(text("input_example.json").contains(r#"[[1.5,"12"],[2.5,"13"]]"#));
+        let mlmodel = text("MLmodel");
+        assert!(mlmodel.contains("task: \"multiclass\"") && mlmodel.contains("positive: null"), "{mlmodel}");
+        assert!(text("README.md").contains("One of `a`, `b`, `c`, with its probability: the likeliest."));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use async_trait::async_trait;
 use rondo_core::Digest;
-use rondo_core::ports::{PortError, Scorer};
+use rondo_core::ports::{PortError, RowsToScore, Scored, Scorer};
 use rondo_core::signature::{Column, ColumnType};
 use rondo_core::suggest::nearest;
+use rondo_table::read::{ReadOptions, Source};
 
 use crate::engine::{self, Batch, Engine, LoadOptions, Values};
 use crate::error::{Error, Result};
@@ -95,30 +96,32 @@ impl FileScorer {
 }
 
 /// Whether a table has every column that a model asks for by name.
-fn has_all(engine: &dyn Engine, rows: &Path) -> Result<bool> {
-    let refuse = |reason: String| Error::Table { path: rows.to_owned(), reason };
-    let reader = rondo_table::read::open(rows).map_err(|error| refuse(error.to_string()))?;
+fn has_all(engine: &dyn Engine, rows: Source<'_>) -> Result<bool> {
+    let refuse = |reason: String| Error::Table { path: rows.path.to_owned(), reason };
+    let reader = rows.open().map_err(|error| refuse(error.to_string()))?;
     let has = |column: &Column| reader.columns().iter().any(|known| known.name == column.name);
     Ok(engine.signature().inputs.iter().all(has))
 }
 
 #[async_trait]
 impl Scorer for FileScorer {
-    async fn score(
-        &self,
-        model: Digest,
-        rows: &Path,
-        columns: &[String],
-    ) -> std::result::Result<Vec<f64>, PortError> {
+    async fn score(&self, model: Digest, rows: RowsToScore<'_>) -> std::result::Result<Scored, PortError> {
         let port = |error: Error| -> PortError { Box::new(error) };
         let mut engine = self.engine(model).map_err(port)?;
-        let path = rows.to_owned();
-        if !columns.is_empty() && !has_all(engine.as_ref(), &path).map_err(port)? {
-            engine = self.fitted(model, &path, columns).map_err(port)?;
+        let path = rows.path.to_owned();
+        let options = match rows.read {
+            Some(written) => ReadOptions::default().with(written),
+            None => Ok(ReadOptions::default()),
+        };
+        let options = options.map_err(|error| -> PortError { Box::new(error) })?;
+        let source = Source { path: &path, options: &options };
+        if !rows.columns.is_empty() && !has_all(engine.as_ref(), source).map_err(port)? {
+            engine = self.fitted(model, &path, rows.columns).map_err(port)?;
         }
-        let scored = tokio::task::spawn_blocking(move || score_file(engine.as_ref(), &path)).await;
-        match scored {
-            Ok(scores) => scores.map_err(port),
+        let classes = rows.classes;
+        let scoring = move || score_rows(engine.as_ref(), Source { path: &path, options: &options }, classes);
+        match tokio::task::spawn_blocking(scoring).await {
+            Ok(scored) => scored.map_err(port),
             Err(error) => Err(port(Error::Internal { reason: format!("scoring stopped: {error}") })),
         }
     }
@@ -130,9 +133,16 @@ impl Scorer for FileScorer {
 /// # Errors
 /// When the file cannot be read, its columns do not fit the model, or a row has no score.
 pub fn score_file(engine: &dyn Engine, path: &Path) -> Result<Vec<f64>> {
+    Ok(score_rows(engine, Source::from(path), false)?.scores)
+}
+
+/// As [`score_file`], of a table that may be read in ways of its own; with the probabilities of all classes
+/// where they are wanted.
+fn score_rows(engine: &dyn Engine, rows: Source<'_>, classes: bool) -> Result<Scored> {
+    let path = rows.path;
     let refuse = |reason: String| Error::Table { path: path.to_owned(), reason };
     let inputs = &engine.signature().inputs;
-    let reader = rondo_table::read::open(path).map_err(|error| refuse(error.to_string()))?;
+    let reader = rows.open().map_err(|error| refuse(error.to_string()))?;
     for column in inputs {
         if !reader.columns().iter().any(|known| known.name == column.name) {
             let known = reader.columns().iter().map(|known| known.name.as_str());
@@ -144,17 +154,25 @@ pub fn score_file(engine: &dyn Engine, path: &Path) -> Result<Vec<f64>> {
         }
     }
     let names: Vec<&str> = inputs.iter().map(|column| column.name.as_str()).collect();
-    let mut scores = Vec::with_capacity(usize::try_from(reader.rows()).unwrap_or(0).min(1 << 24));
+    let expected = usize::try_from(reader.rows()).unwrap_or(0).min(1 << 24);
+    let mut scored = Scored {
+        scores: Vec::with_capacity(expected),
+        classes: engine.classes().to_vec(),
+        probabilities: Vec::new(),
+    };
     for batch in reader.select(&names).map_err(|error| refuse(error.to_string()))? {
         let batch = batch.map_err(|error| refuse(error.to_string()))?;
         let columns = columns_of(&batch, inputs, path)?;
         let predictions = engine.predict(&Batch::new(batch.num_rows(), columns)?)?;
         if let Some(row) = predictions.scores.iter().position(|score| !score.is_finite()) {
-            return Err(Error::NoScore { row: scores.len() + row });
+            return Err(Error::NoScore { row: scored.scores.len() + row });
         }
-        scores.extend(predictions.scores);
+        scored.scores.extend(predictions.scores);
+        if classes {
+            scored.probabilities.extend(predictions.probabilities);
+        }
     }
-    Ok(scores)
+    Ok(scored)
 }
 
 /// A batch's columns as the engine takes them.
@@ -236,7 +254,7 @@ mod tests {
         let model = fixture("logistic_columns.onnx");
         let digest = Digest::of(&std::fs::read(&model).unwrap());
         let scorer = FileScorer::new(Arc::new(move |wanted| (wanted == digest).then(|| model.clone())));
-        let scores = scorer.score(digest, &path, &[]).await.unwrap();
+        let scores = scorer.score(digest, RowsToScore::of(&path)).await.unwrap().scores;
         let engine = scorer.engine(digest).unwrap();
         let texts = |texts: [&str; 2]| Values::Text(texts.map(Arc::from).to_vec());
         let columns = vec![
@@ -247,7 +265,7 @@ mod tests {
             texts(["JFK", "LGA"]),
         ];
         assert_eq!(scores, engine.predict(&Batch::new(2, columns).unwrap()).unwrap().scores);
-        let error = scorer.score(Digest::of(b"other"), &path, &[]).await.unwrap_err();
+        let error = scorer.score(Digest::of(b"other"), RowsToScore::of(&path)).await.unwrap_err();
         assert_eq!(error.code(), Code::ObjectNotFound);
     }
 
@@ -261,16 +279,53 @@ mod tests {
         let scorer = FileScorer::new(Arc::new(move |wanted| (wanted == digest).then(|| model.clone())));
         let width = scorer.engine(digest).unwrap().signature().inputs.len();
         assert_eq!(width, 3);
+        let score = |columns: &[String]| {
+            let columns = columns.to_vec();
+            let (scorer, path) = (&scorer, &path);
+            async move { scorer.score(digest, RowsToScore { columns: &columns, ..RowsToScore::of(path) }).await }
+        };
         let named = ["a", "b", "c"].map(str::to_owned);
-        let scores = scorer.score(digest, &path, &named).await.unwrap();
+        let scores = score(&named).await.unwrap().scores;
         let columns = [[800.5, 400.25], [3.5, -2.0], [12.0, 9.0]];
         let batch = Batch::new(2, columns.map(|values| Values::Number(values.to_vec())).to_vec()).unwrap();
         assert_eq!(scores, scorer.engine(digest).unwrap().predict(&batch).unwrap().scores);
         let turned = ["c", "a", "b"].map(str::to_owned);
-        assert_ne!(scorer.score(digest, &path, &turned).await.unwrap(), scores);
+        assert_ne!(score(&turned).await.unwrap().scores, scores);
         let all = ["id", "c", "a", "b"].map(str::to_owned);
-        let error = scorer.score(digest, &path, &all).await.unwrap_err().to_string();
+        let error = score(&all).await.unwrap_err().to_string();
         assert!(error.contains("takes 3 columns") && error.contains("`features`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_probabilities_of_all_classes_come_row_after_row_where_they_are_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        let model = fixture("forest_classes.onnx");
+        let digest = Digest::of(&std::fs::read(&model).unwrap());
+        let scorer = FileScorer::new(Arc::new(move |wanted| (wanted == digest).then(|| model.clone())));
+        std::fs::write(&path, "a,b,c\n800.5,3.5,12\n400.25,-2,9\n").unwrap();
+        let columns = ["a", "b", "c"].map(str::to_owned);
+        let rows = RowsToScore { columns: &columns, classes: true, ..RowsToScore::of(&path) };
+        let scored = scorer.score(digest, rows).await.unwrap();
+        assert_eq!((scored.scores.len(), scored.classes.len(), scored.probabilities.len()), (2, 3, 6));
+        let sum: f64 = scored.probabilities.iter().take(3).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        let scored = scorer.score(digest, RowsToScore { classes: false, ..rows }).await.unwrap();
+        assert!(scored.probabilities.is_empty() && scored.scores.len() == 2);
+    }
+
+    #[tokio::test]
+    async fn codes_are_read_as_it_is_declared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, "hour;delay;distance;carrier;origin\n9;3,5;800;07;JFK\n").unwrap();
+        let model = fixture("logistic_columns.onnx");
+        let digest = Digest::of(&std::fs::read(&model).unwrap());
+        let scorer = FileScorer::new(Arc::new(move |wanted| (wanted == digest).then(|| model.clone())));
+        assert!(scorer.score(digest, RowsToScore::of(&path)).await.is_err());
+        let written = serde_json::json!({ "decimal": ",", "types": { "carrier": "string" } });
+        let rows = RowsToScore { read: written.as_object(), ..RowsToScore::of(&path) };
+        assert_eq!(scorer.score(digest, rows).await.unwrap().scores.len(), 1);
     }
 
     #[test]

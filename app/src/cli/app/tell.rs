@@ -49,7 +49,7 @@ pub async fn run(args: &Args, verb: Verb, session: &Session) -> Outcome {
         let no_good = now.error.is_some() && now.error != before.error && verb == Verb::Restart;
         let given_up = now.state == State::Failed && verb != Verb::Stop && now.since != before.since;
         if began.elapsed() > Duration::from_secs(args.timeout) || no_good || given_up {
-            let why = now.error.unwrap_or_else(|| format!("it is {}", now.state.text()));
+            let why = now.error.unwrap_or_else(|| format!("it {}", now.state.said()));
             let hint = format!("rondo app logs {}", args.name);
             return Err(Failure::hinted(Code::AppUnavailable, format!("{what}: {why}"), hint));
         }

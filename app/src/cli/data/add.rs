@@ -40,6 +40,9 @@ pub struct Args {
     /// Of a dataset in parts: this file alone, named by its time, such as `2013-04.csv`
     #[arg(long, value_name = "FILE", conflicts_with = "until")]
     part: Option<PathBuf>,
+    /// Why: what `rondo data log` shows beside the version
+    #[arg(short, long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    message: Option<String>,
 }
 
 /// Adds it.
@@ -83,11 +86,12 @@ enum Subject {
 async fn add(what: &str, args: &Args, session: &Session) -> Outcome<(String, Vec<Added>)> {
     let platform = session.platform().await?;
     let subject = subject(what, args, session, &platform)?;
+    let why = args.message.as_deref();
     let (name, added) = match &subject {
         Subject::Declared(name) => {
             let added = match &args.part {
-                Some(file) => platform.add_part(name, &session.here().join(file)).await,
-                None => platform.add_dataset(name, args.until).await,
+                Some(file) => platform.add_part(name, &session.here().join(file), why).await,
+                None => platform.add_dataset(name, args.until, why).await,
             };
             (name, added)
         }
@@ -96,7 +100,7 @@ async fn add(what: &str, args: &Args, session: &Session) -> Outcome<(String, Vec
                 let message = format!("add a part to `{name}`, which is not declared");
                 return Err(Failure::new(Code::Usage, message));
             }
-            (name, Box::pin(add_new(&platform, name, source, beside, args.until)).await?)
+            (name, Box::pin(add_new(&platform, name, source, beside, (args.until, why))).await?)
         }
     };
     added.map(|added| (name.clone(), added)).map_err(|error| {
@@ -116,7 +120,7 @@ async fn add_new(
     name: &str,
     source: &str,
     beside: &Map<String, Value>,
-    until: Option<Timestamp>,
+    (until, why): (Option<Timestamp>, Option<&str>),
 ) -> Outcome<Result<Vec<Added>, Error>> {
     let (root, config) = (platform.root(), platform.config());
     let action = format!("declare `{name}`");
@@ -125,7 +129,7 @@ async fn add_new(
     let Some(dataset) = project.data.get(name) else {
         return Err(Failure::new(Code::ProjectInvalid, action));
     };
-    let added = match platform.add_undeclared(name, dataset, until).await {
+    let added = match platform.add_undeclared(name, dataset, until, why).await {
         Ok(added) => added,
         Err(error) => return Ok(Err(error)),
     };
@@ -193,7 +197,10 @@ fn stays_declared(name: &str, args: &Args) -> Outcome {
         return Ok(());
     }
     let message = format!("add `{name}` with `--query`, `--read` or `--format`: it is declared already");
-    Err(Failure::hinted(Code::Usage, message, format!("write them under data.{name} in {PROJECT_FILE}")))
+    // A mapping of JSON is one of YAML.
+    let lines: Vec<String> = beside(args)?.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    let hint = format!("write under data.{name} in {PROJECT_FILE}, then add it again: {}", lines.join(", "));
+    Err(Failure::hinted(Code::Usage, message, hint))
 }
 
 /// That an address holds a password, which would stand in the project file.

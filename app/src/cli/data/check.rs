@@ -12,8 +12,11 @@ use std::path::{Path, PathBuf};
 use rondo_core::Code;
 use rondo_core::journal::Because;
 use rondo_core::ports::Clock;
+use rondo_data::Source;
 use rondo_data::check::{Around, FileReport, Suite};
+use rondo_data::ingest::Intake;
 use rondo_data::profile::profile_path;
+use rondo_project::fault::{self, Fault};
 use rondo_table::checks::{RuleResult, Severity};
 use serde_json::{Value, json};
 
@@ -75,7 +78,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let started = WallClock.now();
     let reports = match &subject {
         Subject::Version { platform, version } => {
-            let because = Because::new(&session.config().user, "checked by hand");
+            let because = Because::new(session.config().user(), "checked by hand");
             let intake = platform.intake(&version.dataset, because)?;
             let declared = platform.project().data.get(&version.dataset);
             let key = declared.map_or_else(Vec::new, |declared| declared.key.clone());
@@ -85,8 +88,15 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             platform.datasets().check(version, &suite, &options).await?
         }
         Subject::Path { given, path } => {
-            let suite = suite.ok_or_else(|| no_suite(given))?.keeping(keep);
-            vec![suite.check_given(path, &super::reading(&args.read)?).await?]
+            let asked = super::reading(&args.read)?;
+            let (suite, options) = match suite {
+                Some(suite) => (suite, asked),
+                None => {
+                    let intake = source_of(session, path).await?.ok_or_else(|| no_suite(given))?;
+                    (intake.suite, if args.read.is_empty() { intake.options } else { asked })
+                }
+            };
+            vec![suite.keeping(keep).check_given(path, &options).await?]
         }
     };
     let passed = reports.iter().all(FileReport::passed);
@@ -143,18 +153,58 @@ fn failures_first(rules: &[RuleResult]) -> Vec<&RuleResult> {
 }
 
 fn read_suite(session: &Session, given: &Path) -> Outcome<Suite> {
-    let path = session.existing("suite", given)?;
-    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let (path, _, suite) = suite_in(session, given)?;
     let root = path.parent().unwrap_or(Path::new("")).to_owned();
     let engine = engine_outside(session.config().clone(), session.printer().progress());
-    Ok(Suite::read(&format!("`{}`", given.display()), &text)?
-        .within(Around::at(&root).with_engine(Some(engine))))
+    Ok(suite.within(Around::at(&root).with_engine(Some(engine))))
+}
+
+/// The suite of a file, with where it is and its text.
+///
+/// # Errors
+/// When it is not there or cannot be understood: every fault is shown in its line.
+pub(in crate::cli) fn suite_in(session: &Session, given: &Path) -> Outcome<(PathBuf, String, Suite)> {
+    let path = session.existing("suite", given)?;
+    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    match Suite::read(&given.display().to_string(), &text) {
+        Ok(suite) => Ok((path, text, suite)),
+        Err(rondo_data::Error::SuiteFile { file, source_text, faults }) => {
+            Err(faulty(&file, &source_text, &faults))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The faults of a suite's file as those of the project file are shown.
+pub(in crate::cli) fn faulty(file: &str, text: &str, faults: &[Fault]) -> Failure {
+    let many = if faults.len() == 1 { "" } else { "s" };
+    let message = format!("read the checks of `{file}`: {} fault{many}", faults.len());
+    Failure::new(Code::ValueInvalid, message)
+        .shown(fault::render(file, text, faults), fault::json(file, faults))
+}
+
+/// The dataset of the project that has checks and whose source a path is: they are those of its next version.
+async fn source_of(session: &Session, path: &Path) -> Outcome<Option<Intake>> {
+    let (Some(root), Ok(path)) = (session.project_root(), path.canonicalize()) else { return Ok(None) };
+    let platform = session.platform().await?;
+    for name in platform.project().data.names() {
+        let intake = platform.intake(name, Because::new(session.config().user(), "checked by hand"))?;
+        let place = match &intake.source {
+            Source::Path(source) => root.join(source).canonicalize().ok(),
+            _ => None,
+        };
+        if place.as_ref() == Some(&path) && !intake.suite.is_empty() {
+            let suite = intake.suite.within(platform.around());
+            return Ok(Some(Intake { suite, ..intake }));
+        }
+    }
+    Ok(None)
 }
 
 fn no_suite(given: &str) -> Failure {
     Failure::hinted(
         Code::Usage,
-        format!("check `{given}`: it is no dataset of a project, so its checks have to be named"),
+        format!("check `{given}`: it is no source of a dataset with checks, so they have to be named"),
         format!("rondo data check {given} --suite checks.yaml"),
     )
 }

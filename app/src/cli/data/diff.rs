@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::profile::{Subject, find, version_of};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::plain;
 use crate::platform::{Error, Platform};
 
 /// Compare two versions or files: schema, rows, files, drift by column, changed cells by key
@@ -99,6 +100,11 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     };
     let Some((code, why)) = refusal else {
         session.printer().result(&value, &told.text());
+        if told.row_diff.is_none() && told.drift.is_some() && !same {
+            session.printer().note(
+                "hint: rows were not compared: --key COLUMN says what names them, or --rows for whole rows",
+            );
+        }
         return Ok(());
     };
     if !session.printer().json() {
@@ -336,7 +342,7 @@ impl Told {
     }
 
     fn text(&self) -> String {
-        let [from, to] = &self.sides;
+        let [from, to] = self.sides.each_ref().map(|side| plain(side));
         let lead = if self.title.is_empty() { String::new() } else { format!("{}: ", self.title) };
         let mut text = format!("{lead}{from} → {to}\n");
         if self.versions.as_ref().is_some_and(|versions| versions.same) {

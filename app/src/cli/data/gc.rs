@@ -58,7 +58,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         silent: args.notes_older_than,
         apply: args.apply,
         named: locked.named,
-        actor: session.config().user.clone(),
+        actor: session.config().user().to_owned(),
     };
     if let Some(called) = &args.remote {
         let remote = platform.remote_there(Some(called))?;

@@ -48,7 +48,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let (mut all, mut shown, mut failed) = (Vec::new(), String::new(), Vec::new());
     for name in platform.project().data.names() {
-        let intake = platform.intake(name, Because::new(&session.config().user, "put into place"))?;
+        let intake = platform.intake(name, Because::new(session.config().user(), "put into place"))?;
         let none = match () {
             // A table that is split, what a database gave: there is nowhere to put it.
             () if !has_place(&intake, platform.root()) => Some("has no place of its own here"),
@@ -106,7 +106,7 @@ async fn get(what: &str, args: &Args, session: &Session, platform: &Platform) ->
         None => (what, None),
     };
     let (version, locked) = meant(platform, name, called).await?;
-    let because = Because::new(&session.config().user, "put into place");
+    let because = Because::new(session.config().user(), "put into place");
     let intake =
         if platform.project().data.contains(name) { Some(platform.intake(name, because)?) } else { None };
     let request = Request {
@@ -125,7 +125,7 @@ async fn get(what: &str, args: &Args, session: &Session, platform: &Platform) ->
             rondo_store::Error::ObjectNotFound(_) | rondo_store::Error::Corrupt { .. },
         ) => {
             let message = format!("get `{what}`: {error}");
-            Failure::hinted(Code::DataBroken, message, format!("rondo data verify {name}"))
+            Failure::hinted(Code::DataBroken, message, format!("rondo data verify {name} --heal"))
         }
         _ => error.into(),
     })?;

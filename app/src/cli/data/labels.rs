@@ -92,6 +92,18 @@ fn text(labels: &Labels) -> String {
         let names: Vec<String> = labels.unknown.iter().map(|name| plain(name)).collect();
         let _ = writeln!(text, "labelled, but no file of the dataset: {}", names.join(", "));
     }
+    if !labels.ambiguous.is_empty() {
+        let names: Vec<String> = labels.ambiguous.iter().map(|name| plain(name)).collect();
+        let _ = writeln!(
+            text,
+            "may be several files of the dataset, so none has the label: {}",
+            names.join(", ")
+        );
+    }
+    if !labels.unread.is_empty() {
+        let names: Vec<String> = labels.unread.iter().map(|name| plain(name)).collect();
+        let _ = writeln!(text, "columns that are not read: {}", names.join(", "));
+    }
     text
 }
 

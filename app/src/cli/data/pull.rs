@@ -64,6 +64,13 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     for name in &report.unpushed {
         session.printer().note(&format!("note: nobody has pushed `{name}` there"));
     }
+    let arrived: Vec<String> = report.versions.iter().map(|one| one.version.dataset.clone()).collect();
+    let absent = platform.absent(&arrived).await?;
+    match absent.as_slice() {
+        [] => {}
+        [one] => session.printer().note(&format!("hint: to put the files into place: rondo data get {one}")),
+        _ => session.printer().note("hint: to put the files into place: rondo data get"),
+    }
     let value = json!({ "schema": 1, "pull": report });
     if let Some(first) = report.lacking.first() {
         let lacking: Vec<String> =

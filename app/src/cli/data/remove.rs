@@ -22,7 +22,7 @@ pub struct Args {
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
     let name = &args.name;
-    platform.intake(name, Because::new(&session.config().user, "taken out"))?;
+    platform.intake(name, Because::new(session.config().user(), "taken out"))?;
     let versions = platform.store().meta().dataset_versions(name).await?.len();
     let action = format!("take `{name}` out");
     let without = |text: &str| edit::remove_dataset(text, name).map_err(Failure::from);

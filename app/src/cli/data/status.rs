@@ -19,12 +19,16 @@ pub struct Args {
     /// Ask sources that are elsewhere whether they have changed
     #[arg(long)]
     remote: bool,
+    /// Exit code 6 when anything has changed since it was added, or is not what `rondo.lock` pins
+    #[arg(long)]
+    exit_code: bool,
 }
 
 /// Shows it.
 ///
 /// # Errors
-/// When there is no such dataset, or its source on this machine cannot be read.
+/// When there is no such dataset, its source on this machine cannot be read, or, where that is asked for, one has
+/// changed.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
     let names: Vec<String> = match &args.dataset {
@@ -33,7 +37,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     };
     let mut statuses: Vec<(DatasetStatus, Option<Locked>)> = Vec::new();
     for name in &names {
-        let intake = platform.intake(name, Because::new(&session.config().user, "looked at"))?;
+        let intake = platform.intake(name, Because::new(session.config().user(), "looked at"))?;
         let datasets = platform.datasets();
         let status = if args.remote {
             datasets.remote_status(&platform.fetcher(), &intake, platform.root()).await?
@@ -81,6 +85,11 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     if statuses.is_empty() {
         session.printer().note("hint: rondo data add data/my-file.csv");
     }
+    let changed = statuses.iter().filter(|(status, locked)| differs(&status.source_state, *locked)).count();
+    if args.exit_code && changed > 0 {
+        let message = format!("find the data as they were added: {changed} of {} differ", statuses.len());
+        return Err(Failure::said(Code::DataChanged, message));
+    }
     Ok(())
 }
 
@@ -125,6 +134,7 @@ fn hint(status: &DatasetStatus, locked: Option<Locked>, shared: bool, asked: boo
         Some(LockState::Elsewhere) if shared => Some(format!("rondo data pull {name}")),
         Some(LockState::Elsewhere) => Some(format!("rondo data add {name}")),
         Some(LockState::InPlace) => None,
+        Some(_) if status.source_state == SourceState::Missing => Some(format!("rondo data get {name}")),
         Some(LockState::Other) if status.source_state == SourceState::Unchanged => Some(format!(
             "rondo data get {name} takes what rondo.lock pins, rondo data add {name} pins the latest"
         )),
@@ -168,6 +178,25 @@ fn row(status: &DatasetStatus, locked: Option<Locked>) -> Vec<String> {
             }
         },
     ]
+}
+
+/// Whether what is here is other than what was added and is pinned. A source that is elsewhere and was not asked
+/// may be either, and counts as the same.
+const fn differs(state: &SourceState, locked: Option<Locked>) -> bool {
+    match locked {
+        Some(Locked { state: LockState::InPlace, .. }) => false,
+        Some(Locked { state: LockState::Other | LockState::Elsewhere, .. }) => true,
+        Some(Locked { state: LockState::Latest, .. }) | None => match state {
+            SourceState::Unchanged | SourceState::Remote => false,
+            SourceState::Changed { .. }
+            | SourceState::Missing
+            | SourceState::Another
+            | SourceState::Moved { .. }
+            | SourceState::Unreachable { .. }
+            | SourceState::Reread
+            | SourceState::New => true,
+        },
+    }
 }
 
 const fn is_silent(state: &SourceState) -> bool {
@@ -222,6 +251,25 @@ mod tests {
         let changed = SourceState::Changed { files, added: 1, removed: 0, changed: 2, renamed: 0 };
         assert_eq!(state(&changed), "changed (1 added, 2 changed): a.csv, b\\n.csv, …");
         assert!(can_be_added(&changed) && !can_be_added(&SourceState::Unchanged));
+    }
+
+    #[test]
+    fn what_is_as_the_lock_pins_it_has_not_changed() {
+        let locked = |state| Some(Locked { digest: Digest::of(b"x"), state });
+        let changed =
+            SourceState::Changed { files: Vec::new(), added: 1, removed: 0, changed: 0, renamed: 0 };
+        for (state, locked, wanted) in [
+            (&SourceState::Unchanged, None, false),
+            (&SourceState::Remote, None, false),
+            (&SourceState::New, None, true),
+            (&SourceState::Missing, locked(LockState::Latest), true),
+            (&changed, locked(LockState::Latest), true),
+            (&changed, locked(LockState::InPlace), false),
+            (&SourceState::Unchanged, locked(LockState::Other), true),
+            (&SourceState::Unchanged, locked(LockState::Elsewhere), true),
+        ] {
+            assert_eq!(differs(state, locked), wanted, "{state:?} {locked:?}");
+        }
     }
 
     #[test]

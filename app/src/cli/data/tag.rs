@@ -58,7 +58,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         return Ok(());
     };
     let why =
-        |otherwise: &str| Because::new(&session.config().user, args.message.as_deref().unwrap_or(otherwise));
+        |otherwise: &str| Because::new(session.config().user(), args.message.as_deref().unwrap_or(otherwise));
     if args.remove {
         let was = datasets.untag(name, tag, why("untagged by hand")).await?;
         let value = json!({ "schema": 1, "removed": Tag { dataset: name.to_owned(), tag: tag.to_owned(), digest: was } });

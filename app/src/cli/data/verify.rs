@@ -141,7 +141,7 @@ fn sources(args: &Args, session: &Session, platform: &Platform) -> Outcome<Sourc
     let names = platform.project().data.names().map(str::to_owned).collect::<Vec<_>>();
     let mut sources = Sources { root: platform.root().to_owned(), ..Sources::default() };
     for name in names {
-        sources.declared.push(platform.intake(&name, Because::new(&session.config().user, "healed"))?);
+        sources.declared.push(platform.intake(&name, Because::new(session.config().user(), "healed"))?);
     }
     for from in &args.from {
         let folder = session.path(Path::new(from));

@@ -42,7 +42,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     if let Some((alias, _)) = pointing.next().filter(|_| !args.force) {
         return Err(in_use(format!("alias `{alias}` (--force takes it away too)")).into());
     }
-    let because = Because::new(&session.config().user, &args.why);
+    let because = Because::new(session.config().user(), &args.why);
     store.meta().delete_version(model, version, because, args.shelf.now()).await?;
     let value = json!({ "schema": 1, "model": model, "version": version, "deleted": true });
     session.printer().result(&value, &format!("{model}/{version} is deleted\n"));

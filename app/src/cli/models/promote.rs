@@ -41,7 +41,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         model: args.model.clone(),
         version,
         alias: args.alias.clone(),
-        because: Because::new(&session.config().user, &why),
+        because: Because::new(session.config().user(), &why),
         force: args.force,
         dry_run: args.dry_run,
     };

@@ -37,7 +37,7 @@ pub struct Args {
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let store = args.shelf.open(session).await?;
     store.meta().registered_model(&args.model).await?;
-    let because = Because::new(&session.config().user, &args.why);
+    let because = Because::new(session.config().user(), &args.why);
     let (of, now) = ((args.model.as_str(), args.alias.as_str()), args.shelf.now());
     if args.off {
         unprotect(&store, of, because, now).await?;

@@ -36,7 +36,7 @@ pub struct Args {
 /// When there is nothing to go back to.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let store = args.shelf.open(session).await?;
-    let because = Because::new(&session.config().user, &args.why);
+    let because = Because::new(session.config().user(), &args.why);
     let (model, now) = (args.model.as_str(), args.shelf.now());
     let back = match args.to {
         Some(seq) => roll_back_to(&store, model, seq, because, now).await?,

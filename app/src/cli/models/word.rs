@@ -22,6 +22,6 @@ impl Said {
     /// When it names no version.
     pub fn word<'w>(&'w self, session: &'w Session) -> Outcome<Word<'w>> {
         let (model, version) = shelf::version(&self.version)?;
-        Ok(Word { model, version, by: &session.config().user, why: &self.why })
+        Ok(Word { model, version, by: session.config().user(), why: &self.why })
     }
 }

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use rondo_core::{Code, Timestamp};
-use rondo_data::check::{FileReport, Suite};
+use rondo_data::check::FileReport;
 use rondo_monitoring::quality::{Quality, judge};
 use rondo_monitoring::window::Window;
+use rondo_project::fault::Fault;
 use rondo_project::project::{LiveChecks, SuiteOf};
 use rondo_project::yaml::Node;
 use rondo_project::{suite, yaml};
@@ -16,9 +17,8 @@ use serde_json::json;
 use super::report::pick;
 use crate::cli::Session;
 use crate::cli::data::check::files::Files;
-use crate::cli::data::check::{end, page, shortened, verdict};
+use crate::cli::data::check::{end, faulty, page, shortened, suite_in, verdict};
 use crate::cli::failure::{Failure, Outcome};
-use crate::platform::Error;
 
 /// Check what was sent with predictions, by the monitor's checks or a suite
 #[derive(clap::Args)]
@@ -122,21 +122,20 @@ fn no_checks(name: &str) -> Failure {
 
 /// The checks of a file.
 fn read(session: &Session, given: &Path) -> Outcome<LiveChecks> {
-    let path = session.existing("suite", given)?;
-    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let what = format!("`{}`", given.display());
-    Suite::read(&what, &text)?;
+    let (_, text, _) = suite_in(session, given)?;
+    let file = given.display().to_string();
     let root = yaml::parse(&text).root;
     let items = root.as_ref().and_then(suite::rules).unwrap_or_default();
     let rules: Vec<serde_json::Value> = items.iter().map(Node::json).collect();
-    for (index, rule) in rules.iter().enumerate() {
+    let mut faults = Vec::new();
+    for (index, (item, rule)) in items.iter().zip(&rules).enumerate() {
         if let Err(refused) = judge(rule) {
-            let message = format!("read the checks of {what}: check {}: {}", index + 1, refused.message);
-            return Err(match refused.hint {
-                Some(hint) => Failure::hinted(Code::ProjectInvalid, message, hint),
-                None => Failure::new(Code::ProjectInvalid, message),
-            });
+            let fault = Fault::new(format!("[{index}]"), item.place, refused.message);
+            faults.push(Fault { hint: refused.hint, ..fault });
         }
     }
-    Ok(LiveChecks { of: SuiteOf::File(given.display().to_string()), rules })
+    if !faults.is_empty() {
+        return Err(faulty(&file, &text, &faults));
+    }
+    Ok(LiveChecks { of: SuiteOf::File(file), rules })
 }

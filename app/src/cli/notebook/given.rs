@@ -66,6 +66,13 @@ impl Flags {
         self.grid.is_some()
     }
 
+    /// The first flag that gives several values, which only a sweep takes.
+    pub fn swept(&self) -> Option<&str> {
+        let several =
+            |text: &&String| text.split_once('=').is_some_and(|(_, given)| grid::split(given).len() > 1);
+        self.params.iter().find(several).map(String::as_str)
+    }
+
     /// What one run is given.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ pub fn limit(text: &str) -> Result<Duration, String> {
 /// What it should have been.
 pub fn memory(text: &str) -> Result<u64, String> {
     let refuse = || "expected an amount of memory of at least 1 MB, such as `2GB`".to_owned();
-    rondo_notebook::kernel::memory::amount(text).ok_or_else(refuse)
+    rondo_project::package::memory(text).ok_or_else(refuse)
 }
 
 #[cfg(test)]
@@ -95,10 +95,9 @@ mod tests {
 
     #[test]
     fn kernels_are_looked_for_where_jupyter_keeps_them() {
-        let config = |set: &[(&str, &str)]| Config {
-            environment: set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            user: String::new(),
-            cache: PathBuf::new(),
+        let config = |set: &[(&str, &str)]| {
+            let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Config::of(set.collect(), None)
         };
         let folders = config(&[("HOME", "/home/u"), ("JUPYTER_PATH", "/a:/b")]).kernel_folders();
         let folders: Vec<&str> = folders.iter().filter_map(|folder| folder.to_str()).collect();
@@ -114,11 +113,7 @@ mod tests {
         let program = folder.path().join("python3");
         std::fs::write(&program, "#!/bin/sh\n").unwrap();
         let search = format!("relative:/nowhere:{}", folder.path().display());
-        let config = Config {
-            environment: BTreeMap::from([("PATH".to_owned(), search)]),
-            user: String::new(),
-            cache: PathBuf::new(),
-        };
+        let config = Config::of(BTreeMap::from([("PATH".to_owned(), search)]), None);
         assert_eq!(on_search_path("python3", &config), None, "it may not be executed");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(on_search_path("python3", &config), Some(program));

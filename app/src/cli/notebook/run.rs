@@ -13,7 +13,7 @@ use rondo_notebook::error::Kept;
 use rondo_notebook::execute::{ExecuteRequest, Executed, execute, prepare_only};
 use rondo_notebook::kernel::KernelChoice;
 use rondo_notebook::kernel::fork::ForkServer;
-use rondo_notebook::parameters;
+use rondo_notebook::{metrics, parameters};
 use serde_json::{Value, json};
 
 use super::source::{self, Source};
@@ -125,12 +125,18 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     request.given.also = args.given.paths(&shown(&args.input), &shown(&args.output));
     let executed = Box::pin(one(&args, &source, request, session)).await;
     let sent = Box::pin(target.send(session)).await;
+    let executed = executed.map_err(|failure| match args.given.swept() {
+        Some(text) if failure.code() == Code::NotebookParameter => {
+            failure.also(format!("a folder as OUT makes a sweep: rondo notebook run IN out/ -p {text}"))
+        }
+        Some(_) | None => failure,
+    });
     let Some((given, ran)) = told_first(executed, sent, session)? else { return Ok(()) };
     let page = (args.report && !streamed).then(|| args.output.with_extension("html"));
     let value = json!({
         "schema": 1, "notebook": args.input, "output": args.output, "page": page, "parameters": given,
-        "cells": ran.executed.cells_run, "seconds": ran.executed.seconds, "metrics": ran.executed.metrics,
-        "outputs": ran.executed.outputs, "peak_memory": ran.executed.peak_memory, "cached": ran.cached,
+        "cells": ran.executed.cells_run, "seconds": ran.executed.seconds, "metrics": metrics::json(&ran.executed.metrics),
+        "outputs": ran.executed.outputs, "notes": ran.executed.notes, "peak_memory": ran.executed.peak_memory, "cached": ran.cached,
         "stopped": ran.executed.halt.map(|halt| halt.to_string()),
     });
     if !streamed {
@@ -290,6 +296,10 @@ impl Keep {
         let output = request.output.clone();
         if let Some((bytes, executed)) = key.and_then(|key| cache.get(key)) {
             write_atomically(&output, &bytes)?;
+            for message in &executed.notes {
+                let (subject, message) = (request.subject.clone(), message.clone());
+                request.progress.report(Event::Note { subject, message });
+            }
             return Ok(Ran { executed, cached: true });
         }
         let executed = execute(request).await?;
@@ -344,6 +354,8 @@ pub(super) fn failure(error: rondo_notebook::Error) -> Failure {
             error.to_string(),
             "rondo notebook run IN OUT --python .venv/bin/python",
         ),
+        rondo_notebook::Error::KernelStart { .. } => Failure::from(error)
+            .also("another interpreter: rondo notebook run IN OUT --python .venv/bin/python"),
         other => other.into(),
     }
 }

@@ -9,7 +9,7 @@ use rondo_core::Code;
 use rondo_core::ports::{Event, Progress};
 use rondo_notebook::document::write_atomically;
 use rondo_notebook::error::Kept;
-use rondo_notebook::{grid, parameters};
+use rondo_notebook::{grid, metrics, parameters};
 use serde_json::{Value, json};
 
 use super::run::{Args, Ran, failure, fork_server, keep, request, told_first};
@@ -166,8 +166,8 @@ fn record(row: &Row) -> Value {
         Ok(ran) => json!({
             "state": "ok", "parameters": row.values, "output": row.output, "cached": ran.cached,
             "cells": ran.executed.cells_run, "seconds": ran.executed.seconds,
-            "metrics": ran.executed.metrics, "outputs": ran.executed.outputs,
-            "peak_memory": ran.executed.peak_memory,
+            "metrics": metrics::json(&ran.executed.metrics), "outputs": ran.executed.outputs,
+            "notes": ran.executed.notes, "peak_memory": ran.executed.peak_memory,
         }),
         Err(failure) => json!({
             "state": "failed", "parameters": row.values, "output": row.output, "seconds": row.seconds,
@@ -238,6 +238,7 @@ mod tests {
             seconds: 1.25,
             metrics: metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
             outputs: BTreeMap::new(),
+            notes: Vec::new(),
             peak_memory: None,
             halt: None,
         };

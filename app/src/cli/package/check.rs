@@ -5,6 +5,7 @@ use serde_json::json;
 use super::find;
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
+use crate::cli::output::counted;
 
 /// Check a package, and the packages that it uses: every fault in one go
 #[derive(clap::Args)]
@@ -26,12 +27,14 @@ pub fn run(args: &Args, session: &Session) -> Outcome {
         "run": package.run.word(), "tests": package.tests.len(),
     });
     let text = format!(
-        "{} {}: a {} with {} parameters and {} tests, without a fault\n",
+        "{} {}: {} {} with {} and {}, without a fault\n",
         package.name,
         package.version,
+        // Read letter by letter.
+        if package.run.word() == "sql" { "an" } else { "a" },
         package.run.word(),
-        package.with.len(),
-        package.tests.len()
+        counted(package.with.len() as u64, "parameter"),
+        counted(package.tests.len() as u64, "test")
     );
     session.printer().result(&value, &text);
     Ok(())

@@ -94,7 +94,7 @@ async fn ready(app: &App, until: Instant) -> Result<(), String> {
             State::Preparing | State::Starting => false,
         };
         if over || Instant::now() > until {
-            let error = status.error.unwrap_or_else(|| format!("it is {}", status.state.text()));
+            let error = status.error.unwrap_or_else(|| format!("it {}", status.state.said()));
             let tail: String = status.tail.iter().map(|line| format!("\n| {line}")).collect();
             return Err(error + &tail);
         }

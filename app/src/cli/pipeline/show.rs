@@ -30,15 +30,20 @@ pub async fn planned(platform: &Platform, request: &RunRequest, session: &Sessio
     let plan = platform.plan(request).await?;
     let mut rows: Vec<Vec<String>> = vec![["step", "after", "state", "why"].map(String::from).to_vec()];
     for step in &plan.steps {
-        let state = match &step.forecast {
-            Forecast::Runs => "would run".to_owned(),
-            Forecast::Cached(run) => format!("cached {}", run.short()),
-            Forecast::Waits => "waits".to_owned(),
-            Forecast::Kept(run) => format!("kept {}", run.short()),
-            Forecast::Skipped => "skipped".to_owned(),
-        };
+        let state = state(&step.forecast);
         rows.push(vec![step.name.clone(), step.needs.join(", "), state, step.reason.clone()]);
     }
     session.printer().result(&json!({ "schema": 1, "plan": plan }), &table(&rows));
     Ok(())
+}
+
+/// What would become of a step, in a word or two.
+pub fn state(forecast: &Forecast) -> String {
+    match forecast {
+        Forecast::Runs => "would run".to_owned(),
+        Forecast::Cached(run) => format!("cached {}", run.short()),
+        Forecast::Waits => "waits".to_owned(),
+        Forecast::Kept(run) => format!("kept {}", run.short()),
+        Forecast::Skipped => "skipped".to_owned(),
+    }
 }

@@ -156,7 +156,7 @@ fn rest_of<'a>(full: &'a str, path: &str) -> Option<&'a str> {
 }
 
 fn open(objects: &Objects, digest: Digest) -> Outcome<File> {
-    Ok(objects::open(&objects.require(digest)?)?)
+    Ok(objects::open(&objects.sound(digest)?)?)
 }
 
 /// Writes the files beside their place and moves them there.

@@ -185,10 +185,11 @@ fn text_facts(html: &mut String, texts: &TextSummary, values: u64) {
     fact(html, "read as", &kinds.join(", "));
 }
 
-fn span(millis: i64) -> String {
-    let seconds = millis / 1000;
+fn span(micros: i64) -> String {
+    let seconds = micros / 1_000_000;
     match seconds {
-        ..=0 => format!("{millis} ms"),
+        ..=0 if micros % 1000 == 0 => format!("{} ms", micros / 1000),
+        ..=0 => format!("{micros} µs"),
         1..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),

@@ -130,6 +130,7 @@ fn value(
     let node = &entry.value;
     match field.kind {
         FieldKind::Parameters => return parameters(context, package, node, all, path),
+        FieldKind::Secrets => return secrets(context, package, entry, all, path),
         FieldKind::File | FieldKind::Notebook => {
             if let Some(file) = node.text().filter(|text| !text.contains("${{")) {
                 if let Err(why) = super::files::normal(file) {
@@ -187,12 +188,15 @@ fn outer_kind(context: &Context<'_>, node: &Node) -> Option<(String, FieldKind)>
 
 /// Whether a parameter of one type may be given as one of another.
 fn goes_into(own: FieldKind, wanted: FieldKind) -> bool {
-    use FieldKind::{Any, Column, File, Float, Int, Notebook, Secret, Span, Text, Texts};
+    use FieldKind::{Any, Column, File, Float, Int, Notebook, Secret, Size, Span, Text, Texts};
     match (own, wanted) {
         (own, wanted) if own == wanted => true,
         (Secret, _) | (_, Secret) => false,
         (Any, _) | (_, Any) | (Int, Float) => true,
-        (Column | Span | File, Text) | (Text, Column | Span) | (Text | Column, Texts) => true,
+        (Column | Span | File | Size, Text)
+        | (Text, Column | Span | Size)
+        | (Int, Size)
+        | (Text | Column, Texts) => true,
         (Notebook, File) | (File, Notebook) => true,
         _ => false,
     }
@@ -247,9 +251,60 @@ fn parameters(context: &mut Context<'_>, package: &Package, node: &Node, all: &[
             let message = format!("notebook `{file}` does not take {} for `{}`", shown(&value), entry.key);
             let fault = Fault::new(path, entry.value.place, message);
             let default = format!("{}: its default is `{}`", parameter.kind.noun(), parameter.default);
-            context.fault(fault.expected(default));
+            let fault = fault.expected(default);
+            // The form in which packages of files take secrets.
+            let keeps = package.with.iter().find(|field| field.kind == FieldKind::Secrets);
+            context.fault(match (keeps, crate::package::secret(&value)) {
+                (Some(field), Some(variable)) => fault.hint(format!(
+                    "give a secret beside the parameters: `{}: {{ {}: {variable} }}`",
+                    field.name, entry.key
+                )),
+                _ => fault,
+            });
         }
     }
+}
+
+/// The secrets that a `with:` block gives a notebook: names of its parameters, and of environment variables.
+fn secrets(context: &mut Context<'_>, package: &Package, whole: &Entry, all: &[Entry], path: &str) {
+    let expected = FieldKind::Secrets.noun();
+    let Some(entries) = whole.value.map() else {
+        let message = format!("`{}` cannot be {}", whole.key, shown(&whole.value.json()));
+        return context.fault(Fault::new(path, whole.value.place, message).expected(expected));
+    };
+    let declared = taken(context, package, all);
+    for entry in entries {
+        let path = join(path, &entry.key);
+        let value = entry.value.json();
+        let is_open = entry.value.text().is_some_and(|text| text.contains("${{"));
+        if !is_open && crate::package::variable(&value).is_none() {
+            // What stands there may be the secret itself: it is not said again.
+            let message = format!("the secret `{}` is not the name of an environment variable", entry.key);
+            let fault = Fault::new(path.clone(), entry.value.place, message).expected(expected);
+            context.fault(match crate::package::secret(&value) {
+                Some(variable) => fault.hint(format!("{}: {{ {}: {variable} }}", whole.key, entry.key)),
+                None => fault,
+            });
+        }
+        let Some((file, names)) = &declared else { continue };
+        if !names.contains(&entry.key) {
+            let message = format!("notebook `{file}` has no parameter `{}`", entry.key);
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let fault = Fault::new(path, entry.place, message);
+            let fault = if names.is_empty() { fault } else { fault.expected(one_of(&names)) };
+            context.fault(fault.did_you_mean(&entry.key, names.iter().copied()));
+        }
+    }
+}
+
+/// The notebook of a `with:` block and the names of its parameters, where they can be told.
+fn taken(context: &Context<'_>, package: &Package, all: &[Entry]) -> Option<(String, Vec<String>)> {
+    let field = package.with.iter().find(|field| field.kind == FieldKind::Notebook)?;
+    let file = all.iter().find(|entry| entry.key == field.name)?.value.text()?;
+    let text = context.files.text(&super::files::normal(file).ok()?).filter(|_| file.ends_with(".ipynb"))?;
+    let declared =
+        notebook::declared(&text).ok().filter(|declared| declared.tagged && declared.known_language)?;
+    Some((file.to_owned(), declared.parameters.into_iter().map(|parameter| parameter.name).collect()))
 }
 
 /// What the notebook of a `with:` block declares, where it can be told.

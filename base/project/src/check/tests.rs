@@ -26,6 +26,8 @@ fn builtins() -> Builtins {
             Field::required("notebook", FieldKind::Notebook, "The notebook to run."),
             Field::optional("parameters", FieldKind::Parameters, "What its tagged cell is overridden with."),
             Field::optional("timeout", FieldKind::Span, "How long one cell may take."),
+            Field::optional("secrets", FieldKind::Secrets, "Parameters by environment variables."),
+            Field::optional("memory", FieldKind::Size, "The most memory that it may take."),
         ],
     );
     let evaluate = Package::builtin(
@@ -231,6 +233,32 @@ proptest! {
 }
 
 #[test]
+fn secrets_of_a_notebook_are_held_against_it_with_their_places() {
+    let faults = |with: &str| {
+        let text = format!(
+            "project: p\nsteps:\n  t:\n    uses: papermill\n    with: {{ notebook: train.ipynb, {with} }}\n"
+        );
+        shown(&text)
+    };
+    for good in ["secrets: { name: MY_NAME }, memory: 2GB", "memory: 5000000", "secrets: {}"] {
+        assert_eq!(faults(good), "", "{good}");
+    }
+    let said = faults("parameters: { name: { from_env: MY_NAME } }");
+    assert!(said.contains("give a secret beside the parameters: `secrets: { name: MY_NAME }`"), "{said}");
+    let said = faults("secrets: { nam: MY_NAME }");
+    assert!(said.contains("has no parameter `nam`") && said.contains("did you mean `name`?"), "{said}");
+    assert!(said.contains("rondo.yaml:5:") && said.contains("^"), "{said}");
+    let said = faults("secrets: { name: { from_env: MY_NAME } }");
+    assert!(said.contains("is not the name of an environment variable"), "{said}");
+    assert!(said.contains("secrets: { name: MY_NAME }"), "{said}");
+    let said = faults("secrets: { name: s3cret-itself }");
+    assert!(said.contains("the secret `name` is not the name"), "{said}");
+    let said = faults("secrets: MY_NAME, memory: much");
+    assert!(said.contains("a mapping from parameters to the environment variables"), "{said}");
+    assert!(said.contains("`memory` cannot be") && said.contains("an amount of memory"), "{said}");
+}
+
+#[test]
 fn a_sweep_over_a_notebooks_parameters_holds_its_values_against_them() {
     let folder = folder();
     let faults = |over: &str| {
@@ -276,6 +304,60 @@ fn sources_their_queries_and_ways_of_reading_are_checked() {
         (project.data["d"].read["null"].clone(), project.data["d"].max_size),
         (json!(["-"]), Some(2000))
     );
+}
+
+#[test]
+fn what_has_no_effect_yet_is_told_with_its_place_and_is_no_fault() {
+    let text = |refit: &str, drift: &str, more: &str| {
+        format!(
+            "project: p\ndata:\n  d: {{ source: d.csv }}\nsteps:\n  s: {{ run: x, outputs: {{ m: m.onnx }} }}\nmodels:\n  \
+             delay: {{ from: s.m, task: binary, target: late{refit} }}\nserve:\n  delay: {{ model: delay{more} }}\n\
+             monitor:\n  delay: {{ window: 1d, drift: {drift} }}\n"
+        )
+    };
+    let notes =
+        |source: &str| check(source, PROJECT_FILE, &Folder::new(folder().path()), &builtins()).unwrap().notes;
+    assert!(notes(&text("", "auto", "")).is_empty());
+    assert!(notes(&text(", refit: false", "{ threshold: 0.2 }", "")).is_empty());
+    assert_eq!(
+        notes(&text(", refit: true", "wasserstein", ", shadow: delay@challenger")),
+        [
+            "rondo.yaml:7:51: `models.delay.refit` is kept but has no effect yet",
+            "rondo.yaml:9:26: `serve.delay.shadow` is kept but has no effect yet",
+            "rondo.yaml:11:24: the method `wasserstein` of `monitor.delay.drift` is kept but has no effect yet",
+        ]
+    );
+    let more = format!(
+        "{}  other: {{ window: 1d, reference: data.d }}\ntriggers:\n  - {{ schedule: \"0 3 * * 1\", run: [s] }}\n",
+        text("", "off", "")
+    )
+    .replace("  delay: { model: delay }\n", "  delay: { model: delay }\n  other: { model: delay }\n");
+    assert_eq!(
+        notes(&more),
+        [
+            "rondo.yaml:13:24: `monitor.other.reference` is kept but has no effect yet",
+            "rondo.yaml:15:7: `triggers[0].schedule` is kept but has no effect yet",
+        ]
+    );
+}
+
+#[test]
+fn several_classes_have_objectives_of_their_own() {
+    let source = |metric: &str, task: &str| {
+        format!(
+            "project: p\ncanvas:\n  objectives:\n    - {{ metric: {metric}, min: 0.9 }}\nsteps:\n  s: {{ run: x, \
+             outputs: {{ m: m.onnx }} }}\nmodels:\n  kind: {{ from: s.m, task: {task}, target: kind }}\n"
+        )
+    };
+    let is_good = |metric: &str, task: &str| {
+        let source = source(metric, task);
+        check(&source, PROJECT_FILE, &Folder::new(folder().path()), &builtins()).is_ok()
+    };
+    for metric in ["accuracy", "f1_macro", "recall_weighted", "roc_auc_ovr", "top_k_accuracy"] {
+        assert!(is_good(metric, "multiclass"), "{metric}");
+    }
+    assert!(is_good("accuracy", "binary") && !is_good("f1_macro", "binary"));
+    assert!(!is_good("roc_auc", "multiclass"));
 }
 
 #[test]

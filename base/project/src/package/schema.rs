@@ -116,6 +116,11 @@ fn kind(field: &Field) -> Value {
             "type": "object", "additionalProperties": false, "required": ["from_env"],
             "properties": { "from_env": { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" } }
         }),
+        FieldKind::Secrets => json!({
+            "type": "object",
+            "additionalProperties": { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }
+        }),
+        FieldKind::Size => json!({ "type": ["string", "integer"] }),
         FieldKind::Any => json!({}),
     };
     let Some(entries) = schema.as_object_mut() else { return schema };

@@ -18,6 +18,8 @@ const TYPES: &[&str] = &[
     "list<float>",
     "column",
     "secret",
+    "secrets",
+    "size",
     "any",
 ];
 const KINDS: &[&str] = &["any", "dataset", "model", "notebook", "report", "metrics", "images", "folder"];

@@ -190,3 +190,12 @@ proptest::proptest! {
         let _ = read::builtin(&text);
     }
 }
+
+#[test]
+fn amounts_are_read_as_people_write_them() {
+    assert_eq!(memory("2GB"), Some(2_000_000_000));
+    assert_eq!(memory("1.5gib"), Some(1_610_612_736));
+    assert_eq!(memory("64M"), Some(67_108_864));
+    assert_eq!(memory("5000000"), Some(5_000_000));
+    assert!(["much", "3", "-2GB", "nan", "inf", ""].iter().all(|text| memory(text).is_none()));
+}

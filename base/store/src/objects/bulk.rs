@@ -18,7 +18,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use rondo_core::Digest;
 use rondo_core::tree::Tree;
@@ -119,6 +118,8 @@ struct Batch {
     stage: Option<Arc<Stage>>,
     digests: HashSet<Digest>,
     notes: Vec<(Stamp, Digest)>,
+    /// Those whose bytes nobody wants to hash again when they are used.
+    large: Vec<Digest>,
     bytes: u64,
 }
 
@@ -160,7 +161,7 @@ impl Objects {
         let open_to_others = metadata.nlink() > 1 || metadata.permissions().mode() & 0o222 != 0;
         metadata.len() == size
             && (!open_to_others || hash_file(&place).is_ok_and(|found| found == digest))
-            && file.set_modified(SystemTime::now()).is_ok()
+            && self.make_young(digest, &file)
     }
 }
 
@@ -305,6 +306,9 @@ impl Bulk {
             }
         };
         batch.digests.insert(digest);
+        if size > SMALL {
+            batch.large.push(digest);
+        }
         batch.bytes = batch.bytes.saturating_add(size);
         let full = batch.digests.len() >= self.most || batch.bytes >= BATCH_BYTES;
         let full = full.then(|| std::mem::take(&mut *batch));
@@ -333,6 +337,7 @@ impl Bulk {
         self.named.lock().unwrap_or_else(PoisonError::into_inner).append(&mut named);
         self.here.add(&digests);
         digests.iter().for_each(|digest| self.objects.clear(*digest));
+        batch.large.iter().for_each(|digest| self.objects.note(*digest));
         Ok(batch.notes)
     }
 
@@ -539,7 +544,7 @@ mod tests {
         let (folder, objects) = house();
         let path = folder.path().join("f");
         fs::write(&path, b"bytes").unwrap();
-        let long_ago = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::open(&path).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
         let bulk = objects.bulk(|_| {});
         let (_, stamp) = bulk.put_file(&path, false).unwrap();

@@ -9,7 +9,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use rondo_core::Digest;
 
@@ -55,7 +54,7 @@ impl Objects {
     pub(super) fn has_bytes(&self, digest: Digest, bytes: &[u8]) -> bool {
         let Ok(file) = File::open(self.place(digest)) else { return false };
         let long = |file: &File| file.metadata().is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
-        long(&file) && same(&file, bytes).unwrap_or(false) && file.set_modified(SystemTime::now()).is_ok()
+        long(&file) && same(&file, bytes).unwrap_or(false) && self.make_young(digest, &file)
     }
 
     /// Whether an object is here with the bytes that its digest says, which are read for it, and from now on

@@ -11,7 +11,7 @@ use std::path::Path;
 use rondo_core::Digest;
 use rondo_core::tree::Mode;
 
-use super::{Objects, copy, hash_file, is_root, remove};
+use super::{Objects, hash_file, is_root, remove};
 use crate::Error;
 
 /// The longest file that root gets a copy of, where it cannot share the blocks.
@@ -31,7 +31,7 @@ struct State {
 impl State {
     fn of(path: &Path) -> Option<Self> {
         let metadata = fs::symlink_metadata(path).ok()?;
-        let changed = (metadata.mtime(), metadata.mtime_nsec());
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
         Some(Self { inode: metadata.ino(), size: metadata.len(), changed })
     }
 }
@@ -41,7 +41,7 @@ impl Objects {
     /// for root a copy of what is small.
     ///
     /// # Errors
-    /// When the object is not in the store or the place cannot be written.
+    /// When the object is not in the store or is damaged, or the place cannot be written.
     pub fn lend(&self, digest: Digest, folder: bool, place: &Path) -> Result<Lent, Error> {
         let mut lent = Lent::default();
         self.lend_to(digest, folder, place, &mut lent)?;
@@ -61,15 +61,20 @@ impl Objects {
         let state = State::of(&object).ok_or(Error::ObjectNotFound(digest))?;
         if is_root() {
             if self.share(&object, place) {
+                self.assure(digest, &object).inspect_err(|_| drop(remove(place)))?;
                 return fs::set_permissions(place, Permissions::from_mode(0o444))
                     .map_err(Error::io("protect", place));
             }
-            if state.size <= COPIED && copy(&object, place, 0o444).is_ok() {
-                return Ok(());
+            if state.size <= COPIED {
+                match self.copy_sound(digest, &object, place, 0o444) {
+                    Ok(()) => return Ok(()),
+                    Err(error @ Error::Corrupt { .. }) => return Err(error),
+                    // A copy that was broken off.
+                    Err(_) => remove(place)?,
+                }
             }
-            // A copy that was broken off.
-            remove(place)?;
         }
+        self.assure(digest, &object)?;
         lent.0.push((digest, state));
         std::os::unix::fs::symlink(&object, place).map_err(Error::io("make", place))
     }
@@ -88,6 +93,7 @@ impl Objects {
                 continue;
             }
             remove(&place)?;
+            self.forget(*digest);
             spoilt.push(*digest);
         }
         Ok(spoilt)

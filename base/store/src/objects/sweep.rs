@@ -46,7 +46,12 @@ impl Objects {
         }
         let place = self.place(digest);
         // Not ours to touch, or gone: then it is written anew.
-        fs::File::open(&place).and_then(|file| file.set_modified(SystemTime::now())).is_ok()
+        fs::File::open(&place).is_ok_and(|file| self.make_young(digest, &file))
+    }
+
+    /// Counts an object as new from now on. Whether that could be done.
+    pub(super) fn make_young(&self, digest: Digest, file: &fs::File) -> bool {
+        self.keeping_note(digest, file, || file.set_modified(SystemTime::now()).is_ok())
     }
 
     /// Whether an object was stored, or stored again, before a moment, or is not here.
@@ -157,6 +162,9 @@ impl Objects {
             return Ok(None);
         }
         gone(fs::remove_file(&aside)).map_err(Error::io("remove", &aside))?;
+        if found.bytes > super::WHOLE {
+            self.forget(digest);
+        }
         Ok(Some(found))
     }
 

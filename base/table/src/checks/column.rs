@@ -28,6 +28,18 @@ pub(super) struct Wants {
     pub(super) counts: bool,
 }
 
+impl Wants {
+    /// What either wants.
+    pub(super) const fn with(self, other: Self) -> Self {
+        Self {
+            moments: self.moments || other.moments,
+            quantiles: self.quantiles || other.quantiles,
+            distinct: self.distinct || other.distinct,
+            counts: self.counts || other.counts,
+        }
+    }
+}
+
 /// What has been gathered of a column.
 #[derive(Debug)]
 pub(super) struct Facts {

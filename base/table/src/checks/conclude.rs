@@ -1,9 +1,12 @@
 //! From what was gathered to the result of a rule.
 
+use std::collections::BTreeMap;
+
+use rondo_core::Span;
 use rondo_core::signature::{Column, ColumnType};
-use rondo_core::{Span, Timestamp};
 use serde_json::{Value, json};
 
+use super::beside::Beside;
 use super::column::{self, Facts, SetSeen};
 use super::keyed::Keyed;
 use super::keys;
@@ -16,7 +19,7 @@ use super::show::listed;
 use super::spill::DistinctKeys;
 use super::tables::{Opened, Table};
 use crate::error::Result;
-use crate::profile::Profiler;
+use crate::moment::Moment;
 use crate::records::value_of;
 
 /// What is said of a number that a sketch gave.
@@ -49,7 +52,7 @@ impl RuleResult {
         }
     }
 
-    fn fail(&mut self, note: impl Into<String>) {
+    pub(super) fn fail(&mut self, note: impl Into<String>) {
         self.passed = false;
         self.note = Some(note.into());
     }
@@ -70,12 +73,13 @@ impl RuleResult {
 }
 
 /// The result of a rule.
-pub(super) fn conclude(
-    rule: &Rule,
+pub(super) fn conclude<'s>(
+    rule: &'s Rule,
     state: State,
     lane: &mut Lane,
     slice: Option<&str>,
     table: &dyn Table,
+    beside: &mut Beside<'s>,
     context: &Context<'_>,
 ) -> Result<RuleResult> {
     let mut result = RuleResult::of(rule, slice);
@@ -120,7 +124,7 @@ pub(super) fn conclude(
                 }
             }
         }
-        State::Profile(profiler) => drift(rule, *profiler, &mut result, context)?,
+        State::Profile(profiler) => beside.drift(rule, *profiler, &mut result, context)?,
         State::Beyond => beyond(rule, table, &mut result, context)?,
     }
     Ok(result)
@@ -174,7 +178,7 @@ fn of_facts(
         RuleKind::Fresh(within) => match facts.moments.filter(|moments| moments.count > 0) {
             None => result.fail("there are no moments"),
             Some(moments) => {
-                let newest = Timestamp(moments.max as i64);
+                let newest = Moment::of_scale(moments.max).timestamp();
                 result.passed = context.now - newest <= *within;
                 result.observed = Some(newest.rfc3339().into());
                 let age = context.now - newest;
@@ -231,7 +235,7 @@ fn aggregate(statistic: Statistic, facts: &mut Facts) -> Result<Option<(f64, boo
 /// A statistic as it is shown: a moment as a moment, a count without a point.
 pub(super) fn shown(value: f64, statistic: Statistic, moment: bool) -> Value {
     if moment && statistic.is_value() {
-        Timestamp(value as i64).rfc3339().into()
+        Moment::of_scale(value).rfc3339().into()
     } else if statistic == Statistic::DistinctCount {
         (value as u64).into()
     } else {
@@ -337,37 +341,6 @@ fn has(columns: &[Column], name: &str) -> bool {
     columns.iter().any(|column| column.name == name)
 }
 
-fn drift(rule: &Rule, profiler: Profiler, result: &mut RuleResult, context: &Context<'_>) -> Result<()> {
-    let RuleKind::Drift { reference, method, max } = &rule.kind else { return Ok(()) };
-    let profile = profiler.finish()?;
-    let Some(current) = profile.columns.first() else { return Ok(()) };
-    (result.rows, result.missing) = (current.count, current.nulls);
-    let reference_profile = match context.beyond.open(reference) {
-        Ok(Opened::Profile(profile)) => *profile,
-        Ok(Opened::Table(table)) => {
-            let columns: Vec<Column> =
-                table.columns().iter().filter(|column| column.name == current.name).cloned().collect();
-            let mut profiler = Profiler::new(&columns);
-            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            for batch in table.batches(&names)? {
-                profiler.update(&batch?)?;
-            }
-            profiler.finish()?
-        }
-        Err(why) => {
-            result.fail(why);
-            return Ok(());
-        }
-    };
-    let Some(there) = reference_profile.column(&current.name) else {
-        result.fail(format!("there is no column `{}` in `{reference}`", current.name));
-        return Ok(());
-    };
-    let rows = (reference_profile.rows, profile.rows);
-    (result.passed, result.observed, result.note) = column::drift(there, current, rows, *method, *max);
-    Ok(())
-}
-
 /// Rules about the table beside another, and rules in SQL.
 fn beyond(rule: &Rule, table: &dyn Table, result: &mut RuleResult, context: &Context<'_>) -> Result<()> {
     match &rule.kind {
@@ -424,17 +397,21 @@ fn described(column: &Column) -> (String, ColumnType) {
 }
 
 fn schema_differences(here: &[(String, ColumnType)], there: &[(String, ColumnType)]) -> Vec<String> {
+    fn by_name(columns: &[(String, ColumnType)]) -> BTreeMap<&str, ColumnType> {
+        columns.iter().map(|(name, column_type)| (name.as_str(), *column_type)).collect()
+    }
+    let (ours, theirs) = (by_name(here), by_name(there));
     let mut notes = Vec::new();
     for (name, column_type) in there {
-        match here.iter().find(|(known, _)| known == name) {
+        match ours.get(name.as_str()) {
             None => notes.push(format!("missing: {name}")),
-            Some((_, found)) if found != column_type => {
+            Some(found) if found != column_type => {
                 notes.push(format!("`{name}` is {}, there {}", found.text(), column_type.text()));
             }
             Some(_) => {}
         }
     }
-    let extra = here.iter().filter(|(name, _)| !there.iter().any(|(known, _)| known == name));
+    let extra = here.iter().filter(|(name, _)| !theirs.contains_key(name.as_str()));
     notes.extend(extra.map(|(name, _)| format!("unexpected: {name}")));
     if notes.is_empty() && here != there {
         notes.push("the order is another".into());

@@ -19,11 +19,10 @@ mod types;
 
 use std::fmt;
 
-use arrow_array::RecordBatch;
-use rondo_core::signature::Column;
+use evaluate::{YES, evaluate};
 use serde_json::Value;
 
-use evaluate::{YES, evaluate};
+use super::layout::{Layout, Named};
 
 /// A condition that was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,9 +120,9 @@ impl Condition {
     }
 
     /// Why it cannot be asked of a table of these columns, where it cannot.
-    pub(super) fn fault(&self, columns: &[Column]) -> Option<String> {
+    pub(super) fn fault(&self, columns: &Layout<'_>) -> Option<String> {
         for name in self.columns() {
-            if !columns.iter().any(|column| column.name == name) {
+            if !columns.has(name) {
                 return Some(format!("the condition names `{name}`, which is no column"));
             }
         }
@@ -131,7 +130,7 @@ impl Condition {
     }
 
     /// The rows of a batch for which it holds, ascending.
-    pub(super) fn select(&self, batch: &RecordBatch) -> Vec<u32> {
+    pub(super) fn select(&self, batch: &Named<'_>) -> Vec<u32> {
         let truths = evaluate(&self.root, batch);
         let chosen = truths.iter().enumerate().filter(|(_, truth)| **truth == YES);
         chosen.map(|(row, _)| row as u32).collect()
@@ -174,7 +173,7 @@ fn columns<'a>(node: &'a Node, found: &mut Vec<&'a str>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rondo_core::signature::ColumnType;
+    use rondo_core::signature::{Column, ColumnType};
 
     use super::*;
     use crate::read;
@@ -186,8 +185,8 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let reader = read::open(&path).unwrap();
         let condition = Condition::parse(condition).unwrap();
-        assert_eq!(condition.fault(reader.columns()), None, "{condition}");
-        condition.select(&reader.into_iter().next().unwrap().unwrap())
+        assert_eq!(condition.fault(&Layout::new(reader.columns())), None, "{condition}");
+        condition.select(&Named::new(&reader.into_iter().next().unwrap().unwrap()))
     }
 
     #[test]
@@ -233,7 +232,7 @@ mod tests {
         let column = |name: &str, column_type| Column { name: name.into(), column_type, nullable: true };
         let columns = [column("a", ColumnType::Integer), column("s", ColumnType::String)];
         for text in ["a == 'x'", "s > 1", "b == 1", "a", "s + 1 > 2", "s in [1]"] {
-            assert!(Condition::parse(text).unwrap().fault(&columns).is_some(), "{text}");
+            assert!(Condition::parse(text).unwrap().fault(&Layout::new(&columns)).is_some(), "{text}");
         }
     }
 
@@ -242,10 +241,10 @@ mod tests {
         let column =
             |name: &str| Column { name: name.into(), column_type: ColumnType::Integer, nullable: true };
         let long = format!("a{} > 0", " + a".repeat(50));
-        assert_eq!(Condition::parse(&long).unwrap().fault(&[column("a")]), None);
-        assert!(Condition::parse(&long).unwrap().fault(&[column("b")]).is_some());
+        assert_eq!(Condition::parse(&long).unwrap().fault(&Layout::new(&[column("a")])), None);
+        assert!(Condition::parse(&long).unwrap().fault(&Layout::new(&[column("b")])).is_some());
         let right = format!("a == {}a{}", "a + (".repeat(40), ")".repeat(40));
-        assert_eq!(Condition::parse(&right).unwrap().fault(&[column("a")]), None);
+        assert_eq!(Condition::parse(&right).unwrap().fault(&Layout::new(&[column("a")])), None);
         assert!(Condition::parse(&format!("a{} > 0", " + a".repeat(501))).is_err());
         let nested = format!("a == {}a{}", "a + (".repeat(40), format!("{})", " - a".repeat(20)).repeat(40));
         assert!(Condition::parse(&nested).is_err());

@@ -71,7 +71,7 @@ pub(super) fn is_date(text: &str) -> bool {
     if text.is_empty() || text.len() > 64 {
         return false;
     }
-    if crate::moment::parse_millis(text).is_some() {
+    if crate::moment::parse(text).is_some() {
         return true;
     }
     let (days, times) = &*FORMS;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema};
 
+use super::layout::Named;
 use super::report::CheckReport;
 use super::tables::{Table, only};
 use crate::error::{Result, TableError};
@@ -39,7 +40,7 @@ pub fn failing_rows(report: &CheckReport, table: &dyn Table, most: usize) -> Res
         let inside = wanted.iter().filter(|row| (first..after).contains(row));
         let rows: Vec<u32> = inside.map(|row| (row - first) as u32).collect();
         if !rows.is_empty() {
-            parts.push(only(&batch, &names, Some(&rows))?);
+            parts.push(only(&Named::new(&batch), &names, Some(&rows))?);
         }
         first = after;
         if first > last {

@@ -8,6 +8,7 @@
 use rondo_core::signature::ColumnType;
 use serde_json::Value;
 
+use crate::moment::Moment;
 use crate::profile::{ColumnProfile, Profile};
 
 /// With more different values a column is no list of categories.
@@ -156,6 +157,8 @@ fn range(column: &ColumnProfile) -> Vec<(String, String)> {
     let std = moments.std();
     if std > 0.0 && moments.count >= 100 {
         let (low, high) = (rounded_down(moments.mean - std), rounded_up(moments.mean + std));
+        let low = if min >= 0.0 { low.max(0.0) } else { low };
+        let high = if max <= 0.0 { high.min(0.0) } else { high };
         if low.is_finite() && high.is_finite() {
             found.push((
                 format!("mean: {{ min: {}, max: {} }}, severity: warning", exact(low), exact(high)),
@@ -168,8 +171,7 @@ fn range(column: &ColumnProfile) -> Vec<(String, String)> {
 
 fn first_moment(column: &ColumnProfile) -> Option<(String, String)> {
     let moments = column.numeric.as_ref().filter(|numeric| numeric.moments.count > 0)?.moments;
-    let (first, last) =
-        (rondo_core::Timestamp(moments.min as i64), rondo_core::Timestamp(moments.max as i64));
+    let (first, last) = (Moment::of_scale(moments.min), Moment::of_scale(moments.max));
     // Later parts go on; only the first year is a bound.
     let year = first.rfc3339().get(..4)?.to_owned();
     let rule = format!("between: {{ min: \"{year}-01-01\" }}");
@@ -287,6 +289,18 @@ mod tests {
         assert!(!text.contains("between") && !text.contains("in_set"), "{text}");
         let (text, _, _dir) = of("a,b\n");
         assert!(text.starts_with("- { columns: [a, b] }"), "{text}");
+    }
+
+    #[test]
+    fn the_mean_of_what_was_never_negative_is_not_expected_to_be() {
+        let skewed = |sign: &str| -> String {
+            let rows = (0..200).map(|row| format!("{sign}{}\n", if row % 50 == 0 { 823.5 } else { 0.15 }));
+            std::iter::once("fare\n".to_owned()).chain(rows).collect()
+        };
+        let (above, ..) = of(&skewed(""));
+        assert!(above.contains("mean: { min: 0, max:"), "{above}");
+        let (below, ..) = of(&skewed("-"));
+        assert!(below.contains(", max: 0 }, severity"), "{below}");
     }
 
     #[test]

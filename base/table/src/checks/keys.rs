@@ -9,13 +9,15 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use rondo_core::signature::ColumnType;
 use serde_json::Value;
 
 use super::rows::is_missing;
+use crate::exact::{self, Exact};
+use crate::moment::MomentType;
 use crate::{moment, word};
 
 /// See the module; less than 2⁸⁸.
@@ -99,12 +101,20 @@ pub(super) fn number(value: f64) -> Key {
     }
 }
 
+/// The key of a number that may not be told from its neighbours by floating point.
+fn told(value: Exact) -> Key {
+    match value {
+        Exact::Number(value) => number(value),
+        Exact::Digits(digits) => digits.parse().map_or_else(|_| text(&digits), integer),
+    }
+}
+
 fn truth(value: bool) -> Key {
     TRUTH | u128::from(value)
 }
 
-fn moment_key(millis: i64) -> Key {
-    MOMENT | u128::from(millis.cast_unsigned())
+fn moment_key(micros: i64) -> Key {
+    MOMENT | u128::from(micros.cast_unsigned())
 }
 
 /// The key of several values together.
@@ -126,7 +136,7 @@ pub(super) fn column(array: &ArrayRef) -> Option<Vec<Option<Key>>> {
     let known = matches!(
         array.data_type(),
         DataType::Int64 | DataType::Float64 | DataType::Boolean | DataType::Utf8 | DataType::Timestamp(_, _)
-    );
+    ) || exact::is_exact(array.data_type());
     known.then(|| {
         let mut keys = vec![None; array.len()];
         visit(array, |row, key| {
@@ -148,10 +158,8 @@ pub(super) fn key_at(array: &ArrayRef, row: usize) -> Option<Key> {
         DataType::Float64 => Some(number(array.as_primitive::<Float64Type>().value(row))),
         DataType::Boolean => Some(truth(array.as_boolean().value(row))),
         DataType::Utf8 => Some(text(array.as_string::<i32>().value(row))),
-        DataType::Timestamp(_, _) => {
-            Some(moment_key(array.as_primitive::<TimestampMillisecondType>().value(row)))
-        }
-        _ => None,
+        DataType::Timestamp(_, _) => Some(moment_key(array.as_primitive::<MomentType>().value(row))),
+        _ => exact::value(array, row).map(told),
     }
 }
 
@@ -195,7 +203,11 @@ pub(super) fn visit(array: &ArrayRef, mut take: impl FnMut(usize, Key)) {
 pub(super) fn of_value(value: &Value, column_type: ColumnType) -> Option<Key> {
     match column_type {
         ColumnType::Integer | ColumnType::Number => match value {
-            Value::Number(written) => written.as_i64().map(integer).or_else(|| written.as_f64().map(number)),
+            Value::Number(written) => written
+                .as_i64()
+                .map(integer)
+                .or_else(|| written.as_u64().map(|whole| told(exact::whole(whole.into()))))
+                .or_else(|| written.as_f64().map(number)),
             _ => None,
         },
         ColumnType::Boolean => match value {
@@ -204,7 +216,7 @@ pub(super) fn of_value(value: &Value, column_type: ColumnType) -> Option<Key> {
             Value::String(word) if word == "false" => Some(truth(false)),
             _ => None,
         },
-        ColumnType::Timestamp => value.as_str().and_then(moment::parse_millis).map(moment_key),
+        ColumnType::Timestamp => value.as_str().and_then(moment::parse).map(moment_key),
         ColumnType::String => Some(match value.as_str() {
             Some(word) => text(word),
             None => text(&value.to_string()),

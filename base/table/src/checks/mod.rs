@@ -14,9 +14,10 @@
 //!
 //! [`parse`] reads the compact form, [`gx`] the standard names into it, [`condition`] which rows are meant;
 //! [`rule`] is what comes of it. [`run`] takes the rules apart into lanes (rows that a condition or slice
-//! chooses), has [`prepare`] say what each gathers, and reads the table ([`tables`]) once: rules on rows in
+//! chooses), has [`prepare`] say what each gathers, and reads the table ([`tables`], columns by name in
+//! [`layout`]) once: rules on rows in
 //! [`rows`], rules on a column in [`column`], rules that have to know all values at once in [`keyed`] and
-//! [`spill`]. [`conclude`] makes the results. [`stored`] answers from a profile without the data; [`infer`]
+//! [`spill`]. [`conclude`] makes the results, of drift with [`beside`]. [`stored`] answers from a profile without the data; [`infer`]
 //! proposes a suite for a table.
 //!
 //! `mostly` is the share of values that must pass (1 where absent); values that are missing count only for
@@ -25,6 +26,7 @@
 //!
 //! It does not transform or join, and knows no SQL: [`Beyond`] hands such rules on.
 
+mod beside;
 mod column;
 mod conclude;
 mod condition;
@@ -34,6 +36,7 @@ mod gx;
 pub mod infer;
 mod keyed;
 mod keys;
+mod layout;
 mod naming;
 mod parse;
 mod prepare;

@@ -1,12 +1,15 @@
 //! What has to be gathered for a rule, told by the rule and the columns of the table before a row is read; of
 //! outliers, once the spread of their column is known.
 
+use std::collections::HashSet;
+
 use rondo_core::signature::{Column, ColumnType};
 use serde_json::Value;
 
 use super::column::{Bins, Facts, SetSeen, Table as Contingency, Wants};
 use super::conclude;
 use super::keyed::Keyed;
+use super::layout::Layout;
 use super::report::RuleResult;
 use super::rows::{RowCheck, Tally};
 use super::rule::{Bounds, Interpolation, OutlierMethod, Partition, Rule, RuleKind, Statistic};
@@ -42,13 +45,13 @@ pub(super) enum State {
 }
 
 /// What a rule becomes for a table of these columns.
-pub(super) fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
+pub(super) fn prepare(rule: &Rule, columns: &Layout<'_>, keep: usize) -> State {
     let failed = |note: String| State::Decided { passed: false, observed: None, note: Some(note) };
     for name in rule.needs() {
-        if !columns.iter().any(|column| column.name == name) {
-            let nearest =
-                rondo_core::suggest::nearest(name, columns.iter().map(|column| column.name.as_str()));
-            let hint = nearest.map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"));
+        if !columns.has(name) {
+            let hint = columns
+                .nearest(name)
+                .map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"));
             return failed(format!("there is no column `{name}`{hint}"));
         }
     }
@@ -58,10 +61,10 @@ pub(super) fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
     match &rule.kind {
         RuleKind::Rows(_) => return State::Count,
         RuleKind::Columns { names, ordered, exact } => {
-            return table_columns(names, *ordered, *exact, columns);
+            return table_columns(names, *ordered, *exact, columns.columns());
         }
         RuleKind::ColumnCount(bounds) => {
-            let count = columns.len();
+            let count = columns.columns().len();
             return State::Decided {
                 passed: bounds.contains(count as f64),
                 observed: Some(count.into()),
@@ -74,7 +77,7 @@ pub(super) fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
         _ => {}
     }
     let first = rule.columns.first();
-    let Some(column) = columns.iter().find(|column| Some(&column.name) == first) else {
+    let Some(column) = first.and_then(|name| columns.column(name)) else {
         return failed("the rule names no column".into());
     };
     let column_type = column.column_type;
@@ -104,7 +107,7 @@ pub(super) fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
     }
     match &rule.kind {
         RuleKind::Exists { index } => {
-            let place = columns.iter().position(|known| known.name == column.name);
+            let place = columns.place(&column.name);
             let passed = index.is_none_or(|index| place.map(|place| place as u64) == Some(index));
             State::Decided { passed, observed: place.map(Value::from), note: None }
         }
@@ -134,7 +137,7 @@ pub(super) fn prepare(rule: &Rule, columns: &[Column], keep: usize) -> State {
 }
 
 /// The result of a rule that is decided by the columns' names and types alone.
-pub(super) fn decided(rule: &Rule, columns: &[Column]) -> Option<RuleResult> {
+pub(super) fn decided(rule: &Rule, columns: &Layout<'_>) -> Option<RuleResult> {
     match prepare(rule, columns, 0) {
         State::Decided { passed, observed, note } => {
             Some(RuleResult { passed, observed, note, ..RuleResult::of(rule, None) })
@@ -145,9 +148,10 @@ pub(super) fn decided(rule: &Rule, columns: &[Column]) -> Option<RuleResult> {
 
 fn table_columns(names: &[String], ordered: bool, exact: bool, columns: &[Column]) -> State {
     let found: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !found.contains(name)).collect();
-    let extra: Vec<&str> =
-        found.iter().copied().filter(|name| !names.iter().any(|known| known == name)).collect();
+    let there: HashSet<&str> = found.iter().copied().collect();
+    let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !there.contains(name)).collect();
+    let extra: Vec<&str> = found.iter().copied().filter(|name| !wanted.contains(name)).collect();
     let mut notes = Vec::new();
     if !missing.is_empty() {
         notes.push(format!("missing: {}", missing.join(", ")));

@@ -3,20 +3,22 @@
 use std::cmp::Ordering;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use jsonschema::Validator;
 use regex::Regex;
-use rondo_core::signature::{Column, ColumnType};
+use rondo_core::signature::ColumnType;
 use serde_json::Value;
 
 use super::dates::{Form, is_date};
 use super::keys::{self, KeyMap, KeySet};
+use super::layout::{Layout, Named};
 use super::parse::regex_of;
 use super::report::Sample;
 use super::rule::{Bounds, Missing, Parse, Patterns, Rule, RuleKind};
-use crate::moment;
+use crate::exact;
+use crate::moment::{self, Moment, MomentType};
 use crate::records::value_of;
 
 /// Offending values that are kept.
@@ -27,7 +29,7 @@ const REMEMBERED: usize = 4096;
 /// Some rows of a batch.
 pub(super) struct View<'a> {
     /// The rows, with at least the columns that are looked at.
-    pub(super) batch: &'a RecordBatch,
+    pub(super) batch: &'a Named<'a>,
     /// The number of the first row of the batch that they were taken from.
     pub(super) first: u64,
     /// Which rows of that batch they are; all, where absent.
@@ -44,7 +46,7 @@ impl View<'_> {
     }
 
     fn array(&self, name: &str) -> Option<&ArrayRef> {
-        self.batch.column_by_name(name)
+        self.batch.array(name)
     }
 
     pub(super) fn arrays(&self, names: &[String]) -> Vec<&ArrayRef> {
@@ -87,6 +89,23 @@ impl Tally {
     }
 }
 
+/// A value by its place in an order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ranked {
+    number: f64,
+    /// With the scale, where the number may be that of several values.
+    digits: Option<(i8, i128)>,
+}
+
+impl Ranked {
+    fn order(&self, other: &Self) -> Option<Ordering> {
+        match (self.digits, other.digits) {
+            (Some((scale, a)), Some((same, b))) if scale == same => Some(a.cmp(&b)),
+            _ => self.number.partial_cmp(&other.number),
+        }
+    }
+}
+
 /// A rule made ready for the columns' types.
 #[derive(Debug)]
 pub(super) enum RowCheck {
@@ -95,7 +114,7 @@ pub(super) enum RowCheck {
     Range(Bounds),
     Regex { regexes: Vec<Regex>, all: bool, wanted: bool, known: KeyMap<bool> },
     Length(Bounds),
-    Order { rising: bool, strict: bool, last: Option<f64> },
+    Order { rising: bool, strict: bool, last: Option<Ranked> },
     Parses(Parse),
     Form(Form),
     Json(Box<Validator>),
@@ -114,8 +133,8 @@ pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
 impl RowCheck {
     /// The check of a rule on columns of these types; a reason when they do not fit together; nothing when
     /// the rule is not decided row by row.
-    pub(super) fn of(rule: &Rule, columns: &[Column]) -> Option<Result<Self, String>> {
-        let type_of = |name: &str| columns.iter().find(|column| column.name == name).map(|c| c.column_type);
+    pub(super) fn of(rule: &Rule, columns: &Layout<'_>) -> Option<Result<Self, String>> {
+        let type_of = |name: &str| columns.type_of(name);
         let first = rule.columns.first().and_then(|name| type_of(name)).unwrap_or(ColumnType::Other);
         let is_ordered =
             |column_type: ColumnType| column_type.is_numeric() || column_type == ColumnType::Timestamp;
@@ -261,10 +280,11 @@ impl RowCheck {
                 tally.looked_at += seen;
             }
             Self::Order { rising, strict, last } => {
-                let seen = visit_numbers(array, |row, value| {
+                let seen = visit_numbers(array, |row, number| {
+                    let value = Ranked { number, digits: exact::digits(array, row) };
                     let Some(previous) = last.replace(value) else { return };
-                    let step = if *rising { value - previous } else { previous - value };
-                    if !(if *strict { step > 0.0 } else { step >= 0.0 }) {
+                    let order = if *rising { value.order(&previous) } else { previous.order(&value) };
+                    if !order.is_some_and(|order| order.is_gt() || !*strict && order.is_eq()) {
                         fail(tally, row);
                     }
                 });
@@ -420,11 +440,13 @@ fn parses_column(parse: Parse, array: &ArrayRef, view: &View<'_>, tally: &mut Ta
         return;
     }
     // What has a type of its own has been read as such.
+    let number = matches!(array.data_type(), DataType::Int64 | DataType::Float64)
+        || exact::is_exact(array.data_type());
     let fits = match parse {
         Parse::Timestamp | Parse::Date => matches!(array.data_type(), DataType::Timestamp(_, _)),
         Parse::Integer => matches!(array.data_type(), DataType::Int64),
-        Parse::Number => matches!(array.data_type(), DataType::Int64 | DataType::Float64),
-        Parse::Json => matches!(array.data_type(), DataType::Int64 | DataType::Float64 | DataType::Boolean),
+        Parse::Number => number,
+        Parse::Json => number || matches!(array.data_type(), DataType::Boolean),
     };
     for row in (0..array.len()).filter(|row| !is_missing(array, *row)) {
         tally.looked_at += 1;
@@ -436,7 +458,7 @@ fn parses_column(parse: Parse, array: &ArrayRef, view: &View<'_>, tally: &mut Ta
 
 fn parses(parse: Parse, text: &str) -> bool {
     match parse {
-        Parse::Timestamp => moment::parse_millis(text.trim()).is_some(),
+        Parse::Timestamp => moment::parse(text.trim()).is_some(),
         Parse::Date => is_date(text),
         Parse::Integer => text.trim().parse::<i64>().is_ok(),
         Parse::Number => text.trim().parse::<f64>().is_ok(),
@@ -470,8 +492,8 @@ pub(super) fn number_at(array: &ArrayRef, row: usize) -> Option<f64> {
     match array.data_type() {
         DataType::Int64 => Some(array.as_primitive::<Int64Type>().value(row) as f64),
         DataType::Float64 => Some(array.as_primitive::<Float64Type>().value(row)),
-        DataType::Timestamp(_, _) => Some(array.as_primitive::<TimestampMillisecondType>().value(row) as f64),
-        _ => None,
+        DataType::Timestamp(_, _) => Some(Moment(array.as_primitive::<MomentType>().value(row)).scale()),
+        _ => exact::value(array, row).map(|value| value.nearest()),
     }
 }
 
@@ -538,8 +560,12 @@ pub(super) fn visit_numbers(array: &ArrayRef, mut take: impl FnMut(usize, f64)) 
             count
         }
         DataType::Timestamp(_, _) => {
-            let array = array.as_primitive::<TimestampMillisecondType>();
-            visit(array.iter().map(|value| value.map(|value| value as f64)), take)
+            let array = array.as_primitive::<MomentType>();
+            visit(array.iter().map(|value| value.map(|value| Moment(value).scale())), take)
+        }
+        other if exact::is_exact(other) => {
+            let values = (0..array.len()).map(|row| exact::value(array, row).map(|value| value.nearest()));
+            visit(values, take)
         }
         _ => 0,
     }

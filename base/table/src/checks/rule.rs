@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::condition::Condition;
 use crate::error::{Result, TableError};
+use crate::moment::Moment;
 
 /// An ordered list of rules.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -158,17 +159,17 @@ pub enum Limit {
     Number(f64),
     /// A whole number beyond those that a number of floating point tells from its neighbours.
     Whole(i64),
-    /// A moment, in milliseconds.
-    Moment(i64),
+    /// A moment.
+    Moment(Moment),
 }
 
 impl Limit {
-    /// The limit on the scale of the column's values: moments are compared as milliseconds.
+    /// The limit on the scale of the column's values: moments are compared on theirs.
     pub(super) fn value(self) -> f64 {
         match self {
             Self::Number(number) => number,
             Self::Whole(number) => number as f64,
-            Self::Moment(millis) => millis as f64,
+            Self::Moment(moment) => moment.scale(),
         }
     }
 

@@ -1,17 +1,18 @@
 //! Evaluating a suite: one pass over the columns that its rules name, and a second one over single columns
 //! where a rule asks for it (outliers, which are told by the spread of all; the values of failing rows).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::ArrayRef;
 use rondo_core::Timestamp;
-use rondo_core::signature::Column;
 use serde_json::Value;
 
+use super::beside::Beside;
 use super::column::{Facts, Wants};
 use super::conclude;
 use super::condition::Condition;
+use super::layout::{Layout, Named};
 use super::prepare::{self, State, prepare, window};
 use super::report::{CheckReport, RuleResult};
 use super::rows::{RowCheck, Tally, View};
@@ -66,11 +67,17 @@ pub fn evaluate_path(suite: &Suite, path: &Path) -> Result<CheckReport> {
     evaluate(suite, &FileTable::open(path, &ReadOptions::default())?, &Context::default())
 }
 
+/// Which rows: those of a condition, of a slicing's slice.
+type Chosen = (Option<usize>, Option<(usize, usize)>);
+
 /// Rules that are asked of the same rows.
+#[derive(Default)]
 pub(super) struct Lane {
     pub(super) condition: Option<usize>,
     pub(super) slice: Option<(usize, usize)>,
     pub(super) entries: Vec<Entry>,
+    /// What is gathered of columns, together for all rules.
+    wants: BTreeMap<String, Wants>,
     pub(super) facts: BTreeMap<String, Facts>,
     pub(super) rows: u64,
 }
@@ -83,25 +90,38 @@ pub(super) struct Entry {
 
 struct Run<'s> {
     rules: &'s [Rule],
-    columns: Vec<Column>,
+    columns: Layout<'s>,
     conditions: Vec<Condition>,
     slicings: Vec<(Slices, slices::Found)>,
     lanes: Vec<Lane>,
+    /// Where the lane of a condition and slice stands.
+    places: HashMap<Chosen, usize>,
     keep: usize,
 }
 
 impl<'s> Run<'s> {
-    fn new(suite: &'s Suite, table: &dyn Table, context: &Context<'_>) -> Result<Self> {
+    fn new(suite: &'s Suite, table: &'s dyn Table, context: &Context<'_>) -> Result<Self> {
         let mut run = Self {
             rules: &suite.rules,
-            columns: table.columns().to_vec(),
+            columns: Layout::new(table.columns()),
             conditions: Vec::new(),
             slicings: Vec::new(),
             lanes: Vec::new(),
+            places: HashMap::new(),
             keep: context.keep,
         };
         for (index, rule) in suite.rules.iter().enumerate() {
             run.add(index, rule, table)?;
+        }
+        let columns = &run.columns;
+        for lane in &mut run.lanes {
+            let wants = std::mem::take(&mut lane.wants).into_iter();
+            lane.facts = wants
+                .filter_map(|(name, wants)| {
+                    let column_type = columns.type_of(&name)?;
+                    Some((name, Facts::new(column_type, wants)))
+                })
+                .collect();
         }
         Ok(run)
     }
@@ -121,8 +141,7 @@ impl<'s> Run<'s> {
             _ => None,
         };
         let Some(slicing) = rule.slices.as_ref().filter(|_| !decided) else {
-            self.lane(condition, None).entries.push(Entry { rule: index, pass: 1, state: first });
-            self.want(condition, None, rule);
+            self.lane(condition, None).take(index, rule, first);
             return Ok(());
         };
         let known = self.slicings.iter().position(|(known, _)| known == slicing);
@@ -136,53 +155,23 @@ impl<'s> Run<'s> {
         let many = self.slicings.get(at).map_or(0, |(_, found)| found.names.len());
         if many == 0 {
             // Of a table without rows there are no slices: the rule is asked of the whole.
-            self.lane(condition, None).entries.push(Entry { rule: index, pass: 1, state: first });
-            self.want(condition, None, rule);
+            self.lane(condition, None).take(index, rule, first);
             return Ok(());
         }
         for place in 0..many {
             let state = prepare(rule, &self.columns, self.keep);
-            self.lane(condition, Some((at, place))).entries.push(Entry { rule: index, pass: 1, state });
-            self.want(condition, Some((at, place)), rule);
+            self.lane(condition, Some((at, place))).take(index, rule, state);
         }
         Ok(())
     }
 
     fn lane(&mut self, condition: Option<usize>, slice: Option<(usize, usize)>) -> &mut Lane {
-        let known = self.lanes.iter().position(|lane| lane.condition == condition && lane.slice == slice);
-        let at = known.unwrap_or_else(|| {
-            let lane = Lane { condition, slice, entries: Vec::new(), facts: BTreeMap::new(), rows: 0 };
-            self.lanes.push(lane);
+        let at = *self.places.entry((condition, slice)).or_insert_with(|| {
+            self.lanes.push(Lane { condition, slice, ..Lane::default() });
             self.lanes.len() - 1
         });
         // The index was found or pushed just now.
         &mut self.lanes[at]
-    }
-
-    /// Has what a rule wants of its column gathered in its lane.
-    fn want(&mut self, condition: Option<usize>, slice: Option<(usize, usize)>, rule: &Rule) {
-        let Some(name) = rule.column() else { return };
-        let Some(column) = self.columns.iter().find(|column| column.name == name) else { return };
-        let column_type = column.column_type;
-        let Some(wants) = prepare::wants(&rule.kind) else { return };
-        let all: Wants = self
-            .rules
-            .iter()
-            .filter(|other| other.column() == Some(name))
-            .filter(|other| other.condition == rule.condition && other.slices == rule.slices)
-            .filter_map(|other| prepare::wants(&other.kind))
-            .fold(wants, |a, b| Wants {
-                moments: a.moments || b.moments,
-                quantiles: a.quantiles || b.quantiles,
-                distinct: a.distinct || b.distinct,
-                counts: a.counts || b.counts,
-            });
-        let lane = self.lane(condition, slice);
-        let waits =
-            lane.entries.last().is_some_and(|entry| matches!(entry.state, State::Facts | State::Spread));
-        if waits && !lane.facts.contains_key(name) {
-            lane.facts.insert(name.to_owned(), Facts::new(column_type, all));
-        }
     }
 
     fn has(&self, pass: u8) -> bool {
@@ -244,7 +233,7 @@ impl<'s> Run<'s> {
         let mut first = 1;
         for batch in table.batches(&names)? {
             let batch = batch?;
-            self.update(&batch, first, pass, &lane_columns)?;
+            self.update(&Named::new(&batch), first, pass, &lane_columns)?;
             first += batch.num_rows() as u64;
         }
         Ok(())
@@ -252,7 +241,7 @@ impl<'s> Run<'s> {
 
     fn update(
         &mut self,
-        batch: &RecordBatch,
+        batch: &Named<'_>,
         first: u64,
         pass: u8,
         lane_columns: &[Option<Vec<String>>],
@@ -277,12 +266,13 @@ impl<'s> Run<'s> {
                 (None, Some(at)) => chosen.get(at).map(Vec::as_slice),
                 (None, None) => None,
             };
-            let part;
+            let (part, named);
             let view = match rows {
                 None => View { batch, first, chosen: None },
                 Some(rows) => {
                     part = only(batch, columns, Some(rows))?;
-                    View { batch: &part, first, chosen: Some(rows) }
+                    named = Named::new(&part);
+                    View { batch: &named, first, chosen: Some(rows) }
                 }
             };
             lane.update(self.rules, &view, pass)?;
@@ -310,14 +300,22 @@ impl<'s> Run<'s> {
     }
 
     fn finish(self, table: &dyn Table, context: &Context<'_>) -> Result<Vec<RuleResult>> {
+        let mut beside = Beside::of(self.rules);
         let names: Vec<Vec<String>> = self.slicings.into_iter().map(|(_, found)| found.names).collect();
         let mut results: Vec<(usize, RuleResult)> = Vec::new();
         for mut lane in self.lanes {
             let slice = lane.slice.and_then(|(at, place)| names.get(at)?.get(place).cloned());
             for entry in std::mem::take(&mut lane.entries) {
                 let Some(rule) = self.rules.get(entry.rule) else { continue };
-                let result =
-                    conclude::conclude(rule, entry.state, &mut lane, slice.as_deref(), table, context)?;
+                let result = conclude::conclude(
+                    rule,
+                    entry.state,
+                    &mut lane,
+                    slice.as_deref(),
+                    table,
+                    &mut beside,
+                    context,
+                )?;
                 results.push((entry.rule, result));
             }
         }
@@ -328,18 +326,30 @@ impl<'s> Run<'s> {
 }
 
 impl Lane {
+    /// Takes a rule, and has what it wants of its column gathered.
+    fn take(&mut self, index: usize, rule: &Rule, state: State) {
+        if matches!(state, State::Facts | State::Spread)
+            && let Some(name) = rule.column()
+            && let Some(wants) = prepare::wants(&rule.kind)
+        {
+            let known = self.wants.entry(name.to_owned()).or_default();
+            *known = known.with(wants);
+        }
+        self.entries.push(Entry { rule: index, pass: 1, state });
+    }
+
     fn update(&mut self, rules: &[Rule], view: &View<'_>, pass: u8) -> Result<()> {
         if pass == 1 {
             self.rows += view.batch.num_rows() as u64;
             for (name, facts) in &mut self.facts {
-                if let Some(array) = view.batch.column_by_name(name) {
+                if let Some(array) = view.batch.array(name) {
                     facts.update(array)?;
                 }
             }
         }
         for entry in self.entries.iter_mut().filter(|entry| entry.pass == pass) {
             let Some(rule) = rules.get(entry.rule) else { continue };
-            let array = rule.columns.first().and_then(|name| view.batch.column_by_name(name));
+            let array = rule.columns.first().and_then(|name| view.batch.array(name));
             match (&mut entry.state, array) {
                 (State::Rows { check, tally, .. }, _) => check.update(&rule.columns, view, tally),
                 (State::Keyed(keyed) | State::References(keyed), _) => {
@@ -349,12 +359,14 @@ impl Lane {
                 (State::Bins(bins), Some(array)) => bins.update(array),
                 (State::Contingency(table), Some(array)) => {
                     if let RuleKind::Association { other, .. } = &rule.kind
-                        && let Some(second) = view.batch.column_by_name(other)
+                        && let Some(second) = view.batch.array(other)
                     {
                         table.update(array, second);
                     }
                 }
-                (State::Profile(profiler), _) => profiler.update(view.batch)?,
+                (State::Profile(profiler), _) => {
+                    profiler.update(&only(view.batch, &rule.columns, None)?)?;
+                }
                 _ => {}
             }
         }
@@ -363,9 +375,9 @@ impl Lane {
 }
 
 /// The rows of each slice, of some rows of a batch.
-fn split(batch: &RecordBatch, by: &Slices, found: &slices::Found, rows: Option<&[u32]>) -> Vec<Vec<u32>> {
+fn split(batch: &Named<'_>, by: &Slices, found: &slices::Found, rows: Option<&[u32]>) -> Vec<Vec<u32>> {
     let mut parts = vec![Vec::new(); found.names.len()];
-    let Some(array) = batch.column_by_name(&by.column) else { return parts };
+    let Some(array) = batch.array(&by.column) else { return parts };
     let mut add = |row: u32| {
         if let Some(part) = found.place(array, row as usize).and_then(|place| parts.get_mut(place)) {
             part.push(row);
@@ -393,9 +405,9 @@ fn fill(results: &mut [RuleResult], table: &dyn Table) -> Result<()> {
     for batch in table.batches(&names)? {
         let batch = batch?;
         let after = first + batch.num_rows() as u64;
+        let named = Named::new(&batch);
         for result in results.iter_mut().filter(|result| open(result)) {
-            let arrays: Vec<&ArrayRef> =
-                result.columns.iter().filter_map(|name| batch.column_by_name(name)).collect();
+            let arrays: Vec<&ArrayRef> = result.columns.iter().filter_map(|name| named.array(name)).collect();
             for sample in result.sample.iter_mut().filter(|s| (first..after).contains(&s.row)) {
                 let row = usize::try_from(sample.row - first).unwrap_or(usize::MAX);
                 sample.value = match arrays.as_slice() {

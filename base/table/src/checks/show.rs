@@ -36,7 +36,7 @@ impl fmt::Display for Limit {
         match self {
             Self::Number(number) => write!(f, "{number}"),
             Self::Whole(number) => write!(f, "{number}"),
-            Self::Moment(millis) => write!(f, "{}", rondo_core::Timestamp(*millis)),
+            Self::Moment(moment) => write!(f, "{moment}"),
         }
     }
 }

@@ -7,6 +7,7 @@ use rondo_core::signature::{Column, ColumnType};
 
 use super::conclude;
 use super::keys;
+use super::layout::Layout;
 use super::report::{CheckReport, RuleResult};
 use super::rows::Tally;
 use super::rule::{Bounds, Interpolation, Rule, RuleKind, Statistic, Suite};
@@ -14,24 +15,30 @@ use crate::profile::{ColumnProfile, Profile};
 
 /// The report, where the profile decides every rule of the suite and all of them hold.
 pub fn evaluate_profile(suite: &Suite, profile: &Profile) -> Option<CheckReport> {
+    let columns = columns_of(profile);
+    let layout = Layout::new(&columns);
     let results: Vec<RuleResult> = suite
         .rules
         .iter()
-        .map(|rule| decide(rule, profile).filter(|result| result.passed))
+        .map(|rule| decide(rule, profile, &layout).filter(|result| result.passed))
         .collect::<Option<_>>()?;
     Some(CheckReport { from_profile: true, ..CheckReport::of(profile.rows, results) })
 }
 
 /// The rules of a suite that a profile alone cannot decide.
 pub fn undecided<'a>(suite: &'a Suite, profile: &Profile) -> Vec<&'a Rule> {
-    suite.rules.iter().filter(|rule| decide(rule, profile).is_none()).collect()
+    let columns = columns_of(profile);
+    let layout = Layout::new(&columns);
+    suite.rules.iter().filter(|rule| decide(rule, profile, &layout).is_none()).collect()
 }
 
 /// The report of a profile for whose data nobody can be asked: every rule that it decides, and every other
 /// one as not decided, which does not pass.
 pub fn evaluate_profile_alone(suite: &Suite, profile: &Profile) -> CheckReport {
+    let columns = columns_of(profile);
+    let layout = Layout::new(&columns);
     let results = suite.rules.iter().map(|rule| {
-        decide(rule, profile).unwrap_or_else(|| {
+        decide(rule, profile, &layout).unwrap_or_else(|| {
             let mut result = RuleResult::of(rule, None);
             result.passed = false;
             result.note = Some("a profile does not tell: the data are needed".to_owned());
@@ -42,17 +49,22 @@ pub fn evaluate_profile_alone(suite: &Suite, profile: &Profile) -> CheckReport {
     CheckReport { from_profile: true, ..CheckReport::of(profile.rows, results) }
 }
 
+/// The columns of a profile as those of a table.
+fn columns_of(profile: &Profile) -> Vec<Column> {
+    let column = |column: &ColumnProfile| Column {
+        name: column.name.clone(),
+        column_type: column.column_type,
+        nullable: true,
+    };
+    profile.columns.iter().map(column).collect()
+}
+
 /// What the profile says of a rule, exactly; nothing where it does not.
-fn decide(rule: &Rule, profile: &Profile) -> Option<RuleResult> {
+fn decide(rule: &Rule, profile: &Profile, layout: &Layout<'_>) -> Option<RuleResult> {
     if rule.condition.is_some() || rule.slices.is_some() {
         return None;
     }
     let mut result = RuleResult::of(rule, None);
-    let columns: Vec<Column> = profile
-        .columns
-        .iter()
-        .map(|column| Column { name: column.name.clone(), column_type: column.column_type, nullable: true })
-        .collect();
     match &rule.kind {
         RuleKind::Rows(bounds) => {
             result.rows = profile.rows;
@@ -61,11 +73,11 @@ fn decide(rule: &Rule, profile: &Profile) -> Option<RuleResult> {
             return Some(result);
         }
         RuleKind::Columns { .. } | RuleKind::ColumnCount(_) | RuleKind::Exists { .. } | RuleKind::Type(_) => {
-            return super::prepare::decided(rule, &columns);
+            return super::prepare::decided(rule, layout);
         }
         _ => {}
     }
-    let column = profile.column(rule.column()?)?;
+    let column = profile.columns.get(layout.place(rule.column()?)?)?;
     let counts_only = matches!(
         rule.kind,
         RuleKind::NotNull | RuleKind::Null | RuleKind::Aggregate(Statistic::NotNullShare, _)

@@ -8,6 +8,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{Field, Schema};
 use rondo_core::signature::Column;
 
+use super::layout::Named;
 use super::rule::Other;
 use crate::error::{Result, TableError};
 use crate::profile::Profile;
@@ -78,7 +79,7 @@ impl Table for FileTable {
             Some(reader) => reader,
             None => read::open_with(&self.path, &self.options)?,
         };
-        Ok(Box::new(reader.select(names)?))
+        Ok(Box::new(reader.select(names)?.exactly()))
     }
 }
 
@@ -111,7 +112,7 @@ impl Table for MemoryTable {
 
     fn batches(&self, names: &[&str]) -> Result<Batches<'_>> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(Box::new(self.batches.iter().map(move |batch| only(batch, &names, None))))
+        Ok(Box::new(self.batches.iter().map(move |batch| only(&Named::new(batch), &names, None))))
     }
 }
 
@@ -153,7 +154,7 @@ impl Beyond for Alone {
 }
 
 /// Some columns and rows of a batch.
-pub(super) fn only(batch: &RecordBatch, names: &[String], rows: Option<&[u32]>) -> Result<RecordBatch> {
+pub(super) fn only(batch: &Named<'_>, names: &[String], rows: Option<&[u32]>) -> Result<RecordBatch> {
     let fault = |error: arrow_schema::ArrowError| TableError::Batch {
         what: "choose rows",
         reason: error.to_string(),
@@ -161,7 +162,7 @@ pub(super) fn only(batch: &RecordBatch, names: &[String], rows: Option<&[u32]>) 
     let chosen = rows.map(|rows| UInt32Array::from(rows.to_vec()));
     let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
     for name in names {
-        let Some(array) = batch.column_by_name(name) else { continue };
+        let Some(array) = batch.array(name) else { continue };
         let array = match &chosen {
             Some(chosen) => arrow_select::take::take(array, chosen, None).map_err(fault)?,
             None => Arc::clone(array),

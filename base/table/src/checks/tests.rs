@@ -442,7 +442,13 @@ fn uniqueness_is_exact_beyond_memory() {
     let array: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::Int64Array::from(ids));
     let batch = arrow_array::RecordBatch::try_from_iter([("id", array)]).unwrap();
     let mut keyed = Keyed::with_run(100);
-    keyed.update(&["id".into()], Missing::All, &View { batch: &batch, first: 1, chosen: None }).unwrap();
+    keyed
+        .update(
+            &["id".into()],
+            Missing::All,
+            &View { batch: &layout::Named::new(&batch), first: 1, chosen: None },
+        )
+        .unwrap();
     let tally = keyed.duplicates(3).unwrap();
     assert_eq!((tally.looked_at, tally.unexpected), (5000, 5));
     assert_eq!(tally.rows, [8, 1008, 2008, 3008, 4008]);
@@ -514,4 +520,33 @@ fn results_are_those_of_great_expectations() {
         compared.insert(case["expectation"]["type"].as_str().unwrap().to_owned());
     }
     assert!(compared.len() >= 45, "{} kinds: {compared:?}", compared.len());
+}
+
+#[test]
+fn moments_are_checked_to_the_microsecond() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    let rows: String = (0..50).map(|step| format!("2024-01-01T00:00:00.{:06}\n", 123_000 + step)).collect();
+    std::fs::write(&path, format!("at\n{rows}")).unwrap();
+    let of = |rule: Value| {
+        evaluate_path(&Suite { rules: vec![Rule::parse(&rule).unwrap()] }, &path).unwrap().rules.remove(0)
+    };
+    assert!(of(json!({"column": "at", "unique": true})).passed);
+    assert!(of(json!({"column": "at", "increasing": {"strict": true}})).passed);
+    assert!(of(json!({"column": "at", "distinct_count": 50})).passed);
+    assert!(
+        of(json!({"column": "at", "in_set": {"values": ["2024-01-01T00:00:00.123007Z"], "mostly": 0.02}}))
+            .passed
+    );
+    assert!(
+        of(json!({"where": "at < '2024-01-01T00:00:00.123001Z'", "column": "at", "distinct_count": 1}))
+            .passed
+    );
+    let last = of(json!({"column": "at", "max": {"min": "2024-01-01T00:00:00.123555Z"}}));
+    assert_eq!((last.passed, last.observed), (false, Some("2024-01-01T00:00:00.123049Z".into())));
+    let outside = of(json!({"column": "at", "between": {"max": "2024-01-01T00:00:00.123047Z"}}));
+    assert_eq!(outside.unexpected_count, 2);
+    let profile = crate::profile::Profile::of_path(&path).unwrap();
+    let suite = Suite::parse(&json!([{"column": "at", "distinct_count": 50}])).unwrap();
+    assert!(evaluate_profile(&suite, &profile).unwrap().passed);
 }

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use arrow_array::types::{Float64Type, TimestampMillisecondType};
+use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
-use rondo_core::Timestamp;
 use rondo_core::signature::Column;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +12,7 @@ use super::power::Sample;
 use super::{ColumnEffect, Finding, Options, SCORED, Severity, State};
 use crate::columns::moments_of;
 use crate::error::{Result, TableError};
+use crate::moment::{Moment, MomentType};
 use crate::read::TableReader;
 use crate::records;
 use crate::rowdiff::cells::{Form, encode};
@@ -88,7 +88,7 @@ impl Roles {
 
     fn select(&self, reader: TableReader) -> Result<TableReader> {
         let names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
-        reader.select(&names)
+        Ok(reader.select(&names)?.exactly())
     }
 
     /// The hash of some of a row's cells.
@@ -116,7 +116,7 @@ impl Roles {
         self.time.is_some_and(|time| matches!(self.form(time), Form::Moment | Form::Text))
     }
 
-    /// The moment of each row of a batch, in milliseconds; of a column of numbers the numbers.
+    /// The moment of each row of a batch; of a column of numbers the numbers.
     fn times(&self, batch: &RecordBatch) -> Option<Vec<Option<i64>>> {
         moments_of(batch.columns().get(self.time?)?)
     }
@@ -227,7 +227,7 @@ fn later(
     let Some(times) = times.filter(|_| roles.has_moments()) else { return };
     for index in &roles.moments {
         let Some(array) = batch.columns().get(*index) else { continue };
-        let Some(moments) = array.as_primitive_opt::<TimestampMillisecondType>() else { continue };
+        let Some(moments) = array.as_primitive_opt::<MomentType>() else { continue };
         let late = moments
             .iter()
             .zip(times)
@@ -457,7 +457,7 @@ fn times(roles: &Roles, known: &Trained, tested: &Tested) -> Vec<Finding> {
         ];
     };
     let said = |count: u64| format!("{count} of {rows} test rows ({})", percent(share(count, rows)));
-    let moment = |time: i64| if roles.has_moments() { Timestamp(time).rfc3339() } else { time.to_string() };
+    let moment = |time: i64| if roles.has_moments() { Moment(time).rfc3339() } else { time.to_string() };
     let overlap = Finding::judged(
         names[0],
         Error,

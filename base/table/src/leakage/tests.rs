@@ -188,3 +188,16 @@ fn a_wrong_column_is_told() {
     let missing = Options { target: Some("late".into()), ..Options::default() };
     assert!(Room::new().find("id,late\n1,0\n", "id\n1\n", &missing).is_err());
 }
+
+#[test]
+fn rows_that_are_a_microsecond_apart_are_not_the_same() {
+    let room = Room::new();
+    let rows = |from: u64| {
+        let lines = (from..from + 50).map(|micro| format!("2024-01-01 00:00:00.{micro:06},1\n"));
+        format!("at,x\n{}", lines.collect::<String>())
+    };
+    let options = Options { time: Some("at".to_owned()), ..Options::default() };
+    let report = room.find(&rows(0), &rows(50), &options).unwrap();
+    assert_eq!(of(&report, "date_train_test_leakage_duplicates"), (State::Passed, 0.0));
+    assert_eq!(of(&report, "date_train_test_leakage_overlap"), (State::Passed, 0.0));
+}

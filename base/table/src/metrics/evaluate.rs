@@ -18,8 +18,8 @@ pub struct Pooling {
 }
 
 const ONE_CLASS: &str = "only one class among the rows";
-const NO_ROWS: &str = "no rows";
-const NO_PROBABILITY: &str = "the scores are no probabilities between 0 and 1";
+pub(super) const NO_ROWS: &str = "no rows";
+pub(super) const NO_PROBABILITY: &str = "the scores are no probabilities between 0 and 1";
 
 /// Evaluates the scores of a binary task.
 ///
@@ -98,34 +98,6 @@ pub fn evaluate_regression(
     Ok(evaluation)
 }
 
-/// Evaluates predicted classes of any number, overall and by slice: the accuracy.
-///
-/// # Errors
-/// When the lists differ in length.
-pub fn evaluate_classes(
-    predicted: &[String],
-    actual: &[String],
-    slices: &[(&str, &[Option<String>])],
-    pooling: Pooling,
-) -> Result<Evaluation> {
-    same_length("the actual classes", actual.len(), predicted.len())?;
-    let right: Vec<bool> =
-        predicted.iter().zip(actual).map(|(predicted, actual)| predicted == actual).collect();
-    let accuracy = |right: &[bool]| {
-        vec![share("accuracy", Share { part: count(right), of: right.len() as u64 }, NO_ROWS)]
-    };
-    let mut evaluation =
-        Evaluation { rows: right.len() as u64, metrics: accuracy(&right), ..Evaluation::default() };
-    for (column, values) in slices {
-        same_length(&format!("the values of `{column}`"), values.len(), right.len())?;
-        for group in slices::groups(values, pooling, None) {
-            let metrics = accuracy(&group.take(&right));
-            evaluation.slices.push(slice(column, group, None, metrics));
-        }
-    }
-    Ok(evaluation)
-}
-
 /// All metrics of one part of the rows of a binary task, in the order of the list of known ones.
 fn binary_metrics(scores: &[f64], labels: &[bool], threshold: f64) -> Vec<Metric> {
     let counts = Confusion::at(threshold, scores, labels);
@@ -189,7 +161,7 @@ fn fairness_metrics(
         .collect()
 }
 
-fn slice(column: &str, group: Group, positives: Option<u64>, metrics: Vec<Metric>) -> Slice {
+pub(super) fn slice(column: &str, group: Group, positives: Option<u64>, metrics: Vec<Metric>) -> Slice {
     Slice {
         column: column.to_owned(),
         rows: group.rows.len() as u64,
@@ -200,11 +172,11 @@ fn slice(column: &str, group: Group, positives: Option<u64>, metrics: Vec<Metric
     }
 }
 
-fn plain(name: &str, value: Option<f64>, otherwise: &str) -> Metric {
+pub(super) fn plain(name: &str, value: Option<f64>, otherwise: &str) -> Metric {
     value.map_or_else(|| Metric::undefined(name, otherwise), |value| Metric::plain(name, value))
 }
 
-fn mean(name: &str, value: Option<Mean>, otherwise: &str) -> Metric {
+pub(super) fn mean(name: &str, value: Option<Mean>, otherwise: &str) -> Metric {
     match value {
         None => Metric::undefined(name, otherwise),
         Some(Mean { value, interval: None }) => Metric::plain(name, value),
@@ -212,7 +184,7 @@ fn mean(name: &str, value: Option<Mean>, otherwise: &str) -> Metric {
     }
 }
 
-fn share(name: &str, share: Share, otherwise: &str) -> Metric {
+pub(super) fn share(name: &str, share: Share, otherwise: &str) -> Metric {
     let interval = interval::wilson(share.part, share.of);
     mean(name, share.value().map(|value| Mean { value, interval }), otherwise)
 }
@@ -221,7 +193,7 @@ fn count(labels: &[bool]) -> u64 {
     labels.iter().filter(|label| **label).count() as u64
 }
 
-fn same_length(what: &str, found: usize, expected: usize) -> Result<()> {
+pub(super) fn same_length(what: &str, found: usize, expected: usize) -> Result<()> {
     if found == expected {
         Ok(())
     } else {
@@ -229,7 +201,7 @@ fn same_length(what: &str, found: usize, expected: usize) -> Result<()> {
     }
 }
 
-fn finite(what: &'static str, values: &[f64]) -> Result<()> {
+pub(super) fn finite(what: &'static str, values: &[f64]) -> Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(at) => Err(TableError::Value {

@@ -7,6 +7,7 @@
 //! The names are those of [`rondo_core::metric`]. It is not a place for the metrics that a training step
 //! logs for itself.
 
+pub mod classes;
 pub mod evaluate;
 
 pub mod fairness;
@@ -18,7 +19,8 @@ pub mod threshold;
 
 mod slices;
 
-pub use evaluate::{Pooling, evaluate_binary, evaluate_classes, evaluate_regression};
+pub use classes::{Classified, evaluate_multiclass};
+pub use evaluate::{Pooling, evaluate_binary, evaluate_regression};
 pub use rondo_core::metric::{Direction, KnownMetric, find, known};
 
 #[cfg(test)]

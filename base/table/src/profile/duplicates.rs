@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
@@ -19,6 +19,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::encode;
 use super::hash::FastHasher;
 use super::wide::wide;
+use crate::exact::{self, Exact};
+use crate::moment::MomentType;
 
 /// Up to so many different rows the count is exact.
 pub const EXACT_ROWS: usize = 262_144;
@@ -224,9 +226,9 @@ impl<'a> Compared<'a> {
                 add_each(values, array.nulls(), first, sums, |value| whole(*value, seed));
             }
             DataType::Timestamp(_, _) => {
-                let array = array.as_primitive::<TimestampMillisecondType>();
+                let array = array.as_primitive::<MomentType>();
                 let values = array.values().get(first..).unwrap_or_default();
-                add_each(values, array.nulls(), first, sums, |value| whole(*value, seed));
+                add_each(values, array.nulls(), first, sums, |value| moment(*value, seed));
             }
             DataType::Boolean => {
                 let values = array.as_boolean();
@@ -247,6 +249,15 @@ impl<'a> Compared<'a> {
                 add_each(values, keys.nulls(), first, sums, |key| {
                     self.texts.get(*key as usize).copied().unwrap_or(0)
                 });
+            }
+            other if exact::is_exact(other) => {
+                for (row, sum) in (first..).zip(sums.iter_mut()) {
+                    let hash = exact::value(array, row).map_or(0, |value| match value {
+                        Exact::Number(value) => number(value, seed),
+                        Exact::Digits(digits) => text(&digits, seed),
+                    });
+                    *sum = sum.wrapping_add(hash);
+                }
             }
             _ => {}
         }
@@ -290,6 +301,15 @@ fn whole(value: i64, seed: u64) -> u64 {
         number(nearest, seed)
     } else {
         folded((value as u64) ^ 0xd6e8_feb8_6659_fd93, seed)
+    }
+}
+
+/// A moment of whole milliseconds is their number, which is what stored samples have of it.
+fn moment(micros: i64, seed: u64) -> u64 {
+    if micros.rem_euclid(1000) == 0 {
+        whole(micros.div_euclid(1000), seed)
+    } else {
+        folded((micros as u64) ^ 0x9e6c_63d0_876a_3f6b, seed)
     }
 }
 

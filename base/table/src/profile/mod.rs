@@ -92,7 +92,7 @@ pub struct ColumnProfile {
     pub count: u64,
     /// How many have none; NaN counts as none.
     pub nulls: u64,
-    /// Of integers, numbers and moments (as milliseconds): the numbers.
+    /// Of integers, numbers and moments (as milliseconds with a fraction): the numbers.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub numeric: Option<NumericProfile>,
     /// Of texts and truth values: the values.
@@ -117,7 +117,7 @@ impl Profile {
     /// When the table cannot be read to its end.
     pub fn of(reader: TableReader) -> Result<Self> {
         let mut profiler = Profiler::with(reader.columns(), &ProfileOptions::FULL);
-        for batch in reader.with_keys() {
+        for batch in reader.with_keys().exactly() {
             profiler.update(&batch?)?;
         }
         profiler.finish()
@@ -260,13 +260,14 @@ impl ColumnProfile {
         if rows == 0 { 0.0 } else { self.nulls as f64 / rows as f64 }
     }
 
-    /// Whether it has whole numbers so large that a floating-point number may stand for several of them.
+    /// Whether it has values of which a floating-point number may stand for several.
     pub(crate) fn rounds(&self) -> bool {
         let Some(numeric) = self.numeric.as_ref().filter(|numeric| numeric.moments.count > 0) else {
             return false;
         };
         let most = numeric.moments.min.abs().max(numeric.moments.max.abs());
-        self.column_type != ColumnType::Number && most >= 9_007_199_254_740_992.0
+        let integers = self.column_type == ColumnType::Integer && most >= 9_007_199_254_740_992.0;
+        numeric.rounded || integers
     }
 
     /// How many values differ; nothing for a column that is only carried.
@@ -284,7 +285,7 @@ impl ColumnProfile {
     /// Whether all rows have the same value (or none at all).
     pub fn is_constant(&self) -> bool {
         match self.distinct() {
-            Some(distinct) => distinct.count == 0 || distinct.count == 1 && self.nulls == 0,
+            Some(distinct) => distinct.count == 0 || distinct.exact && distinct.count == 1 && self.nulls == 0,
             None => false,
         }
     }

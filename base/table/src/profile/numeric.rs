@@ -1,4 +1,4 @@
-//! The profile of a column of numbers (and of moments, as milliseconds).
+//! The profile of a column of numbers (and of moments, as milliseconds with a fraction).
 //!
 //! Up to [`EXACT_VALUES`] different values are kept with their counts, so that a small or discrete column
 //! has an exact profile: quantiles, histograms and drift have no error at all. Beyond that the counts
@@ -34,6 +34,8 @@ pub struct NumericProfile {
     pub order: Option<Order>,
     /// Of moments: on which days and in which hours, where that was asked for.
     pub calendar: Option<Calendar>,
+    /// Whether a number here may stand for several values of the column.
+    pub(super) rounded: bool,
     values: Values,
 }
 
@@ -247,6 +249,7 @@ impl NumericProfile {
             zeros: self.zeros + other.zeros,
             order: joined(self.order, other.order, (self, other), |a, b| a.merge(b)),
             calendar: joined(self.calendar, other.calendar, (self, other), |a, b| a.merge(b)),
+            rounded: self.rounded || other.rounded,
             values,
         })
     }
@@ -298,6 +301,8 @@ pub(super) struct NumericBuilder {
     /// What to say of the order; nothing where it was not asked for.
     order: Option<Option<Order>>,
     calendar: Option<Calendar>,
+    /// Whether a value was rounded before it came here.
+    pub(super) rounded: bool,
     state: State,
 }
 
@@ -368,6 +373,7 @@ impl NumericBuilder {
             zeros: 0,
             order: order.then_some(None),
             calendar: calendar.then(Calendar::default),
+            rounded: false,
             state: State::Exact(FastMap::default()),
         }
     }
@@ -462,6 +468,7 @@ impl NumericBuilder {
             zeros: self.zeros,
             order: self.order.flatten(),
             calendar: self.calendar,
+            rounded: self.rounded,
             values,
         })
     }
@@ -505,6 +512,8 @@ struct Stored {
     order: Option<Order>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     calendar: Option<Calendar>,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    rounded: bool,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     exact: Option<StoredExact>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -549,6 +558,7 @@ impl Serialize for NumericProfile {
             zeros: self.zeros,
             order: self.order,
             calendar: self.calendar,
+            rounded: self.rounded,
             exact,
             sketches,
         }
@@ -569,11 +579,11 @@ impl<'de> Deserialize<'de> for NumericProfile {
                 return Err(D::Error::custom("a numeric profile has either exact values or sketches"));
             }
         };
-        let Stored { infinite, zeros, order, calendar, .. } = stored;
+        let Stored { infinite, zeros, order, calendar, rounded, .. } = stored;
         if calendar.is_some_and(|calendar| !calendar.is_sound(moments.count)) {
             return Err(D::Error::custom("the days and hours do not agree with the count"));
         }
-        Ok(Self { moments, infinite, zeros, order, calendar, values })
+        Ok(Self { moments, infinite, zeros, order, calendar, rounded, values })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takes a table batch by batch: the builders of each column, and what looks at several columns at once.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use rayon::prelude::*;
@@ -13,6 +13,8 @@ use super::duplicates::{Compared, RowSampler, seed};
 use super::numeric::NumericBuilder;
 use super::{ColumnProfile, FORMAT, Profile, ProfileOptions};
 use crate::error::{Result, TableError};
+use crate::exact::{self, Exact};
+use crate::moment::{Moment, MomentType};
 use crate::read;
 
 /// Batches of fewer rows are not worth a second thread.
@@ -87,7 +89,8 @@ impl Profiler {
     /// # Errors
     /// When the batch lacks a column or has one of another type.
     pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = read::canonical_with_keys(batch)?;
+        let given = batch;
+        let batch = read::canonical_with_keys(given)?;
         let places = read::places(batch.schema_ref().fields().iter().map(|field| field.name().as_str()));
         let find = |name: &str| {
             places.get(name).map(|place| batch.column(*place)).ok_or_else(|| {
@@ -96,7 +99,16 @@ impl Profiler {
                 TableError::no_column(name, "the batch".into(), known)
             })
         };
-        let update = |column: &mut ColumnProfiler| column.update(find(&column.column.name)?);
+        // Where it counts whether values are equal they are looked at as they were given.
+        let as_given = |name: &str| {
+            let array = find(name)?;
+            let place = places.get(name).map(|place| given.column(*place));
+            Ok(place.filter(|given| exact::is_exact(given.data_type())).unwrap_or(array))
+        };
+        let update = |column: &mut ColumnProfiler| {
+            column.round(as_given(&column.column.name)?);
+            column.update(find(&column.column.name)?)
+        };
         let Self { columns, correlations, repeats, .. } = self;
         let mut correlate = || match correlations {
             Some(builder) => {
@@ -108,7 +120,7 @@ impl Profiler {
             None => Ok(()),
         };
         let mut compare = || match repeats {
-            Some(repeats) => repeats.add(batch.num_rows(), find),
+            Some(repeats) => repeats.add(batch.num_rows(), as_given),
             None => Ok(()),
         };
         if batch.num_rows() >= PARALLEL_ROWS {
@@ -185,6 +197,17 @@ impl ColumnProfiler {
         Self { column, count: 0, nulls: 0, state }
     }
 
+    /// Remembers whether values are rounded when they become numbers.
+    fn round(&mut self, array: &ArrayRef) {
+        if let State::Numeric(builder) = &mut self.state
+            && !builder.rounded
+            && exact::is_exact(array.data_type())
+        {
+            let digits = |row| matches!(exact::value(array, row), Some(Exact::Digits(_)));
+            builder.rounded = (0..array.len()).any(digits);
+        }
+    }
+
     fn update(&mut self, array: &ArrayRef) -> Result<()> {
         let nulls = array.null_count();
         let mut nan = 0;
@@ -207,8 +230,10 @@ impl ColumnProfiler {
                 }
             }
             (State::Numeric(builder), DataType::Timestamp(_, _)) => {
-                let array = array.as_primitive::<TimestampMillisecondType>();
-                builder.extend(array.iter().flatten().map(|value| value as f64)).map_err(sketch)?;
+                let array = array.as_primitive::<MomentType>();
+                builder.rounded =
+                    builder.rounded || array.iter().flatten().any(|value| Moment(value).rounds());
+                builder.extend(array.iter().flatten().map(|value| Moment(value).scale())).map_err(sketch)?;
             }
             (State::Category(builder), DataType::Utf8) => {
                 for value in array.as_string::<i32>().iter().flatten() {

@@ -3,9 +3,10 @@
 //! Plain and small whatever the data: for terminals, pages and reports. It cannot be merged; the
 //! [`Profile`] can.
 
-use rondo_core::Timestamp;
 use rondo_core::signature::ColumnType;
 use serde::{Deserialize, Serialize};
+
+use crate::moment::Moment;
 
 use super::{CategoryProfile, ColumnProfile, Distinct, NumericProfile, Profile, TextKind};
 
@@ -36,7 +37,7 @@ pub struct ColumnSummary {
     pub numbers: Option<NumberSummary>,
     /// Of moments: the first and the last.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub moments: Option<(Timestamp, Timestamp)>,
+    pub moments: Option<(Moment, Moment)>,
     /// Of moments: when they are.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub times: Option<TimeSummary>,
@@ -94,7 +95,7 @@ pub struct NumberSummary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TimeSummary {
     /// The middle one.
-    pub median: Timestamp,
+    pub median: Moment,
     /// The widest gap between two, and whether it is exact; otherwise it may be wider by a two-thousandth
     /// of the whole range.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -113,9 +114,9 @@ pub struct TimeSummary {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Its beginning.
-    pub from: Timestamp,
+    pub from: Moment,
     /// Its end.
-    pub to: Timestamp,
+    pub to: Moment,
     /// Whether it is exact.
     pub exact: bool,
 }
@@ -192,7 +193,7 @@ impl ColumnProfile {
                 }
             }),
             moments: numeric.filter(|_| moment).map(|numeric| {
-                (Timestamp(numeric.moments.min as i64), Timestamp(numeric.moments.max as i64))
+                (Moment::of_scale(numeric.moments.min), Moment::of_scale(numeric.moments.max))
             }),
             times: numeric.filter(|_| moment).map(times),
             top: self.top(),
@@ -228,7 +229,7 @@ impl ColumnProfile {
 }
 
 fn times(numeric: &NumericProfile) -> TimeSummary {
-    let moment = |millis: f64| Timestamp(millis as i64);
+    let moment = Moment::of_scale;
     let edges = even_edges(numeric.moments.min, numeric.moments.max, BARS);
     TimeSummary {
         median: moment(numeric.quantile(0.5).unwrap_or(numeric.moments.mean)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMillisecondArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray,
 };
 use arrow_schema::{Field, Schema};
 use proptest::prelude::*;
@@ -256,6 +256,44 @@ fn a_profile_of_the_first_format_is_read_and_merged() {
         assert!(merged.repeats.is_none() && merged.summary()[0].texts.is_none());
         assert!(Profile::from_json(&merged.to_json().unwrap()).is_ok());
     }
+}
+
+#[test]
+fn moments_are_told_apart_to_the_microsecond_and_merge_with_those_kept_in_milliseconds() {
+    const DAY: i64 = 1_704_067_200_000_000;
+    let of = |micros: &[i64]| {
+        let array = TimestampMicrosecondArray::from(micros.to_vec()).with_timezone("UTC");
+        full(&table(vec![("at", Arc::new(array))]), 64)
+    };
+    let fine = of(&(0..100).map(|step| DAY + step * 5).collect::<Vec<_>>());
+    let column = &fine.columns[0];
+    assert_eq!(column.distinct(), Some(Distinct { count: 100, exact: true }));
+    assert!(!column.is_constant() && fine.repeats.as_ref().unwrap().duplicates().rows == 0);
+    let summary = column.summary();
+    let shown = summary.moments.map(|(first, last)| (first.rfc3339(), last.rfc3339()));
+    assert_eq!(shown, Some(("2024-01-01T00:00:00Z".into(), "2024-01-01T00:00:00.000495Z".into())));
+    assert_eq!(summary.order, Some(summary::Ordered::Ascending));
+    // Whole milliseconds are kept as before: the numbers and the hashes of rows are the same.
+    let now = of(&[DAY, DAY + 1000]);
+    let stored = now.to_json().unwrap();
+    assert!(
+        stored.contains(r#""min":1704067200000.0"#) && stored.contains(r#""max":1704067200001.0"#),
+        "{stored}"
+    );
+    let merged = Profile::from_json(&stored).unwrap().merge(&fine).unwrap();
+    assert_eq!(merged.columns[0].distinct().unwrap().count, 101);
+    // The first moment is in both.
+    assert_eq!(merged.repeats.unwrap().duplicates().rows, 1);
+}
+
+#[test]
+fn moments_beyond_what_can_be_held_are_the_outermost() {
+    let array = arrow_array::TimestampSecondArray::from(vec![i64::MIN, 0, i64::MAX]);
+    let profile = full(&table(vec![("at", Arc::new(array))]), 64);
+    assert_eq!(profile.columns[0].distinct().unwrap().count, 3);
+    let (first, last) = profile.summary()[0].moments.unwrap();
+    assert_eq!((first.0, last.0), (i64::MIN, i64::MAX));
+    assert!(Profile::from_json(&profile.to_json().unwrap()).is_ok());
 }
 
 #[test]

@@ -11,18 +11,17 @@ use arrow_array::types::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{
-    Array, ArrayRef, LargeStringArray, RecordBatch, StringArray, TimestampMillisecondArray, new_null_array,
-};
+use arrow_array::{Array, ArrayRef, LargeStringArray, RecordBatch, StringArray, new_null_array};
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use rondo_core::signature::ColumnType;
 
 use super::parquet::broken;
 use crate::error::{Result, TableError};
+use crate::exact::is_exact;
+use crate::moment::{self, MomentArray};
 use crate::records::text_of;
 
-const DAY: i64 = 86_400_000;
 /// Whole numbers below it are exact as numbers of 64 bits.
 const EXACT: u128 = 1 << 53;
 /// Powers of ten up to this one are exact, too.
@@ -35,7 +34,7 @@ pub(crate) fn arrow_type(column_type: ColumnType) -> DataType {
         ColumnType::Number => DataType::Float64,
         ColumnType::Boolean => DataType::Boolean,
         ColumnType::String | ColumnType::Other => DataType::Utf8,
-        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+        ColumnType::Timestamp => moment::data_type(),
     }
 }
 
@@ -67,12 +66,22 @@ pub(crate) fn column_type(data_type: &DataType) -> ColumnType {
 
 /// A batch of any types as one of the canonical types.
 pub(crate) fn batch(batch: &RecordBatch, path: &Path) -> Result<RecordBatch> {
-    convert(batch, path, false)
+    convert(batch, path, |_| false)
+}
+
+/// The same, but numbers that floating point does not tell apart stay what they are.
+pub(crate) fn batch_exact(batch: &RecordBatch, path: &Path) -> Result<RecordBatch> {
+    convert(batch, path, |array| is_exact(array.data_type()))
+}
+
+/// The same, and texts with keys stay that.
+pub(crate) fn batch_exact_with_keys(batch: &RecordBatch, path: &Path) -> Result<RecordBatch> {
+    convert(batch, path, |array| is_exact(array.data_type()) || has_keys(array))
 }
 
 /// The same, but texts with keys stay that.
 pub(crate) fn batch_with_keys(batch: &RecordBatch, path: &Path) -> Result<RecordBatch> {
-    convert(batch, path, true)
+    convert(batch, path, has_keys)
 }
 
 /// Whether an array has texts with 32-bit keys.
@@ -83,11 +92,11 @@ pub(super) fn has_keys(array: &ArrayRef) -> bool {
         && array.as_any_dictionary_opt().is_some_and(|keyed| keyed.values().null_count() == 0)
 }
 
-fn convert(batch: &RecordBatch, path: &Path, keys: bool) -> Result<RecordBatch> {
+fn convert(batch: &RecordBatch, path: &Path, stays: impl Fn(&ArrayRef) -> bool) -> Result<RecordBatch> {
     let mut fields = Vec::with_capacity(batch.num_columns());
     let mut arrays = Vec::with_capacity(batch.num_columns());
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
-        let array = if keys && has_keys(array) { Arc::clone(array) } else { canonical(array, path)? };
+        let array = if stays(array) { Arc::clone(array) } else { canonical(array, path)? };
         fields.push(Field::new(field.name(), array.data_type().clone(), true));
         arrays.push(array);
     }
@@ -120,12 +129,15 @@ fn canonical(array: &ArrayRef, path: &Path) -> Result<ArrayRef> {
         DataType::LargeUtf8 => Arc::new(short(array.as_string::<i64>()).ok_or_else(|| too_long(path))?),
         DataType::Utf8View => Arc::new(texts(array.as_string_view().iter()).ok_or_else(|| too_long(path))?),
         DataType::Null => new_null_array(&DataType::Utf8, array.len()),
-        DataType::Timestamp(unit, _) => millis(array, *unit),
+        DataType::Timestamp(unit, _) => of_unit(array, *unit),
         DataType::Date32 => {
             let days = array.as_primitive::<Date32Type>();
-            moments(days.unary(|day| i64::from(day) * DAY))
+            moments(days.unary(|day| i64::from(day).saturating_mul(moment::DAY)))
         }
-        DataType::Date64 => moments(array.as_primitive::<Date64Type>().unary(|value| value)),
+        DataType::Date64 => {
+            let millis = array.as_primitive::<Date64Type>();
+            moments(millis.unary(|value| value.saturating_mul(moment::per(TimeUnit::Millisecond))))
+        }
         DataType::Dictionary(_, _) => {
             let keyed = array.as_any_dictionary();
             let values = canonical(keyed.values(), path)?;
@@ -180,23 +192,23 @@ fn texts<T: AsRef<str>>(values: impl Iterator<Item = Option<T>> + Clone) -> Opti
     Some(builder.finish())
 }
 
-/// Moments of any unit as UTC milliseconds, rounded down; a zone changes how a moment is shown and not
-/// which it is, one without a zone is taken as UTC.
-fn millis(array: &ArrayRef, unit: TimeUnit) -> ArrayRef {
+/// Moments of any unit as those of tables, rounded down; a zone changes how a moment is shown and not which it
+/// is, one without a zone is taken as UTC.
+fn of_unit(array: &ArrayRef, unit: TimeUnit) -> ArrayRef {
     moments(match unit {
-        TimeUnit::Second => array.as_primitive::<TimestampSecondType>().unary(|v| v.saturating_mul(1000)),
-        TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().clone(),
-        TimeUnit::Microsecond => {
-            array.as_primitive::<TimestampMicrosecondType>().unary(|v| v.div_euclid(1000))
+        TimeUnit::Second => {
+            array.as_primitive::<TimestampSecondType>().unary(|v| v.saturating_mul(moment::per(unit)))
         }
-        TimeUnit::Nanosecond => {
-            array.as_primitive::<TimestampNanosecondType>().unary(|v| v.div_euclid(1_000_000))
+        TimeUnit::Millisecond => {
+            array.as_primitive::<TimestampMillisecondType>().unary(|v| v.saturating_mul(moment::per(unit)))
         }
+        TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().clone(),
+        TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().unary(|v| v.div_euclid(1000)),
     })
 }
 
-fn moments(millis: TimestampMillisecondArray) -> ArrayRef {
-    Arc::new(millis.with_timezone("UTC"))
+fn moments(moments: MomentArray) -> ArrayRef {
+    Arc::new(moments.with_timezone("UTC"))
 }
 
 /// An array as the table's type for its column: the same, or a wider one of another part.

@@ -4,9 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMillisecondBuilder,
-};
+use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema, SchemaRef};
 use csv::{ReaderBuilder, StringRecord};
@@ -18,7 +16,7 @@ use super::numerals::Numerals;
 use super::text::{self, Bound, Bounded};
 use super::{BATCH_ROWS, Batches, Layout, Part, PartColumn, ReadOptions};
 use crate::error::{Result, TableError};
-use crate::moment;
+use crate::moment::{self, MomentBuilder};
 
 /// How the file separates its fields, and their names.
 pub(super) struct Dialect {
@@ -233,7 +231,7 @@ pub(super) enum ColumnBuilder {
     Number(Float64Builder),
     Boolean(BooleanBuilder),
     Text(StringBuilder),
-    Moment(TimestampMillisecondBuilder),
+    Moment(MomentBuilder),
 }
 
 impl ColumnBuilder {
@@ -243,7 +241,7 @@ impl ColumnBuilder {
             ColumnType::Number => Self::Number(Float64Builder::new()),
             ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
             ColumnType::String | ColumnType::Other => Self::Text(StringBuilder::new()),
-            ColumnType::Timestamp => Self::Moment(TimestampMillisecondBuilder::new().with_timezone("UTC")),
+            ColumnType::Timestamp => Self::Moment(MomentBuilder::new().with_timezone("UTC")),
         }
     }
 
@@ -267,9 +265,7 @@ impl ColumnBuilder {
                 builder.append_value(text);
                 Some(())
             }
-            Self::Moment(builder) => {
-                moment::parse_millis(text.trim()).map(|value| builder.append_value(value))
-            }
+            Self::Moment(builder) => moment::parse(text.trim()).map(|value| builder.append_value(value)),
         }
         .is_some()
     }

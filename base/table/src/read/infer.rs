@@ -74,7 +74,7 @@ pub(super) fn fits(text: &str, column_type: ColumnType) -> bool {
         ColumnType::Integer => integer(text).is_some(),
         ColumnType::Number => number(text).is_some(),
         ColumnType::Boolean => boolean(text).is_some(),
-        ColumnType::Timestamp => moment::parse_millis(text.trim()).is_some(),
+        ColumnType::Timestamp => moment::parse(text.trim()).is_some(),
         ColumnType::String | ColumnType::Other => true,
     }
 }

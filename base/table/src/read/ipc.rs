@@ -42,14 +42,27 @@ pub(super) fn scan(path: &Path) -> Result<Part> {
 }
 
 /// The batches of a file, of the wanted columns only.
-pub(super) fn batches(path: &Path, wanted: &[&str]) -> Result<Batches> {
-    let schema = guarded(path, || Stream::open(path, None))?.schema();
+pub(super) fn batches(path: &Path, wanted: &[&str], exact: bool) -> Result<Batches> {
+    let schema = schema(path)?;
     let wanted: HashSet<&str> = wanted.iter().copied().collect();
     let fields = schema.fields().iter().enumerate();
     let indices = fields.filter(|(_, field)| wanted.contains(field.name().as_str()));
     let indices = indices.map(|(index, _)| index).collect();
     let stream = guarded(path, || Stream::open(path, Some(indices)))?;
-    Ok(Box::new(ArrowBatches { path: path.to_owned(), stream: Some(stream), rest: None }))
+    let form = if exact { canonical::batch_exact } else { canonical::batch };
+    Ok(Box::new(ArrowBatches { path: path.to_owned(), stream: Some(stream), rest: None, form }))
+}
+
+/// The columns of a file as it has them.
+pub(super) fn schema(path: &Path) -> Result<SchemaRef> {
+    Ok(guarded(path, || Stream::open(path, None))?.schema())
+}
+
+/// The batches of a file as it has them.
+pub(super) fn originals(path: &Path) -> Result<Batches> {
+    let stream = guarded(path, || Stream::open(path, None))?;
+    let form = |batch: &RecordBatch, _: &Path| Ok(batch.clone());
+    Ok(Box::new(ArrowBatches { path: path.to_owned(), stream: Some(stream), rest: None, form }))
 }
 
 enum Stream {
@@ -92,6 +105,8 @@ struct ArrowBatches {
     stream: Option<Stream>,
     /// What is left of a batch that is longer than batches are here.
     rest: Option<RecordBatch>,
+    /// What is made of a batch as it is read.
+    form: fn(&RecordBatch, &Path) -> Result<RecordBatch>,
 }
 
 impl ArrowBatches {
@@ -109,9 +124,9 @@ impl ArrowBatches {
         let most = super::BATCH_ROWS;
         if batch.num_rows() > most {
             self.rest = Some(batch.slice(most, batch.num_rows() - most));
-            return canonical::batch(&batch.slice(0, most), &self.path).map(Some);
+            return (self.form)(&batch.slice(0, most), &self.path).map(Some);
         }
-        canonical::batch(&batch, &self.path).map(Some)
+        (self.form)(&batch, &self.path).map(Some)
     }
 }
 

@@ -1,4 +1,4 @@
-//! JSON records: one object a line, or one array of objects.
+//! JSON records: one object a line, or one array of objects, which has to be whole.
 //!
 //! A key that an object lacks is null there; a nested value is kept as its JSON text, or, where that is
 //! wished, an object's values become columns `outer.inner`; a column whose values are of different kinds is
@@ -83,7 +83,7 @@ pub(crate) fn type_of(value: &Value) -> ColumnType {
         // A whole number of more than 64 bits with a sign is kept digit by digit.
         Value::Number(number) if number.is_u64() => ColumnType::String,
         Value::Number(_) => ColumnType::Number,
-        Value::String(text) if moment::parse_millis(text).is_some() => ColumnType::Timestamp,
+        Value::String(text) if moment::parse(text).is_some() => ColumnType::Timestamp,
         Value::String(_) | Value::Array(_) | Value::Object(_) | Value::Null => ColumnType::String,
     }
 }
@@ -197,21 +197,65 @@ fn flatten(flat: &mut Map<String, Value>, prefix: &str, object: Map<String, Valu
     Ok(())
 }
 
-/// The top-level objects of a file, cut out by their braces, whatever stands between them of commas,
-/// brackets and white space.
+/// The top-level objects of a file, cut out by their braces: those of one array, or one after another.
 struct Objects {
     path: PathBuf,
     options: ReadOptions,
     reader: BufReader<Input>,
     line: u64,
     buffer: Vec<u8>,
+    between: Between,
+}
+
+/// Between which objects the reader is, and so what may come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// Nothing has come.
+    Start,
+    /// No array: objects follow each other.
+    Lines,
+    /// In an array that has no object yet.
+    Opened,
+    /// In an array, behind an object.
+    Object,
+    /// In an array, behind a comma.
+    Comma,
+    /// Behind an array.
+    Closed,
+}
+
+impl Between {
+    /// After a byte that begins no object's inside, or why it cannot stand there.
+    fn after(self, byte: u8) -> std::result::Result<Self, &'static str> {
+        match (self, byte) {
+            (_, b' ' | b'\t' | b'\r' | b'\n') | (Self::Start, 0xef | 0xbb | 0xbf) => Ok(self),
+            (Self::Start, b'[') => Ok(Self::Opened),
+            (Self::Start | Self::Lines, b'{') | (Self::Lines, b',') => Ok(Self::Lines),
+            (Self::Opened | Self::Comma, b'{') => Ok(Self::Object),
+            (Self::Object, b',') => Ok(Self::Comma),
+            (Self::Opened | Self::Object, b']') => Ok(Self::Closed),
+            (Self::Object, b'{') => Err("a comma is missing between two records of the array"),
+            (Self::Comma, b']') => Err("a comma stands at the end of the array, and no record after it"),
+            (Self::Closed, _) => Err("something stands behind the end of the array"),
+            (_, _) => Err("expected a JSON object, such as {\"column\": 1}"),
+        }
+    }
+
+    /// Whether a file may end here.
+    const fn may_end(self) -> bool {
+        match self {
+            Self::Start | Self::Lines | Self::Closed => true,
+            Self::Opened | Self::Object | Self::Comma => false,
+        }
+    }
 }
 
 impl Objects {
     fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
         let reader = BufReader::new(text::open(path, options)?);
         let line = 1 + u64::from(options.skip);
-        Ok(Self { path: path.to_owned(), options: options.clone(), reader, line, buffer: Vec::new() })
+        let (path, options) = (path.to_owned(), options.clone());
+        Ok(Self { path, options, reader, line, buffer: Vec::new(), between: Between::Start })
     }
 
     /// The next object with the line where it begins.
@@ -244,7 +288,11 @@ impl Objects {
             let chunk = self.reader.fill_buf().map_err(|error| text::fault(&self.path, line, error))?;
             if chunk.is_empty() {
                 return match begins {
-                    None => Ok(None),
+                    None if self.between.may_end() => Ok(None),
+                    None => {
+                        let reason = "the array does not end: the file is cut short";
+                        Err(TableError::line(&self.path, self.line, reason))
+                    }
                     Some(line) => Err(TableError::line(&self.path, line, "the record does not end")),
                 };
             }
@@ -256,20 +304,14 @@ impl Objects {
                     self.line += 1;
                 }
                 if begins.is_none() {
-                    match byte {
-                        b'{' => {
-                            begins = Some(self.line);
-                            depth = 1;
-                            self.buffer.push(*byte);
-                        }
-                        b' ' | b'\t' | b'\r' | b'\n' | b',' | b'[' | b']' | 0xef | 0xbb | 0xbf => {}
-                        _ => {
-                            return Err(TableError::line(
-                                &self.path,
-                                self.line,
-                                "expected a JSON object, such as {\"column\": 1}",
-                            ));
-                        }
+                    self.between = self
+                        .between
+                        .after(*byte)
+                        .map_err(|reason| TableError::line(&self.path, self.line, reason))?;
+                    if *byte == b'{' {
+                        begins = Some(self.line);
+                        depth = 1;
+                        self.buffer.push(*byte);
                     }
                     continue;
                 }

@@ -1,9 +1,9 @@
 //! Readers: a file or folder becomes a stream of record batches.
 //!
 //! Whatever the format, a batch has only these arrow types, so that nothing further in has to tell forty
-//! types apart: `Int64`, `Float64`, `Boolean`, `Utf8` and `Timestamp(ms, UTC)`; anything else (lists,
+//! types apart: `Int64`, `Float64`, `Boolean`, `Utf8` and `Timestamp(µs, UTC)`; anything else (lists,
 //! structs, bytes, durations) is carried as it is and has the type [`ColumnType::Other`]. Unsigned 64-bit
-//! and decimal columns become floating point.
+//! and decimal columns become floating point, but for readers that compare values ([`crate::exact`]).
 //!
 //! Text formats are read twice: the first pass settles the types from every row, counts the rows and
 //! finds ragged rows and bad UTF-8 before anything is handed out; the second reads the values. A folder
@@ -17,6 +17,7 @@ mod ipc;
 mod json;
 mod numerals;
 mod options;
+pub(crate) mod original;
 mod parquet;
 mod sheet;
 mod source;
@@ -37,6 +38,7 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use rondo_core::signature::{Column, ColumnType};
 
 use crate::error::{Result, TableError};
+use crate::exact::is_exact;
 pub(crate) use canonical::arrow_type;
 pub(crate) use infer::Inferred;
 pub(crate) use json::type_of;
@@ -102,7 +104,7 @@ struct PartColumn {
 }
 
 /// The batches of one file, in the order of its own columns.
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// A table being read: an iterator of record batches, all of one schema.
 pub struct TableReader {
@@ -116,6 +118,8 @@ pub struct TableReader {
     failed: bool,
     /// Whether texts may come with keys.
     keys: bool,
+    /// Whether numbers that floating point does not tell apart come as they are.
+    exact: bool,
 }
 
 /// Opens a file or a folder of files of the same columns.
@@ -148,6 +152,7 @@ pub fn open_with(path: &Path, options: &ReadOptions) -> Result<TableReader> {
         current: None,
         failed: false,
         keys: false,
+        exact: false,
     })
 }
 
@@ -155,6 +160,13 @@ impl TableReader {
     /// Lets texts that a Parquet file keeps by keys come as they are: as `Dictionary(Int32, Utf8)`.
     pub(crate) fn with_keys(mut self) -> Self {
         self.keys = true;
+        self
+    }
+
+    /// Lets columns of numbers that floating point does not tell apart come as they are: as `UInt64` or a
+    /// decimal; and whole numbers of one part beside numbers of another as `Int64`.
+    pub(crate) fn exactly(mut self) -> Self {
+        self.exact = true;
         self
     }
 
@@ -202,10 +214,10 @@ impl TableReader {
     fn open_part(&self, part: &Part) -> Result<Batches> {
         let wanted: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
         match &part.layout {
-            Layout::Parquet => parquet::batches(&part.path, &wanted, self.keys),
+            Layout::Parquet => parquet::batches(&part.path, &wanted, self.keys, self.exact),
             Layout::Csv(dialect) => csv::batches(&part.path, dialect, &self.columns, &self.options),
             Layout::Json => json::batches(&part.path, &self.columns, &self.options),
-            Layout::Arrow => ipc::batches(&part.path, &wanted),
+            Layout::Arrow => ipc::batches(&part.path, &wanted, self.exact),
             Layout::Sheet => sheet::batches(&part.path, &self.columns, &self.options),
         }
     }
@@ -215,7 +227,9 @@ impl TableReader {
         let found = batch.schema_ref();
         let places = places(found.fields().iter().map(|field| field.name().as_str()));
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
-        let mut fields = Vec::with_capacity(if self.keys { self.columns.len() } else { 0 });
+        // Which types come is seen in each batch, then.
+        let kept = self.keys || self.exact;
+        let mut fields = Vec::with_capacity(if kept { self.columns.len() } else { 0 });
         for (column, field) in self.columns.iter().zip(self.schema.fields()) {
             let array = places.get(column.name.as_str()).map(|place| batch.column(*place));
             let array = array.ok_or_else(|| TableError::PartColumn {
@@ -225,14 +239,20 @@ impl TableReader {
             })?;
             let keyed =
                 self.keys && *field.data_type() == arrow_schema::DataType::Utf8 && canonical::has_keys(array);
-            let array =
-                if keyed { Arc::clone(array) } else { canonical::widen(array, field.data_type(), path)? };
-            if self.keys {
+            let exact = self.exact
+                && column.column_type == ColumnType::Number
+                && (is_exact(array.data_type()) || *array.data_type() == arrow_schema::DataType::Int64);
+            let array = if keyed || exact {
+                Arc::clone(array)
+            } else {
+                canonical::widen(array, field.data_type(), path)?
+            };
+            if kept {
                 fields.push(Field::new(field.name(), array.data_type().clone(), true));
             }
             arrays.push(array);
         }
-        let schema = if self.keys { Arc::new(Schema::new(fields)) } else { self.schema() };
+        let schema = if kept { Arc::new(Schema::new(fields)) } else { self.schema() };
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(schema, arrays, &options)
             .map_err(|error| TableError::Batch { what: "join the columns", reason: error.to_string() })
@@ -334,6 +354,14 @@ fn files_of(path: &Path, options: &ReadOptions) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The format of a file: as it is said to be, as its name says, or as its first bytes do.
+fn format_of(path: &Path, options: &ReadOptions) -> Result<Format> {
+    match options.format.or_else(|| format_by_name(path)) {
+        Some(format) => Ok(format),
+        None => format_by_content(path),
+    }
+}
+
 fn format_by_name(path: &Path) -> Option<Format> {
     Format::of_ending(&path.extension()?.to_string_lossy().to_ascii_lowercase())
 }
@@ -375,11 +403,7 @@ fn format_by_content(path: &Path) -> Result<Format> {
 }
 
 fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
-    let format = match options.format.or_else(|| format_by_name(path)) {
-        Some(format) => format,
-        None => format_by_content(path)?,
-    };
-    let part = match format {
+    let part = match format_of(path, options)? {
         Format::Parquet => parquet::scan(path)?,
         Format::Csv => csv::scan(path, options)?,
         Format::Json => json::scan(path, options)?,

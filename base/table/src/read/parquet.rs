@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -52,7 +52,7 @@ pub(super) fn part_columns(schema: &Schema) -> Vec<PartColumn> {
 }
 
 /// The batches of a file, of the wanted columns only; with texts by keys where the file has them so.
-pub(super) fn batches(path: &Path, wanted: &[&str], keys: bool) -> Result<Batches> {
+pub(super) fn batches(path: &Path, wanted: &[&str], keys: bool, exact: bool) -> Result<Batches> {
     let builder = if keys { keyed(path, builder(path)?)? } else { builder(path)? };
     let wanted: HashSet<&str> = wanted.iter().copied().collect();
     let roots: Vec<usize> = builder
@@ -65,8 +65,30 @@ pub(super) fn batches(path: &Path, wanted: &[&str], keys: bool) -> Result<Batche
         .collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let reader = guarded(path, || builder.with_projection(mask).with_batch_size(BATCH_ROWS).build())?;
-    Ok(Box::new(ParquetBatches { path: path.to_owned(), reader: Some(reader), keys }))
+    let form: Form = match (keys, exact) {
+        (false, false) => canonical::batch,
+        (true, false) => canonical::batch_with_keys,
+        (false, true) => canonical::batch_exact,
+        (true, true) => canonical::batch_exact_with_keys,
+    };
+    Ok(Box::new(ParquetBatches { path: path.to_owned(), reader: Some(reader), form }))
 }
+
+/// The columns of a file as it has them.
+pub(super) fn schema(path: &Path) -> Result<SchemaRef> {
+    builder(path).map(|builder| Arc::clone(builder.schema()))
+}
+
+/// The batches of a file as it has them.
+pub(super) fn originals(path: &Path) -> Result<Batches> {
+    let builder = builder(path)?;
+    let reader = guarded(path, || builder.with_batch_size(BATCH_ROWS).build())?;
+    let form: Form = |batch, _| Ok(batch.clone());
+    Ok(Box::new(ParquetBatches { path: path.to_owned(), reader: Some(reader), form }))
+}
+
+/// What is made of a batch as it is read.
+type Form = fn(&RecordBatch, &Path) -> Result<RecordBatch>;
 
 /// Asks for the texts of each column by keys that the file holds by keys on all of its pages: then a value
 /// is decoded once and not once a row.
@@ -113,18 +135,17 @@ struct ParquetBatches {
     path: PathBuf,
     /// Gone after the first error.
     reader: Option<ParquetRecordBatchReader>,
-    /// Whether texts may come with keys.
-    keys: bool,
+    form: Form,
 }
 
 impl Iterator for ParquetBatches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let canonical = if self.keys { canonical::batch_with_keys } else { canonical::batch };
+        let form = self.form;
         let reader = self.reader.as_mut()?;
         let result = guarded(&self.path, || reader.next().transpose())
-            .and_then(|batch| batch.map(|batch| canonical(&batch, &self.path)).transpose());
+            .and_then(|batch| batch.map(|batch| form(&batch, &self.path)).transpose());
         if result.is_err() {
             self.reader = None;
         }

@@ -134,7 +134,7 @@ impl Held<'_> {
             }
             Self::Number(number) => number.to_string(),
             Self::Truth(truth) => truth.to_string(),
-            Self::Moment(millis) => rondo_core::Timestamp(*millis).rfc3339(),
+            Self::Moment(micros) => moment::Moment(*micros).rfc3339(),
         }
     }
 }
@@ -149,19 +149,19 @@ fn value<'a>(cell: &'a Data, options: &ReadOptions) -> Result<Option<Held<'a>>, 
         Data::Float(number) if number.is_nan() => None,
         Data::Float(number) => Some(Held::Number(*number)),
         Data::Bool(truth) => Some(Held::Truth(*truth)),
-        Data::DateTimeIso(text) => Some(match moment::parse_millis(text) {
-            Some(millis) => Held::Moment(millis),
+        Data::DateTimeIso(text) => Some(match moment::parse(text) {
+            Some(micros) => Held::Moment(micros),
             None => Held::Text(text),
         }),
         Data::DateTime(moment) if moment.is_duration() => Some(Held::Number(moment.as_f64())),
-        Data::DateTime(moment) => Some(Held::Moment(millis(moment))),
+        Data::DateTime(moment) => Some(Held::Moment(micros(moment))),
     })
 }
 
-fn millis(moment: &ExcelDateTime) -> i64 {
+fn micros(moment: &ExcelDateTime) -> i64 {
     let (year, month, day, hour, minute, second, milli) = moment.to_ymd_hms_milli();
     let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}");
-    moment::parse_millis(&text).unwrap_or_default()
+    moment::parse(&text).unwrap_or_default()
 }
 
 /// The rows under the names, with their places in the range; a row without a value ends nothing and is

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use super::{Format, ReadOptions, TableReader, files_of, format_by_name, open_with};
+use super::{Format, ReadOptions, TableReader, files_of, format_of, open_with};
 use crate::error::Result;
 
 static DEFAULT: LazyLock<ReadOptions> = LazyLock::new(ReadOptions::default);
@@ -31,13 +31,8 @@ impl Source<'_> {
     /// # Errors
     /// When there is no such file or folder.
     pub(crate) fn is_text(self) -> Result<bool> {
-        let is_text = |file: &PathBuf| {
-            let format = match self.options.format.or_else(|| format_by_name(file)) {
-                Some(format) => format,
-                None => super::format_by_content(file)?,
-            };
-            Ok(matches!(format, Format::Csv | Format::Json))
-        };
+        let is_text =
+            |file: &PathBuf| Ok(matches!(format_of(file, self.options)?, Format::Csv | Format::Json));
         let all = files_of(self.path, self.options)?.iter().map(is_text).collect::<Result<Vec<bool>>>()?;
         Ok(all.into_iter().all(|is_text| is_text))
     }

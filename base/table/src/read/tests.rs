@@ -106,6 +106,26 @@ fn broken_text_is_refused_with_its_line() {
 }
 
 #[test]
+fn an_array_has_to_be_whole_and_its_records_parted_by_commas() {
+    for (text, told) in [
+        ("[{\"a\": 1},\n{\"a\": 2}", "line 2: the array does not end: the file is cut short"),
+        ("[{\"a\": 1},\n", "line 2: the array does not end: the file is cut short"),
+        ("[", "line 1: the array does not end: the file is cut short"),
+        ("[{\"a\": 1},\n{\"a\": 2},\n]", "line 3: a comma stands at the end of the array"),
+        ("[{\"a\": 1}\n{\"a\": 2}]", "line 2: a comma is missing between two records"),
+        ("[{\"a\": 1}]\n{\"a\": 2}", "line 2: something stands behind the end of the array"),
+        ("[{\"a\": 1},, {\"a\": 2}]", "line 1: expected a JSON object"),
+        ("[, {\"a\": 2}]", "line 1: expected a JSON object"),
+        ("]", "line 1: expected a JSON object"),
+    ] {
+        let (_dir, path) = file("t.json", text.as_bytes());
+        assert!(message(&path).starts_with(&format!("`DIR/t.json`, {told}")), "{text}: {}", message(&path));
+    }
+    let (_dir, path) = file("t.json", "\u{feff} [ {\"a\": 1} ,\n {\"a\": 2} ] \n".as_bytes());
+    assert_eq!(rows_of(&path), [r#"{"a":1}"#, r#"{"a":2}"#]);
+}
+
+#[test]
 fn json_is_read_by_lines_or_as_an_array() {
     let lines = b"{\"a\": 1, \"b\": \"x}\\\"\", \"at\": \"2013-01-01T00:00:00Z\"}\n\n{\"b\": null, \"a\": 2.5, \"n\": {\"k\": [1]}}\n";
     let (_dir, path) = file("t.ndjson", lines);
@@ -214,13 +234,13 @@ fn every_arrow_type_becomes_a_canonical_one() {
     assert_eq!(
         rows_of(&path),
         [
-            r#"{"i8":1,"u64":1.8446744073709552e+19,"f32":0.5,"view":"v","date":"1970-01-02T00:00:00Z","ns":"1969-12-31T23:59:59.999Z","s":"1970-01-01T00:00:02Z","dict":"d","null":null,"dec":1.25}"#
+            r#"{"i8":1,"u64":1.8446744073709552e+19,"f32":0.5,"view":"v","date":"1970-01-02T00:00:00Z","ns":"1969-12-31T23:59:59.999999Z","s":"1970-01-01T00:00:02Z","dict":"d","null":null,"dec":1.25}"#
         ]
     );
     let reader = open(&path).unwrap();
     assert_eq!(
         reader.schema().field(4).data_type(),
-        &DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+        &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
     );
 }
 

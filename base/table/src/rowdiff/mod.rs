@@ -139,9 +139,9 @@ pub fn compare(before: TableReader, after: TableReader, options: &Options) -> Re
     let not_compared = carried(&before, &after, options);
     let names: Vec<&str> = layout.names().collect();
     let mut old = Dealt::new(&options.scratch, 0);
-    let rows_before = old.fill(before.select(&names)?, &layout)?;
+    let rows_before = old.fill(before.select(&names)?.exactly(), &layout)?;
     let mut new = Dealt::new(&options.scratch, 0);
-    let rows_after = new.fill(after.select(&names)?, &layout)?;
+    let rows_after = new.fill(after.select(&names)?.exactly(), &layout)?;
     let mut joint = Joint::new(layout, options);
     joint.all(old, new)?;
     let mut found = joint.found;
@@ -334,15 +334,16 @@ impl<'a> Joint<'a> {
     fn changed(&mut self, key: &[u8], old: &[u8], new: &[u8]) {
         let (old, new) = (self.layout.cells(old), self.layout.cells(new));
         let mut any = false;
-        for ((old, new), cells) in old.iter().zip(&new).zip(&mut self.found.cells) {
-            if cells::same(old, new, self.options.tolerance) {
+        let forms = self.layout.values.iter().map(|(_, form)| *form);
+        for (((old, new), cells), form) in old.iter().zip(&new).zip(&mut self.found.cells).zip(forms) {
+            if cells::same(old, new, form, self.options.tolerance) {
                 continue;
             }
             any = true;
             cells.changed += 1;
             cells.filled += u64::from(old.is_null());
             cells.emptied += u64::from(new.is_null());
-            if let Some(distance) = cells::distance(old, new) {
+            if let Some(distance) = cells::distance(old, new, form) {
                 cells.largest = Some(cells.largest.map_or(distance, |largest| largest.max(distance)));
             }
             if cells.samples.len() < self.options.samples {

@@ -125,3 +125,14 @@ proptest! {
         prop_assert_eq!(found.removed, a.keys().filter(|id| !b.contains_key(id)).count() as u64);
     }
 }
+
+#[test]
+fn moments_that_differ_by_a_microsecond_differ() {
+    let room = Room::new();
+    let (a, b) = ("id,at\n1,2024-01-01 00:00:00.123456\n", "id,at\n1,2024-01-01 00:00:00.123457\n");
+    let found = room.compare(a, b, |_| {}).unwrap();
+    assert_eq!((found.changed, found.same), (1, 0));
+    assert_eq!(found.cells[0].samples[0].from, json!("2024-01-01T00:00:00.123456Z"));
+    let keyed = room.compare(a, b, |options| options.key = vec!["at".to_owned()]).unwrap();
+    assert_eq!((keyed.added, keyed.removed), (1, 1));
+}

@@ -110,7 +110,7 @@ impl Reach<'_> {
         let version = version.ok_or_else(|| format!("the dataset `{name}` has no version yet"))?;
         let options = table::options_for_version(&version).map_err(|error| error.to_string())?;
         let objects = datasets.store.objects();
-        let require = |digest| objects.require(digest).map_err(|error| error.to_string());
+        let require = |digest| objects.sound(digest).map_err(|error| error.to_string());
         if !version.folder {
             let name = version.source.rsplit('/').next().unwrap_or(name).to_owned();
             return Ok((name, require(version.digest)?, options));

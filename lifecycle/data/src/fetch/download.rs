@@ -15,15 +15,16 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use rondo_core::Digest;
 use rondo_core::handoff::Origin;
 use rondo_core::ports::Event;
+use rondo_table::read::ReadOptions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::secrets::Filled;
 use super::unpack::{plain_name, write_whole};
-use super::{Fetcher, blocking};
-use crate::Error;
+use super::{Fetcher, blocking, page};
 use crate::place::pace;
 use crate::source::without_credentials;
+use crate::{Error, table};
 
 /// A server that asks to be left alone for longer is asked again after this.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -41,6 +42,9 @@ struct Memory {
     modified: Option<String>,
     /// Its SHA-256, where that was checked.
     sha256: Option<String>,
+    /// What the server calls its content.
+    #[serde(default)]
+    kind: Option<String>,
 }
 
 /// A file that is wanted.
@@ -126,6 +130,9 @@ impl Fetcher {
         let work = self.download(subject, wanted, folder.clone());
         let file = work.await?;
         let memory = read_memory(&folder.join("memory.json")).unwrap_or_default();
+        if table::is_table(&memory.name, &ReadOptions::default()) {
+            page::refuse(&file, memory.kind.as_deref(), &without_credentials(url))?;
+        }
         let origin = Origin { state: memory.etag, modified: memory.modified, ..Origin::default() };
         Ok((file, origin))
     }
@@ -232,6 +239,7 @@ impl Fetcher {
             etag: text_of(response.headers(), header::ETAG),
             modified: text_of(response.headers(), header::LAST_MODIFIED),
             sha256: None,
+            kind: text_of(response.headers(), header::CONTENT_TYPE),
         };
         self.receive(subject, slot, url, response, from, &memory).await?;
         finish(slot, url, memory, sha256).await.map_err(Failure::from)

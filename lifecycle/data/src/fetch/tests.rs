@@ -99,6 +99,36 @@ fn fetcher(cache: &TempDir, environment: &[(&str, &str)]) -> Fetcher {
         .with_patience(Patience { attempts: 3, pause: Duration::from_millis(1) })
 }
 
+#[tokio::test]
+async fn a_web_page_is_no_table_and_stays_none_when_it_has_not_changed() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(|_, asked| {
+        let kind = |kind: &str| ("content-type", kind.to_owned());
+        let etag = ("etag", "\"1\"".to_owned());
+        match (asked.path.as_str(), asked.headers.contains_key("if-none-match")) {
+            ("/t.csv", true) => Answer { status: "304 Not Modified", ..Answer::default() },
+            ("/t.csv", false) => Answer {
+                headers: vec![kind("text/html"), etag],
+                ..ok(b"<script>location = '/login'</script>")
+            },
+            ("/mislabelled.csv", _) => Answer { headers: vec![kind("text/html")], ..ok(b"a,b\n1,2\n") },
+            _ => {
+                Answer { headers: vec![kind("text/plain")], ..ok(b"\n<!DOCTYPE html><title>Log in</title>") }
+            }
+        }
+    })
+    .await;
+    let fetcher = fetcher(&cache, &[]);
+    let get = |path: &str| format!("{}/{path}", server.address);
+    for path in ["t.csv", "t.csv", "other.parquet"] {
+        let refused = read(&fetcher, &get(path)).await.unwrap_err();
+        assert!(refused.to_string().contains("a web page instead of a table"), "{path}: {refused}");
+        assert!(refused.hints()[0].contains("login"), "{:?}", refused.hints());
+    }
+    assert_eq!(read(&fetcher, &get("mislabelled.csv")).await.unwrap(), b"a,b\n1,2\n");
+    assert!(read(&fetcher, &get("page.html")).await.is_ok());
+}
+
 async fn read(fetcher: &Fetcher, source: &str) -> Result<Vec<u8>, Error> {
     let fetched = fetcher.fetch(&Source::parse(source).unwrap(), Path::new("/")).await?;
     let Content::File(path) = fetched.content else { panic!("a folder") };

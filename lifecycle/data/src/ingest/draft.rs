@@ -2,7 +2,7 @@
 //! adds it. Where its content comes from is the room above's business.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rondo_core::handoff::{DatasetVersion, Origin};
 use rondo_core::ports::Event;
@@ -94,12 +94,17 @@ impl Datasets {
             None => self.check_incoming(draft).await?,
         };
         let profile = match self.profile_draft(draft, previous).await {
-            // What has checks, or is declared as one table that grows, has to be a table.
-            Err(Error::Table(error))
-                if error.code() == Code::TableInvalid
-                    && intake.parts.is_none()
-                    && intake.suite.is_empty() =>
-            {
+            // What has checks, or is declared as one table that grows, has to be a table; and what was one
+            // does not become mere files because a file of it is broken.
+            Err(Error::Table(error)) if error.code() == Code::TableInvalid && intake.parts.is_none() => {
+                let error = from.called(error);
+                if previous.is_some_and(|version| !version.columns.is_empty()) {
+                    let dataset = intake.dataset.clone();
+                    return Err(Error::NoLongerTable { dataset, why: Box::new(error) });
+                }
+                if !intake.suite.is_empty() {
+                    return Err(Error::Table(error));
+                }
                 self.told_no_table(intake, &error);
                 None
             }
@@ -291,6 +296,31 @@ pub(super) struct From<'a> {
     pub(super) source: &'a str,
     /// In what state it was read.
     pub(super) origin: &'a Origin,
+    /// The file or folder in the cache that it lies in, which nobody knows.
+    pub(super) cached: Option<&'a Path>,
+}
+
+impl From<'_> {
+    /// The error of a file under the name that people know: one in the cache is a part of the source.
+    fn called(&self, error: TableError) -> TableError {
+        let inside = self.cached.and_then(|cached| error.path()?.strip_prefix(cached).ok());
+        let known = inside.map(|inside| match inside.to_string_lossy() {
+            whole if whole.is_empty() => PathBuf::from(self.source),
+            inside => PathBuf::from(format!("{}/{inside}", self.source)),
+        });
+        match known {
+            Some(known) => error.called(&known),
+            None => error,
+        }
+    }
+
+    /// The same of any error.
+    pub(super) fn told(&self, error: Error) -> Error {
+        match error {
+            Error::Table(error) => Error::Table(self.called(error)),
+            other => other,
+        }
+    }
 }
 
 /// A version that is being made: its content is in the store, and nothing names it yet.

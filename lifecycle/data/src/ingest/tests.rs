@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use rondo_core::Explain;
 use rondo_core::ports::{Clock, Unwatched};
+use rondo_core::{Code, Explain};
 use rondo_remote::Remote;
 use rondo_store::Store;
 use serde_json::{Value, json};
@@ -309,6 +309,51 @@ async fn files_that_are_no_tables_are_versioned_without_rows() {
     let error =
         house.bring(&intake("images/a.png", json!([{"rows": {"min": 1}}]), None), None).await.unwrap_err();
     assert!(matches!(error, Error::NoTable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_a_table_does_not_become_files_because_a_file_is_broken() {
+    let house = House::open().await;
+    let whole = format!("{HEADER}{}", month(1, 20, "AA"));
+    house.write("flights.csv", &whole);
+    let plain = intake("flights.csv", json!([]), None);
+    house.bring(&plain, None).await.unwrap();
+    let before = house.state().await;
+    for (broken, told) in [
+        (format!("{whole}2013-01-21,A"), "`flights` is a table, and what comes in is none: `"),
+        (String::new(), "flights.csv"),
+        (format!("{whole}1,2,3,4\n"), "line 22"),
+    ] {
+        house.write("flights.csv", &broken);
+        let error = house.bring(&plain, None).await.unwrap_err();
+        assert_eq!(error.code(), Code::TableInvalid);
+        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.hints().iter().any(|hint| hint.contains("`format: files`")), "{:?}", error.hints());
+        assert_eq!(house.state().await, before);
+    }
+    // It is to be files: then it is.
+    let mut files = plain.clone();
+    files.origin.format = Some("files".to_owned());
+    let added = house.bring(&files, None).await.unwrap().remove(0);
+    assert_eq!((added.outcome, added.version.rows), (Outcome::Added, None));
+    // What was files may be anything.
+    house.write("flights.csv", "a,b\n1\n");
+    let added = house.bring(&plain, None).await.unwrap().remove(0);
+    assert_eq!((added.outcome, added.version.rows), (Outcome::Added, None));
+}
+
+#[tokio::test]
+async fn a_faulty_file_of_an_archive_is_named_as_the_source_is() {
+    let house = House::open().await;
+    let folder = house.folder.path().join("in");
+    fs::create_dir(&folder).unwrap();
+    let mut zip = zip::ZipWriter::new(fs::File::create(house.folder.path().join("z.zip")).unwrap());
+    zip.start_file("in/t.csv", zip::write::SimpleFileOptions::default()).unwrap();
+    std::io::Write::write_all(&mut zip, b"a,b\n1,2\n3\n").unwrap();
+    zip.finish().unwrap();
+    let intake = intake("z.zip/in/t.csv", json!([{"rows": {"min": 1}}]), None);
+    let told = house.bring(&intake, None).await.unwrap_err().to_string();
+    assert!(told.contains("z.zip/in/t.csv`, line 3") && !told.contains("cache"), "{told}");
 }
 
 #[tokio::test]
@@ -635,7 +680,7 @@ async fn what_is_no_one_table_is_versioned_as_files_and_told_where_rows_are_aske
         assert_eq!((version.rows, version.profile), (None, None), "{source}");
         assert_eq!(version.source, source);
         let error = house.datasets.profile_now(&version).await.unwrap_err();
-        assert_eq!(error.code(), rondo_core::Code::TableInvalid);
+        assert_eq!(error.code(), Code::TableInvalid);
         assert!(error.to_string().contains(said), "{error}");
         // With checks it has to be a table.
         let checked =
@@ -711,9 +756,9 @@ async fn one_lost_object_of_a_remote_keeps_no_other_dataset_from_coming() {
     let names: Vec<&str> = pulled.versions.iter().map(|one| one.version.dataset.as_str()).collect();
     assert_eq!((names, pulled.unpushed), (vec!["good"], vec!["never".to_owned()]));
     assert_eq!(pulled.lacking[0].dataset, "bad");
-    assert_eq!(pulled.lacking[0].code, rondo_core::Code::DataBroken, "{:?}", pulled.lacking);
+    assert_eq!(pulled.lacking[0].code, Code::DataBroken, "{:?}", pulled.lacking);
     let alone = there.datasets.pull(&remote(&there), &wanted[1..2], &Beside::default()).await.unwrap_err();
-    assert_eq!(alone.code(), rondo_core::Code::DataBroken);
+    assert_eq!(alone.code(), Code::DataBroken);
     // Found by reading, named by version, and mended from here.
     let found = here.datasets.verify_remote(&remote(&here), &[], false).await.unwrap();
     assert_eq!(found.lacking, [("bad".to_owned(), versions[1].digest)]);

@@ -85,7 +85,35 @@ fn folders_tables_and_exports_become_the_same_table() {
     let table = read_text("l.csv", "file,label,rater\na.png,cat,ann\na.png,dog,bob\nb.png,,ann\n").unwrap();
     assert_eq!((table.items, table.all.len(), table.annotators.len(), table.format), (1, 2, 2, "table"));
     let error = read_text("l.csv", "a,b\n1,2\n").unwrap_err().to_string();
-    assert!(error.contains("`item` and `label`"), "{error}");
+    assert!(error.contains("`item` (or"), "{error}");
+}
+
+#[test]
+fn a_label_belongs_to_the_file_of_its_path_and_by_name_only_to_one_that_is_alone() {
+    let files = ["a/1.png", "b/1.png", "c/2.png", "d/x/3.png", "e/x/3.png"].map(str::to_owned);
+    let files = BTreeSet::from(files);
+    let against = |items: &str| {
+        let mut labels = read_text("l.csv", &format!("item,label\n{items}")).unwrap();
+        labels.against(&files);
+        (labels.unlabelled, labels.unknown, labels.ambiguous)
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let (without, unknown, ambiguous) = against("a/1.png,cat\n2.png,dog\nother/2.png,dog\n");
+    assert_eq!((without, unknown), (words(&["b/1.png", "d/x/3.png", "e/x/3.png"]), words(&[])));
+    assert_eq!(ambiguous, words(&[]));
+    let (without, unknown, ambiguous) = against("1.png,cat\nx/3.png,dog\n/data/e/x/3.png,dog\nno.png,dog\n");
+    assert_eq!(without, words(&["a/1.png", "b/1.png", "c/2.png", "d/x/3.png"]));
+    assert_eq!((unknown, ambiguous), (words(&["no.png"]), words(&["1.png", "x/3.png"])));
+}
+
+#[test]
+fn a_column_that_is_mistyped_is_told() {
+    let labels = read_text("l.csv", "item,label,anotator\na,x,ann\n").unwrap();
+    assert_eq!((labels.unread.as_slice(), labels.annotators.len()), (["anotator".to_owned()].as_slice(), 0));
+    let labels = read_text("l.csv", "id,item,class,label\n7,a,x,y\n").unwrap();
+    assert_eq!((labels.all[0].item.as_str(), labels.all[0].label.as_str()), ("a", "y"));
+    let refused = read_text("l.csv", "itm,label\na,x\n").unwrap_err().to_string();
+    assert!(refused.contains("`itm`, `label`") && refused.contains("filename"), "{refused}");
 }
 
 const STUDIO: &str = r#"[

@@ -27,7 +27,7 @@ impl Builtin for Balance {
     }
 
     fn version(&self) -> &'static str {
-        "3"
+        "4"
     }
 
     fn parameters(&self) -> &'static [&'static str] {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{input, metric, refuse, text, write_json};
 use crate::Error;
-use crate::check::{Around, Suite, judge};
+use crate::check::{Around, FileReport, Suite, judge};
 use crate::fetch::blocking;
 
 const NAME: &str = "check";
@@ -39,7 +39,7 @@ impl Builtin for Check {
     }
 
     fn version(&self) -> &'static str {
-        "3"
+        "4"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
@@ -80,6 +80,12 @@ impl Builtin for Check {
             (None, Some(file)) => match std::fs::read_to_string(root.join(file)) {
                 Ok(text) => match Suite::read(file, &text) {
                     Ok(suite) => ageing(&suite).into_iter().collect(),
+                    Err(Error::SuiteFile { faults, .. }) => faults
+                        .iter()
+                        .map(|fault| {
+                            format!("`{file}:{}:{}`: {}", fault.place.line, fault.place.column, fault.message)
+                        })
+                        .collect(),
                     Err(error) => vec![error.to_string()],
                 },
                 Err(error) => vec![format!("the suite `{file}` cannot be read: {error}")],
@@ -115,7 +121,8 @@ fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<Builti
         return Err(refuse(NAME, why));
     }
     let suite = suite.within(Around::at(&call.root).with_engine(engine));
-    let report = suite.check_path(&rows.path, &rows.options)?;
+    let mut report = suite.check_path(&rows.path, &rows.options)?;
+    report.file.clone_from(&rows.name);
     if let Some(place) = call.step.outputs.get("report") {
         write_json(place, &report)?;
     }
@@ -127,7 +134,8 @@ fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<Builti
     ];
     if !report.passed() {
         if text(&call.with, "on_failure") != Some("warn") {
-            return Err(Error::ChecksFailed { dataset: call.step.step.clone(), reports: vec![report] });
+            keep(call, &report, &metrics)?;
+            return Err(Error::RowsBroken { input: rows.path, report: Box::new(report) });
         }
         let all = report.report.rules.len();
         let message = format!("{failed} of {all} checks do not hold: {}", report.headline());
@@ -139,11 +147,68 @@ fn work(call: &BuiltinCall, engine: Option<Arc<dyn SqlEngine>>) -> Result<Builti
     })
 }
 
+/// Keeps what was found although the step fails: its outputs are not taken then.
+fn keep(call: &BuiltinCall, report: &FileReport, metrics: &[(&str, f64)]) -> Result<(), Error> {
+    let folder = call.kept();
+    std::fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
+    let name = call.step.outputs.get("report").and_then(|place| place.file_name());
+    write_json(&folder.join(name.unwrap_or_else(|| "report.json".as_ref())), report)?;
+    write_json(&call.measured(), &metrics.iter().copied().collect::<BTreeMap<_, _>>())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_failing_check_has_found_is_kept_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows.csv");
+        std::fs::write(&rows, "a,b\n1,\n2,x\n").unwrap();
+        let mut rules: Vec<Value> = (0..12).map(|n| json!({ "column": "a", "max": { "max": -n } })).collect();
+        rules.push(json!({ "column": "b", "not_null": true }));
+        rules.push(json!({ "rows": 2 }));
+        let outputs = BTreeMap::from([("report".to_owned(), folder.path().join("check.json"))]);
+        let call = BuiltinCall {
+            step: rondo_core::handoff::StepInputs {
+                project: "p".to_owned(),
+                step: "verify".to_owned(),
+                run: rondo_core::id::RunId::random(),
+                key: rondo_core::Digest::of(b""),
+                params: BTreeMap::new(),
+                inputs: BTreeMap::from([("rows".to_owned(), rows.clone())]),
+                read: BTreeMap::new(),
+                outputs,
+                metrics: None,
+            },
+            with: BTreeMap::from([("checks".to_owned(), json!(rules))]),
+            root: folder.path().to_owned(),
+            scratch: folder.path().join("scratch"),
+            environment: BTreeMap::new(),
+            python: None,
+            confinement: None,
+            progress: Arc::new(rondo_core::ports::Unwatched),
+        };
+        let error = work(&call, None).unwrap_err();
+        assert_eq!(rondo_core::Explain::code(&error), rondo_core::Code::ChecksFailed);
+        let told = error.to_string();
+        assert!(told.starts_with(&format!("`{}` breaks 13 of 14 checks: ", rows.display())), "{told}");
+        assert!(told.matches(": max:").count() == 10 || told.matches("max").count() >= 10, "{told}");
+        assert!(told.ends_with("; and 3 more"), "{told}");
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(call.kept().join("check.json")).unwrap()).unwrap();
+        assert_eq!((&report["file"], &report["passed"]), (&json!("rows"), &json!(false)));
+        let measured: BTreeMap<String, f64> =
+            serde_json::from_slice(&std::fs::read(call.measured()).unwrap()).unwrap();
+        assert_eq!(
+            measured,
+            BTreeMap::from(
+                [("checks", 14.0), ("checks_failed", 13.0), ("rows", 2.0)].map(|(k, v)| (k.to_owned(), v))
+            )
+        );
+    }
 
     #[test]
     fn files_that_rules_look_at_belong_to_the_step_and_the_time_is_not_asked() {

@@ -28,7 +28,7 @@ impl Builtin for Split {
     }
 
     fn version(&self) -> &'static str {
-        "3"
+        "4"
     }
 
     fn parameters(&self) -> &'static [&'static str] {

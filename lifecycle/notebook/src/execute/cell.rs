@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::document::Notebook;
-use crate::error::Error;
+use crate::error::{Error, raised};
 use crate::execute::ExecuteRequest;
 use crate::execute::saver::Saver;
 use crate::execute::tee::Tee;
@@ -82,6 +82,8 @@ pub struct Session {
     pub notebook: Notebook,
     /// What cells gave by name.
     pub values: BTreeMap<String, Value>,
+    /// What is to be said of cells that went well.
+    pub notes: Vec<String>,
     /// What keeps secrets out of what is written.
     pub mask: Mask,
     /// Files that get what is printed.
@@ -104,6 +106,7 @@ impl Session {
         Self {
             notebook,
             values: BTreeMap::new(),
+            notes: Vec::new(),
             mask,
             tee,
             areas: HashMap::new(),
@@ -156,7 +159,7 @@ impl Session {
                 let failure = Failure::read(content);
                 let lines = self.lines.flush();
                 self.tell(lines);
-                self.tell(vec![format!("{}: {}", failure.name, plain(&failure.value))]);
+                self.tell(vec![raised(&failure.name, &plain(&failure.value))]);
             }
             "clear_output" => {
                 let wait = content.get("wait").and_then(Value::as_bool).unwrap_or(false);

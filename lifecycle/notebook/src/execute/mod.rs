@@ -153,9 +153,13 @@ pub struct Executed {
     /// How long it took, kernel's start and end included.
     pub seconds: f64,
     /// The numbers among the values that cells gave ([`metrics`]).
+    #[serde(with = "metrics::figures")]
     pub metrics: BTreeMap<String, f64>,
     /// All of those values.
     pub outputs: BTreeMap<String, Value>,
+    /// What is to be said of it although it went well: tagged cells that gave nothing.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The peak of the kernel's memory, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
     /// Why not all cells were run, where they were not.
@@ -238,7 +242,8 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
             let mut outputs = session.values;
             outputs.values_mut().for_each(|value| session.mask.value(value));
             let (metrics, seconds) = (metrics::numbers(&outputs), started.elapsed().as_secs_f64());
-            Ok(Executed { cells_run, seconds, metrics, outputs, peak_memory, halt })
+            let notes = session.notes;
+            Ok(Executed { cells_run, seconds, metrics, outputs, notes, peak_memory, halt })
         }
         Err(error) => {
             // The cause is the cell's error, also where the copy cannot be written.
@@ -381,7 +386,7 @@ async fn run_cells(
             return Err(error);
         }
         saver.save(session, false).await?;
-        gather(session, index);
+        gather(request, session, index, done + 1);
         if matches!(end, CellEnd::Left) && !forgiven {
             let halt = (done + 1 < all).then_some(Halt::Exit(done + 1, all));
             report_end(request, done + 1, all, halt);
@@ -399,17 +404,21 @@ fn report_end(request: &ExecuteRequest, done: usize, all: usize, halt: Option<Ha
     request.progress.report(Event::Advanced { subject: request.subject.clone(), done, total, message });
 }
 
-/// Takes what a cell gives by its tag.
-fn gather(session: &mut Session, index: usize) {
+/// Takes what a cell gives by its tag; where that is nothing, it is said.
+fn gather(request: &ExecuteRequest, session: &mut Session, index: usize, number: usize) {
     if !session.notebook.cells.get(index).is_some_and(metrics::is_tagged) {
         return;
     }
     session.settle();
     let language = parameters::language(&session.notebook);
-    if let Some(cell) = session.notebook.cells.get(index) {
-        let values = metrics::shown(cell, language);
-        session.values.extend(values);
+    let Some(cell) = session.notebook.cells.get(index) else { return };
+    let values = metrics::shown(cell, language);
+    if let Some(lacking) = metrics::lacking(cell, &values) {
+        let message = format!("cell {number} {lacking}");
+        session.notes.push(message.clone());
+        request.progress.report(Event::Note { subject: request.subject.clone(), message });
     }
+    session.values.extend(values);
 }
 
 fn report_cell(request: &ExecuteRequest, session: &Session, index: usize, done: usize, total: usize) {

@@ -17,27 +17,6 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The prefix of our control groups; the id of our process follows.
 const PREFIX: &str = "rondo-";
 
-/// An amount of memory as people write it: `512MB`, `2GB`, `1.5GiB`, or bytes; none where it is no amount, or
-/// less than any kernel needs.
-pub fn amount(text: &str) -> Option<u64> {
-    const UNITS: [(&str, f64); 9] = [
-        ("KIB", 1024.0),
-        ("MIB", 1_048_576.0),
-        ("GIB", 1_073_741_824.0),
-        ("KB", 1e3),
-        ("MB", 1e6),
-        ("GB", 1e9),
-        ("K", 1024.0),
-        ("M", 1_048_576.0),
-        ("G", 1_073_741_824.0),
-    ];
-    let upper = text.trim().to_uppercase();
-    let found = UNITS.iter().find_map(|(name, unit)| Some((upper.strip_suffix(name)?, *unit)));
-    let (number, unit) = found.unwrap_or((&upper, 1.0));
-    let bytes = number.trim().parse::<f64>().ok()? * unit;
-    (1e6..1e18).contains(&bytes).then_some(bytes as u64)
-}
-
 /// Why a kernel that was killed had no memory left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryCause {
@@ -218,15 +197,6 @@ fn sweep(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn amounts_are_read_as_people_write_them() {
-        assert_eq!(amount("2GB"), Some(2_000_000_000));
-        assert_eq!(amount("1.5gib"), Some(1_610_612_736));
-        assert_eq!(amount("64M"), Some(67_108_864));
-        assert_eq!(amount("5000000"), Some(5_000_000));
-        assert!(["much", "3", "-2GB", "nan", "inf", ""].iter().all(|text| amount(text).is_none()));
-    }
 
     #[test]
     fn both_interfaces_name_their_folders() {

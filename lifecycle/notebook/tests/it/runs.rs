@@ -99,6 +99,34 @@ async fn displays_are_updated_cleared_and_read_as_metrics() {
 }
 
 #[tokio::test]
+async fn what_a_tagged_cell_shows_is_read_and_one_that_shows_nothing_is_told() {
+    let Some(work) = Work::new() else { return };
+    let maps = "from collections import Counter, OrderedDict\nfrom decimal import Decimal\n\
+        print({'printed': Decimal('0.25'), 'by': OrderedDict(a=1)})\n\
+        {'acc': 0.5, 'loss': float('nan'), 'up': float('inf'), 'of': object(), 'name': 'rf'}";
+    let executed = execute(work.request(&[
+        (maps, &["metrics"]),
+        ("Counter(k=3)", &["metrics"]),
+        ("'rf'", &["metrics"]),
+        ("x = 0.5", &["metrics"]),
+        ("object()", &["outputs"]),
+    ]))
+    .await
+    .unwrap();
+    let mut metrics = executed.metrics.clone();
+    assert!(metrics.remove("loss").is_some_and(f64::is_nan), "{metrics:?}");
+    let expected = [("acc", 0.5), ("by.a", 1.0), ("k", 3.0), ("printed", 0.25), ("up", f64::INFINITY)];
+    assert_eq!(metrics, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    assert_eq!(executed.notes.len(), 3, "{:?}", executed.notes);
+    assert!(executed.notes[0].starts_with("cell 3 is tagged `metrics` and gave no number"));
+    assert!(executed.notes[2].starts_with("cell 5 is tagged `outputs` and gave no value"));
+    let written = serde_json::to_string(&executed).unwrap();
+    let read: rondo_notebook::execute::Executed = serde_json::from_str(&written).unwrap();
+    assert_eq!(read.metrics["up"], f64::INFINITY);
+    assert!(read.metrics["loss"].is_nan());
+}
+
+#[tokio::test]
 async fn files_left_open_are_written_at_the_end() {
     let Some(work) = Work::new() else { return };
     let leave = "f = open('left.txt', 'w')\nf.write('whole')\nimport atexit\n\

@@ -28,6 +28,13 @@ impl Environments {
         }
     }
 
+    /// Refuses a version of which no interpreter is on this machine.
+    pub(super) async fn require_interpreter(&self, name: &str, wanted: &str) -> Result<(), Error> {
+        let found = interpreter(self.uv().await?, self, wanted).await?;
+        let missing = || Error::PythonMissing { environment: name.to_owned(), wanted: wanted.to_owned() };
+        found.map(drop).ok_or_else(missing)
+    }
+
     /// Resolves requirements against the package index.
     pub(super) async fn resolve_python(
         &self,

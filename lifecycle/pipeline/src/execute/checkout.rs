@@ -1,5 +1,6 @@
 //! A step's outputs under their declared paths, where a run has a work tree.
 
+use rondo_core::ports::Event;
 use rondo_core::run::Link;
 use rondo_project::package::expand::INNER;
 use rondo_project::project::Step;
@@ -8,6 +9,7 @@ use super::outputs::{FEW, SMALL};
 use crate::Error;
 use crate::graph::Node;
 use crate::run::session::Session;
+use crate::worktree::Placed;
 
 /// Puts them there.
 ///
@@ -17,7 +19,16 @@ pub async fn place(session: &Session, node: &Node, step: &Step, links: &[Link]) 
     let Some(worktree) = session.worktree.clone() else { return Ok(()) };
     let places = seen(node, step, links);
     let small = are_few(&places);
-    let all = move || places.iter().try_for_each(|(link, path)| worktree.place(link, path).map(drop));
+    let (progress, subject) = (session.progress.clone(), node.name.clone());
+    let all = move || {
+        places.iter().try_for_each(|(link, path)| {
+            if worktree.place(link, path)? == Placed::Instead {
+                let message = format!("`{path}` had been changed by hand: it is put back as the run made it");
+                progress.report(Event::Note { subject: subject.clone(), message });
+            }
+            Ok(())
+        })
+    };
     if small { all() } else { tokio::task::spawn_blocking(all).await? }
 }
 

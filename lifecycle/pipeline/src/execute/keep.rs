@@ -94,6 +94,18 @@ pub(super) async fn left(session: &Session, bench: &Bench, folder: &Path) -> Res
     artifacts(session, bench, files_below(folder)).await
 }
 
+/// Puts what a package in Rust measured before it failed on the run. That it failed is worth more than what
+/// cannot be read or kept of it.
+pub(super) async fn measured(session: &Session, bench: &Bench, place: &Path) {
+    let Some(metrics) = fs::read(place).ok().and_then(|text| serde_json::from_slice(&text).ok()) else {
+        return;
+    };
+    if let Err(error) = record::metrics(session, bench.contract.run, metrics).await {
+        let message = format!("what it measured cannot be kept: {}", chain(&error));
+        session.progress.report(Event::Note { subject: bench.contract.step.clone(), message });
+    }
+}
+
 /// Keeps files, and all that is in folders, as artifacts of the run.
 ///
 /// # Errors

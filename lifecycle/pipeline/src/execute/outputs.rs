@@ -107,7 +107,8 @@ pub fn variable(name: &str) -> String {
     name.to_uppercase().replace('-', "_")
 }
 
-/// The numbers of a JSON file of metrics; nested names are joined by points.
+/// The numbers of a JSON file of metrics; nested names are joined by points. Numbers that are none, as Python writes
+/// them by itself (`NaN`, `Infinity`), count as they do in tracking.
 ///
 /// # Errors
 /// The cause of the step's failure, in words.
@@ -115,6 +116,7 @@ pub fn metrics(path: &Path, declared: &str) -> Result<BTreeMap<String, f64>, Str
     let bytes = fs::read(path)
         .map_err(|_| format!("it did not make its metrics `{declared}`: write them to $RONDO_METRICS"))?;
     let value: Value = serde_json::from_slice(&bytes)
+        .or_else(|_| serde_json::from_slice(&marked(&bytes)))
         .map_err(|error| format!("its metrics `{declared}` are no JSON: {error}"))?;
     if !value.is_object() {
         return Err(format!("its metrics `{declared}` are no JSON object of names and numbers"));
@@ -122,6 +124,39 @@ pub fn metrics(path: &Path, declared: &str) -> Result<BTreeMap<String, f64>, Str
     let mut found = BTreeMap::new();
     flatten(&value, String::new(), &mut found);
     Ok(found)
+}
+
+/// The words of Python's JSON that are no JSON, and the texts that stand for them until it is read: as long, so that
+/// a fault is where the file has it, and beginning with a character that no name of a thing begins with.
+const NOT_FINITE: [(&str, &str, f64); 3] = [
+    ("NaN", "\"\u{7f}\"", f64::NAN),
+    ("Infinity", "\"\u{7f}+++++\"", f64::INFINITY),
+    ("-Infinity", "\"\u{7f}------\"", f64::NEG_INFINITY),
+];
+
+/// A text of JSON with texts in the place of numbers that are none.
+fn marked(bytes: &[u8]) -> Vec<u8> {
+    let mut marked = Vec::with_capacity(bytes.len());
+    let (mut rest, mut quoted) = (bytes, false);
+    while let Some((first, after)) = rest.split_first() {
+        let word = NOT_FINITE.iter().find(|(word, ..)| !quoted && rest.starts_with(word.as_bytes()));
+        match (word, first, after.split_first()) {
+            (Some((word, text, _)), ..) => {
+                marked.extend_from_slice(text.as_bytes());
+                rest = rest.get(word.len()..).unwrap_or_default();
+            }
+            (None, b'\\', Some((escaped, after))) if quoted => {
+                marked.extend([b'\\', *escaped]);
+                rest = after;
+            }
+            (None, first, _) => {
+                quoted ^= *first == b'"';
+                marked.push(*first);
+                rest = after;
+            }
+        }
+    }
+    marked
 }
 
 fn flatten(value: &Value, name: String, found: &mut BTreeMap<String, f64>) {
@@ -133,7 +168,12 @@ fn flatten(value: &Value, name: String, found: &mut BTreeMap<String, f64>) {
             }
         }
         Value::Number(number) => found.extend(number.as_f64().map(|number| (name, number))),
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
+        Value::String(text) => {
+            let stands_for = |marked: &str| marked.trim_matches('"') == text.as_str();
+            let number = NOT_FINITE.iter().find(|(_, marked, _)| stands_for(marked));
+            found.extend(number.map(|(.., number)| (name, *number)));
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) => {}
     }
 }
 
@@ -206,6 +246,24 @@ mod tests {
         assert_eq!(found, [("auc".to_owned(), 0.7), ("by.AA".to_owned(), 1.0)].into());
         fs::write(&path, "[1]").unwrap();
         assert!(metrics(&path, "m.json").unwrap_err().contains("no JSON object"));
+        // What Python writes by itself.
+        let python =
+            r#"{"loss": NaN, "acc": 0.5, "up": Infinity, "by": {"a\"NaN": -Infinity}, "note": "NaN"}"#;
+        fs::write(&path, python).unwrap();
+        let found = metrics(&path, "m.json").unwrap();
+        assert!(found["loss"].is_nan() && found.len() == 4, "{found:?}");
+        assert_eq!((found["acc"], found["up"]), (0.5, f64::INFINITY));
+        assert_eq!(found["by.a\"NaN"], f64::NEG_INFINITY);
+        for (text, place) in [
+            ("{\"loss\": NaN,\n \"acc\": -Infinity 0.5}", "line 2 column 19"),
+            ("{\"acc\": 0.5,\n}", "line 2 column 1"),
+            ("{\"loss\": NaNa}", "line 1 column 13"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let fault = metrics(&path, "m.json").unwrap_err();
+            assert!(fault.contains("are no JSON") && fault.contains(place), "{fault}");
+        }
+        fs::write(&path, "[1]").unwrap();
         assert!(metrics(&folder.path().join("no"), "m.json").unwrap_err().contains("$RONDO_METRICS"));
     }
 }

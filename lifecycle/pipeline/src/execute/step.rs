@@ -23,6 +23,7 @@ use crate::isolation::Level;
 use crate::plan::Keyed;
 use crate::run::record;
 use crate::run::session::Session;
+use crate::sweep::trial::unmeasured;
 
 /// What came of one try.
 pub struct Attempt {
@@ -116,7 +117,7 @@ fn explained(
         return ended;
     }
     let said = confined.told(&refused, &node.name);
-    detail.refused = refused;
+    detail.refused = refused.all();
     ended
         .map_err(|exit| {
             let cause = exit.cause.as_ref().map_or_else(|| said.clone(), |cause| format!("{cause}; {said}"));
@@ -252,7 +253,7 @@ async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, benc
         }
         None => None,
     };
-    session.progress.report(Event::Started { subject: node.name.clone(), message: "running".to_owned() });
+    session.tell_begun(node, "running");
     let worked = work::work(session, node, step, keyed, bench, environment.as_ref()).await?;
     if worked.exit.cause.is_some() {
         return Err(worked.exit);
@@ -260,6 +261,12 @@ async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, benc
     let exit = worked.exit.clone();
     let with_cause = |cause: String| Exit { cause: Some(cause), ..exit.clone() };
     keep::metrics(session, step, bench, worked.metrics).await.map_err(with_cause)?;
+    if let Some(trial) = &node.trial {
+        let unmeasured = unmeasured(&session.store, bench.contract.run, &trial.metric);
+        if let Some(cause) = unmeasured.await.map_err(|error| with_cause(chain(&error)))? {
+            return Err(with_cause(cause));
+        }
+    }
     keep::artifacts(session, bench, worked.artifacts).await.map_err(|error| with_cause(chain(&error)))?;
     let objects = session.store.objects().clone();
     let owner = node.owner().to_owned();

@@ -116,9 +116,13 @@ pub(super) async fn work(
                 confinement: confined.map(|confined| confined as Arc<dyn Confinement>),
                 progress: Arc::new(Logged { log: bench.log.clone(), progress: session.progress.clone() }),
             };
-            let kept = call.kept();
-            let ended = in_process(stop(session, node), builtin, call, limit).await;
+            let (kept, measured) = (call.kept(), call.measured());
+            let inputs = named_inputs(step, &call);
+            let ended = in_process(stop(session, node), builtin, call, inputs, limit).await;
             let left = keep::left(session, bench, &kept).await;
+            if ended.is_err() {
+                keep::measured(session, bench, &measured).await;
+            }
             // Of what has failed, the cause is that it failed.
             return ended.and_then(|worked| left.map(|()| worked).map_err(|error| failed(chain(&error))));
         }
@@ -185,16 +189,28 @@ fn stop(session: &Session, node: &Node) -> watch::Receiver<bool> {
     node.trial.as_ref().map_or_else(|| session.cancel.clone(), |trial| trial.stop.clone())
 }
 
+/// Where the inputs lie, and how they are told: by name, and where a message quotes one, by what it is too.
+fn named_inputs(step: &Step, call: &BuiltinCall) -> Vec<(String, String)> {
+    let mut named = Vec::new();
+    for (name, place) in &call.step.inputs {
+        let place = place.display();
+        if let Some(reference) = step.inputs.get(name) {
+            named.push((format!("`{place}`"), format!("`{name}` (`{reference}`)")));
+        }
+        named.push((place.to_string(), name.clone()));
+    }
+    named
+}
+
 /// Runs a package in Rust. It is dropped where it takes too long or everything should stop; a package whose
 /// future is dropped ends what it has started.
 async fn in_process(
     mut cancel: watch::Receiver<bool>,
     builtin: Arc<dyn Builtin>,
     call: BuiltinCall,
+    inputs: Vec<(String, String)>,
     limit: Option<Duration>,
 ) -> Result<Worked, Exit> {
-    let places: Vec<(String, String)> =
-        call.step.inputs.iter().map(|(name, place)| (place.display().to_string(), name.clone())).collect();
     // In a task of its own: one that panics fails its step and nothing else.
     let mut task = JoinSet::new();
     task.spawn(async move { builtin.run(call).await });
@@ -210,7 +226,7 @@ async fn in_process(
         Some(Ok(Err(error))) => {
             // An input is told by its name: where the try has it, nobody can look when it has ended.
             let told = hinted(error.as_ref());
-            Err(failed(places.iter().fold(told, |told, (place, name)| told.replace(place, name))))
+            Err(failed(inputs.iter().fold(told, |told, (place, name)| told.replace(place, name))))
         }
         Some(Err(error)) => Err(failed(format!("the package ended unexpectedly: {error}"))),
         None => Err(failed("the package ended unexpectedly")),

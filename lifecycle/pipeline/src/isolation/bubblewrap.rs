@@ -59,6 +59,16 @@ pub(super) fn words(
         all.pair("--dev-bind-try", &card, &card);
     }
     all.pair("--bind", &surroundings.temporary, Path::new("/tmp"));
+    // `/tmp` may be written: a project in it gets a file system of its own.
+    let top = if surroundings.folder.starts_with(&surroundings.project) {
+        &surroundings.project
+    } else {
+        &surroundings.folder
+    };
+    let apart = Some(top).filter(|top| top.starts_with("/tmp") && *top != Path::new("/tmp"));
+    if let Some(top) = apart {
+        all.0.extend(["--tmpfs".into(), top.into()]);
+    }
     for folder in surroundings.listed.iter().chain([&surroundings.folder]) {
         all.0.extend(["--dir".into(), folder.into()]);
     }
@@ -70,6 +80,10 @@ pub(super) fn words(
     }
     for place in surroundings.writable.iter().chain(own) {
         all.pair("--bind", place, place);
+    }
+    // What is written beside all that would be gone with the sandbox, without a word: it fails.
+    for top in apart.map(PathBuf::as_path).into_iter().chain([Path::new("/")]) {
+        all.0.extend(["--remount-ro".into(), top.into()]);
     }
     all.0.extend(["--chdir".into(), surroundings.folder.clone().into(), "--".into()]);
     all.0.extend(words);
@@ -178,6 +192,6 @@ mod tests {
         assert!(!text.contains(" /home --") && !text.contains(" /home/ann --"), "{text}");
         let (outer, inner) = (text.find(" /home/ann/p/a "), text.find(" /home/ann/p/a/b "));
         assert!(outer.unwrap() < inner.unwrap(), "{text}");
-        assert!(text.ends_with("--chdir /home/ann/p -- sh"), "{text}");
+        assert!(text.ends_with("--remount-ro / --chdir /home/ann/p -- sh"), "{text}");
     }
 }

@@ -176,6 +176,11 @@ impl Surroundings {
         let mut known = self.readable.iter().chain(&self.linked).chain(&self.writable);
         known.any(|known| place.starts_with(known))
     }
+
+    /// Whether a step may write there.
+    pub fn may_write(&self, place: &Path) -> bool {
+        self.writable.iter().any(|known| place.starts_with(known))
+    }
 }
 
 /// The port in an address of this machine's loopback.

@@ -23,12 +23,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::undeclared::normal;
-use super::{Surroundings, parcel};
+use super::{Refused, Surroundings, parcel};
 
 /// So many different paths are kept of a step.
 const MOST: usize = 100_000;
 /// What programs look for by themselves, and nothing depends on: their own caches, and what Git knows.
 const PASSED: [&str; 2] = ["__pycache__", ".git"];
+/// Rondo's own folder in a project: a step's temporary folders are in it.
+const OWN: &str = ".rondo";
 /// The longest path that the kernel takes, and no page is smaller.
 const PATH: usize = 4096;
 
@@ -47,21 +49,45 @@ const LISTEN: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SEC
 /// begins again, or fails with `EINTR` where the process wants it so.
 const UNBROKEN: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 
-/// The calls that open a file, and which of their arguments are folder, path and flags.
+/// The calls that open a file or make a folder, and which of their arguments are folder, path and flags.
 const OPENING: &[(libc::c_long, Option<usize>, usize, Option<usize>)] = &[
     (libc::SYS_openat, Some(0), 1, Some(2)),
     (libc::SYS_openat2, Some(0), 1, None),
+    (libc::SYS_mkdirat, Some(0), 1, None),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_open, None, 0, Some(1)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir, None, 0, None),
 ];
 
-/// The paths in a project that processes have asked to read.
+/// Of those the ones that make a folder.
+const MAKING: &[libc::c_long] = &[
+    libc::SYS_mkdirat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+];
+
+/// The paths in a project that processes have asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Seen(Arc<Mutex<BTreeSet<PathBuf>>>);
+pub struct Seen(Arc<Mutex<Asked>>);
+
+#[derive(Debug, Default)]
+struct Asked {
+    read: BTreeSet<PathBuf>,
+    written: BTreeSet<PathBuf>,
+}
+
+/// What one call asks for.
+struct Opened {
+    path: PathBuf,
+    reads: bool,
+    writes: bool,
+}
 
 impl Seen {
-    /// Those of the files that are there and not declared, relative to the project.
-    pub(super) fn undeclared(&self, surroundings: &Surroundings) -> Vec<String> {
+    /// What of it is not declared: files that are there and were to be read, and what was to be written beside the
+    /// outputs.
+    pub(super) fn undeclared(&self, surroundings: &Surroundings) -> Refused {
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = |place: &Path| {
             let real = place.canonicalize();
@@ -72,7 +98,15 @@ impl Seen {
             let place = surroundings.project.join(name);
             place.is_file() && !is_known(&place)
         };
-        asked.iter().filter(undeclared).map(|name| name.to_string_lossy().into_owned()).collect()
+        // A folder that is there already is asked for by whoever wants to be sure of it.
+        let unwritten = |name: &&PathBuf| {
+            let place = surroundings.project.join(name);
+            !name.starts_with(OWN) && !place.is_dir() && !surroundings.may_write(&place)
+        };
+        let text = |name: &PathBuf| name.to_string_lossy().into_owned();
+        let written: Vec<String> = asked.written.iter().filter(unwritten).map(text).collect();
+        let read = asked.read.iter().filter(undeclared).map(text).filter(|name| !written.contains(name));
+        Refused { read: read.collect(), written }
     }
 }
 
@@ -190,21 +224,24 @@ fn answer(listener: &OwnedFd, project: &[PathBuf], seen: &Seen) {
             // Who asked was killed.
             continue;
         }
-        let name = opened(&asked).and_then(|path| {
-            let path = normal(&path)?;
+        let named = opened(&asked).and_then(|opened| {
+            let path = normal(&opened.path)?;
             let name = project.iter().find_map(|project| path.strip_prefix(project).ok())?;
             let is_passed = name.iter().any(|part| PASSED.iter().any(|passed| part == *passed));
-            (!is_passed).then(|| name.to_owned())
+            (!is_passed).then(|| Opened { path: name.to_owned(), ..opened })
         });
         // Kept before who asked goes on, and so before it can end; unless it was killed, and what was read of
         // it may have been another's.
         // SAFETY: the request wants a pointer to the number alone.
         let is_there =
             || unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id) == 0 };
-        if let Some(name) = name.filter(|_| is_there()) {
+        if let Some(opened) = named.filter(|_| is_there()) {
             let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if seen.len() < MOST {
-                seen.insert(name);
+            if opened.reads && seen.read.len() < MOST {
+                seen.read.insert(opened.path.clone());
+            }
+            if opened.writes && seen.written.len() < MOST {
+                seen.written.insert(opened.path);
             }
         }
         let_go(listener, asked.id);
@@ -219,26 +256,29 @@ fn let_go(listener: RawFd, id: u64) {
     unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
 }
 
-/// The path that a process wants to open for reading.
-fn opened(asked: &libc::seccomp_notif) -> Option<PathBuf> {
+/// The path that a process wants to open, and for what.
+fn opened(asked: &libc::seccomp_notif) -> Option<Opened> {
     let call = libc::c_long::from(asked.data.nr);
     let (_, folder, path, flags) = OPENING.iter().find(|(number, ..)| *number == call)?;
     let argument = |at: usize| asked.data.args.get(at).copied();
-    let is_no_reading =
-        |flags: u64| flags as i32 & libc::O_ACCMODE == libc::O_WRONLY || flags as i32 & libc::O_PATH != 0;
-    if flags.and_then(argument).is_some_and(is_no_reading) {
+    let flags = flags.and_then(argument).unwrap_or_default() as i32;
+    if flags & libc::O_PATH != 0 {
         return None;
     }
+    let makes = MAKING.contains(&call);
+    let reads = !makes && flags & libc::O_ACCMODE != libc::O_WRONLY;
+    let writes = makes || flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_CREAT != 0;
+    let found = |path| Some(Opened { path, reads, writes });
     let process = libc::pid_t::try_from(asked.pid).ok()?;
     let path = PathBuf::from(OsString::from_vec(text_of(process, argument(*path)?)?));
     if path.is_absolute() {
-        return Some(path);
+        return found(path);
     }
     let base = match folder.and_then(argument).map(|folder| folder as i32) {
         None | Some(libc::AT_FDCWD) => fs::read_link(format!("/proc/{process}/cwd")).ok()?,
         Some(folder) => fs::read_link(format!("/proc/{process}/fd/{folder}")).ok()?,
     };
-    Some(base.join(path))
+    found(base.join(path))
 }
 
 /// A text that ends with a zero, of another process.
@@ -281,6 +321,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("data/__pycache__")).unwrap();
+        fs::create_dir(root.join("data/out")).unwrap();
         for file in ["data/a", "data/b", "data/c", "data/__pycache__/x.pyc", "known", "written"] {
             fs::write(root.join(file), "x").unwrap();
         }
@@ -289,17 +330,23 @@ mod tests {
             project: root.clone(),
             folder: root.clone(),
             readable: vec![root.join("known")],
+            writable: vec![root.join("data/out")],
             tools: vec!["/etc".into()],
             ..Surroundings::default()
         };
         let seen = Seen::default();
         let mut command = Command::new("/bin/sh");
         let script = "cat data/a data/tool known data/none data/__pycache__/x.pyc; cd data && (cat ../data/b); \
-                      cat \"$1/data/c\"; : > ../written; cat /etc/passwd";
+                      cat \"$1/data/c\"; : > ../written; : >> ../known; mkdir new; mkdir ../data; : > out/x; \
+                      cat /etc/passwd";
         command.args(["-c", script, "sh"]).arg(&root).current_dir(&root).stdout(std::process::Stdio::null());
         humbly(&mut command, &surroundings, &seen).unwrap();
         command.status().unwrap();
-        assert_eq!(seen.undeclared(&surroundings), ["data/a", "data/b", "data/c"]);
+        // What is made here stands for what could not be made: nothing of it is there.
+        fs::remove_dir(root.join("data/new")).unwrap();
+        let refused = seen.undeclared(&surroundings);
+        assert_eq!(refused.read, ["data/a", "data/b", "data/c"]);
+        assert_eq!(refused.written, ["data/new", "known", "written"]);
     }
 
     /// Whether this kernel knows flags of a filter: only then it looks for the filter that is not there.

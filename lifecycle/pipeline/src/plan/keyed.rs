@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rondo_core::Digest;
 use rondo_core::run::Link;
-use rondo_project::project::{Isolation, SqlSource, Step};
+use rondo_project::project::{Isolation, SqlSource, Step, Work};
 use rondo_project::substitute::{self, Values};
 use serde_json::Value;
 
@@ -76,7 +76,11 @@ impl Planner {
         for (local, read) in self.readings(node) {
             parts.value(format!("read.{local}"), &Value::Object(read));
         }
-        let mut code = code::digests(&self.root, name, &self.code(node, name, step)?)?;
+        let paths = self.code(node, name, step)?;
+        let mut code = code::digests(&self.root, name, &paths)?;
+        for (path, digest) in self.modules(step, &paths) {
+            code.entry(path).or_insert(digest);
+        }
         code.extend(self.package_code(step)?);
         for (path, digest) in &code {
             parts.digest(format!("code.{path}"), *digest);
@@ -182,6 +186,24 @@ impl Planner {
             }
         }
         Ok(paths)
+    }
+
+    /// The modules of the project that a step's Python imports, from the files that are named as its code and
+    /// what its command runs by name. What the step itself makes is none.
+    fn modules(&self, step: &Step, paths: &[String]) -> BTreeMap<String, Digest> {
+        let mut found = match &step.work {
+            Work::Run { command } if step.packaged.is_none() => self.modules.of_command(command),
+            Work::Run { .. } | Work::Sql { .. } | Work::Uses { .. } => BTreeMap::new(),
+        };
+        for path in paths {
+            found.extend(self.modules.of_file(&code::relative(&self.root, path)));
+        }
+        let own = |path: &String| {
+            let mut outputs = step.outputs.values();
+            outputs.any(|output| path == output || output.ends_with('/') && path.starts_with(output.as_str()))
+        };
+        found.retain(|path, _| !own(path));
+        found
     }
 
     /// The files of the project that a package is given.

@@ -23,13 +23,16 @@ use super::machine::Amounts;
 use super::session::Session;
 use crate::cache::{self, Answer};
 use crate::execute::checkout;
-use crate::execute::outputs::chain;
+use crate::execute::outputs::{chain, variable};
 use crate::execute::process::cancelled;
 use crate::execute::step::{self, Attempt};
 use crate::graph::Node;
 use crate::plan::{Holds, Inputs, Keyed, Role};
 use crate::request::{Outcome, StepReport};
 use crate::{Error, sweep, why};
+
+/// How the variables of parameters begin.
+const PARAM: &str = "RONDO_PARAM_";
 
 /// How long the end of a step waits for another step to begin before it is written alone.
 const LAG: Duration = Duration::from_millis(5);
@@ -95,7 +98,7 @@ async fn through_all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
                 biased;
                 Some((place, recorded)) = recordings.next() => {
                     recorded?;
-                    session.report(place).into_iter().for_each(|report| tell(session, report));
+                    session.report(place).into_iter().for_each(|report| session.tell(place, report));
                 }
                 Some(joined) = tasks.join_next_with_id() => match joined {
                     Ok((id, done)) => {
@@ -162,6 +165,7 @@ fn skipped(name: &str, cause: String) -> StepReport {
         seconds: 0.0,
         cause: Some(cause),
         tail: Vec::new(),
+        hints: Vec::new(),
         unequal: Vec::new(),
         sweep: None,
     }
@@ -189,21 +193,28 @@ async fn one(session: &Session, place: usize) -> Done {
     });
     done.report.seconds = began.elapsed().as_secs_f64();
     if done.recording.is_none() {
-        tell(session, &done.report);
+        session.tell(place, &done.report);
     }
     done
 }
 
-/// Tells whoever watches what became of a step.
-fn tell(session: &Session, report: &StepReport) {
-    let message = match (&report.outcome, &report.cause) {
-        (Outcome::Cached, None) => "cached".to_owned(),
-        (Outcome::Ran, _) => "done".to_owned(),
-        (Outcome::Skipped, cause) => format!("skipped: {}", cause.clone().unwrap_or_default()),
-        (Outcome::Cached | Outcome::Failed, cause) => cause.clone().unwrap_or_default(),
+/// Hints for a step that asked for parameters of the project which it does not take: its last words name
+/// their variables.
+fn untaken(session: &Session, node: &Node, step: &Step, keyed: &Keyed, tail: &[String]) -> Vec<String> {
+    if step.packaged.is_some() || !tail.iter().any(|line| line.contains(PARAM)) {
+        return Vec::new();
+    }
+    let is_named = |name: &&String| {
+        let wanted = format!("{PARAM}{}", variable(name));
+        let goes_on = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let ends = |line: &String| line.split(wanted.as_str()).skip(1).any(|rest| !rest.starts_with(goes_on));
+        !keyed.params.contains_key(*name) && tail.iter().any(ends)
     };
-    let ok = report.outcome != Outcome::Failed;
-    session.progress.report(Event::Ended { subject: report.name.clone(), ok, message });
+    let named: Vec<&str> = session.planner.params.keys().filter(is_named).map(String::as_str).collect();
+    let mut all: Vec<&str> = step.params.iter().map(String::as_str).chain(named.iter().copied()).collect();
+    all.dedup();
+    let add = || format!("add `params: [{}]` to step `{}`", all.join(", "), node.owner());
+    (!named.is_empty()).then(add).into_iter().collect()
 }
 
 /// What a step made last, whatever its key says now.
@@ -359,6 +370,7 @@ async fn make(
         outcome: if attempt.ok { Outcome::Ran } else { Outcome::Failed },
         run: Some(attempt.run),
         unequal: unequal(session, node, step, keyed, &known, &attempt),
+        hints: untaken(session, node, step, keyed, &attempt.tail),
         outputs: attempt.outputs,
         cause: attempt.cause,
         tail: attempt.tail,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rondo_core::ports::{Clock, Progress, TrackingAccess};
+use rondo_core::ports::{Clock, Event, Progress, TrackingAccess};
 use rondo_core::run::{Code, RunDetail, RunState, StepOutcome};
 use rondo_core::{Digest, RunId};
 use rondo_store::Store;
@@ -76,6 +76,8 @@ pub struct Session {
     pub known: HashMap<Digest, Cached>,
     /// What became of each node of the graph, by its place.
     reports: Box<[OnceLock<StepReport>]>,
+    /// Of which nodes whoever watches was told that they have ended.
+    told: Mutex<Box<[bool]>>,
     _listener: Listener,
     _guard: Hold,
     folder: WorkFolder,
@@ -132,6 +134,7 @@ impl Session {
             host: runner.host_env.clone(),
             request,
             reports: planner.graph.nodes().iter().map(|_| OnceLock::new()).collect(),
+            told: Mutex::new(planner.graph.nodes().iter().map(|_| false).collect()),
             planner,
             run,
             experiment,
@@ -293,6 +296,31 @@ impl Session {
             // A node ends once.
             let _ = slot.set(report);
         }
+    }
+
+    /// Tells whoever watches what became of a node, once.
+    pub fn tell(&self, place: usize, report: &StepReport) {
+        // Held while it is told: who comes second may go on only after that.
+        let mut told = lock(&self.told);
+        let Some(told) = told.get_mut(place).filter(|told| !**told) else { return };
+        *told = true;
+        let message = match (&report.outcome, &report.cause) {
+            (Outcome::Cached, None) => "cached".to_owned(),
+            (Outcome::Ran, _) => "done".to_owned(),
+            (Outcome::Skipped, cause) => format!("skipped: {}", cause.clone().unwrap_or_default()),
+            (Outcome::Cached | Outcome::Failed, cause) => cause.clone().unwrap_or_default(),
+        };
+        let ok = report.outcome != Outcome::Failed;
+        self.progress.report(Event::Ended { subject: report.name.clone(), ok, message });
+    }
+
+    /// Tells that a node begins, after the ends of all that it needs: they are on the disk since its own row
+    /// is.
+    pub fn tell_begun(&self, node: &Node, message: &str) {
+        for need in &node.needs {
+            self.report(*need).into_iter().for_each(|report| self.tell(*need, report));
+        }
+        self.progress.report(Event::Started { subject: node.name.clone(), message: message.to_owned() });
     }
 
     /// What goes into a node whose needs have ended.

@@ -76,7 +76,7 @@ pub async fn make(
     };
     record::begin_step(session, run, node, &detail, &Value::Null, false).await?;
     session.store.meta().set_run_tags(run, tags(&study.record)).await?;
-    session.progress.report(Event::Started { subject: node.name.clone(), message: begun(&study) });
+    session.tell_begun(node, &begun(&study));
     let changes = if study.prunes() { Some(session.store.meta().changes().await?) } else { None };
     let stopped: Vec<Trial> = study.record.trials.clone();
     let inputs = &keyed.inputs;

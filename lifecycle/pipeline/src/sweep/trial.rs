@@ -41,6 +41,8 @@ pub struct AsTrial {
     pub run: RunId,
     /// What it is in the sweep's record.
     pub trial: Trial,
+    /// The metric that it has to log.
+    pub metric: String,
     /// Becomes true when it is to stop.
     pub stop: watch::Receiver<bool>,
     /// Why it fell behind, once it has.
@@ -83,7 +85,7 @@ impl Around<'_> {
     fn at(&self, trial: &Trial, run: RunId, stop: watch::Receiver<bool>) -> Node {
         let node = self.node;
         let (of, parent, behind) = (node.name.clone(), self.run, OnceLock::new());
-        let params = trial.values.clone();
+        let (params, metric) = (trial.values.clone(), self.wanted.metric.clone());
         Node {
             name: format!("{}@{}", node.name, trial.number),
             step: node.step,
@@ -92,7 +94,7 @@ impl Around<'_> {
             needs: Vec::new(),
             dependents: Vec::new(),
             params,
-            trial: Some(Arc::new(AsTrial { of, parent, run, trial: trial.clone(), stop, behind })),
+            trial: Some(Arc::new(AsTrial { of, parent, run, trial: trial.clone(), metric, stop, behind })),
         }
     }
 
@@ -151,7 +153,8 @@ impl Around<'_> {
         self.measure(trial.number, run).await?;
         let trial = Trial { run: Some(run), ..trial.clone() };
         if value.is_nan() {
-            let trial = no_number(trial, &self.wanted.metric);
+            let cause = Some(no_number(&self.wanted.metric));
+            let trial = Trial { state: TrialState::Failed, cause, ..trial };
             return Ok(Some(Ended { trial, outputs, tail: Vec::new() }));
         }
         let (value, at) = (Some(value), Some(at));
@@ -242,20 +245,11 @@ impl Around<'_> {
         }
     }
 
-    /// A try that ended well: its value, or why it has none.
+    /// A try that ended well, which only one does that has a value.
     async fn good(&self, trial: Trial, run: RunId, outputs: Vec<Link>) -> Result<Ended, Error> {
-        let (store, metric) = (&self.session.store, &self.wanted.metric);
         self.measure(trial.number, run).await?;
-        let trial = match last(store, run, metric).await? {
-            Some((at, value)) if !value.is_nan() => {
-                Trial { state: TrialState::Finished, value: Some(value), step: Some(at), ..trial }
-            }
-            Some(_) => no_number(trial, metric),
-            None => {
-                let cause = Some(missing(store, run, metric).await?);
-                Trial { state: TrialState::Failed, cause, ..trial }
-            }
-        };
+        let (step, value) = last(&self.session.store, run, &self.wanted.metric).await?.unzip();
+        let trial = Trial { state: TrialState::Finished, value, step, ..trial };
         Ok(Ended { trial, outputs, tail: Vec::new() })
     }
 
@@ -314,10 +308,17 @@ async fn changed(changes: &mut Option<watch::Receiver<u64>>) -> bool {
     }
 }
 
-/// A trial whose metric says nothing.
-fn no_number(trial: Trial, metric: &str) -> Trial {
-    let cause = Some(format!("its `{metric}` is not a number"));
-    Trial { state: TrialState::Failed, cause, ..trial }
+/// Why a run that went well so far is a failed trial: it has logged no number by which it could be judged. It is
+/// asked before the run ends, so that the run fails as its trial does.
+pub async fn unmeasured(store: &Store, run: RunId, metric: &str) -> Result<Option<String>, Error> {
+    match last(store, run, metric).await? {
+        Some((_, value)) => Ok(value.is_nan().then(|| no_number(metric))),
+        None => missing(store, run, metric).await.map(Some),
+    }
+}
+
+fn no_number(metric: &str) -> String {
+    format!("its `{metric}` is not a number")
 }
 
 fn reason(metric: &str, behind: &Behind) -> String {

@@ -95,6 +95,14 @@ async fn a_lost_or_changed_file_in_the_work_tree_is_put_back_without_a_run() {
     assert_eq!(outcomes(&lab.run().await), "prepare:cached train:cached report:cached");
     assert_eq!(lab.read("model.txt"), "seed 7\na\nc\n");
     assert_ne!(lab.read("page.txt"), "scribble");
+    // Only what was written by hand is told of: what a run has made is in the store.
+    assert_eq!(
+        lab.events.notes(),
+        ["`page.txt` had been changed by hand: it is put back as the run made it"]
+    );
+    lab.run_with(RunRequest { params: params(&[("seed", json!(8))]), ..RunRequest::default() }).await;
+    assert_eq!(lab.read("model.txt"), "seed 8\na\nc\n");
+    assert_eq!(lab.events.notes().len(), 1);
 }
 
 #[tokio::test]
@@ -162,6 +170,7 @@ async fn plan_and_why_say_what_would_happen_and_what_changed() {
     let plan = lab.runner().plan(&RunRequest::default()).await.unwrap();
     let forecasts: Vec<_> = plan.steps.iter().map(|step| step.forecast).collect();
     assert_eq!(forecasts, [Forecast::Runs, Forecast::Waits, Forecast::Waits]);
+    assert_eq!(plan.steps[0].reason, "it has not run before");
     let why = lab.runner().why("prepare").await.unwrap().remove(0);
     assert!(why.would_run() && why.last.is_none());
     assert_eq!(why.lines, ["`prepare` would run: no earlier run has this key", "it has not run before"]);
@@ -182,6 +191,19 @@ async fn plan_and_why_say_what_would_happen_and_what_changed() {
             .iter()
             .any(|line| line.starts_with("parameter `seed` changed") && line.ends_with("`7` → `8`"))
     );
+    let plan = lab.runner().plan(&RunRequest::default()).await.unwrap();
+    let reason = &plan.steps[1].reason;
+    assert!(
+        reason.starts_with("code `train.sh` changed: ")
+            && reason.ends_with("; parameter `seed` changed: `7` → `8`"),
+        "{reason}"
+    );
+    assert_eq!(plan.steps[2].reason, "it depends on `train.model`, which would be made anew");
+    let all = lab.runner().why_with(None, params(&[("seed", json!(9))])).await.unwrap();
+    let steps: Vec<&str> = all.iter().map(|why| why.step.as_str()).collect();
+    assert_eq!(steps, ["prepare", "train", "report"]);
+    assert!(all[1].reason.ends_with("; parameter `seed` changed: `7` → `9`"), "{}", all[1].reason);
+    assert!(lab.runner().why_with(None, params(&[("sed", json!(9))])).await.is_err());
     let why = lab.runner().why("report").await.unwrap().remove(0);
     assert_eq!(why.forecast, Forecast::Waits);
     assert!(
@@ -256,4 +278,37 @@ steps:
     let request = RunRequest { params: params(&[("full", json!(true))]), ..RunRequest::default() };
     let report = lab.run_with(request).await;
     assert_eq!((report.count(Outcome::Ran), report.count(Outcome::Skipped)), (3, 0));
+}
+
+#[tokio::test]
+async fn a_module_that_a_script_imports_is_in_its_key_and_why_names_it() {
+    let lab = Lab::new().await;
+    lab.write(
+        "rondo.yaml",
+        "project: p\nsteps:\n  t: { run: 'python3 src/t.py', outputs: { x: src/made.py } }\n  m: { run: python3 -m tool }\n  \
+         alone: { run: python3 alone.py }\n",
+    );
+    let t = "import os\nfrom pathlib import Path\nimport feat; Path(os.environ['RONDO_OUTPUT_X']).write_text(feat.V)\n\
+             if False:\n    import made\n";
+    lab.write("src/t.py", t);
+    lab.write("src/feat.py", "from deep import V");
+    lab.write("src/deep.py", "V = 'one'");
+    lab.write("src/unused.py", "");
+    lab.write("tool/__init__.py", "");
+    lab.write("tool/__main__.py", "import tool.inner");
+    lab.write("tool/inner.py", "");
+    lab.write("alone.py", "print()");
+    let first = lab.run().await;
+    assert_eq!(outcomes(&first), "t:ran m:ran alone:ran");
+    let run = first.step("t").unwrap().run.unwrap();
+    let files = lab.store.meta().run(run).await.unwrap().unwrap().detail.code.files;
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["src/deep.py", "src/feat.py", "src/t.py"]);
+    lab.write("src/unused.py", "V = 'two'");
+    assert_eq!(outcomes(&lab.run().await), "t:cached m:cached alone:cached");
+    lab.write("src/deep.py", "V = 'two'");
+    lab.write("tool/inner.py", "print()");
+    let why = lab.runner().why("t").await.unwrap().remove(0);
+    assert!(why.lines.iter().any(|line| line.starts_with("code `src/deep.py` changed")), "{:?}", why.lines);
+    assert_eq!(outcomes(&lab.run().await), "t:ran m:ran alone:cached");
+    assert_eq!(lab.read("src/made.py"), "two");
 }

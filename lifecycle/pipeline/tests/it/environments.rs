@@ -229,9 +229,8 @@ async fn tools_of_the_host_are_recorded_and_a_change_of_one_is_a_change_of_the_e
     tool("1.1.0");
     assert_eq!(outcomes(&run().await), "a:ran");
     assert_eq!(lab.read("o.txt"), "mytool 1.1.0\n");
-    let report = lab.run().await;
-    let cause = report.failure().unwrap().to_string();
-    assert!(cause.contains("environment `tools` needs `mytool`"), "{cause}");
+    let refused = lab.runner().run(RunRequest::default(), cancel.clone()).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("environment `tools` needs `mytool`"), "{refused}");
 }
 
 /// A root file system with a shell and `cat` of this machine.

@@ -177,3 +177,36 @@ async fn a_package_that_fails_or_panics_fails_its_step() {
     assert!(cause("b").starts_with("the package ended unexpectedly"), "{}", cause("b"));
     assert_eq!(cause("c"), "it took longer than 200ms");
 }
+
+#[tokio::test]
+async fn a_step_that_asks_for_a_parameter_that_it_does_not_take_is_told_how_to_take_it() {
+    let lab = lab("  bad: { run: 'echo \"KeyError: RONDO_PARAM_NAME\"; exit 1' }\n  \
+           taken: { run: 'echo $RONDO_PARAM_NAME RONDO_PARAM_NAME; exit 1', params: [name] }\n  \
+           other: { run: 'echo RONDO_PARAM_NAMES; exit 1' }\n")
+    .await;
+    let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+    assert_eq!(report.step("bad").unwrap().hints, ["add `params: [name]` to step `bad`"]);
+    assert!(report.step("taken").unwrap().hints.is_empty() && report.step("other").unwrap().hints.is_empty());
+}
+
+#[tokio::test]
+async fn what_this_machine_lacks_is_told_before_anything_runs() {
+    let first = "  first: { run: 'echo x > ${{ outputs.a }}', outputs: { a: a } }\n";
+    let last = "  last: { run: 'no-such-program --now', when: params.name == 'x' }\n";
+    let plain = lab(&format!("{first}  bad: {{ run: 'no-such-program --now' }}\n")).await;
+    let error = plain.try_run(RunRequest::default()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::ProgramMissing { step, program } if step == "bad" && program == "no-such-program")
+    );
+    assert!(!plain.root.join("a").exists());
+    let keep_going = RunRequest { keep_going: true, ..RunRequest::default() };
+    assert_eq!(outcomes(&plain.run_with(keep_going).await), "first:ran bad:failed");
+    // What may not be asked for in the end is left to its turn.
+    assert_eq!(outcomes(&lab(&format!("{first}{last}")).await.run().await), "first:ran last:failed");
+    let tools = lab(first).await;
+    let file = tools.read("rondo.yaml")
+        + "  bad: { run: 'true', environment: e }\nenvironments: { e: { host: [no-such-tool] } }\n";
+    tools.write("rondo.yaml", &file);
+    assert!(matches!(tools.try_run(RunRequest::default()).await, Err(Error::ToolMissing { .. })));
+    assert!(!tools.root.join("a").exists());
+}

@@ -180,6 +180,36 @@ async fn a_step_that_goes_on_without_an_undeclared_file_is_told_of() {
 }
 
 #[tokio::test]
+async fn what_is_written_beside_the_outputs_fails_and_is_named() {
+    for level in levels() {
+        let lab = Lab::new().await;
+        lab.write(
+            "beside.sh",
+            "echo 1 > hello.txt; echo \"exit $?\"; mkdir figs; : > $RONDO_OUTPUT_X; : > $TMPDIR/t\n",
+        );
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nisolation: {level}\nsteps:\n  goes: {{ run: bash beside.sh, outputs: {{ x: x.txt }} }}\n  \
+                 fails: {{ run: 'echo 1 > hello.txt' }}\n"
+            ),
+        );
+        let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+        let goes = report.step("goes").unwrap();
+        assert_eq!(goes.cause, None, "{level}: {report:#?}");
+        let row = lab.store.meta().require_run(goes.run.unwrap()).await.unwrap();
+        assert_eq!(row.detail.refused, ["figs", "hello.txt"], "{level}");
+        let told = format!("`figs`, `hello.txt` are not declared as outputs of `goes` (isolation: {level})");
+        let is_told = |event: &Event| matches!(event, Event::Note { subject, message } if subject == "goes" && message.ends_with(&told));
+        assert!(lab.events.0.lock().unwrap().iter().any(is_told), "{level}");
+        assert!(!lab.root.join("hello.txt").exists() && !lab.root.join("figs").exists());
+        let fails = cause(&report, "fails");
+        let named = format!("`hello.txt` is not declared as an output of `fails` (isolation: {level})");
+        assert!(fails.contains(&named), "{level}: {fails}");
+    }
+}
+
+#[tokio::test]
 async fn a_sandbox_is_not_undone_from_within() {
     if !levels().contains(&"bubblewrap") {
         eprintln!("skipped: what only a sandbox holds");

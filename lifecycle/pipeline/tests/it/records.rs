@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError};
 use rondo_core::run::{RunKind, RunState};
 use rondo_core::{Code, Explain};
+use rondo_pipeline::RunRequest;
 use serde_json::Value;
 
 use crate::lab::{Lab, all_good, outcomes};
@@ -47,8 +48,13 @@ impl Builtin for Fake {
         with.get("notebook").and_then(Value::as_str).map(PathBuf::from).into_iter().collect()
     }
 
-    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<String> {
-        Vec::new()
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+        let given = with.get("parameters").and_then(|given| given.get("whole"));
+        given
+            .filter(|given| given.is_f64())
+            .map(|given| format!("{given} is not whole"))
+            .into_iter()
+            .collect()
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
@@ -200,4 +206,40 @@ steps:
     let report = lab.run().await;
     assert!(all_good(&report), "{report:#?}");
     assert!(lab.read("deep/o.txt").contains("f.csv o.txt\n"), "{}", lab.read("deep/o.txt"));
+}
+
+#[tokio::test]
+async fn what_a_package_is_given_is_checked_with_the_parameters_of_the_run_before_anything_runs() {
+    let mut lab = Lab::new().await;
+    lab.builtins.push(Arc::new(Fake));
+    lab.write(
+        "rondo.yaml",
+        "project: p\nparams: { depth: 2 }\nsteps:\n  first: { run: 'echo x > ${{ outputs.a }}', outputs: { a: a } }\n  \
+         n:\n    uses: fake\n    with: { parameters: { whole: '${{ params.depth }}', of: '${{ inputs.a }}' } }\n    \
+         inputs: [first.a]\n    outputs: { b: b }\n",
+    );
+    let request =
+        |depth: Value| RunRequest { params: [("depth".to_owned(), depth)].into(), ..RunRequest::default() };
+    let error = lab.try_run(request(2.5.into())).await.unwrap_err();
+    assert_eq!(error.code(), Code::PackageInvalid);
+    assert!(lab.store.meta().runs_of_kind(RunKind::Step, None, 10).await.unwrap().is_empty());
+    assert!(lab.run_with(request(3.into())).await.failure().is_none());
+}
+
+#[tokio::test]
+async fn a_step_is_told_to_begin_after_the_ends_of_all_that_it_needs() {
+    let lab = Lab::new().await;
+    let mut file = "project: p\nsteps:\n".to_owned();
+    for at in 0..8 {
+        file += &format!("  s{at}: {{ run: 'echo {at} > ${{{{ outputs.o }}}}', outputs: {{ o: o{at} }} }}\n");
+    }
+    let inputs: Vec<String> = (0..8).map(|at| format!("i{at}: s{at}.o")).collect();
+    file += &format!("  fin: {{ run: 'true', inputs: {{ {} }} }}\n", inputs.join(", "));
+    lab.write("rondo.yaml", &file);
+    lab.run().await;
+    let events = lab.events.0.lock().unwrap();
+    let begun = |event: &Event| matches!(event, Event::Started { subject, .. } if subject == "fin");
+    let begun = events.iter().position(begun).unwrap();
+    let ended = |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Ended { .. })).count();
+    assert_eq!((ended(&events[..begun]), ended(&events[begun..])), (8, 1));
 }

@@ -156,6 +156,25 @@ async fn a_metric_that_no_trial_logs_is_said_with_those_that_are() {
     let cause = report.step("train").unwrap().cause.clone().unwrap();
     assert!(cause.contains("no trial ended well (2 failed)"), "{cause}");
     assert!(cause.contains("no metric `scores`: did you mean `score`?"), "{cause}");
+    // Its run has failed as the trial has, for the same cause, and stands for nothing.
+    for trial in &sweep(&report).trials {
+        let row = lab.store.meta().require_run(trial.run.unwrap()).await.unwrap();
+        assert_eq!((trial.state, row.state), (TrialState::Failed, RunState::Failed));
+        assert_eq!(row.detail.exit.unwrap().cause, trial.cause);
+        assert_eq!(lab.store.meta().cached(trial.key.unwrap()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_trial_whose_metric_is_no_number_fails_and_so_does_its_run() {
+    let lab = lab("over: { x: { int: [1, 3] } }, maximize: score, max_failed: 3").await;
+    let text = project("over: { x: { int: [1, 3] } }, maximize: score, max_failed: 3");
+    lab.write("rondo.yaml", &text.replace("score\\\": ", "score\\\": NaN, \\\"other\\\": "));
+    let report = lab.run().await;
+    let trial = sweep(&report).trial(2).unwrap();
+    assert_eq!(trial.cause.as_deref(), Some("its `score` is not a number"));
+    let row = lab.store.meta().require_run(trial.run.unwrap()).await.unwrap();
+    assert_eq!((trial.state, row.state), (TrialState::Failed, RunState::Failed));
 }
 
 #[tokio::test]

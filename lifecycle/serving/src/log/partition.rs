@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
@@ -18,6 +18,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use rondo_core::handoff::Observation;
 use rondo_core::{Span, Timestamp};
+use rondo_table::moment::{Moment, MomentArray, MomentType};
 use rondo_table::{read, write};
 use serde_json::{Map, Value};
 
@@ -259,8 +260,8 @@ struct Columns<'a> {
     prediction_id: &'a StringArray,
     model: &'a StringArray,
     version: &'a Int64Array,
-    event_time: &'a TimestampMillisecondArray,
-    received: &'a TimestampMillisecondArray,
+    event_time: &'a MomentArray,
+    received: &'a MomentArray,
     score: &'a Float64Array,
     label: &'a StringArray,
     latency_ms: &'a Float64Array,
@@ -272,7 +273,7 @@ impl<'a> Columns<'a> {
     fn of(batch: &'a RecordBatch) -> Option<Self> {
         let text = |name: &str| batch.column_by_name(name)?.as_string_opt::<i32>();
         let number = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<Float64Type>();
-        let moment = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<TimestampMillisecondType>();
+        let moment = |name: &str| batch.column_by_name(name)?.as_primitive_opt::<MomentType>();
         Some(Self {
             prediction_id: text("prediction_id")?,
             model: text("model")?,
@@ -303,8 +304,8 @@ impl<'a> Columns<'a> {
                 deployment: part.deployment.clone(),
                 model: self.model.value(row).to_owned(),
                 version: u32::try_from(self.version.value(row)).map_err(|error| error.to_string())?,
-                event_time: Timestamp(self.event_time.value(row)),
-                received: Timestamp(self.received.value(row)),
+                event_time: Moment(self.event_time.value(row)).timestamp(),
+                received: Moment(self.received.value(row)).timestamp(),
                 inputs,
                 score: self.score.value(row),
                 latency_ms: self.latency_ms.value(row),

@@ -107,7 +107,7 @@ pub(super) fn drift_lines(report: Option<&DriftReport>, compared: Compared) -> S
     }
     for column in &report.columns {
         if let Some(note) = &column.note {
-            let _ = writeln!(text, "{}: {note}", plain(&column.column));
+            let _ = writeln!(text, "{}: {}", plain(&column.column), plain(note));
         }
     }
     text
@@ -208,6 +208,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_name_of_several_lines_stays_on_one() {
+        let name = |text: &str| format!("{text}\n+ fake\u{1b}[2J.csv");
+        let changes = FileChanges {
+            added: vec![name("a")],
+            removed: vec![name("b")],
+            changed: vec![name("c")],
+            renamed: vec![rondo_data::diff::Renamed { from: name("d"), to: name("e") }],
+            same: 0,
+        };
+        let columns = [
+            SchemaChange::Added { column: name("f"), column_type: ColumnType::Integer },
+            SchemaChange::Reordered { columns: vec![name("g"), name("h")] },
+        ];
+        let text = format!("{}{}", files_lines("t", [3, 3], &changes), schema_lines(&columns));
+        insta::assert_snapshot!(text, @r"
+          files   3 → 3: 1 added, 1 removed, 1 changed, 1 renamed
+            + a\n+ fake\u{1b}[2J.csv
+            - b\n+ fake\u{1b}[2J.csv
+            ~ c\n+ fake\u{1b}[2J.csv
+            > d\n+ fake\u{1b}[2J.csv → e\n+ fake\u{1b}[2J.csv
+          schema
+            + f\n+ fake\u{1b}[2J.csv (integer)
+            ~ order: g\n+ fake\u{1b}[2J.csv, h\n+ fake\u{1b}[2J.csv
+        ");
+    }
 
     #[test]
     fn changes_of_columns_and_files_are_said_in_lines() {

@@ -1,12 +1,13 @@
 //! For which rows of a batch a condition holds: one byte a row, false, true or unknown.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
 use super::{Comparison, Literal, Node, Operand};
+use crate::checks::layout::Named;
 use crate::checks::rows::{is_missing, numbers};
-use crate::moment;
+use crate::moment::{self, Moment};
 
 const NO: u8 = 0;
 pub(super) const YES: u8 = 1;
@@ -16,7 +17,7 @@ fn truth(holds: bool) -> u8 {
     if holds { YES } else { NO }
 }
 
-pub(super) fn evaluate(node: &Node, batch: &RecordBatch) -> Vec<u8> {
+pub(super) fn evaluate(node: &Node, batch: &Named<'_>) -> Vec<u8> {
     let rows = batch.num_rows();
     match node {
         Node::Not(inner) => {
@@ -37,11 +38,11 @@ pub(super) fn evaluate(node: &Node, batch: &RecordBatch) -> Vec<u8> {
             (NO, NO) => NO,
             _ => UNKNOWN,
         }),
-        Node::Null(column, wanted) => match batch.column_by_name(column) {
+        Node::Null(column, wanted) => match batch.array(column) {
             Some(array) => (0..rows).map(|row| truth(is_missing(array, row) == *wanted)).collect(),
             None => vec![UNKNOWN; rows],
         },
-        Node::Truth(column) => match batch.column_by_name(column).and_then(|array| array.as_boolean_opt()) {
+        Node::Truth(column) => match batch.array(column).and_then(|array| array.as_boolean_opt()) {
             Some(array) => array.iter().map(|value| value.map_or(UNKNOWN, truth)).collect(),
             None => vec![UNKNOWN; rows],
         },
@@ -70,7 +71,7 @@ pub(super) fn evaluate(node: &Node, batch: &RecordBatch) -> Vec<u8> {
     }
 }
 
-fn join(parts: &[Node], batch: &RecordBatch, start: u8, both: impl Fn(u8, u8) -> u8) -> Vec<u8> {
+fn join(parts: &[Node], batch: &Named<'_>, start: u8, both: impl Fn(u8, u8) -> u8) -> Vec<u8> {
     let mut all = vec![start; batch.num_rows()];
     for part in parts {
         for (slot, truth) in all.iter_mut().zip(evaluate(part, batch)) {
@@ -91,12 +92,12 @@ enum Values<'a> {
     Nothing,
 }
 
-fn values<'a>(operand: &'a Operand, batch: &'a RecordBatch) -> Values<'a> {
+fn values<'a>(operand: &'a Operand, batch: &'a Named<'a>) -> Values<'a> {
     match operand {
         Operand::Literal(Literal::Number(number)) => Values::Number(*number),
         Operand::Literal(Literal::Text(text)) => Values::Text(text),
         Operand::Literal(Literal::Truth(truth)) => Values::Truth(*truth),
-        Operand::Column(name) => match batch.column_by_name(name) {
+        Operand::Column(name) => match batch.array(name) {
             Some(array) => match array.data_type() {
                 DataType::Utf8 => Values::Texts(array),
                 DataType::Boolean => Values::Truths(array.as_boolean().iter().collect()),
@@ -127,12 +128,12 @@ fn values<'a>(operand: &'a Operand, batch: &'a RecordBatch) -> Values<'a> {
     }
 }
 
-fn compare(left: &Operand, comparison: Comparison, right: &Operand, batch: &RecordBatch) -> Vec<u8> {
+fn compare(left: &Operand, comparison: Comparison, right: &Operand, batch: &Named<'_>) -> Vec<u8> {
     let rows = batch.num_rows();
     let moment = |operand: &Operand| match operand {
-        Operand::Column(name) => batch
-            .column_by_name(name)
-            .is_some_and(|array| matches!(array.data_type(), DataType::Timestamp(_, _))),
+        Operand::Column(name) => {
+            batch.array(name).is_some_and(|array| matches!(array.data_type(), DataType::Timestamp(_, _)))
+        }
         _ => false,
     };
     let told = |a: Option<f64>, b: Option<f64>| match (a, b) {
@@ -148,11 +149,11 @@ fn compare(left: &Operand, comparison: Comparison, right: &Operand, batch: &Reco
         (Values::Numbers(a), Values::Number(b)) => a.into_iter().map(|a| told(a, Some(b))).collect(),
         (Values::Number(a), Values::Numbers(b)) => b.into_iter().map(|b| told(Some(a), b)).collect(),
         (Values::Numbers(a), Values::Text(text)) if moment(left) => {
-            let b = moment::parse_millis(text).map(|millis| millis as f64);
+            let b = moment::parse(text).map(|micros| Moment(micros).scale());
             a.into_iter().map(|a| told(a, b)).collect()
         }
         (Values::Text(text), Values::Numbers(b)) if moment(right) => {
-            let a = moment::parse_millis(text).map(|millis| millis as f64);
+            let a = moment::parse(text).map(|micros| Moment(micros).scale());
             b.into_iter().map(|b| told(a, b)).collect()
         }
         (Values::Texts(array), Values::Text(text)) => {

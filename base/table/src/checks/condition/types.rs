@@ -1,8 +1,9 @@
 //! Whether what a condition compares can be compared in a table of these columns.
 
-use rondo_core::signature::{Column, ColumnType};
+use rondo_core::signature::ColumnType;
 
 use super::{Literal, Node, Operand, show};
+use crate::checks::layout::Layout;
 use crate::moment;
 
 /// What an operand is.
@@ -14,21 +15,18 @@ enum Kind {
     Moment,
 }
 
-fn kind(operand: &Operand, columns: &[Column]) -> Result<Kind, String> {
+fn kind(operand: &Operand, columns: &Layout<'_>) -> Result<Kind, String> {
     match operand {
         Operand::Literal(Literal::Number(_)) => Ok(Kind::Number),
         Operand::Literal(Literal::Text(_)) => Ok(Kind::Text),
         Operand::Literal(Literal::Truth(_)) => Ok(Kind::Truth),
-        Operand::Column(name) => {
-            let column = columns.iter().find(|column| column.name == *name);
-            match column.map(|column| column.column_type) {
-                Some(ColumnType::Integer | ColumnType::Number) => Ok(Kind::Number),
-                Some(ColumnType::String) => Ok(Kind::Text),
-                Some(ColumnType::Boolean) => Ok(Kind::Truth),
-                Some(ColumnType::Timestamp) => Ok(Kind::Moment),
-                Some(ColumnType::Other) | None => Err(format!("`{name}` cannot stand in a condition")),
-            }
-        }
+        Operand::Column(name) => match columns.type_of(name) {
+            Some(ColumnType::Integer | ColumnType::Number) => Ok(Kind::Number),
+            Some(ColumnType::String) => Ok(Kind::Text),
+            Some(ColumnType::Boolean) => Ok(Kind::Truth),
+            Some(ColumnType::Timestamp) => Ok(Kind::Moment),
+            Some(ColumnType::Other) | None => Err(format!("`{name}` cannot stand in a condition")),
+        },
         Operand::Sum(left, _, right) => {
             for side in [left, right] {
                 if matches!(kind(side, columns)?, Kind::Text | Kind::Truth) {
@@ -40,14 +38,14 @@ fn kind(operand: &Operand, columns: &[Column]) -> Result<Kind, String> {
     }
 }
 
-pub(super) fn fault(node: &Node, columns: &[Column]) -> Option<String> {
+pub(super) fn fault(node: &Node, columns: &Layout<'_>) -> Option<String> {
     let pair = |left: &Operand, right: &Operand| {
         let (a, b) = match (kind(left, columns), kind(right, columns)) {
             (Ok(a), Ok(b)) => (a, b),
             (Err(why), _) | (_, Err(why)) => return Some(why),
         };
         let moment = |operand: &Operand| match operand {
-            Operand::Literal(Literal::Text(text)) => moment::parse_millis(text).is_some(),
+            Operand::Literal(Literal::Text(text)) => moment::parse(text).is_some(),
             _ => false,
         };
         let fits = a == b

@@ -22,6 +22,8 @@ const MOST_BYTES: u64 = 1 << 30;
 const BYTES_A_BYTE: u64 = 100;
 /// So many bytes are never too many.
 const FREE_BYTES: u64 = 64 << 20;
+/// The rows and columns that a sheet of Excel's can have.
+const GREATEST: (u32, u32) = (1_048_576, 16_384);
 /// The rectangle that holds all cells of a sheet may not have more places.
 const MOST_PLACES: u64 = 50_000_000;
 /// A sheet may have so many places for each cell that holds something, beside [`FREE_PLACES`].
@@ -127,6 +129,15 @@ impl Extent {
 
     fn check(&self, sheet: &str) -> Result<(), String> {
         let Some((first, last)) = self.corners else { return Ok(()) };
+        if last.0 >= GREATEST.0 || last.1 >= GREATEST.1 {
+            return Err(format!(
+                "the sheet `{sheet}` has a cell in row {}, column {}, and no sheet of Excel has more than {} rows and {} columns",
+                u64::from(last.0) + 1,
+                u64::from(last.1) + 1,
+                GREATEST.0,
+                GREATEST.1
+            ));
+        }
         let (rows, columns) = (u64::from(last.0 - first.0) + 1, u64::from(last.1 - first.1) + 1);
         if rows.saturating_mul(columns) > most_places(self.cells) {
             return Err(format!(

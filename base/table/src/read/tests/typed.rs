@@ -122,6 +122,15 @@ fn sheets_of_cells_far_apart_and_old_workbooks_are_refused() {
     let error = open_with(&path, &ReadOptions { sheet: Some("Sales".into()), ..ReadOptions::default() });
     let error = error.unwrap_err().to_string();
     assert!(error.ends_with("lie over 1048576 rows and 16384 columns: clear those far away"), "{error}");
+    // Column XFE and row 1048577 are those behind the last.
+    for (cell, place) in [("XFE9", "row 9, column 16385"), ("A1048577", "row 1048577, column ")] {
+        let row = cell.trim_start_matches(char::is_alphabetic);
+        let beyond = format!("<row r=\"{row}\"><c r=\"{cell}\"><v>1</v></c></row>");
+        let (_dir, path) = file("t.xlsx", &workbook_with(&beyond));
+        let error = open_with(&path, &ReadOptions { sheet: Some("Sales".into()), ..ReadOptions::default() });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains("16384 columns"), "{error}");
+    }
     let (_dir, path) = file("t.xls", &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1]);
     let error = open(&path).unwrap_err();
     assert_eq!(error.hints(), ["save it as .xlsx, without a password"]);

@@ -103,7 +103,7 @@ fn look(seen: &mut Seen, value: ValueRef<'_>) {
         ValueRef::Real(_) => seen.real = true,
         ValueRef::Text(text) => {
             seen.text = true;
-            let moment = std::str::from_utf8(text).ok().and_then(rondo_table::moment::parse_millis);
+            let moment = std::str::from_utf8(text).ok().and_then(rondo_table::moment::parse);
             seen.other_text |= moment.is_none();
         }
         ValueRef::Blob(_) => seen.blob = true,
