@@ -63,8 +63,30 @@ pub(crate) fn collect(path: &Path, name: &str, found: &mut BTreeMap<String, Dige
     Ok(())
 }
 
+/// Removes what Python compiled of modules before they were changed last. Python tells a change by size and
+/// second alone, so that of two edits within a second it would run the first.
+pub(crate) fn forget_compiled<'a>(root: &Path, files: impl Iterator<Item = &'a String>) {
+    for file in files.filter(|file| file.ends_with(".py")) {
+        let source = root.join(file);
+        let (Some(folder), Some(name)) = (source.parent(), source.file_stem()) else { continue };
+        let Ok(compiled) = fs::read_dir(folder.join("__pycache__")) else { continue };
+        let Ok(changed) = fs::metadata(&source).and_then(|source| source.modified()) else { continue };
+        let start = format!("{}.", name.to_string_lossy());
+        let is_old = |entry: &fs::DirEntry| {
+            let made = entry.metadata().and_then(|found| found.modified());
+            entry.file_name().to_string_lossy().starts_with(&start) && made.is_ok_and(|made| made <= changed)
+        };
+        for entry in compiled.flatten().filter(is_old) {
+            // What cannot be removed is Python's to judge, as before.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -87,5 +109,28 @@ mod tests {
             let error = digests(root.path(), "train", &[path.to_owned()]).unwrap_err();
             assert!(matches!(error, Error::CodeMissing { .. }), "{path}: {error}");
         }
+    }
+
+    #[test]
+    fn what_was_compiled_before_the_last_change_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("__pycache__")).unwrap();
+        let changed = SystemTime::now() - Duration::from_secs(60);
+        let made = |name: &str, at: SystemTime| {
+            let file = fs::File::create(root.path().join(name)).unwrap();
+            file.set_modified(at).unwrap();
+        };
+        let compiled = ["a.cpython-311.pyc", "a.cpython-312.pyc", "ab.cpython-311.pyc"];
+        made("a.py", changed);
+        made("ab.py", changed - Duration::from_secs(2));
+        for (name, later) in compiled.iter().zip([0, 1, 0]) {
+            made(
+                &format!("__pycache__/{name}"),
+                changed - Duration::from_secs(1) + Duration::from_secs(2 * later),
+            );
+        }
+        forget_compiled(root.path(), ["a.py", "ab.py", "gone.py", "n.ipynb"].map(str::to_owned).iter());
+        let left = |name: &&&str| root.path().join("__pycache__").join(name).exists();
+        assert_eq!(compiled.iter().filter(left).collect::<Vec<_>>(), [&compiled[1], &compiled[2]]);
     }
 }

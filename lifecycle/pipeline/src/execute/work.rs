@@ -24,6 +24,7 @@ use super::process::{self, Command, cancelled};
 use super::{confine, keep, shell};
 use crate::Error;
 use crate::builtins::container::Running;
+use crate::code;
 use crate::environment::host::{search_path, tool_variables};
 use crate::environment::kind::Kind;
 use crate::environment::provision::Provisioned;
@@ -55,6 +56,7 @@ pub(super) async fn work(
     bench: &Bench,
     environment: Option<&Provisioned>,
 ) -> Result<Worked, Exit> {
+    code::forget_compiled(&bench.root, keyed.code.keys());
     let mut variables = bench::variables(session, bench, environment);
     let confined = confine::confined(session, step, keyed, bench, environment, &mut variables);
     let confined = confined.map_err(|error| failed(hinted(&error)))?;
