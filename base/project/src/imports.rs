@@ -22,6 +22,14 @@ pub struct Import {
     pub names: Vec<String>,
 }
 
+impl Import {
+    /// What `python -m NAME` reads; none of what is no module's name.
+    pub fn of_main(name: &str) -> Option<Self> {
+        let module = dotted(name).filter(|module| !module.is_empty())?;
+        Some(Self { level: 0, module, names: vec!["__main__".to_owned()] })
+    }
+}
+
 /// The imports of a Python source, each once.
 pub fn of_source(source: &str) -> Vec<Import> {
     let mut found: Vec<Import> = Vec::new();
@@ -31,20 +39,6 @@ pub fn of_source(source: &str) -> Vec<Import> {
                 found.push(import);
             }
         }
-    }
-    found
-}
-
-/// The modules that a shell's command surely runs: `python -m NAME`.
-pub fn run_by(command: &str) -> Vec<Import> {
-    let is_assignment = |word: &&str| word.contains('=');
-    let mut found = Vec::new();
-    for command in command.lines().flat_map(|line| line.split([';', '|', '&'])) {
-        let mut words = command.split_whitespace().skip_while(is_assignment);
-        let starts = matches!(words.next(), Some("python" | "python3")) && words.next() == Some("-m");
-        let module = words.next().filter(|_| starts).and_then(dotted).filter(|module| !module.is_empty());
-        let names = vec!["__main__".to_owned()];
-        found.extend(module.map(|module| Import { level: 0, module, names }));
     }
     found
 }
@@ -141,22 +135,13 @@ mod tests {
         assert_eq!(shown("d = {'a': 1}; import b # c\nx: int = 3; from e import f"), ["b", "e:f"]);
     }
 
-    #[test]
-    fn a_command_names_the_module_that_it_runs() {
-        let names = |command: &str| {
-            run_by(command).into_iter().map(|import| import.module.join(".")).collect::<Vec<_>>()
-        };
-        assert_eq!(names("cd x; A=1 python -m src.train --fast && python3 -m b"), ["src.train", "b"]);
-        assert!(names("python -m $X; python train.py -m a; echo python -m b; python -m").is_empty());
-    }
-
     proptest! {
         #[test]
         fn any_source_can_be_scanned(
             source in "(import|from|[ab.]|\\*|,|:|;|#|'|\"|\"\"\"|\\\\|\n|\r|[\\[\\](){}]| |\t|é){0,60}"
         ) {
             of_source(&source);
-            run_by(&source);
+            Import::of_main(&source);
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod yaml;
 pub mod shape;
 
 pub mod check;
+pub mod command;
 pub mod condition;
 pub mod imports;
 pub mod notebook;

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::expressions::{self, Known};
 use super::{conditions, environments, packages, ports, read, references, sweep};
 use crate::builtins::Package;
+use crate::command::{Started, started};
 use crate::condition::{Condition, Name};
 use crate::fault::Fault;
 use crate::ordered::Ordered;
@@ -127,12 +128,9 @@ fn work(
     if let Some(run) = node.get("run") {
         let path = join(path, "run");
         expressions::below(context, run, &path, known);
-        for script in scripts(&run.raw) {
-            let written = context.source.get(run.place.start..run.place.end).unwrap_or("");
-            let place = written.find(&script).map_or(run.place, |at| {
-                context.lines.place(run.place.start + at, run.place.start + at + script.len())
-            });
-            context.file(&path, place, &script);
+        for started in started(&run.raw) {
+            let Started::Script(script) = started else { continue };
+            context.file(&path, place_in(context, run, &script), &script);
             code.extend(
                 super::files::normal(&script)
                     .ok()
@@ -146,6 +144,16 @@ fn work(
     }
     let used = packages::uses(context, node, path, false, known).unwrap_or_default();
     (Work::Uses { package: used.name, with: used.with }, used.package)
+}
+
+/// Where a command names a script: its path, or its name behind a `cd`.
+fn place_in(context: &Context<'_>, run: &Node, script: &str) -> Place {
+    let written = context.source.get(run.place.start..run.place.end).unwrap_or("");
+    let name = script.rsplit('/').next().unwrap_or(script);
+    let found = [script, name].into_iter().find_map(|part| Some((written.find(part)?, part.len())));
+    found.map_or(run.place, |(at, long)| {
+        context.lines.place(run.place.start + at, run.place.start + at + long)
+    })
 }
 
 /// A `with:` block in which inputs have got the names that the package knows them by.
@@ -200,32 +208,6 @@ pub(crate) fn sql(context: &mut Context<'_>, node: &Node, path: &str, known: &mu
             SqlSource::File(file)
         }
     }
-}
-
-/// The scripts that a command surely means: its first word when that begins with `./`, and what follows an
-/// interpreter's name when it looks like a script. A word that the shell would change is left alone.
-fn scripts(command: &str) -> Vec<String> {
-    const INTERPRETERS: &[&str] = &["python", "python3", "Rscript", "julia", "sh", "bash", "node", "perl"];
-    const ENDINGS: &[&str] = &[".py", ".R", ".r", ".jl", ".sh", ".js", ".pl"];
-    let mut scripts = Vec::new();
-    for command in command.lines().flat_map(|line| line.split([';', '|', '&'])) {
-        let mut words = command.split_whitespace().filter(|word| !is_assignment(word));
-        let Some(first) = words.next() else { continue };
-        let script = if INTERPRETERS.contains(&first) {
-            words.next().filter(|word| ENDINGS.iter().any(|ending| word.ends_with(ending)))
-        } else {
-            Some(first).filter(|word| word.starts_with("./"))
-        };
-        let plain = |word: &&str| {
-            word.chars().all(|c| c.is_alphanumeric() || "./_-".contains(c)) && !word.starts_with('/')
-        };
-        scripts.extend(script.filter(plain).map(str::to_owned));
-    }
-    scripts
-}
-
-fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
 }
 
 fn code(context: &mut Context<'_>, node: &Node, path: &str) -> Vec<String> {
@@ -343,19 +325,4 @@ pub(crate) fn resources(node: &Node) -> Resources {
 
 fn amount(entry: &Entry) -> Option<(String, u32)> {
     Some((entry.key.clone(), entry.value.int().and_then(|amount| u32::try_from(amount).ok())?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::scripts;
-
-    #[test]
-    fn scripts_are_found_where_they_are_sure() {
-        assert_eq!(scripts("./fetch.sh --x ${{ params.x }}"), ["./fetch.sh"]);
-        assert_eq!(
-            scripts("SEED=1 python src/train.py && Rscript fit.R; ./a.sh | sort"),
-            ["src/train.py", "fit.R", "./a.sh"]
-        );
-        assert!(scripts("python -m x; echo ./no.sh; python $X.py; /bin/x.sh; bash /abs/x.sh").is_empty());
-    }
 }

@@ -10,7 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rondo_core::Digest;
 use serde_json::Value;
 
-use super::{Import, of_source, run_by};
+use super::{Import, of_source};
+use crate::command::{Started, started};
 use crate::notebook::language::Language;
 use crate::notebook::{language_of, source};
 
@@ -66,10 +67,17 @@ impl Modules {
 
     /// The modules that a command runs by name, and those that they import.
     pub fn of_command(&self, command: &str) -> BTreeMap<String, Digest> {
-        match run_by(command) {
-            imports if imports.is_empty() => BTreeMap::new(),
-            imports => self.of_imports("", &imports),
+        let mut found = BTreeMap::new();
+        for started in started(command) {
+            let Started::Module { folder, name } = started else { continue };
+            found.extend(
+                Import::of_main(&name)
+                    .map(|import| self.of_imports(&folder, &[import]))
+                    .into_iter()
+                    .flatten(),
+            );
         }
+        found
     }
 
     /// The modules that code in a folder of the project imports, and those that they import. They are looked

@@ -285,7 +285,7 @@ async fn a_module_that_a_script_imports_is_in_its_key_and_why_names_it() {
     let lab = Lab::new().await;
     lab.write(
         "rondo.yaml",
-        "project: p\nsteps:\n  t: { run: 'python3 src/t.py', outputs: { x: src/made.py } }\n  m: { run: python3 -m tool }\n  \
+        "project: p\nsteps:\n  t: { run: 'python3 -u -X dev src/t.py', outputs: { x: src/made.py } }\n  m: { run: python3 -m tool }\n  \
          alone: { run: python3 alone.py }\n",
     );
     let t = "import os\nfrom pathlib import Path\nimport feat; Path(os.environ['RONDO_OUTPUT_X']).write_text(feat.V)\n\

@@ -1,0 +1,341 @@
+//! Which code of a project a shell's command surely starts: the scripts that it gives to an interpreter or
+//! runs by their path, and the modules that `python -m` finds by name.
+//!
+//! What only the shell knows (a variable, a pattern, the folder behind `cd "$X"`) is left alone: `code:`
+//! declares it.
+
+mod words;
+
+use words::{Simple, below, commands, is_assignment};
+
+/// One piece of code that a command starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// A file, relative to the folder that the command is given in.
+    Script(String),
+    /// A module of Python, and the folder that it is looked for in first.
+    Module {
+        /// Relative to the folder that the command is given in; empty for that folder.
+        folder: String,
+        /// The module's dotted name.
+        name: String,
+    },
+}
+
+/// A program that takes a script.
+struct Interpreter {
+    name: &'static str,
+    /// The word behind its name with which it takes one, as in `streamlit run`.
+    verb: Option<&'static str>,
+    /// What its scripts end with.
+    endings: &'static [&'static str],
+    /// Its options that have a value of their own behind them.
+    valued: &'static [&'static str],
+    /// Its options after which there is no script.
+    instead: &'static [&'static str],
+}
+
+const PYTHON: Interpreter = Interpreter {
+    name: "python",
+    verb: None,
+    endings: &[".py"],
+    valued: &["-X", "-W", "--check-hash-based-pycs"],
+    instead: &["-c"],
+};
+
+const SHELL: Interpreter = Interpreter {
+    name: "sh",
+    verb: None,
+    endings: &[".sh"],
+    valued: &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"],
+    instead: &["-c", "-s"],
+};
+
+const INTERPRETERS: [Interpreter; 10] = [
+    PYTHON,
+    Interpreter { name: "pypy", ..PYTHON },
+    SHELL,
+    Interpreter { name: "bash", ..SHELL },
+    Interpreter { name: "dash", ..SHELL },
+    Interpreter { name: "zsh", ..SHELL },
+    Interpreter { name: "Rscript", verb: None, endings: &[".R", ".r"], valued: &[], instead: &["-e"] },
+    Interpreter {
+        name: "julia",
+        verb: None,
+        endings: &[".jl"],
+        valued: &["-t", "-p", "-L", "-J", "-C", "-H", "--threads", "--procs", "--load", "--sysimage"],
+        instead: &["-e", "-E", "--eval", "--print"],
+    },
+    Interpreter {
+        name: "node",
+        verb: None,
+        endings: &[".js", ".mjs", ".cjs"],
+        valued: &["-r", "-C", "--require", "--import", "--loader", "--env-file"],
+        instead: &["-e", "-p", "--eval", "--print"],
+    },
+    Interpreter { name: "perl", verb: None, endings: &[".pl"], valued: &["-I"], instead: &["-e", "-E"] },
+];
+
+/// Programs that take a script among options of their own, too many to know: the first word that ends as a
+/// script does.
+const LAUNCHERS: [Interpreter; 7] = [
+    Interpreter { name: "torchrun", ..PYTHON },
+    Interpreter { name: "deepspeed", ..PYTHON },
+    Interpreter { name: "accelerate", verb: Some("launch"), ..PYTHON },
+    Interpreter { name: "streamlit", verb: Some("run"), ..PYTHON },
+    Interpreter { name: "coverage", verb: Some("run"), ..PYTHON },
+    Interpreter { name: "papermill", endings: &[".ipynb"], ..PYTHON },
+    Interpreter { name: "quarto", verb: Some("render"), endings: &[".qmd", ".ipynb", ".Rmd"], ..PYTHON },
+];
+
+/// Modules of Python that are a launcher by another name.
+const AS_MODULES: [(&str, &str); 3] = [
+    ("torch.distributed.run", "torchrun"),
+    ("torch.distributed.launch", "torchrun"),
+    ("accelerate.commands.launch", "torchrun"),
+];
+
+/// Words that may go before a command, and their options that have a value of their own behind them.
+const BEFORE: [(&str, &[&str]); 26] = [
+    ("if", &[]),
+    ("then", &[]),
+    ("elif", &[]),
+    ("else", &[]),
+    ("while", &[]),
+    ("until", &[]),
+    ("do", &[]),
+    ("!", &[]),
+    ("{", &[]),
+    ("time", &["-f", "-o"]),
+    ("exec", &["-a"]),
+    ("command", &[]),
+    ("env", &["-u", "-C", "-S"]),
+    ("nohup", &[]),
+    ("setsid", &[]),
+    ("nice", &["-n"]),
+    ("ionice", &["-c", "-n"]),
+    ("stdbuf", &["-i", "-o", "-e"]),
+    ("taskset", &["-c"]),
+    ("uv run", &["-p", "--python", "--with", "--extra", "--group", "--env-file"]),
+    ("poetry run", &[]),
+    ("pipenv run", &[]),
+    ("pixi run", &["-e", "--environment"]),
+    ("conda run", &["-n", "-p", "--name", "--prefix"]),
+    ("mamba run", &["-n", "-p", "--name", "--prefix"]),
+    ("xvfb-run", &["-n", "-s"]),
+];
+
+/// The code that a shell's command surely starts, each piece once, in the order of the text.
+pub fn started(command: &str) -> Vec<Started> {
+    let mut found = Vec::new();
+    for simple in commands(command) {
+        for started in of_simple(&simple) {
+            if !found.contains(&started) {
+                found.push(started);
+            }
+        }
+    }
+    found
+}
+
+fn of_simple(simple: &Simple) -> Vec<Started> {
+    let Some(folder) = &simple.folder else { return Vec::new() };
+    let words = command(&simple.words);
+    let Some((Some(program), arguments)) = words.split_first() else { return Vec::new() };
+    let script = |path: &str| script(folder, path);
+    if program.starts_with("./") || program.starts_with("../") {
+        return script(program).into_iter().collect();
+    }
+    let name = program.rsplit('/').next().unwrap_or(program);
+    if let Some(launched) = launched(name, arguments) {
+        return script(launched).into_iter().collect();
+    }
+    let by_uv =
+        simple.words.windows(2).any(|two| matches!(two, [Some(uv), Some(run)] if uv == "uv" && run == "run"));
+    if by_uv && PYTHON.endings.iter().any(|ending| name.ends_with(ending)) {
+        return script(program).into_iter().collect();
+    }
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let Some(interpreter) = INTERPRETERS.iter().find(|one| one.name == plain) else { return Vec::new() };
+    let python = interpreter.endings == PYTHON.endings;
+    let (argument, rest) = first_argument(interpreter, arguments, python);
+    match argument {
+        Argument::Script(path) => script(path).into_iter().collect(),
+        Argument::Module(name) => {
+            let module = Started::Module { folder: folder.clone(), name: name.to_owned() };
+            let other =
+                AS_MODULES.iter().find(|(module, _)| *module == name).map_or(name, |(_, other)| other);
+            let script = launched(other, rest).and_then(script);
+            [module].into_iter().chain(script).collect()
+        }
+        Argument::None => Vec::new(),
+    }
+}
+
+/// A simple command without assignments and without the words that only say how it is run.
+fn command(words: &[Option<String>]) -> &[Option<String>] {
+    let mut words = words;
+    loop {
+        let word = |at: usize| words.get(at).and_then(Option::as_deref).unwrap_or_default();
+        if is_assignment(word(0)) {
+            words = words.get(1..).unwrap_or_default();
+            continue;
+        }
+        let name = word(0).rsplit('/').next().unwrap_or_default();
+        let two = format!("{name} {}", word(1));
+        let Some((before, valued)) = BEFORE.iter().find(|(before, _)| *before == name || *before == two)
+        else {
+            return words;
+        };
+        words = words.get(before.split(' ').count()..).unwrap_or_default();
+        while let Some(Some(option)) = words.first().filter(|word| word.as_deref().is_some_and(is_option)) {
+            words = words.get(1 + usize::from(valued.contains(&option.as_str()))..).unwrap_or_default();
+        }
+    }
+}
+
+enum Argument<'a> {
+    Script(&'a str),
+    Module(&'a str),
+    None,
+}
+
+/// The script or module that an interpreter takes, and what stands behind it.
+fn first_argument<'a>(
+    interpreter: &Interpreter,
+    arguments: &'a [Option<String>],
+    python: bool,
+) -> (Argument<'a>, &'a [Option<String>]) {
+    let mut rest = arguments;
+    while let Some((Some(word), behind)) = rest.split_first() {
+        rest = behind;
+        if python && word == "-m" {
+            let module = behind.first().and_then(Option::as_deref).map_or(Argument::None, Argument::Module);
+            return (module, behind.get(1..).unwrap_or_default());
+        }
+        if interpreter.instead.contains(&word.as_str()) {
+            break;
+        }
+        if interpreter.valued.contains(&word.as_str()) {
+            rest = behind.get(1..).unwrap_or_default();
+        } else if !is_option(word) {
+            let is_script = interpreter.endings.iter().any(|ending| word.ends_with(ending));
+            return (if is_script { Argument::Script(word) } else { Argument::None }, behind);
+        }
+    }
+    (Argument::None, &[])
+}
+
+/// The script that a launcher of that name takes.
+fn launched<'a>(name: &str, arguments: &'a [Option<String>]) -> Option<&'a str> {
+    let launcher = LAUNCHERS.iter().find(|launcher| launcher.name == name)?;
+    let arguments = match launcher.verb {
+        Some(verb) => arguments.split_first().filter(|(first, _)| first.as_deref() == Some(verb))?.1,
+        None => arguments,
+    };
+    let is_script =
+        |word: &&str| launcher.endings.iter().any(|ending| word.ends_with(ending)) && !is_option(word);
+    arguments.iter().flatten().map(String::as_str).find(is_script)
+}
+
+fn is_option(word: &str) -> bool {
+    word.len() > 1 && word.starts_with(['-', '+'])
+}
+
+/// A script seen from where the command is given; none of what surely lies elsewhere.
+fn script(folder: &str, path: &str) -> Option<Started> {
+    let path = if folder.is_empty() { path.to_owned() } else { below(folder, path)? };
+    (!path.starts_with('/')).then_some(Started::Script(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(command: &str) -> Vec<String> {
+        let one = |started| match started {
+            Started::Script(path) => path,
+            Started::Module { folder, name } if folder.is_empty() => format!("-m {name}"),
+            Started::Module { folder, name } => format!("-m {name} in {folder}"),
+        };
+        started(command).into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn scripts_are_found_where_they_are_sure() {
+        assert_eq!(shown("./fetch.sh --x ${{ params.x }}"), ["./fetch.sh"]);
+        assert_eq!(
+            shown("SEED=1 python src/train.py && Rscript fit.R; ./a.sh | sort"),
+            ["src/train.py", "fit.R", "./a.sh"]
+        );
+        assert_eq!(shown("python 'my script.py' > $OUT 2>&1"), ["my script.py"]);
+        let not_sure = "echo ./no.sh; python $X.py; /bin/x.sh; bash /abs/x.sh; cat x.py; python - < x.py; \
+                        X=1 tool.py; python tool x.py; python; python -m; bash -c x.sh; Rscript -e f.R";
+        assert!(shown(not_sure).is_empty(), "{:?}", shown(not_sure));
+    }
+
+    #[test]
+    fn options_of_the_interpreter_hide_no_script() {
+        for command in [
+            "python -u t.py",
+            "python3.11 -X dev -W ignore -OO t.py -m no",
+            ".venv/bin/python t.py",
+            "/usr/bin/env -u A B=1 python3 t.py",
+            "time nice -n 5 python -B t.py --other no.py",
+            "if ! nohup python t.py; then exit 1; fi",
+            "{ python t.py; }",
+            "A=$X python t.py",
+            "uv run --python 3.12 t.py",
+            "uv run python t.py",
+            "poetry run python t.py",
+            "conda run -n env python -u t.py",
+            "torchrun --nproc_per_node 2 t.py --epochs 3",
+            "accelerate launch --num_processes 2 t.py",
+            "streamlit run t.py",
+        ] {
+            assert_eq!(shown(command), ["t.py"], "{command}");
+        }
+        assert_eq!(shown("bash -e -o pipefail a.sh; sh ./b.sh"), ["a.sh", "./b.sh"]);
+        assert_eq!(
+            shown("Rscript --vanilla a.R; julia --project=. -t 4 b.jl; node --require x c.mjs"),
+            ["a.R", "b.jl", "c.mjs"]
+        );
+        assert_eq!(
+            shown("papermill -p a 1 n.ipynb out.ipynb; quarto render r.qmd -o no.qmd"),
+            ["n.ipynb", "r.qmd"]
+        );
+    }
+
+    #[test]
+    fn a_command_names_the_module_that_it_runs() {
+        assert_eq!(
+            shown("cd x; A=1 python -u -m src.train --fast && python3 -m b"),
+            ["-m src.train in x", "-m b in x"]
+        );
+        assert_eq!(
+            shown("python -m torch.distributed.run --nnodes 1 t.py"),
+            ["-m torch.distributed.run", "t.py"]
+        );
+        assert_eq!(shown("python -m streamlit run t.py"), ["-m streamlit", "t.py"]);
+        assert!(shown("python -m $X; echo python -m b").is_empty());
+    }
+
+    #[test]
+    fn a_script_lies_where_the_command_runs() {
+        assert_eq!(
+            shown("(cd a && python t.py); python t.py; cd b; python ../c/t.py"),
+            ["a/t.py", "t.py", "c/t.py"]
+        );
+        assert_eq!(shown("cd $X; python t.py"), Vec::<String>::new());
+        assert_eq!(shown("python ../t.py; cd a; python ../../t.py"), ["../t.py"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_command_can_be_read(command in "(python|-m|-u|env|uv run|A=1|x\\.py|cd|\\.\\./|;|\"|\\$|\n| ){0,30}") {
+            started(&command);
+        }
+    }
+}
