@@ -7,6 +7,7 @@
 
 mod bulk;
 mod changes;
+mod damage;
 mod doubt;
 mod half;
 mod lend;

@@ -113,7 +113,9 @@ impl Objects {
     /// Forgets an object that goes.
     pub(super) fn forget(&self, digest: Digest) {
         // Few have a note, and one that is left fits nothing.
-        let _ = fs::remove_file(self.note_of(digest));
+        for note in [self.note_of(digest), self.note_of_all(digest)] {
+            let _ = fs::remove_file(note);
+        }
     }
 
     fn noted(&self, digest: Digest) -> Option<String> {
@@ -121,11 +123,16 @@ impl Objects {
     }
 
     fn write_note(&self, digest: Digest, stamp: &Stamp) {
-        let (fresh, place) = (self.incoming.name(), self.note_of(digest));
-        let written = fs::write(&fresh, text(stamp)).and_then(|()| match fs::rename(&fresh, &place) {
+        self.write_hint(&self.note_of(digest), &text(stamp));
+    }
+
+    /// Writes a note; where it cannot be had, the bytes are hashed the next time.
+    pub(super) fn write_hint(&self, place: &Path, text: &str) {
+        let fresh = self.incoming.name();
+        let written = fs::write(&fresh, text).and_then(|()| match fs::rename(&fresh, place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(place.parent().unwrap_or(&self.root))?;
-                fs::rename(&fresh, &place)
+                fs::rename(&fresh, place)
             }
             renamed => renamed,
         });
@@ -137,10 +144,15 @@ impl Objects {
     fn note_of(&self, digest: Digest) -> PathBuf {
         self.root.join("noted").join(digest.hex())
     }
+
+    /// The note of all that a folder holds.
+    pub(super) fn note_of_all(&self, digest: Digest) -> PathBuf {
+        self.root.join("noted").join(format!("{}.all", digest.hex()))
+    }
 }
 
 /// Without the device, which another mount of the same disk may name otherwise.
-fn text(stamp: &Stamp) -> String {
+pub(super) fn text(stamp: &Stamp) -> String {
     format!("1 {} {} {} {}\n", stamp.inode, stamp.size, stamp.modified, stamp.changed)
 }
 
