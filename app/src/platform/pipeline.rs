@@ -125,6 +125,7 @@ impl Platform {
             clock: self.clock().clone(),
             host_env: self.config().environment.clone(),
             shared: None,
+            remotes: Some(self.healers()),
         }
     }
 }

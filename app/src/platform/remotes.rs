@@ -7,6 +7,7 @@ use rondo_core::error::causes;
 use rondo_core::ports::Event;
 use rondo_core::{Code, Explain};
 use rondo_data::remote::{Beside, Wanted};
+use rondo_pipeline::run::heal::Remotes;
 use rondo_pipeline::shared::{self, KeyPair, Shared};
 use rondo_remote::Remote;
 
@@ -138,6 +139,18 @@ impl Platform {
         wanted.retain(|wanted| seen.insert(wanted.clone()));
         let beside = Beside { move_tags, verify, ..self.beside().await };
         Ok(datasets.pull(&remote, &wanted, &beside).await?)
+    }
+
+    /// What opens the project's remotes once something is damaged here. One that cannot be opened has nothing.
+    pub(super) fn healers(&self) -> Remotes {
+        let names = self.project().remotes.names();
+        let addresses: Vec<String> = names.filter_map(|name| self.address_of(Some(name)).ok()).collect();
+        let config = self.config.clone();
+        Arc::new(move || {
+            let (settings, caches) = (store_settings(&config), config.cache.join("remotes"));
+            let open = |address: &String| Remote::open_there(address, &settings, &caches).ok();
+            addresses.iter().filter_map(open).collect()
+        })
     }
 
     /// The cache that the project shares, where it does.

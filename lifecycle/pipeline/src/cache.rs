@@ -1,14 +1,16 @@
-//! When an earlier run can stand for a step: its key is known, and all that it made is still in the store.
+//! When an earlier run can stand for a step: its key is known, and all that it made is still in the store and
+//! what it was.
 
 use std::collections::HashMap;
 
 use rondo_core::run::Link;
 use rondo_core::{Digest, RunId};
 use rondo_project::project::Step;
-use rondo_store::Store;
 use rondo_store::meta::cache::Cached;
+use rondo_store::{Objects, Store};
 
 use crate::Error;
+use crate::execute::outputs::are_few;
 use crate::plan::Planner;
 
 /// What the cache says of a key.
@@ -21,12 +23,14 @@ pub enum Answer {
         /// Its outputs.
         outputs: Vec<Link>,
     },
-    /// A run is known, but not everything that it made is in the store any more.
+    /// A run is known, but not everything that it made is in the store any more, or as it made it.
     Gone {
         /// The run.
         run: RunId,
         /// What it made.
         outputs: Vec<Link>,
+        /// The names of those that are damaged.
+        damaged: Vec<String>,
     },
     /// No run had this key.
     Miss,
@@ -39,6 +43,14 @@ impl Answer {
             Self::Hit { outputs, .. } | Self::Gone { outputs, .. } => outputs,
             Self::Miss => &[],
         }
+    }
+
+    /// That what a run made is damaged, in words; nothing where it is not.
+    pub fn damage(&self) -> Option<String> {
+        let Self::Gone { damaged, .. } = self else { return None };
+        let (noun, verb) = if damaged.len() == 1 { ("output", "is") } else { ("outputs", "are") };
+        let names = damaged.join("`, `");
+        (!names.is_empty()).then(|| format!("{noun} `{names}` of the cached run {verb} damaged in the store"))
     }
 }
 
@@ -53,7 +65,7 @@ pub async fn ask(
     key: Digest,
 ) -> Result<Answer, Error> {
     match loaded.get(&key).cloned() {
-        Some(cached) => Ok(judge(store, step, cached)),
+        Some(cached) => judge(store, step, cached).await,
         None => look(store, step, key).await,
     }
 }
@@ -63,8 +75,10 @@ pub async fn ask(
 /// # Errors
 /// When the store cannot be read.
 pub async fn look(store: &Store, step: &Step, key: Digest) -> Result<Answer, Error> {
-    let cached = store.meta().cached(key).await?;
-    Ok(cached.map_or(Answer::Miss, |cached| judge(store, step, cached)))
+    match store.meta().cached(key).await? {
+        Some(cached) => judge(store, step, cached).await,
+        None => Ok(Answer::Miss),
+    }
 }
 
 /// What `rondo.lock` names is mostly what will be asked for: it is read in one go.
@@ -78,14 +92,47 @@ pub async fn load(store: &Store, planner: &Planner) -> Result<HashMap<Digest, Ca
     if keys.is_empty() { Ok(HashMap::new()) } else { Ok(store.meta().cached_of(&keys).await?) }
 }
 
-/// Whether what is known of a key can stand for a step: all that it declares is there and in the store.
-pub fn judge(store: &Store, step: &Step, cached: Cached) -> Answer {
-    let made = |name: &str| cached.outputs.iter().any(|link| link.name == name);
-    let same = cached.outputs.len() == step.outputs.len() && step.outputs.names().all(made);
-    let held = || cached.outputs.iter().all(|link| store.objects().holds(link.digest, link.folder));
-    if same && held() {
-        Answer::Hit { run: cached.run, outputs: cached.outputs }
-    } else {
-        Answer::Gone { run: cached.run, outputs: cached.outputs }
+/// Whether what is known of a key can stand for a step: all that it declares is there, in the store and what
+/// it was.
+///
+/// # Errors
+/// When the task that looks comes to a bad end.
+pub async fn judge(store: &Store, step: &Step, cached: Cached) -> Result<Answer, Error> {
+    let Cached { run, outputs, .. } = cached;
+    let made = |name: &str| outputs.iter().any(|link| link.name == name);
+    let same = outputs.len() == step.outputs.len() && step.outputs.names().all(made);
+    let state = if same { state(store, &outputs).await? } else { State::Missing };
+    Ok(match state {
+        State::Whole => Answer::Hit { run, outputs },
+        State::Damaged(damaged) => Answer::Gone { run, outputs, damaged },
+        State::Missing => Answer::Gone { run, outputs, damaged: Vec::new() },
+    })
+}
+
+/// How outputs are in the store.
+enum State {
+    Whole,
+    /// The names of those that are damaged.
+    Damaged(Vec<String>),
+    Missing,
+}
+
+async fn state(store: &Store, outputs: &[Link]) -> Result<State, Error> {
+    if are_few(outputs) {
+        return Ok(look_at(store.objects(), outputs));
     }
+    let (objects, outputs) = (store.objects().clone(), outputs.to_vec());
+    Ok(tokio::task::spawn_blocking(move || look_at(&objects, &outputs)).await?)
+}
+
+fn look_at(objects: &Objects, outputs: &[Link]) -> State {
+    let mut damaged = Vec::new();
+    for link in outputs {
+        match objects.damage(link.digest, link.folder) {
+            Ok(found) if found.is_empty() => {}
+            Ok(_) => damaged.push(link.name.clone()),
+            Err(_) => return State::Missing,
+        }
+    }
+    if damaged.is_empty() { State::Whole } else { State::Damaged(damaged) }
 }

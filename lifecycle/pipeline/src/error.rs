@@ -227,6 +227,16 @@ pub enum Error {
         cause: String,
         /// Its run.
         run: Option<RunId>,
+        /// Whether the step failed or what it reads is damaged.
+        code: Code,
+    },
+    /// What a step reads is damaged in the store.
+    #[error("its input `{input}` is damaged in the store")]
+    InputDamaged {
+        /// The input.
+        input: String,
+        /// What is damaged of it.
+        source: rondo_store::Error,
     },
     /// A statement that is not answered.
     #[error("the statement is refused: {reason}")]
@@ -311,7 +321,8 @@ impl Explain for Error {
             | Self::EnvironmentFailed { .. } => Code::EnvironmentFailed,
             Self::LockFile { .. } => Code::ProjectInvalid,
             Self::LockChanged { .. } => Code::LockChanged,
-            Self::StepFailed { .. } => Code::StepFailed,
+            Self::StepFailed { code, .. } => *code,
+            Self::InputDamaged { .. } => Code::DataBroken,
             Self::SqlRefused { .. } => Code::SqlInvalid,
             Self::SqlFailed { .. } => Code::SqlFailed,
             Self::Table(error) => error.code(),
@@ -322,7 +333,7 @@ impl Explain for Error {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Store(error) => error.hints(),
+            Self::Store(error) | Self::InputDamaged { source: error, .. } => error.hints(),
             Self::StepNotFound { near, .. }
             | Self::ParameterNotFound { near, .. }
             | Self::PackageNotFound { near, .. } => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rondo_core::run::Link;
 use rondo_core::sweep::Sweep;
-use rondo_core::{Digest, RunId};
+use rondo_core::{Code, Digest, RunId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -114,6 +114,9 @@ pub struct StepReport {
     /// What may help, where that can be told from how it failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// Whether it failed because what it reads is damaged in the store.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
     /// Outputs that the same key gave with other content before, here or by `rondo.lock`: the step is not
     /// deterministic.
     pub unequal: Vec<String>,
@@ -157,7 +160,8 @@ impl RunReport {
     pub fn failure(&self) -> Option<Error> {
         let failed = self.steps.iter().find(|step| step.outcome == Outcome::Failed)?;
         let cause = failed.cause.clone().unwrap_or_else(|| "no cause is known".to_owned());
-        Some(Error::StepFailed { step: failed.name.clone(), cause, run: failed.run })
+        let code = if failed.damaged { Code::DataBroken } else { Code::StepFailed };
+        Some(Error::StepFailed { step: failed.name.clone(), cause, run: failed.run, code })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::execute::confine;
 use crate::execute::process::cancelled;
 use crate::plan::Planner;
 use crate::request::{Outcome, Place, Plan, RunReport, RunRequest, StepReport, Why};
+use crate::run::heal::Remotes;
 use crate::run::machine::{Amounts, Machine};
 use crate::run::session::{self, Session};
 use crate::run::{control, schedule};
@@ -52,6 +53,8 @@ pub struct Runner {
     pub host_env: BTreeMap<String, String>,
     /// The cache that the team shares, where there is one.
     pub shared: Option<Arc<Shared>>,
+    /// The remotes of the project, from which what is damaged here is fetched.
+    pub remotes: Option<Remotes>,
 }
 
 impl Runner {

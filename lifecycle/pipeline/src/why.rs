@@ -272,9 +272,10 @@ impl<'a> Foresight<'a> {
         };
         let step = planner.step(node)?;
         let answer = match self.loaded.get(&key).cloned() {
-            Some(cached) => cache::judge(self.store, step, cached),
+            Some(cached) => cache::judge(self.store, step, cached).await?,
             None => Answer::Miss,
         };
+        let damage = answer.damage();
         (foreseen.step.forecast, foreseen.step.reason) = match answer {
             Answer::Hit { run, outputs } => {
                 if let Some(slot) = self.made.get_mut(place) {
@@ -283,7 +284,8 @@ impl<'a> Foresight<'a> {
                 (Forecast::Cached(run), format!("run {} stands for it", run.short()))
             }
             Answer::Gone { run, .. } => {
-                (Forecast::Runs, format!("what run {} made is not in the store any more", run.short()))
+                let gone = || format!("what run {} made is not in the store any more", run.short());
+                (Forecast::Runs, damage.unwrap_or_else(gone))
             }
             Answer::Miss => (Forecast::Runs, self.missed(&node.name, key).await?),
         };

@@ -63,6 +63,16 @@ struct OneOfMany {
     path: PathBuf,
 }
 
+/// What keeps an input from being lent.
+fn unlent(input: &str, error: rondo_store::Error) -> Error {
+    match error {
+        source @ rondo_store::Error::Corrupt { .. } => {
+            Error::InputDamaged { input: input.to_owned(), source }
+        }
+        error => error.into(),
+    }
+}
+
 /// Makes the folders of a try: inputs under their local names, a place for the outputs, the log.
 pub(super) fn make(
     session: &Session,
@@ -84,7 +94,8 @@ pub(super) fn make(
     for link in &keyed.inputs {
         let extension = if link.folder { String::new() } else { extension(session, step, &link.name) };
         let place = into.join(format!("{}{extension}", link.name));
-        lent.push((link.name.clone(), session.store.objects().lend(link.digest, link.folder, &place)?));
+        let held = session.store.objects().lend(link.digest, link.folder, &place);
+        lent.push((link.name.clone(), held.map_err(|error| unlent(&link.name, error))?));
         inputs.insert(link.name.clone(), place);
     }
     let outputs = outputs::places(&out, &step.outputs);

@@ -5,7 +5,7 @@ use rondo_core::run::Link;
 use rondo_project::package::expand::INNER;
 use rondo_project::project::Step;
 
-use super::outputs::{FEW, SMALL};
+use super::outputs::are_few;
 use crate::Error;
 use crate::graph::Node;
 use crate::run::session::Session;
@@ -18,7 +18,7 @@ use crate::worktree::Placed;
 pub async fn place(session: &Session, node: &Node, step: &Step, links: &[Link]) -> Result<(), Error> {
     let Some(worktree) = session.worktree.clone() else { return Ok(()) };
     let places = seen(node, step, links);
-    let small = are_few(&places);
+    let small = are_few(places.iter().map(|(link, _)| link));
     let (progress, subject) = (session.progress.clone(), node.name.clone());
     let all = move || {
         places.iter().try_for_each(|(link, path)| {
@@ -34,7 +34,7 @@ pub async fn place(session: &Session, node: &Node, step: &Step, links: &[Link]) 
 
 /// Whether putting a step's outputs under their declared paths takes next to no time.
 pub fn is_at_once(node: &Node, step: &Step, links: &[Link]) -> bool {
-    are_few(&seen(node, step, links))
+    are_few(seen(node, step, links).iter().map(|(link, _)| link))
 }
 
 /// The outputs that are to be seen, with their paths: what the steps of a workflow make and nobody asked for
@@ -43,8 +43,4 @@ fn seen(node: &Node, step: &Step, links: &[Link]) -> Vec<(Link, String)> {
     let asked = |path: &&String| !path.starts_with(INNER);
     let placed = |link: &Link| Some((link.clone(), node.path(step.outputs.get(&link.name).filter(asked)?)));
     links.iter().filter_map(placed).collect()
-}
-
-fn are_few(places: &[(Link, String)]) -> bool {
-    places.len() <= FEW && places.iter().all(|(link, _)| !link.folder && link.size <= SMALL)
 }

@@ -12,9 +12,9 @@ use rondo_store::objects::Take;
 use serde_json::Value;
 
 /// So large a file, and so many of them, are hashed and copied sooner than another thread is woken for it.
-pub const SMALL: u64 = 256 * 1024;
+const SMALL: u64 = 256 * 1024;
 /// See [`SMALL`].
-pub const FEW: usize = 8;
+const FEW: usize = 8;
 
 /// Whether outputs, as they lie there, are a few small files.
 pub fn are_small(places: &BTreeMap<String, PathBuf>) -> bool {
@@ -22,6 +22,12 @@ pub fn are_small(places: &BTreeMap<String, PathBuf>) -> bool {
         fs::metadata(place).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= SMALL)
     };
     places.len() <= FEW && places.values().all(small)
+}
+
+/// Whether outputs in the store are a few small files.
+pub fn are_few<'a>(links: impl IntoIterator<Item = &'a Link>) -> bool {
+    let mut links = links.into_iter();
+    links.by_ref().take(FEW).all(|link| !link.folder && link.size <= SMALL) && links.next().is_none()
 }
 
 /// Where each output has to appear: in `folder`, under the last segment of its declared path. Where two

@@ -21,6 +21,7 @@ use crate::Error;
 use crate::graph::Node;
 use crate::isolation::Level;
 use crate::plan::Keyed;
+use crate::run::heal::heal;
 use crate::run::record;
 use crate::run::session::Session;
 use crate::sweep::trial::unmeasured;
@@ -37,6 +38,8 @@ pub struct Attempt {
     pub cause: Option<String>,
     /// The last lines of its log.
     pub tail: Vec<String>,
+    /// What of its inputs is damaged, where it was not started for that.
+    pub damaged: Option<Error>,
     /// Its end, where that is not on the disk yet.
     pub ending: Option<Ending>,
 }
@@ -79,7 +82,8 @@ pub async fn attempt(
     let given = notebook_parameters(session, node, step);
     record::begin_step(session, id, node, &detail, &given, keyed.environment.is_some()).await?;
     let _admitted = Admitted { tracking: session.tracking.as_ref(), id };
-    let ended = match bench::make(session, node, step, keyed, id, cards) {
+    let mut damaged = None;
+    let ended = match furnished(session, node, step, keyed, id, cards).await {
         Ok(bench) => {
             let ended = within(session, node, step, keyed, &bench).await;
             let ended = unspoilt(session, node, &bench, ended)?;
@@ -94,9 +98,31 @@ pub async fn attempt(
             }
             (ended, log)
         }
-        Err(error) => (Err(failed(chain(&error))), None),
+        Err(error) => {
+            let ended = (Err(failed(chain(&error))), None);
+            damaged = Some(error).filter(|error| matches!(error, Error::InputDamaged { .. }));
+            ended
+        }
     };
-    finish(session, id, node, step, keyed, detail, ended).await
+    let attempt = finish(session, id, node, step, keyed, detail, ended).await?;
+    Ok(Attempt { damaged, ..attempt })
+}
+
+/// The bench of a try. Where what it reads is damaged here and whole in a remote, it comes from there first.
+async fn furnished(
+    session: &Session,
+    node: &Node,
+    step: &Step,
+    keyed: &Keyed,
+    id: RunId,
+    cards: &[u32],
+) -> Result<Bench, Error> {
+    match bench::make(session, node, step, keyed, id, cards) {
+        Err(Error::InputDamaged { .. }) if heal(session, &node.name, &keyed.inputs).await? => {
+            bench::make(session, node, step, keyed, id, cards)
+        }
+        made => made,
+    }
 }
 
 /// How a confined step ended, with the undeclared files that it was refused: a part of why it failed, or said
@@ -189,7 +215,7 @@ async fn finish(
         None
     };
     let tail = if ok { Vec::new() } else { tail.unwrap_or_default() };
-    Ok(Attempt { run: id, ok, outputs, cause, tail, ending })
+    Ok(Attempt { run: id, ok, outputs, cause, tail, damaged: None, ending })
 }
 
 /// Closes the tracking server to a step again, however its try ends.

@@ -13,12 +13,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use rondo_core::ports::Event;
 use rondo_core::run::Link;
+use rondo_core::{Digest, Explain};
 use rondo_project::project::{Backoff, Step};
 use rondo_store::meta::cache::Ending;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::claim::{Claim, claim};
+use super::heal::heal;
 use super::machine::Amounts;
 use super::session::Session;
 use crate::cache::{self, Answer};
@@ -166,6 +168,7 @@ fn skipped(name: &str, cause: String) -> StepReport {
         cause: Some(cause),
         tail: Vec::new(),
         hints: Vec::new(),
+        damaged: false,
         unequal: Vec::new(),
         sweep: None,
     }
@@ -241,7 +244,7 @@ async fn kept(session: &Session, node: &Node) -> Result<StepReport, Error> {
 
 /// An error that kept a step from running, with what to do about it.
 fn explained(error: &Error) -> String {
-    let hints = rondo_core::Explain::hints(error);
+    let hints = error.hints();
     let hint = hints.first().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
     format!("{}{hint}", chain(error))
 }
@@ -295,19 +298,41 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<Done, E
     {
         return Ok(stands(session, node, step, *run, outputs, report).await?.into());
     }
-    if let (Some(shared), false) = (&session.shared, forced) {
-        let mut cancel = session.cancel.clone();
-        let found = tokio::select! {
-            found = shared.find(&session.store, session.experiment, &node.name, keyed.key) => found?,
-            () = cancelled(&mut cancel) => None,
-        };
-        if let Some(Answer::Hit { run, outputs }) =
-            found.map(|cached| cache::judge(&session.store, step, cached))
-        {
-            return Ok(stands(session, node, step, run, &outputs, report).await?.into());
-        }
+    if !forced && let Answer::Hit { run, outputs } = elsewhere(session, node, step, keyed.key, &known).await?
+    {
+        return Ok(stands(session, node, step, run, &outputs, report).await?.into());
+    }
+    if let (Some(damage), false) = (known.damage(), forced) {
+        let message = format!("{damage}: run again");
+        session.progress.report(Event::Note { subject: node.name.clone(), message });
     }
     make(session, node, step, &keyed, known, report, Some(claim)).await
+}
+
+/// What the cache says of a key once what is damaged here is healed as far as can be, and the cache that the team
+/// shares is asked.
+async fn elsewhere(
+    session: &Session,
+    node: &Node,
+    step: &Step,
+    key: Digest,
+    known: &Answer,
+) -> Result<Answer, Error> {
+    let mut cancel = session.cancel.clone();
+    let look = async {
+        if known.damage().is_some() && heal(session, &node.name, known.outputs()).await? {
+            return cache::look(&session.store, step, key).await;
+        }
+        let Some(shared) = &session.shared else { return Ok(Answer::Miss) };
+        match shared.find(&session.store, session.experiment, &node.name, key).await? {
+            Some(cached) => cache::judge(&session.store, step, cached).await,
+            None => Ok(Answer::Miss),
+        }
+    };
+    tokio::select! {
+        found = look => found,
+        () = cancelled(&mut cancel) => Ok(Answer::Miss),
+    }
 }
 
 /// An earlier run stands for a step.
@@ -366,11 +391,14 @@ async fn make(
             return Err(error);
         }
     }
+    let mut hints = untaken(session, node, step, keyed, &attempt.tail);
+    hints.extend(attempt.damaged.iter().flat_map(Explain::hints));
     let report = StepReport {
         outcome: if attempt.ok { Outcome::Ran } else { Outcome::Failed },
         run: Some(attempt.run),
         unequal: unequal(session, node, step, keyed, &known, &attempt),
-        hints: untaken(session, node, step, keyed, &attempt.tail),
+        hints,
+        damaged: attempt.damaged.is_some(),
         outputs: attempt.outputs,
         cause: attempt.cause,
         tail: attempt.tail,
@@ -417,7 +445,8 @@ async fn tried(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> Re
             }
             step::attempt(session, node, step, keyed, number, &permit.cards).await?
         };
-        if attempt.ok || session.is_cancelled() || number > step.retries {
+        let is_over = attempt.ok || attempt.damaged.is_some() || number > step.retries;
+        if is_over || session.is_cancelled() {
             return Ok(Some(attempt));
         }
         let rest = rest(&step.backoff, number, rand::random());

@@ -16,6 +16,7 @@ use rondo_store::objects::Stored;
 use tokio::sync::{OnceCell, watch};
 
 use super::control::{self, Listener};
+use super::heal::Remotes;
 use super::machine::Machine;
 use super::recover::{LEASE, WorkFolder, lease_name};
 use super::{record, recover};
@@ -72,6 +73,8 @@ pub struct Session {
     pub halted: AtomicBool,
     /// The cache that the team shares.
     pub shared: Option<Arc<Shared>>,
+    /// The remotes of the project.
+    pub remotes: Option<Remotes>,
     /// What the cache was known to hold when the run began.
     pub known: HashMap<Digest, Cached>,
     /// What became of each node of the graph, by its place.
@@ -144,6 +147,7 @@ impl Session {
             halted: AtomicBool::new(false),
             known,
             shared: runner.shared.clone(),
+            remotes: runner.remotes.clone(),
             _listener: listener,
             _guard: Hold::on(folder.path()),
             nothing: OnceLock::new(),

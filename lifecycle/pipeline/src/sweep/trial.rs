@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use rondo_core::ports::Event;
 use rondo_core::run::Link;
 use rondo_core::sweep::{Sweep, Trial, TrialState};
 use rondo_core::{RunId, suggest};
@@ -22,6 +23,7 @@ use crate::execute::step;
 use crate::graph::Node;
 use crate::plan::Keyed;
 use crate::run::claim::claim;
+use crate::run::heal::heal;
 use crate::run::machine::{Amounts, Permit};
 use crate::run::schedule;
 use crate::run::session::Session;
@@ -146,9 +148,16 @@ impl Around<'_> {
             return Ok(None);
         }
         let store = &self.session.store;
-        let Answer::Hit { run, outputs } = cache::look(store, step, keyed.key).await? else {
-            return Ok(None);
-        };
+        let subject = format!("{}@{}", self.node.name, trial.number);
+        let mut answer = cache::look(store, step, keyed.key).await?;
+        if answer.damage().is_some() && heal(self.session, &subject, answer.outputs()).await? {
+            answer = cache::look(store, step, keyed.key).await?;
+        }
+        if let Some(damage) = answer.damage() {
+            let message = format!("{damage}: run again");
+            self.session.progress.report(Event::Note { subject, message });
+        }
+        let Answer::Hit { run, outputs } = answer else { return Ok(None) };
         let Some((at, value)) = last(store, run, &self.wanted.metric).await? else { return Ok(None) };
         self.measure(trial.number, run).await?;
         let trial = Trial { run: Some(run), ..trial.clone() };

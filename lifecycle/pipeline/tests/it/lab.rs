@@ -12,6 +12,7 @@ use rondo_core::ports::{Builtin, Clock, Event, Progress, TrackingAccess};
 use rondo_core::{Digest, RunId, Timestamp};
 use rondo_pipeline::packages::git::GitPackages;
 use rondo_pipeline::request::Outcome;
+use rondo_pipeline::run::heal::Remotes;
 use rondo_pipeline::shared::Shared;
 use rondo_pipeline::{Error, RunReport, RunRequest, Runner};
 use rondo_project::builtins::{Builtins, Field, FieldKind, Package, Remote};
@@ -29,6 +30,7 @@ pub struct Lab {
     pub tracking: Arc<Tracking>,
     pub builtins: Vec<Arc<dyn Builtin>>,
     pub shared: Option<Arc<Shared>>,
+    pub remotes: Option<Remotes>,
     clock: Arc<Ticking>,
 }
 
@@ -96,6 +98,7 @@ impl Lab {
             tracking: Arc::default(),
             builtins: Vec::new(),
             shared: None,
+            remotes: None,
             clock: Arc::new(Ticking(AtomicI64::new(1_700_000_000_000))),
         }
     }
@@ -163,6 +166,7 @@ impl Lab {
             clock: self.clock.clone(),
             host_env: std::env::vars().collect(),
             shared: self.shared.clone(),
+            remotes: self.remotes.clone(),
         }
     }
 

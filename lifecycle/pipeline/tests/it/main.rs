@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod cache;
+mod damage;
 mod environments;
 mod failures;
 mod isolation;
