@@ -104,6 +104,26 @@ def test_what_a_killed_run_had_said_is_kept(tmp_path):
     assert rondo("runs", "logs", run).stdout == "said\n"
 
 
+def test_a_damaged_log_is_shown_to_nobody(tmp_path):
+    (tmp_path / "rondo.yaml").write_text("project: p\nsteps: { s: { run: 'echo said > $RONDO_OUTPUT_O; echo told', outputs: { o: o.txt } } }\n")
+    rondo = Rondo(tmp_path)
+    run = rondo.json("run")["steps"][0]["run"]
+    for said in [b"told\n", b"said\n"]:
+        (object,) = [path for path in (tmp_path / ".rondo/objects").glob("??/*") if path.is_file() and path.read_bytes() == said]
+        object.unlink()
+        object.write_bytes(said.upper())
+    for command in [("runs", "logs", run), ("runs", "get", run, "o"), ("export", "--to", "ro-crate", "--of", run, str(tmp_path / "crate"))]:
+        refused = rondo.json(*command, code=6)["error"]
+        assert refused["code"] == "corrupt" and "--heal" in str(refused["hints"]), refused
+    with up(tmp_path) as url:
+        for arguments in [{}, {"format": "text"}]:
+            answer = requests.get(f"{url}/api/v1/runs/{run}/log", params=arguments, timeout=30)
+            assert (answer.status_code, answer.json()["code"]) == (500, "corrupt"), answer.text
+    # Its output is made again, and sound.
+    assert rondo.json("run")["steps"][0]["outcome"] == "ran"
+    assert rondo("runs", "get", run, "o", "-o", str(tmp_path / "got")) and (tmp_path / "got").read_text() == "said\n"
+
+
 NOTEBOOK = """# %%
 print("first")
 # %%

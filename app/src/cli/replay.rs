@@ -261,14 +261,14 @@ async fn events(platform: &Platform, named: Option<&str>) -> Outcome<std::path::
     };
     let lock = platform.read_lock()?;
     let digest = lock.steps.get(step).and_then(|step| step.outputs.get(output));
-    let path = digest.and_then(|digest| platform.store().objects().path(*digest));
-    path.ok_or_else(|| {
-        Failure::hinted(
-            Code::ObjectNotFound,
-            format!("find the events `{reference}`"),
-            format!("rondo run {step}"),
-        )
-    })
+    let gone = || {
+        let message = format!("find the events `{reference}`");
+        Failure::hinted(Code::ObjectNotFound, message, format!("rondo run {step}"))
+    };
+    match platform.store().objects().sound(*digest.ok_or_else(gone)?) {
+        Err(rondo_store::Error::ObjectNotFound(_)) => Err(gone()),
+        sound => Ok(sound?),
+    }
 }
 
 /// One event.

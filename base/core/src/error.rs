@@ -20,6 +20,8 @@ pub enum Kind {
     Denied,
     /// The work was done and its verdict is negative: a check, gate, drift test or reproduction.
     Verdict,
+    /// What is kept is not what it was any more.
+    Damaged,
     /// A step's own command failed.
     StepFailed,
     /// Something that is needed cannot be reached just now.
@@ -37,7 +39,7 @@ impl Kind {
             Self::NotFound => 3,
             Self::Conflict => 4,
             Self::Denied => 5,
-            Self::Verdict => 6,
+            Self::Verdict | Self::Damaged => 6,
             Self::StepFailed => 7,
             Self::Unavailable => 8,
             Self::Interrupted => 130,
@@ -47,7 +49,7 @@ impl Kind {
     /// The HTTP status of the answer.
     pub const fn http_status(self) -> u16 {
         match self {
-            Self::Internal => 500,
+            Self::Internal | Self::Damaged => 500,
             Self::Invalid => 400,
             Self::NotFound => 404,
             Self::Conflict => 409,
@@ -68,6 +70,7 @@ impl Kind {
             | Self::Conflict
             | Self::Denied
             | Self::Verdict
+            | Self::Damaged
             | Self::StepFailed
             | Self::Interrupted => false,
         }
@@ -105,7 +108,7 @@ codes! {
     /// The metadata database failed.
     Database = "database", Internal;
     /// Stored bytes are not what their digest says.
-    Corrupt = "corrupt", Internal;
+    Corrupt = "corrupt", Damaged;
     /// The disk is full.
     DiskFull = "disk-full", Unavailable;
     /// The command line cannot be understood.

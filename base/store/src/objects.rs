@@ -186,7 +186,7 @@ impl Objects {
             size += count as u64;
         }
         let digest = Digest::from(hasher.finalize());
-        if !self.renew(digest) {
+        if !self.stands(digest) {
             self.keep(incoming, digest)?;
         }
         Ok(Stored { digest, size, files: 1, folder: false })
@@ -508,7 +508,7 @@ impl Upload {
     /// When it cannot be synced or named.
     pub fn finish(self) -> Result<Stored, Error> {
         let digest = self.digest();
-        if !self.objects.renew(digest) {
+        if !self.objects.stands(digest) {
             self.objects.keep(self.file, digest)?;
         }
         Ok(Stored { digest, size: self.size, files: 1, folder: false })

@@ -271,7 +271,7 @@ fn compare(
     }
     let findings = match (old.folder, new.folder) {
         (true, true) => return folders(objects, old, new, marks, place, found),
-        (false, false) => files(&objects.require(old.digest)?, &objects.require(new.digest)?, marks)?,
+        (false, false) => files(&objects.sound(old.digest)?, &objects.sound(new.digest)?, marks)?,
         (true, false) => vec![Finding::new(Kind::Members, "it was a folder and is a file")],
         (false, true) => vec![Finding::new(Kind::Members, "it was a file and is a folder")],
     };

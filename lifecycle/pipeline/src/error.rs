@@ -296,7 +296,7 @@ impl From<tokio::task::JoinError> for Error {
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Store(error) => error.code(),
+            Self::Store(error) | Self::InputDamaged { source: error, .. } => error.code(),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
                 _ => Code::Io,
@@ -322,7 +322,6 @@ impl Explain for Error {
             Self::LockFile { .. } => Code::ProjectInvalid,
             Self::LockChanged { .. } => Code::LockChanged,
             Self::StepFailed { code, .. } => *code,
-            Self::InputDamaged { .. } => Code::DataBroken,
             Self::SqlRefused { .. } => Code::SqlInvalid,
             Self::SqlFailed { .. } => Code::SqlFailed,
             Self::Table(error) => error.code(),

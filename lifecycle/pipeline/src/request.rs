@@ -160,7 +160,7 @@ impl RunReport {
     pub fn failure(&self) -> Option<Error> {
         let failed = self.steps.iter().find(|step| step.outcome == Outcome::Failed)?;
         let cause = failed.cause.clone().unwrap_or_else(|| "no cause is known".to_owned());
-        let code = if failed.damaged { Code::DataBroken } else { Code::StepFailed };
+        let code = if failed.damaged { Code::Corrupt } else { Code::StepFailed };
         Some(Error::StepFailed { step: failed.name.clone(), cause, run: failed.run, code })
     }
 }

@@ -318,8 +318,11 @@ impl Endpoint {
 const fn refusal(counters: &Counters, kind: Kind) -> &AtomicU64 {
     match kind {
         Kind::Invalid | Kind::Conflict | Kind::NotFound | Kind::Denied => &counters.refused,
-        Kind::Internal | Kind::Verdict | Kind::StepFailed | Kind::Unavailable | Kind::Interrupted => {
-            &counters.failed
-        }
+        Kind::Internal
+        | Kind::Verdict
+        | Kind::Damaged
+        | Kind::StepFailed
+        | Kind::Unavailable
+        | Kind::Interrupted => &counters.failed,
     }
 }

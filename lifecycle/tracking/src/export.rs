@@ -152,11 +152,16 @@ impl Export<'_> {
     async fn files(&mut self, owner: &str) -> Result<Vec<(Artifact, PathBuf)>, Error> {
         let mut files = Vec::new();
         for artifact in self.tracking.meta().artifacts(owner).await? {
-            match self.tracking.objects().path(artifact.digest) {
-                Some(place) => files.push((artifact, place)),
-                None => {
+            match self.tracking.objects().sound(artifact.digest) {
+                Ok(place) => files.push((artifact, place)),
+                Err(error) => {
                     self.report.of(Kind::Artifacts).found += 1;
-                    let reason = format!("its object {} is not in the store", artifact.digest);
+                    let reason = match error {
+                        rondo_store::Error::ObjectNotFound(digest) => {
+                            format!("its object {digest} is not in the store")
+                        }
+                        error => error.to_string(),
+                    };
                     self.report.skip(Kind::Artifacts, 1, format!("{owner}/{}", artifact.path), reason);
                 }
             }

@@ -271,7 +271,7 @@ impl Refusal {
             Kind::Unavailable | Kind::Interrupted => {
                 Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "TEMPORARILY_UNAVAILABLE", message }
             }
-            Kind::Internal => Self::internal(message),
+            Kind::Internal | Kind::Damaged => Self::internal(message),
         }
     }
 }

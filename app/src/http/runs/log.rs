@@ -46,7 +46,7 @@ enum Format {
 /// bytes as they came.
 ///
 /// # Errors
-/// When there is no such run, or the place to go on from is none of its log.
+/// When there is no such run, the place to go on from is none of its log, or its log is damaged.
 pub async fn log(
     State(tracking): State<Tracking>,
     caller: Caller,
@@ -62,16 +62,28 @@ pub async fn log(
         Some(place) => Some(place.parse::<Mark>().map_err(refused)?),
         None => None,
     };
-    let follower = Follower::open(tracking.store(), &row, from).await?;
-    let following = Following { follower, follow: query.follow.unwrap_or(true), stopping };
+    let mut follower = Follower::open(tracking.store(), &row, from).await?;
+    let first = begun(&mut follower).await?;
+    let following = Following { follower, first, follow: query.follow.unwrap_or(true), stopping };
     Ok(match query.format.unwrap_or(Format::Events) {
         Format::Events => events(following, from),
         Format::Text => text(following),
     })
 }
 
+/// What is said first: a log that cannot be read is refused before anything is sent.
+async fn begun(follower: &mut Follower) -> Result<VecDeque<Said>, Error> {
+    let mut first = VecDeque::from([follower.next().await?]);
+    if matches!(first.front(), Some(Said::Begins { .. })) {
+        first.push_back(follower.next().await?);
+    }
+    Ok(first)
+}
+
 struct Following {
     follower: Follower,
+    /// What was read already.
+    first: VecDeque<Said>,
     follow: bool,
     stopping: Stopping,
 }
@@ -80,7 +92,11 @@ impl Following {
     /// What comes next, waited for; nothing where the server is to stop.
     async fn next(&mut self) -> Option<Result<Said, Error>> {
         loop {
-            match self.follower.next().await {
+            let said = match self.first.pop_front() {
+                Some(said) => Ok(said),
+                None => self.follower.next().await,
+            };
+            match said {
                 Ok(Said::Waits) if self.follow => self.stopping.rest(LOOK).await?,
                 Ok(Said::Waits) => return Some(Ok(Said::Ends)),
                 said => return Some(said),

@@ -57,6 +57,12 @@ impl Objects {
         long(&file) && same(&file, bytes).unwrap_or(false) && self.make_young(digest, &file)
     }
 
+    /// Whether an object is here and what its digest says as far as is looked when it is handed out, and from
+    /// now on counted as new.
+    pub(super) fn stands(&self, digest: Digest) -> bool {
+        !self.is_doubted(digest) && self.sound(digest).is_ok() && self.renew(digest)
+    }
+
     /// Whether an object is here with the bytes that its digest says, which are read for it, and from now on
     /// counted as new.
     pub(super) fn is_sound(&self, digest: Digest, size: u64) -> bool {
@@ -113,9 +119,9 @@ mod tests {
     fn what_is_stored_again_takes_the_place_of_damaged_bytes_of_the_same_length() {
         let (folder, objects) = house();
         let file = folder.path().join("large");
-        let large: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
-        fs::write(&file, &large).unwrap();
-        let (small, large) = (b"a few bytes".as_slice(), Digest::of(&large));
+        let bytes: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
+        fs::write(&file, &bytes).unwrap();
+        let (small, large) = (b"a few bytes".as_slice(), Digest::of(&bytes));
         let digest = objects.put_bytes(small).unwrap().digest;
         objects.put_path(&file, super::super::Take::Keep).unwrap();
         for maybe_here in [false, true] {
@@ -127,6 +133,13 @@ mod tests {
             bulk.finish().unwrap();
             assert!(objects.verify(digest).unwrap() && objects.verify(large).unwrap());
         }
+        spoil(&objects, digest);
+        spoil(&objects, large);
+        objects.put_reader(small).unwrap();
+        let mut upload = objects.upload().unwrap();
+        upload.write(&bytes).unwrap();
+        upload.finish().unwrap();
+        assert!(objects.verify(digest).unwrap() && objects.verify(large).unwrap());
         spoil(&objects, digest);
         spoil(&objects, large);
         objects.put_bytes(small).unwrap();

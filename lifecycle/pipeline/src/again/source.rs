@@ -213,7 +213,7 @@ fn restore(
             continue;
         }
         let today = inside(root, path).filter(|today| is(today));
-        match objects.path(*wanted).or(today) {
+        match objects.sound(*wanted).ok().or(today) {
             Some(found) => {
                 own_folders(folder, path)?;
                 put(&found, &place)?;

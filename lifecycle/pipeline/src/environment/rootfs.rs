@@ -31,11 +31,15 @@ impl Environments {
 
     /// The archive of a lock: an object of the store, so that it is there also when the file has changed.
     fn archive(&self, lock: &EnvironmentLock) -> Result<PathBuf, Error> {
-        let place = lock.version.parse().ok().and_then(|digest| self.store.objects().path(digest));
-        place.ok_or_else(|| {
-            let reason = format!("its archive {} is not in the store any more", lock.version);
-            self.failed(&lock.name, "provision", reason)
-        })
+        let gone = || format!("its archive {} is not in the store any more", lock.version);
+        let place = match lock.version.parse() {
+            Ok(digest) => self.store.objects().sound(digest).map_err(|error| match error {
+                rondo_store::Error::ObjectNotFound(_) => gone(),
+                error => format!("its archive: {error}"),
+            }),
+            Err(_) => Err(gone()),
+        };
+        place.map_err(|reason| self.failed(&lock.name, "provision", reason))
     }
 
     /// Takes an archive into the store.

@@ -131,7 +131,7 @@ pub(super) struct Whole {
 
 impl Whole {
     pub fn open(store: &Store, log: Digest) -> Result<Self, Error> {
-        let path = store.objects().require(log)?;
+        let path = store.objects().sound(log)?;
         let mut file = File::open(&path).map_err(Error::io("read", &path))?;
         let dropped = dropped(&mut file).map_err(Error::io("read", &path))?;
         let length = file.metadata().map_err(Error::io("read", &path))?.len();

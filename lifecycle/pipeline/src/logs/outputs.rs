@@ -24,7 +24,7 @@ pub struct Executed {
 /// The executed notebook of a run as it is now; nothing where there is none, or none yet.
 ///
 /// # Errors
-/// When the store cannot be read.
+/// When the store cannot be read, or the notebook is damaged in it.
 pub async fn executed(store: &Store, run: &RunRow) -> Result<Option<Executed>, Error> {
     if !run.state.ended() {
         let Some(folder) = work_folder(store, run.id).await? else { return Ok(None) };
@@ -47,7 +47,11 @@ pub async fn executed(store: &Store, run: &RunRow) -> Result<Option<Executed>, E
     }
     let artifacts = store.meta().artifacts_below(&run.id.hex(), NOTEBOOKS).await?;
     let notebook = artifacts.into_iter().find(|artifact| artifact.path.ends_with(".ipynb"));
-    let digest = notebook.map(|artifact| artifact.digest);
-    let path = digest.and_then(|digest| store.objects().path(digest));
-    Ok(path.map(|path| Executed { path, whole: true }))
+    let Some(digest) = notebook.map(|artifact| artifact.digest) else { return Ok(None) };
+    let objects = store.objects().clone();
+    match tokio::task::spawn_blocking(move || objects.sound(digest)).await? {
+        Ok(path) => Ok(Some(Executed { path, whole: true })),
+        Err(rondo_store::Error::ObjectNotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -65,7 +65,7 @@ impl Entry {
         let tags = tags.into_iter().filter(own).collect();
         let params = params.into_iter().collect();
         let code = row.detail.code.files.values().chain(row.detail.environment.iter().map(|(_, lock)| lock));
-        let code = code.copied().filter(|digest| store.objects().path(*digest).is_some()).collect();
+        let code = code.copied().filter(|digest| store.objects().sound(*digest).is_ok()).collect();
         Ok(Some(Self { branch: branch.to_owned(), key, run: row, params, tags, metrics, code }))
     }
 

@@ -126,7 +126,7 @@ async fn a_damaged_dataset_that_nobody_has_is_refused() {
     let report = lab.run().await;
     assert_eq!(outcomes(&report), "make:failed use:skipped");
     let failure = report.failure().unwrap();
-    assert_eq!(failure.code(), Code::DataBroken);
+    assert_eq!(failure.code(), Code::Corrupt);
     assert!(failure.to_string().contains("its input `flights` is damaged in the store"), "{failure}");
     let step = report.step("make").unwrap();
     assert!(step.damaged && step.hints[0].contains("--heal"), "{:?}", step.hints);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rondo_core::run::RunKind;
+use rondo_core::{Code, Explain};
 use rondo_pipeline::RunRequest;
 use rondo_pipeline::logs::{Follower, Mark, Said};
 use rondo_store::Store;
@@ -101,4 +102,20 @@ steps:
     let from = Some(Mark { run: trial.id, at: 0 });
     let text = until(&mut Follower::open(&lab.store, &whole, from).await.unwrap(), "").await.0;
     assert!(text == "said 1\n" || text == "said 2\n", "{text}");
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_refused_before_any_of_it_is_shown() {
+    let lab = Lab::new().await;
+    lab.write("rondo.yaml", "project: talk\nsteps: { talk: { run: echo said } }\n");
+    let report = lab.run().await;
+    let run = report.step("talk").unwrap().run.unwrap();
+    let row = lab.store.meta().run(run).await.unwrap().unwrap();
+    let object = lab.store.objects().require(row.detail.log.unwrap()).unwrap();
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, "sand\n").unwrap();
+    let mut follower = Follower::open(&lab.store, &row, None).await.unwrap();
+    let refused = follower.next().await.unwrap_err();
+    assert_eq!(refused.code(), Code::Corrupt, "{refused}");
+    assert_eq!(refused.code().kind().exit_code(), 6);
 }

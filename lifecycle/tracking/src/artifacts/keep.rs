@@ -199,8 +199,7 @@ impl Tracking {
         }
         let row = row.filter(|row| row.modified.is_none()).ok_or_else(missing)?;
         let objects = self.objects().clone();
-        let path = blocking(move || objects.require(row.digest)).await?;
-        let file = blocking(move || rondo_store::objects::open(&path)).await?;
+        let file = blocking(move || rondo_store::objects::open(&objects.sound(row.digest)?)).await?;
         Ok(Held { file, size: row.size, tag: row.digest.hex(), modified: row.at.millis() })
     }
 

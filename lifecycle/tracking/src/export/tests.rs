@@ -99,3 +99,15 @@ async fn a_folder_that_holds_something_is_refused_and_left() {
         0
     );
 }
+
+#[tokio::test]
+async fn a_damaged_artifact_is_left_out_by_name() {
+    let (house, tracking) = tracking().await;
+    filled(&tracking).await;
+    let object = tracking.objects().require(rondo_core::Digest::of(b"hello")).unwrap();
+    std::fs::remove_file(&object).unwrap();
+    std::fs::write(&object, "hullo").unwrap();
+    let report = written(&tracking, &house.path().join("out")).await.unwrap();
+    let [skipped] = report.skipped() else { panic!("{:?}", report.skipped()) };
+    assert!(!report.complete() && skipped.reason.contains("corrupt"), "{skipped:?}");
+}

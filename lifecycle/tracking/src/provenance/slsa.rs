@@ -17,7 +17,7 @@ use crate::Error;
 /// The statement.
 ///
 /// # Errors
-/// When the run has made nothing, or an output is not in the store any more.
+/// When the run has made nothing, or something of it is damaged or an output not in the store any more.
 pub fn statement(known: &Provenance, objects: &Objects) -> Result<Value, Error> {
     let mut subjects = Vec::new();
     for row in &known.steps {
@@ -37,6 +37,7 @@ pub fn statement(known: &Provenance, objects: &Objects) -> Result<Value, Error> 
     metadata.insert("invocationId".to_owned(), format!("urn:uuid:{}", uuid(known.run.id)).into());
     metadata.insert("startedOn".to_owned(), known.run.started.rfc3339().into());
     metadata.extend(known.run.ended.map(|ended| ("finishedOn".to_owned(), ended.rfc3339().into())));
+    let logs = known.steps.iter().filter_map(|row| log(row, objects)).collect::<Result<Vec<_>, _>>()?;
     let environments = known.environments();
     let environments: Map<String, Value> =
         environments.into_iter().map(|(name, lock)| (name.to_owned(), lock.hex().into())).collect();
@@ -59,7 +60,7 @@ pub fn statement(known: &Provenance, objects: &Objects) -> Result<Value, Error> 
             "runDetails": {
                 "builder": { "id": PRODUCER, "version": { "rondo": VERSION } },
                 "metadata": metadata,
-                "byproducts": known.steps.iter().filter_map(|row| log(row, objects)).collect::<Vec<_>>(),
+                "byproducts": logs,
             },
         },
     }))
@@ -85,7 +86,7 @@ fn subject(
 }
 
 fn digests(objects: &Objects, digest: Digest) -> Result<Value, Error> {
-    let path = objects.require(digest)?;
+    let path = objects.sound(digest)?;
     let mut file = std::fs::File::open(&path).map_err(Error::io("read", &path))?;
     let mut sha = Sha256::new();
     std::io::copy(&mut file, &mut Hashing(&mut sha)).map_err(Error::io("read", &path))?;
@@ -141,8 +142,9 @@ fn input(objects: &Objects, link: &Link) -> Result<Value, Error> {
     if link.folder { Ok(json!({ "rondoTree": link.digest.hex() })) } else { held(objects, link.digest) }
 }
 
-fn log(row: &RunRow, objects: &Objects) -> Option<Value> {
-    let digest = row.detail.log?;
+/// The log of a run, where it is in the store.
+fn log(row: &RunRow, objects: &Objects) -> Option<Result<Value, Error>> {
+    let digest = row.detail.log.filter(|digest| objects.path(*digest).is_some())?;
     let name = format!("log of {}", row.step.as_deref().unwrap_or(&row.name));
-    Some(json!({ "name": name, "digest": digests(objects, digest).ok()? }))
+    Some(digests(objects, digest).map(|digests| json!({ "name": name, "digest": digests })))
 }

@@ -215,3 +215,17 @@ fn sources_become_uris() {
         "01234567-89ab-cdef-0123-456789abcdef"
     );
 }
+
+#[tokio::test]
+async fn what_is_damaged_is_neither_attested_nor_packed() {
+    let bench = bench().await;
+    let objects = bench.store.objects();
+    let known = gather(&bench.store, bench.run.clone()).await.unwrap();
+    let model = objects.require(Digest::of(b"the model")).unwrap();
+    std::fs::remove_file(&model).unwrap();
+    std::fs::write(&model, "the moped").unwrap();
+    let is_told = |error: Error| matches!(error, Error::Store(rondo_store::Error::Corrupt { .. }));
+    assert!(is_told(slsa::statement(&known, objects).unwrap_err()));
+    let target = bench.folder.path().join("crate");
+    assert!(is_told(ro_crate::write(&known, objects, &target, "MIT").map(drop).unwrap_err()));
+}

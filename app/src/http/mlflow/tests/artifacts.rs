@@ -268,3 +268,31 @@ async fn a_path_with_slashes_in_a_row_leads_to_the_one_without() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_damaged_file_is_sent_to_nobody_until_its_own_bytes_come_again() {
+    let house = House::new(Mode::Open).await;
+    let run = house.run().await;
+    for content in [b"hello".to_vec(), vec![7; 300 << 10]] {
+        let path = format!("{PROXY}/artifacts/0/{run}/artifacts/x.bin");
+        assert_eq!(house.put(&path, &[], content.clone()).await.status(), StatusCode::OK);
+        let object = house.store.objects().require(Digest::of(&content)).unwrap();
+        let mut damaged = content.clone();
+        damaged[2] ^= 1;
+        // Another inode, as a disk that lies needs none: what was noted of the old one is of no use.
+        std::fs::remove_file(&object).unwrap();
+        std::fs::write(&object, damaged).unwrap();
+        let of_run = format!("/get-artifact?run_uuid={run}&path=x.bin");
+        for (path, headers) in [(&path, vec![]), (&path, vec![("range", "bytes=0-0")]), (&of_run, vec![])] {
+            let (status, answer, body) = house.fetch(path, &headers).await;
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+            assert_eq!(answer[header::CONTENT_TYPE], "application/json");
+            let said: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(said["error_code"], "INTERNAL_ERROR");
+            assert!(said["message"].as_str().unwrap().contains("corrupt"), "{said}");
+        }
+        assert_eq!(house.put(&path, &[], content.clone()).await.status(), StatusCode::OK);
+        let (status, _, body) = house.fetch(&path, &[]).await;
+        assert!(status == StatusCode::OK && body == content);
+    }
+}
