@@ -5,11 +5,26 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 RONDO = os.environ.get("RONDO", "rondo")
+
+
+# How long anything may take on a slow machine that does much else: nothing waits that long where all is well.
+PATIENCE = 120
+
+
+def until(what, seconds=PATIENCE):
+    """Waits for something to be so; what it was."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
 
 
 class Rondo:
@@ -49,7 +64,7 @@ def up(folder):
         yield json.loads(process.stdout.readline())["listen"]
     finally:
         process.terminate()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE) == 0
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def serve(store):
         yield Client(json.loads(process.stdout.readline())["listen"])
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
 
 
 class Client:
@@ -33,7 +33,7 @@ class Client:
         self.url = url
 
     def post(self, path, **body):
-        answer = requests.post(self.url + API + path, json=body, timeout=30)
+        answer = requests.post(self.url + API + path, json=body, timeout=60)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -50,7 +50,7 @@ def test_what_is_deleted_goes_and_what_a_version_needs_stays(tmp_path):
     with serve(store) as client:
         gone, needed = client.run(), client.run()
         for run, content in ((gone, b"x" * 5000), (needed, b"a model")):
-            requests.put(client.artifact(run), data=content, timeout=30).raise_for_status()
+            requests.put(client.artifact(run), data=content, timeout=60).raise_for_status()
         client.post("/registered-models/create", name="m")
         source = f"{needed['artifact_uri']}"
         client.post("/model-versions/create", name="m", source=source, run_id=needed["run_id"])
@@ -66,10 +66,10 @@ def test_what_is_deleted_goes_and_what_a_version_needs_stays(tmp_path):
         assert rondo.json(*now)["report"] == {**counted, "dry_run": False}
         assert rondo.json(*now)["report"]["runs"] == 0
 
-        missing = requests.get(client.url + API + "/runs/get", params={"run_id": gone["run_id"]}, timeout=30)
+        missing = requests.get(client.url + API + "/runs/get", params={"run_id": gone["run_id"]}, timeout=60)
         assert missing.status_code == 404
         client.post("/runs/restore", run_id=needed["run_id"])
-        assert requests.get(client.artifact(needed), timeout=30).content == b"a model"
+        assert requests.get(client.artifact(needed), timeout=60).content == b"a model"
 
 
 def test_a_backup_that_is_made_under_load_restores_to_what_was_acknowledged(tmp_path):
@@ -81,7 +81,7 @@ def test_a_backup_that_is_made_under_load_restores_to_what_was_acknowledged(tmp_
             while not stop.is_set():
                 run = client.run()
                 client.post("/runs/log-metric", run_id=run["run_id"], key="m", value=1.5, timestamp=1, step=1)
-                requests.put(client.artifact(run), data=run["run_id"].encode(), timeout=30).raise_for_status()
+                requests.put(client.artifact(run), data=run["run_id"].encode(), timeout=60).raise_for_status()
                 acknowledged.append(run)
 
         writer = threading.Thread(target=write)
@@ -102,9 +102,9 @@ def test_a_backup_that_is_made_under_load_restores_to_what_was_acknowledged(tmp_
     rondo("admin", "restore", str(backup), "--data", "restored", code=4)
     with serve(tmp_path / "restored") as client:
         for run in before:
-            answer = requests.get(client.url + API + "/runs/get", params={"run_id": run["run_id"]}, timeout=30)
+            answer = requests.get(client.url + API + "/runs/get", params={"run_id": run["run_id"]}, timeout=60)
             assert answer.json()["run"]["data"]["metrics"][0]["value"] == 1.5
-            assert requests.get(client.artifact(run), timeout=30).content == run["run_id"].encode()
+            assert requests.get(client.artifact(run), timeout=60).content == run["run_id"].encode()
 
 
 @pytest.mark.parametrize("where", ["nowhere", "empty"])

@@ -15,7 +15,7 @@ def client(tmp_path_factory):
 
 
 def get(client, path, code=200, **query):
-    answer = requests.get(f"{client.url}/api/v1{path}", params=query, timeout=30)
+    answer = requests.get(f"{client.url}/api/v1{path}", params=query, timeout=60)
     assert answer.status_code == code, answer.text
     return answer.json()
 
@@ -79,7 +79,7 @@ def test_a_run_is_seen_as_it_goes_on(client):
     seen, first = [], threading.Event()
 
     def watch():
-        with requests.get(f"{client.url}/api/v1/runs/{run}/events", stream=True, timeout=30) as answer:
+        with requests.get(f"{client.url}/api/v1/runs/{run}/events", stream=True, timeout=60) as answer:
             assert answer.headers["content-type"] == "text/event-stream"
             name = None
             for line in answer.iter_lines(decode_unicode=True):
@@ -106,7 +106,7 @@ def test_a_run_is_seen_as_it_goes_on(client):
 def test_a_server_that_ends_ends_its_streams(tmp_path):
     with serve(tmp_path / "store") as client:
         run = logged(client, "0")
-        answer = requests.get(f"{client.url}/api/v1/runs/{run}/events", stream=True, timeout=30)
+        answer = requests.get(f"{client.url}/api/v1/runs/{run}/events", stream=True, timeout=60)
         lines = answer.iter_lines(decode_unicode=True)
         assert next(lines) == "event: status"
     # A connection that was cut would raise here.

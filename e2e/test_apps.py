@@ -21,7 +21,7 @@ from security.conftest import PASSWORD, admin
 HERE = Path(__file__).parent
 SCREENS = HERE.parent / "target" / "e2e-screens"
 PLAIN = f"exec {sys.executable} plain.py {{port}}"
-RAISED = 60
+RAISED = 120
 
 
 def until(look, what, seconds=RAISED):
@@ -53,10 +53,10 @@ class Up:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.terminate()
-            assert self.process.wait(timeout=60) == 0
+            assert self.process.wait(timeout=120) == 0
 
     def app(self, name):
-        apps = requests.get(f"{self.url}/api/v1/apps", timeout=10).json()
+        apps = requests.get(f"{self.url}/api/v1/apps", timeout=60).json()
         return next(app for app in apps if app["name"] == name)
 
     def running(self, name, seconds=RAISED):
@@ -66,12 +66,12 @@ class Up:
             raise AssertionError(self.app(name)) from None
 
     def get(self, path, **more):
-        return requests.get(self.url + path, timeout=30, **more)
+        return requests.get(self.url + path, timeout=60, **more)
 
     def socket(self, path, **headers):
         """The status of a handshake, and its connection."""
         host = urlsplit(self.url).netloc
-        sock = socket.create_connection((urlsplit(self.url).hostname, urlsplit(self.url).port), timeout=30)
+        sock = socket.create_connection((urlsplit(self.url).hostname, urlsplit(self.url).port), timeout=60)
         lines = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade", "Origin": self.url,
                  "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13", **headers}
         text = "".join(f"{key}: {value}\r\n" for key, value in lines.items())
@@ -90,7 +90,7 @@ def move(up, version):
     other = {1: 2, 2: 1}[version]
     if other == 2:
         up.rondo("models", "approve", "iris/2", "--force", "--why", "for the app")
-    moved = requests.post(f"{up.url}/api/2.0/mlflow/registered-models/alias", timeout=10,
+    moved = requests.post(f"{up.url}/api/2.0/mlflow/registered-models/alias", timeout=60,
                           json={"name": "iris", "alias": "champion", "version": str(other)})
     assert moved.status_code == 200, moved.text
     return other
@@ -152,7 +152,7 @@ def test_an_app_has_its_artifacts_and_is_told_of(plain):
         for hostile in ["/apps/nothing/", "/apps/%65cho/", "/apps//echo/", "/apps/page/../../rondo.yaml"]:
             request = requests.Request("GET", up.url).prepare()
             request.url = up.url + hostile
-            assert requests.Session().send(request, timeout=10).status_code == 404, hostile
+            assert requests.Session().send(request, timeout=60).status_code == 404, hostile
         # More than a server of requests would hold in its hands.
         big = requests.post(f"{up.url}/apps/echo/up", data=bytes(64 << 20), timeout=60)
         assert big.json() == {"got": 64 << 20}
@@ -186,7 +186,7 @@ def test_a_page_of_another_origin_reaches_no_app(plain):
         port = urlsplit(up.url).port
         for origin in ["http://evil.example", f"http://127.0.0.1:{port + 1}", f"http://localhost:{port}", "null"]:
             assert up.socket("/apps/echo/ws", Origin=origin)[0] == 403, origin
-            refused = requests.post(f"{up.url}/apps/echo/", headers={"Origin": origin}, data=b"x", timeout=10)
+            refused = requests.post(f"{up.url}/apps/echo/", headers={"Origin": origin}, data=b"x", timeout=60)
             assert refused.status_code == 403, origin
         assert up.socket("/apps/page/")[0] == 200, "files turn to no other protocol"
         sock.close()
@@ -239,11 +239,11 @@ def test_apps_are_stopped_started_and_read_from_another_terminal(plain):
         until(lambda: not Path(f"/proc/{again}").exists(), "the old process ends when nothing is open")
         assert "listening" in up.rondo("app", "logs", "echo", "-n", "500").stdout
         assert "did you mean `echo`" in up.rondo("app", "stop", "ecko", code=3).stderr
-        told = requests.post(f"{up.url}/api/v1/apps/echo/stop", timeout=10)
+        told = requests.post(f"{up.url}/api/v1/apps/echo/stop", timeout=60)
         assert told.status_code == 202
         until(lambda: up.app("echo")["state"] == "stopped", "it stops")
-        assert requests.post(f"{up.url}/api/v1/apps/echo/jump", timeout=10).status_code == 400
-        assert requests.post(f"{up.url}/api/v1/apps/nothing/stop", timeout=10).status_code == 404
+        assert requests.post(f"{up.url}/api/v1/apps/echo/jump", timeout=60).status_code == 400
+        assert requests.post(f"{up.url}/api/v1/apps/nothing/stop", timeout=60).status_code == 404
 
 
 def test_no_process_is_left_when_rondo_is_killed(plain):
@@ -267,11 +267,11 @@ def test_an_app_that_can_do_anything_asks_for_its_key(plain):
         opens = up.told["apps"]["desk"]
         assert opens == next(app["address"] for app in up.rondo.json("app", "status", "desk")["apps"])
         session = requests.Session()
-        said = session.get(opens, timeout=10)
+        said = session.get(opens, timeout=60)
         assert said.json()["path"] == "/apps/desk/" and said.url == f"{up.url}/apps/desk/"
         cookie = session.cookies["rondo_key"]
         assert "rondo_key" not in said.text and cookie in opens
-        assert session.get(f"{up.url}/apps/desk/more", timeout=10).status_code == 200
+        assert session.get(f"{up.url}/apps/desk/more", timeout=60).status_code == 200
         assert up.socket("/apps/desk/ws", Cookie=f"rondo_key={cookie}")[0] == 101
         assert (plain / ".rondo/apps/state.json").stat().st_mode & 0o777 == 0o600
 
@@ -284,7 +284,7 @@ def test_users_use_the_apps_that_they_may(plain):
     with Up(plain, "--auth") as up:
         def status(path, user=None, method="get"):
             auth = (user, PASSWORD) if user else None
-            return requests.request(method, up.url + path, auth=auth, timeout=30).status_code
+            return requests.request(method, up.url + path, auth=auth, timeout=60).status_code
 
         until(lambda: status("/apps/desk/", "root") == 200, "the apps run")
         until(lambda: status("/apps/echo/", "root") == 200, "the apps run")
@@ -294,7 +294,7 @@ def test_users_use_the_apps_that_they_may(plain):
             assert status("/apps/desk/", user) == desk, user
             assert status("/api/v1/apps", user) == 200, user
             assert status("/api/v1/apps/page/restart", user, "post") == stop, user
-        said = requests.get(f"{up.url}/apps/echo/", auth=("viewer", PASSWORD), timeout=10).json()
+        said = requests.get(f"{up.url}/apps/echo/", auth=("viewer", PASSWORD), timeout=60).json()
         headers = {key.lower(): value for key, value in said["headers"].items()}
         assert headers["x-forwarded-user"] == "viewer" and "authorization" not in headers
 
@@ -392,7 +392,7 @@ apps:
             page.get_by_text("got 5000000 bytes").wait_for()
             page.screenshot(path=SCREENS / "app-streamlit.png")
             forged = requests.put(
-                f"{up.url}/apps/flowers/_stcore/upload_file/a/b", files={"a": b"x"}, timeout=10,
+                f"{up.url}/apps/flowers/_stcore/upload_file/a/b", files={"a": b"x"}, timeout=60,
                 headers={"Origin": up.url},
             )
             assert forged.status_code == 403, forged.status_code
@@ -418,7 +418,7 @@ apps:
     admin(store, "user", "add", "root", "--role", "admin", password=PASSWORD + "\n")
     admin(store, "user", "add", "ada", "--role", "viewer", password=PASSWORD + "\n")
     with Up(folder, "--auth") as up:
-        until(lambda: requests.get(f"{up.url}/apps/flowers/", auth=("ada", PASSWORD), timeout=10).status_code == 200,
+        until(lambda: requests.get(f"{up.url}/apps/flowers/", auth=("ada", PASSWORD), timeout=60).status_code == 200,
               "the app runs", seconds=120)
         with visit(chromium, f"{up.url}/apps/flowers/",
                    http_credentials={"username": "ada", "password": PASSWORD}) as page:

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import RONDO
+from conftest import PATIENCE, RONDO, until
 
 HERE = Path(__file__).parent
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
@@ -34,12 +34,18 @@ def serving(data, *flags, code=0, **options):
     finally:
         if process.poll() is None:
             process.terminate()
-        assert process.wait(timeout=20) == code
+        assert process.wait(timeout=120) == code
+
+
+def is_closed(at):
+    """Whether a server listens no more: it has seen that it is to stop."""
+    with socket.socket() as probe:
+        return probe.connect_ex((at.hostname, at.port)) != 0
 
 
 def ask(url, method, path, body=None, headers=None):
     at = urlsplit(url)
-    connection = http.client.HTTPConnection(at.hostname, at.port, timeout=30)
+    connection = http.client.HTTPConnection(at.hostname, at.port, timeout=60)
     if isinstance(body, dict):
         body, headers = json.dumps(body), {"Content-Type": "application/json", **(headers or {})}
     connection.request(method, at.path + path, body, headers or {})
@@ -161,7 +167,7 @@ def test_another_server_as_root_is_asked_for_its_listing(tmp_path):
 def test_a_bucket_is_refused_with_a_word_on_what_to_do(tmp_path, flag):
     done = subprocess.run(
         [RONDO, "server", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "store"), flag, "s3://bucket/x"],
-        capture_output=True, text=True, timeout=20,
+        capture_output=True, text=True, timeout=60,
     )
     assert done.returncode == 2 and "s3://bucket/x" in done.stderr and "hint:" in done.stderr, done.stderr
     assert not (tmp_path / "store").exists()
@@ -177,13 +183,13 @@ def test_a_signal_ends_the_server_and_lets_a_running_upload_end(tmp_path, number
         idle.getresponse().read()
         upload = socket.create_connection((at.hostname, at.port))
         upload.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234".encode())
-        time.sleep(0.2)
+        until(lambda: list((tmp_path / "store").glob("objects/incoming/*/*")))
         process.send_signal(number)
-        time.sleep(0.2)
+        until(lambda: is_closed(at))
         assert process.poll() is None
         upload.sendall(b"56789")
         assert upload.recv(100).startswith(b"HTTP/1.1 200")
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=PATIENCE) == 0
     with serving(tmp_path / "store") as (_, url):
         assert ask(url, "GET", path) == (200, b"0123456789")
 
@@ -194,11 +200,17 @@ def test_a_second_signal_ends_the_server_at_once(tmp_path):
         upload = socket.create_connection((at.hostname, at.port))
         path = f"{PROXY}/0/{run['run_id']}/artifacts/never.bin"
         upload.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234".encode())
-        time.sleep(0.2)
+        until(lambda: list((tmp_path / "store").glob("objects/incoming/*/*")))
         process.terminate()
-        time.sleep(0.2)
-        process.terminate()
-        assert process.wait(timeout=3) == 0
+        until(lambda: is_closed(at))
+
+        def ended():
+            process.terminate()
+            time.sleep(0.1)
+            return process.poll() is not None
+
+        # By itself it would give the upload ten seconds.
+        until(ended, seconds=9)
 
 
 def test_who_sends_much_to_nobody_hears_why_it_is_refused(tmp_path):
@@ -222,10 +234,7 @@ def test_what_a_kill_left_is_swept_and_parts_are_gone_on_with(tmp_path):
         begun = json.loads(body)
         parts = [urlsplit(credential["url"]).path for credential in begun["credentials"]]
         tags = [put_part(url, parts[0], b"first ")]
-        until = time.time() + 10
-        while not list(store.glob("objects/incoming/*/*")) and time.time() < until:
-            time.sleep(0.01)
-        assert list(store.glob("objects/incoming/*/*"))
+        until(lambda: list(store.glob("objects/incoming/*/*")))
         process.kill()
         process.wait()
     with serving(store) as (_, url):
@@ -241,7 +250,7 @@ def test_what_a_kill_left_is_swept_and_parts_are_gone_on_with(tmp_path):
 
 def put_part(url, path, body):
     at = urlsplit(url)
-    connection = http.client.HTTPConnection(at.hostname, at.port, timeout=30)
+    connection = http.client.HTTPConnection(at.hostname, at.port, timeout=60)
     connection.request("PUT", path, body)
     answer = connection.getresponse()
     answer.read()

@@ -36,14 +36,14 @@ def theirs(tmp_path_factory):
         for _ in range(600):
             assert process.poll() is None, (folder / "log").read_text()
             try:
-                if requests.get(url + "/health", timeout=5).ok:
+                if requests.get(url + "/health", timeout=60).ok:
                     break
             except requests.ConnectionError:
                 time.sleep(0.2)
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def test_both_servers_answer_the_same(theirs, tmp_path):
@@ -59,4 +59,4 @@ def test_both_servers_answer_the_same(theirs, tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0

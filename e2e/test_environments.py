@@ -4,10 +4,9 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
-from conftest import RONDO, Rondo
+from conftest import RONDO, Rondo, until
 
 
 def needs(*programs):
@@ -19,15 +18,6 @@ def project(folder, text):
     folder.mkdir(exist_ok=True)
     (folder / "rondo.yaml").write_text(text)
     return Rondo(folder)
-
-
-def until(what, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not happen")
 
 
 def findings(rondo):

@@ -42,7 +42,7 @@ class Server:
 
     def __exit__(self, *_):
         self.process.terminate()
-        assert self.process.wait(timeout=20) == 0
+        assert self.process.wait(timeout=120) == 0
 
 
 def move(folder, uri, rondo, python=sys.executable):

@@ -2,21 +2,11 @@
 
 import json
 import subprocess
-import time
 
 import pytest
 import requests
 
-from conftest import RONDO, Rondo, up
-
-
-def until(what, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
+from conftest import RONDO, Rondo, until, up
 
 
 def events(url, last=None, stop=lambda event: False):
@@ -60,24 +50,24 @@ steps:
         first = events(log, stop=lambda event: event[1].get("line") == "90%")
         assert [event[1]["line"] for event in first] == ["eins é", "90%"]
         # Without following: what there is now.
-        assert requests.get(log, params={"format": "text", "follow": "false"}, timeout=30).text == "eins é\n10%\r90%\n"
+        assert requests.get(log, params={"format": "text", "follow": "false"}, timeout=60).text == "eins é\n10%\r90%\n"
         assert rondo("runs", "logs", run).stdout == "eins é\n90%\n"
         following = subprocess.Popen([RONDO, "runs", "logs", run, "--follow"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
         (tmp_path / "go").touch()
         rest = events(log, last=first[-1][2])
         assert [event[1].get("line") for event in rest] == ["zwei", "drei", None] and rest[-1][0] == "end"
-        assert running.wait(60) == 0
-        assert following.communicate(timeout=60)[0] == "eins é\n90%\nzwei\ndrei\n"
+        assert running.wait(120) == 0
+        assert following.communicate(timeout=120)[0] == "eins é\n90%\nzwei\ndrei\n"
         # The places are the same when it has ended.
         again = events(log)
         assert again == first + rest
         assert events(log, last=first[0][2])[0][1]["line"] == "90%"
-        assert requests.get(log, headers={"Last-Event-ID": "end"}, timeout=30).status_code == 204
-        assert requests.get(log, params={"format": "text"}, timeout=30).text == "eins é\n10%\r90%\nzwei\ndrei"
+        assert requests.get(log, headers={"Last-Event-ID": "end"}, timeout=60).status_code == 204
+        assert requests.get(log, params={"format": "text"}, timeout=60).text == "eins é\n10%\r90%\nzwei\ndrei"
         for wrong in ["nonsense", f"{'0' * 32}:7"]:
-            assert requests.get(log, headers={"Last-Event-ID": wrong}, timeout=30).status_code == 400
-        assert requests.get(log, params={"formt": "text"}, timeout=30).status_code == 400
-        assert requests.get(f"{url}/api/v1/runs/none/log", timeout=30).status_code == 404
+            assert requests.get(log, headers={"Last-Event-ID": wrong}, timeout=60).status_code == 400
+        assert requests.get(log, params={"formt": "text"}, timeout=60).status_code == 400
+        assert requests.get(f"{url}/api/v1/runs/none/log", timeout=60).status_code == 404
         # A pipeline's run is its steps one by one.
         whole = rondo.json("runs", "show", run)["run"]["parent"]
         all = events(f"{url}/api/v1/runs/{whole}/log")
@@ -117,7 +107,7 @@ def test_a_damaged_log_is_shown_to_nobody(tmp_path):
         assert refused["code"] == "corrupt" and "--heal" in str(refused["hints"]), refused
     with up(tmp_path) as url:
         for arguments in [{}, {"format": "text"}]:
-            answer = requests.get(f"{url}/api/v1/runs/{run}/log", params=arguments, timeout=30)
+            answer = requests.get(f"{url}/api/v1/runs/{run}/log", params=arguments, timeout=60)
             assert (answer.status_code, answer.json()["code"]) == (500, "corrupt"), answer.text
     # Its output is made again, and sound.
     assert rondo.json("run")["steps"][0]["outcome"] == "ran"
@@ -158,12 +148,12 @@ steps: { n: { uses: papermill, with: { notebook: n.py }, environment: py } }
         rest = events(outputs, last=seen[-1][2])
         assert rest[-1][0] == "end" and any("ZeroDivisionError" in json.dumps(event[1]) for event in rest), rest
         assert all(event[1].get("cell") != seen[0][1]["cell"] for event in rest), "what is known is not sent again"
-        running.communicate(timeout=60)
+        running.communicate(timeout=120)
         assert running.returncode == 7
-        kept = requests.get(outputs, params={"format": "ipynb"}, timeout=30)
+        kept = requests.get(outputs, params={"format": "ipynb"}, timeout=60)
         assert kept.status_code == 200 and "ZeroDivisionError" in kept.text
         assert "first" in events(f"{url}/api/v1/runs/{run}/log")[0][1]["line"]
         rondo("run", "--dry-run")
         (tmp_path / "rondo.yaml").write_text("project: p\nsteps: { s: { run: 'true' } }\n")
         other = rondo.json("run")["run"]
-        assert requests.get(f"{url}/api/v1/runs/{other}/outputs", timeout=30).status_code == 404
+        assert requests.get(f"{url}/api/v1/runs/{other}/outputs", timeout=60).status_code == 404

@@ -24,7 +24,7 @@ def server(tmp_path):
         yield json.loads(process.stdout.readline())["listen"]
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def python(version):

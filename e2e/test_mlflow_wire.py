@@ -47,7 +47,7 @@ def url(tmp_path):
     process, listen = serve(tmp_path / "store")
     yield listen
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=120) == 0
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def run(client):
 
 
 def post(url, path, body, prefix=API):
-    return requests.post(url + prefix + path, json=body, timeout=20)
+    return requests.post(url + prefix + path, json=body, timeout=60)
 
 
 def refused(response, message, code="INVALID_PARAMETER_VALUE", status=400):

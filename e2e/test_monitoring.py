@@ -68,16 +68,16 @@ def test_what_breaks_the_checks_is_an_alert_until_a_good_window_comes(copy):
         assert "2 standing" in copy("status").stdout
         shown = copy("monitor", "report").stdout
         assert "1 failed, 1 warning of 3" in shown and "d2-0" in shown
-        metrics = requests.get(f"{url}/metrics", timeout=10).text
+        metrics = requests.get(f"{url}/metrics", timeout=60).text
         assert 'rondo_monitor_checks_failed{monitor="iris",severity="error"} 1\n' in metrics
         assert 'check="width-known",slice="",severity="warning"} 0.04\n' in metrics
-        page = requests.get(f"{url}/report", timeout=10).text
+        page = requests.get(f"{url}/report", timeout=60).text
         assert "Checks of the inputs" in page and "sepal_length: between" in page
 
         quality, report = day(3, flowers)
         assert quality["passed"] and report["standing"] == [] and len(report["alerts"]) == 2
         assert "standing" not in copy("status").stdout
-        metrics = requests.get(f"{url}/metrics", timeout=10).text
+        metrics = requests.get(f"{url}/metrics", timeout=60).text
         assert 'rondo_monitor_checks_failed{monitor="iris",severity="error"} 0\n' in metrics
 
     # By hand: the newest stretch, an earlier one, another suite.

@@ -23,7 +23,7 @@ def serving(folder):
         yield json.loads(process.stdout.readline())["listen"]
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def rondo(*args, code=0):
@@ -109,7 +109,7 @@ def test_what_a_pipeline_registers_loads_as_an_mlflow_model_and_answers_as_its_e
         # It stays what was registered: nobody writes there, and a copy of it is as good.
         place = root.removeprefix("mlflow-artifacts:/")
         for method in [requests.put, requests.delete]:
-            refused = method(f"{url}/api/2.0/mlflow-artifacts/artifacts/{place}/MLmodel", data=b"x: 1", timeout=10)
+            refused = method(f"{url}/api/2.0/mlflow-artifacts/artifacts/{place}/MLmodel", data=b"x: 1", timeout=60)
             assert refused.status_code == 400 and "registered version" in refused.json()["message"]
         client.copy_model_version("models:/iris/1", "again")
         again = mlflow.pyfunc.load_model("models:/again/1").predict(rows)
@@ -132,7 +132,7 @@ triggers:
 
     with up(copy.folder) as url:
         def answering():
-            (endpoint,) = requests.get(f"{url}/api/v1/endpoints", timeout=10).json()
+            (endpoint,) = requests.get(f"{url}/api/v1/endpoints", timeout=60).json()
             return endpoint["deployment"]["version"]
 
         def drift(day, number):
@@ -150,7 +150,7 @@ triggers:
             while time.monotonic() < deadline:
                 shown = copy.json("models", "show", "iris")["versions"]
                 waits = "waits for approval" in copy("status").stdout
-                if len(shown) == number and waits and not requests.get(f"{url}/api/v1/requests", timeout=10).json():
+                if len(shown) == number and waits and not requests.get(f"{url}/api/v1/requests", timeout=60).json():
                     return
                 time.sleep(0.2)
             raise AssertionError(copy("status").stdout)

@@ -210,7 +210,7 @@ def s3():
     )
     boto3 = pytest.importorskip("boto3")
     try:
-        for _ in range(300):
+        for _ in range(1200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
@@ -227,7 +227,7 @@ def s3():
         yield client, settings
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=120)
 
 
 def test_a_prefix_of_a_bucket_is_a_folder(project, s3):
@@ -322,7 +322,7 @@ def postgres(tmp_path):
         yield f"postgres://ann:${{{{ secrets.DB_PASSWORD }}}}@127.0.0.1:{port}/postgres", sql
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def mysql(tmp_path):
         yield f"mysql://ann:${{{{ secrets.DB_PASSWORD }}}}@127.0.0.1:{port}/d", lambda text: sql(text, "d")
     finally:
         server.terminate()
-        server.wait(timeout=60)
+        server.wait(timeout=120)
 
 
 @pytest.mark.service

@@ -58,7 +58,7 @@ def served(browser, project, tmp_path_factory):
         yield listen, rows
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def serving(folder, *flags):
         yield json.loads(process.stdout.readline())["listen"]
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
 
 
 class Receiver:
@@ -58,7 +58,7 @@ class Receiver:
         return f"http://{host}:{self.server.server_port}/hook"
 
     def next(self):
-        headers, body = self.told.get(timeout=30)
+        headers, body = self.told.get(timeout=60)
         return headers, body, json.loads(body)
 
 

@@ -29,7 +29,7 @@ class Server:
 
     def call(self, method, path, **more):
         more.setdefault("auth", self.auth)
-        return requests.request(method, self.url + path, timeout=30, allow_redirects=False, **more)
+        return requests.request(method, self.url + path, timeout=60, allow_redirects=False, **more)
 
     def post(self, path, body, **more):
         return self.call("POST", API + path, json=body, **more)
@@ -46,7 +46,7 @@ class Server:
         if self.auth:
             headers["Authorization"] = "Basic " + base64.b64encode(":".join(self.auth).encode()).decode()
         lines = [f"{method} {path} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items())]
-        with socket.create_connection((self.host, self.port), timeout=30) as connection:
+        with socket.create_connection((self.host, self.port), timeout=60) as connection:
             connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
             answer = b""
             while part := connection.recv(65536):
@@ -77,7 +77,7 @@ def serve(store, *flags, **environment):
         yield Server(json.loads(process.stdout.readline())["listen"], store)
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=120) == 0
 
 
 def admin(store, *args, password=None, code=0):
