@@ -236,7 +236,7 @@ pub enum Error {
         /// The input.
         input: String,
         /// What is damaged of it.
-        source: rondo_store::Error,
+        source: Box<rondo_store::Error>,
     },
     /// A statement that is not answered.
     #[error("the statement is refused: {reason}")]
@@ -296,7 +296,8 @@ impl From<tokio::task::JoinError> for Error {
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Store(error) | Self::InputDamaged { source: error, .. } => error.code(),
+            Self::Store(error) => error.code(),
+            Self::InputDamaged { source, .. } => source.code(),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::DiskFull,
                 _ => Code::Io,
@@ -332,7 +333,8 @@ impl Explain for Error {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Store(error) | Self::InputDamaged { source: error, .. } => error.hints(),
+            Self::Store(error) => error.hints(),
+            Self::InputDamaged { source, .. } => source.hints(),
             Self::StepNotFound { near, .. }
             | Self::ParameterNotFound { near, .. }
             | Self::PackageNotFound { near, .. } => {

@@ -67,7 +67,7 @@ struct OneOfMany {
 fn unlent(input: &str, error: rondo_store::Error) -> Error {
     match error {
         source @ rondo_store::Error::Corrupt { .. } => {
-            Error::InputDamaged { input: input.to_owned(), source }
+            Error::InputDamaged { input: input.to_owned(), source: Box::new(source) }
         }
         error => error.into(),
     }
