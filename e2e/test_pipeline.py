@@ -1,5 +1,6 @@
 """Pipelines as a user meets them: what runs and why, what misbehaves, what is killed."""
 
+import contextlib
 import json
 import os
 import re
@@ -235,11 +236,9 @@ steps:
     while process.poll() is None:
         work = rondo.folder / ".rondo" / "work"
         sizes = []
-        for path in work.rglob("log*"):
-            try:
-                sizes.append(path.stat().st_size)
-            except FileNotFoundError:
-                pass
+        # What is looked at may go meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            sizes.extend(path.stat().st_size for path in work.rglob("log*"))
         most = max(most, sum(sizes))
         time.sleep(0.02)
     assert process.returncode == 7

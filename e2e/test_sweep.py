@@ -118,10 +118,11 @@ def test_a_killed_sweep_goes_on_and_equal_trials_stand(tmp_path, monkeypatch):
     until(lambda: (tmp_path / "ran").exists() and len(ran(rondo)) >= 5, 60)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = ran(rondo)
     done = len([run for run in rondo.json("runs", "list", "--all", "-n", "99")["runs"]
                 if run["detail"].get("trial") and run["state"] == "finished"])
     assert done >= 1
+    # Only now, when what was left is surely ended: a process may have begun that had written nothing yet.
+    before = ran(rondo)
     monkeypatch.setenv("E2E_SLEEP", "0")
     report = rondo.json("run", "--jobs", "2")
     sweep = sweep_of(report)

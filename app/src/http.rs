@@ -11,6 +11,7 @@ pub mod problem;
 pub mod requests;
 pub mod runs;
 pub mod server;
+mod unread;
 
 use std::sync::Arc;
 

@@ -22,6 +22,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tower::Service as _;
 
+use super::unread::Heard;
+
 /// How long a client may take to send the headers of its next request.
 const HEADERS: Duration = Duration::from_secs(60);
 /// How many connections there may be at a time; more wait to be accepted.
@@ -174,7 +176,9 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         let connection = http.serve_connection(TokioIo::new(ready(socket)), {
             let (router, stopping) = (router.clone(), Stopping(Some(stopped.clone())));
             service_fn(move |request: hyper::Request<Incoming>| {
-                let mut request = request.map(Body::new);
+                let (head, body) = request.into_parts();
+                let body = Body::new(Heard::new(body, &head.headers));
+                let mut request = hyper::Request::from_parts(head, body);
                 request.extensions_mut().insert(ConnectInfo(from));
                 request.extensions_mut().insert(stopping.clone());
                 router.clone().call(request)

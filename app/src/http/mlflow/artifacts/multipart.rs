@@ -213,9 +213,7 @@ pub(in crate::http::mlflow) async fn presigned(
 }
 
 /// Clients of an object store ask for an address in it; what the proxy keeps has none.
-///
-/// The body is read: a connection with an unread one is closed, and the client's next request with it.
-pub(in crate::http::mlflow) async fn no_object_store(_body: axum::body::Bytes) -> Refusal {
+pub(in crate::http::mlflow) async fn no_object_store() -> Refusal {
     Refusal::invalid(
         "Presigned URLs of an object store are not supported for artifacts that are kept by this server: put and get \
          them through the proxy, mlflow-artifacts/artifacts/PATH, or get mlflow-artifacts/presigned/PATH",
