@@ -18,10 +18,14 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use serde_json::Value;
 
-use crate::moment::MomentType;
+use crate::moment::{Moment, MomentType};
 
+/// Whole numbers below it are told apart by their nearest numbers.
+const WHOLE: u64 = 1 << 53;
 /// Decimals of fewer digits are told apart by their nearest numbers.
 const SHORT: u128 = 1_000_000_000_000_000;
+/// A number is written with fewer digits than this has.
+const LONG: u128 = 100_000_000_000_000_000;
 /// Scales up to this one are within what a number reaches with so many digits.
 const SCALES: std::ops::RangeInclusive<i8> = 0..=38;
 
@@ -83,6 +87,7 @@ pub(crate) fn digits(array: &ArrayRef, row: usize) -> Option<(i8, i128)> {
         DataType::Int64 => (0, array.as_primitive::<Int64Type>().value(row).into()),
         DataType::Timestamp(_, _) => (0, array.as_primitive::<MomentType>().value(row).into()),
         DataType::UInt64 => (0, array.as_primitive::<UInt64Type>().value(row).into()),
+        DataType::Decimal32(_, scale) => (*scale, array.as_primitive::<Decimal32Type>().value(row).into()),
         DataType::Decimal64(_, scale) => (*scale, array.as_primitive::<Decimal64Type>().value(row).into()),
         DataType::Decimal128(_, scale) => (*scale, array.as_primitive::<Decimal128Type>().value(row)),
         DataType::Decimal256(_, scale) => {
@@ -92,6 +97,114 @@ pub(crate) fn digits(array: &ArrayRef, row: usize) -> Option<(i8, i128)> {
     })
 }
 
+/// The first row with a value for which its nearest number may not stand alone.
+pub(crate) fn first_shared(array: &ArrayRef) -> Option<usize> {
+    fn first<T>(array: &ArrayRef, values: &[T], shares: impl Fn(&T) -> bool) -> Option<usize> {
+        (0..).zip(values).find(|(row, value)| shares(value) && array.is_valid(*row)).map(|(row, _)| row)
+    }
+    match array.data_type() {
+        DataType::Int64 => {
+            first(array, array.as_primitive::<Int64Type>().values(), |value| value.unsigned_abs() >= WHOLE)
+        }
+        DataType::UInt64 => first(array, array.as_primitive::<UInt64Type>().values(), |value| {
+            *value >= WHOLE && is_shared(whole((*value).into()))
+        }),
+        DataType::Timestamp(_, _) => {
+            first(array, array.as_primitive::<MomentType>().values(), |value| Moment(*value).rounds())
+        }
+        // Few digits are told without a look at their number.
+        other if is_exact(other) => (0..array.len()).find(|row| {
+            !digits(array, *row).is_some_and(|(scale, digits)| is_short(digits, scale))
+                && value(array, *row).is_some_and(is_shared)
+        }),
+        _ => None,
+    }
+}
+
+fn is_shared(value: Exact) -> bool {
+    matches!(value, Exact::Digits(_))
+}
+
+/// Adds, for each value that is there, a word by which it is told from all others: the bits of its nearest
+/// number where that stands for it alone. Profiles keep these words.
+pub(crate) fn words_into(array: &ArrayRef, words: &mut Vec<u64>) {
+    match array.data_type() {
+        DataType::Int64 => {
+            words.extend(
+                array.as_primitive::<Int64Type>().iter().flatten().map(|value| word_of_whole(value.into())),
+            );
+        }
+        DataType::UInt64 => {
+            words.extend(
+                array.as_primitive::<UInt64Type>().iter().flatten().map(|value| word_of_whole(value.into())),
+            );
+        }
+        DataType::Timestamp(_, _) => {
+            let moments = array.as_primitive::<MomentType>().iter().flatten().map(Moment);
+            words.extend(moments.map(|moment| match moment.rounds() {
+                true => mixed(moment.0.into(), i8::MIN),
+                false => moment.scale().to_bits(),
+            }));
+        }
+        _ => words.extend((0..array.len()).filter_map(|row| word(array, row))),
+    }
+}
+
+fn word_of_whole(value: i128) -> u64 {
+    let nearest = value as f64;
+    if nearest as i128 == value { nearest.to_bits() } else { mixed(value, 0) }
+}
+
+/// The word of a decimal; of one with many digits without spelling it.
+fn word(array: &ArrayRef, row: usize) -> Option<u64> {
+    if let Some((scale, digits)) = digits(array, row)
+        && !is_short(digits, scale)
+        && let (digits, scale) = stripped(digits, scale)
+        && (scale == 0 || scale > 0 && digits.unsigned_abs() >= LONG)
+    {
+        return Some(if scale == 0 { word_of_whole(digits) } else { mixed(digits, scale) });
+    }
+    Some(match value(array, row)? {
+        Exact::Number(number) => number.to_bits(),
+        Exact::Digits(text) => word_of_text(&text),
+    })
+}
+
+fn word_of_text(text: &str) -> u64 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    match (format!("{whole}{part}").parse(), i8::try_from(part.len())) {
+        (Ok(digits), Ok(scale)) => mixed(digits, scale),
+        // Of more digits than 128 bits hold.
+        _ => text.bytes().fold(0, |word, byte| mixed(word.into(), byte as i8)),
+    }
+}
+
+/// Digits and a scale as a word of which every bit depends on all of them.
+fn mixed(digits: i128, scale: i8) -> u64 {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let fold = |word: u64| {
+        let product = u128::from(word) * u128::from(MULTIPLIER);
+        (product as u64) ^ (product >> 64) as u64
+    };
+    let (low, high) = (digits as u64, (digits >> 64) as u64);
+    let mut word = fold(low ^ 0xd6e8_feb8_6659_fd93);
+    word = fold(word ^ high.rotate_left(32) ^ u64::from(scale as u8));
+    fold(word ^ (word >> 32))
+}
+
+/// Digits and their scale without zeros behind the point that say nothing.
+fn stripped(mut digits: i128, mut scale: i8) -> (i128, i8) {
+    while scale > 0 && digits % 10 == 0 {
+        digits /= 10;
+        scale -= 1;
+    }
+    (digits, scale)
+}
+
+fn is_short(digits: i128, scale: i8) -> bool {
+    digits.unsigned_abs() < SHORT && SCALES.contains(&scale)
+}
+
 /// A whole number.
 pub(crate) fn whole(value: i128) -> Exact {
     let nearest = value as f64;
@@ -99,7 +212,7 @@ pub(crate) fn whole(value: i128) -> Exact {
 }
 
 fn decimal(digits: i128, scale: i8, text: impl Fn() -> String) -> Exact {
-    if digits.unsigned_abs() < SHORT && SCALES.contains(&scale) {
+    if is_short(digits, scale) {
         // What has so few digits is what its nearest number is written as.
         return Exact::Number(short(digits, scale).unwrap_or_else(|| text().parse().unwrap_or(f64::NAN)));
     }
@@ -192,6 +305,28 @@ mod unit_tests {
     }
 
     proptest! {
+        #[test]
+        fn words_are_equal_where_values_are(digits in any::<i64>(), step in 0_i128..3, scale in 0_i8..20, zeros in 0_u32..4, power in 0_u32..19) {
+            let word = |digits: i128, scale: i8| {
+                let array = Decimal128Array::from(vec![digits]).with_precision_and_scale(38, scale).unwrap();
+                let mut words = Vec::new();
+                words_into(&(Arc::new(array) as ArrayRef), &mut words);
+                words[0]
+            };
+            let digits = i128::from(digits) / 10_i128.pow(power);
+            prop_assert_eq!(word(digits, scale) == word(digits + step, scale), step == 0);
+            prop_assert_eq!(word(digits, scale), word(digits * 10_i128.pow(zeros), scale + zeros as i8));
+            let spelt = match of(digits, scale) {
+                Exact::Number(number) => number.to_bits(),
+                Exact::Digits(text) => word_of_text(&text),
+            };
+            prop_assert_eq!(word(digits, scale), spelt);
+            let whole: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![digits as i64]));
+            let mut words = Vec::new();
+            words_into(&whole, &mut words);
+            prop_assert_eq!(word(digits, 0), words[0]);
+        }
+
         #[test]
         fn values_are_equal_where_they_are_the_same(digits in any::<i64>(), step in 0_i128..3, scale in 0_i8..20, zeros in 0_u32..4) {
             let digits = i128::from(digits);

@@ -82,9 +82,11 @@ fn decide(rule: &Rule, profile: &Profile, layout: &Layout<'_>) -> Option<RuleRes
         rule.kind,
         RuleKind::NotNull | RuleKind::Null | RuleKind::Aggregate(Statistic::NotNullShare, _)
     );
-    // A profile keeps no infinite numbers, and whole ones only as far as they are told from their neighbours.
+    let distinct =
+        matches!(rule.kind, RuleKind::Aggregate(Statistic::DistinctCount | Statistic::DistinctShare, _));
+    // A profile keeps no infinite numbers, and of those that share their nearest number only how many differ.
     let infinite = column.numeric.as_ref().is_some_and(|numeric| numeric.infinite > 0);
-    if !counts_only && (infinite || column.rounds()) {
+    if !counts_only && (infinite || column.rounds() && !distinct) {
         return None;
     }
     (result.rows, result.missing) = (column.count, column.nulls);

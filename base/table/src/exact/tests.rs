@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, UInt64Arra
 use serde_json::{Value, json};
 
 use crate::checks::{Rule, RuleResult, Suite, evaluate_path, evaluate_profile};
-use crate::profile::Profile;
+use crate::profile::{Distinct, Profile, ProfileOptions, Profiler};
 use crate::{duplicates, leakage, read, rowdiff, write};
 
 const FAR: i64 = 1 << 60;
@@ -56,18 +56,94 @@ fn checks_tell_them_apart() {
 }
 
 #[test]
-fn a_profile_claims_no_constant_and_no_repeats() {
+fn a_profile_counts_them_and_decides_by_that_alone() {
     let folder = tempfile::tempdir().unwrap();
     let profile = Profile::of_path(&table(folder.path(), "t.parquet", 0)).unwrap();
     let again = Profile::from_json(&profile.to_json().unwrap()).unwrap();
     for profile in [&profile, &again] {
         for column in profile.columns.iter().skip(1) {
-            assert!(!column.is_constant() && column.distinct().is_some_and(|d| !d.exact), "{}", column.name);
+            let distinct = column.distinct();
+            assert_eq!(distinct, Some(Distinct { count: 100, exact: true }), "{}", column.name);
+            assert!(!column.is_constant());
         }
         assert_eq!(profile.repeats.as_ref().unwrap().duplicates().rows, 0);
         assert!(profile.alerts().iter().all(|alert| !alert.message.contains("same value")));
-        let suite = Suite::parse(&json!([{"column": "u", "distinct_count": 1}])).unwrap();
-        assert!(evaluate_profile(&suite, profile).is_none());
+        let decided =
+            |rule: Value| evaluate_profile(&Suite::parse(&json!([rule])).unwrap(), profile).is_some();
+        assert!(decided(json!({"column": "u", "distinct_count": 100})));
+        assert!(!decided(json!({"column": "u", "distinct_count": 1})));
+        assert!(!decided(json!({"column": "u", "between": {"min": 0}})), "its extremes are rounded");
+    }
+}
+
+/// Numbers of which neighbours share their nearest, from a place on.
+fn neighbours(rows: std::ops::Range<i64>, from: i64) -> RecordBatch {
+    let value = |row: i64| if row < from { row } else { FAR + row };
+    let digits = |row: i64| i128::from(value(row)) * 1000 + 1;
+    let decimals = Decimal128Array::from_iter_values(rows.clone().map(digits));
+    let arrays: [(&str, ArrayRef); 3] = [
+        ("u", Arc::new(UInt64Array::from_iter(rows.clone().map(|n| (n % 7 > 0).then(|| value(n) as u64))))),
+        ("d", Arc::new(decimals.with_precision_and_scale(38, 3).unwrap())),
+        ("i", Arc::new(Int64Array::from_iter_values(rows.map(value)))),
+    ];
+    RecordBatch::try_from_iter(arrays).unwrap()
+}
+
+fn profiled(batch: &RecordBatch, rows: usize) -> Profile {
+    let columns = read::columns_of(&batch.schema());
+    let mut profiler = Profiler::with(&columns, &ProfileOptions::FULL);
+    for start in (0..batch.num_rows()).step_by(rows) {
+        profiler.update(&batch.slice(start, rows.min(batch.num_rows() - start))).unwrap();
+    }
+    profiler.finish().unwrap()
+}
+
+#[test]
+fn they_are_counted_the_same_whatever_the_batches_and_parts_are() {
+    // Few and many values, and those that are told by digits first, in between and after many others.
+    for (rows, from) in [(3_000, 0), (3_000, 1_234), (30_000, 0), (30_000, 5_000), (30_000, 25_000)] {
+        let batch = neighbours(0..rows, from);
+        let whole = profiled(&batch, rows as usize);
+        let json = whole.to_json().unwrap();
+        for size in [777, 4096] {
+            assert_eq!(profiled(&batch, size).to_json().unwrap(), json, "{rows} {from} {size}");
+        }
+        assert_eq!(Profile::from_json(&json).unwrap().to_json().unwrap(), json);
+        let middle = rows as usize / 2;
+        let rest = batch.slice(middle, batch.num_rows() - middle);
+        let parts = profiled(&batch.slice(0, middle), 4096).merge(&profiled(&rest, 4096)).unwrap();
+        for (column, profile) in
+            whole.columns.iter().map(|c| (c, &whole)).chain(parts.columns.iter().map(|c| (c, &parts)))
+        {
+            let distinct = column.distinct().unwrap();
+            assert_eq!(distinct.exact, column.count <= 10_000, "{} {from}", column.name);
+            let off = distinct.count as f64 / column.count as f64 - 1.0;
+            assert!(
+                off.abs() < if distinct.exact { 1e-9 } else { 0.06 },
+                "{} of {rows}, {from}: {distinct:?}",
+                column.name
+            );
+            assert_eq!(profile.rows, rows as u64);
+        }
+    }
+}
+
+#[test]
+fn profiles_that_did_not_tell_them_apart_merge_and_claim_nothing() {
+    let new = profiled(&neighbours(0..200, 100), 64);
+    let mut old: Value = serde_json::from_str(&new.to_json().unwrap()).unwrap();
+    for column in old["columns"].as_array_mut().unwrap() {
+        column["numeric"].as_object_mut().unwrap().remove("told").expect("it is stored");
+        if column["name"] == "i" {
+            column["numeric"].as_object_mut().unwrap().remove("rounded");
+        }
+    }
+    let old = Profile::from_json(&old.to_string()).unwrap();
+    for merged in [old.merge(&new).unwrap(), new.merge(&old).unwrap(), old.merge(&old).unwrap()] {
+        let again = Profile::from_json(&merged.to_json().unwrap()).unwrap();
+        for column in merged.columns.iter().chain(&again.columns).chain(&old.columns) {
+            assert!(column.distinct().is_some_and(|distinct| !distinct.exact), "{}", column.name);
+        }
     }
 }
 

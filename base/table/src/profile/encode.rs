@@ -15,12 +15,22 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
 
 /// Numbers, 8 bytes each, little end first.
 pub(super) fn numbers(values: impl Iterator<Item = f64>) -> String {
-    let bytes: Vec<u8> = values.flat_map(f64::to_le_bytes).collect();
-    text(&bytes)
+    words(values.map(f64::to_bits))
 }
 
 /// The inverse of [`numbers`].
 pub(super) fn read_numbers(text: &str) -> Result<Vec<f64>, String> {
+    Ok(read_words(text)?.into_iter().map(f64::from_bits).collect())
+}
+
+/// Words, 8 bytes each, little end first.
+pub(super) fn words(words: impl Iterator<Item = u64>) -> String {
+    let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+    text(&bytes)
+}
+
+/// The inverse of [`words`].
+pub(super) fn read_words(text: &str) -> Result<Vec<u64>, String> {
     let bytes = bytes(text)?;
     if !bytes.len().is_multiple_of(8) {
         return Err("packed numbers are cut short".into());
@@ -28,7 +38,7 @@ pub(super) fn read_numbers(text: &str) -> Result<Vec<f64>, String> {
     let word = |chunk: &[u8]| {
         let mut word = [0; 8];
         word.copy_from_slice(chunk);
-        f64::from_le_bytes(word)
+        u64::from_le_bytes(word)
     };
     Ok(bytes.chunks_exact(8).map(word).collect())
 }

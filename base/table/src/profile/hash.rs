@@ -10,6 +10,9 @@ use crate::word;
 /// A hash map with the fast hasher.
 pub(super) type FastMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<FastHasher>>;
 
+/// A hash set with the fast hasher.
+pub(super) type FastSet<K> = std::collections::HashSet<K, BuildHasherDefault<FastHasher>>;
+
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FastHasher(u64);

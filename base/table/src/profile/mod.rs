@@ -27,6 +27,7 @@ mod profiler;
 mod sketch;
 mod spread;
 pub mod summary;
+mod told;
 mod wide;
 
 use std::collections::HashMap;
@@ -270,12 +271,17 @@ impl ColumnProfile {
         numeric.rounded || integers
     }
 
+    /// Whether it has such values and does not tell them apart, as profiles of old.
+    fn is_vague(&self) -> bool {
+        self.rounds() && self.numeric.as_ref().is_some_and(|numeric| numeric.told.is_none())
+    }
+
     /// How many values differ; nothing for a column that is only carried.
     pub fn distinct(&self) -> Option<Distinct> {
         match (&self.numeric, &self.category) {
             (Some(numeric), _) => {
                 let distinct = numeric.distinct();
-                Some(Distinct { exact: distinct.exact && !self.rounds(), ..distinct })
+                Some(Distinct { exact: distinct.exact && !self.is_vague(), ..distinct })
             }
             (None, Some(category)) => Some(category.distinct()),
             (None, None) => None,
@@ -322,7 +328,13 @@ impl ColumnProfile {
                 return Err(mismatch(reason));
             }
         };
-        let numeric = both(self.numeric.as_ref(), other.numeric.as_ref(), NumericProfile::merge);
+        let numeric = both(self.numeric.as_ref(), other.numeric.as_ref(), |a, b| {
+            let mut merged = a.merge(b)?;
+            if self.is_vague() || other.is_vague() {
+                (merged.rounded, merged.told) = (true, None);
+            }
+            Ok(merged)
+        });
         let category = both(self.category.as_ref(), other.category.as_ref(), CategoryProfile::merge);
         let is_text = matches!(column_type, ColumnType::String | ColumnType::Boolean);
         Ok(Self {

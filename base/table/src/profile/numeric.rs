@@ -15,6 +15,7 @@ use super::moments::{Moments, extremes};
 use super::order::{Calendar, Order};
 use super::sketch::{DistinctBuilder, DistinctSketch, QuantileBuilder, QuantileSketch};
 use super::spread;
+use super::told::{StoredTold, TellingBuilder, Told};
 use super::{Distinct, EXACT_VALUES};
 
 /// Values are looked at in runs of this length whatever the batches are, so that the same values in the
@@ -36,6 +37,8 @@ pub struct NumericProfile {
     pub calendar: Option<Calendar>,
     /// Whether a number here may stand for several values of the column.
     pub(super) rounded: bool,
+    /// Where it may: what tells those apart, which profiles of old do not have.
+    pub(super) told: Option<Told>,
     values: Values,
 }
 
@@ -64,6 +67,9 @@ impl Sketched {
 impl NumericProfile {
     /// How many values differ.
     pub fn distinct(&self) -> Distinct {
+        if let Some(told) = &self.told {
+            return told.distinct(self.moments.count);
+        }
         match &self.values {
             Values::Exact(values) => Distinct { count: values.len() as u64, exact: true },
             Values::Sketched(sketched) => {
@@ -250,8 +256,29 @@ impl NumericProfile {
             order: joined(self.order, other.order, (self, other), |a, b| a.merge(b)),
             calendar: joined(self.calendar, other.calendar, (self, other), |a, b| a.merge(b)),
             rounded: self.rounded || other.rounded,
+            told: self.merge_told(other)?,
             values,
         })
+    }
+
+    fn merge_told(&self, other: &Self) -> Result<Option<Told>, String> {
+        if self.told.is_none() && other.told.is_none() {
+            return Ok(None);
+        }
+        self.telling().zip(other.telling()).map(|(a, b)| a.merge(b)).transpose()
+    }
+
+    /// What tells its values apart, unless that is not known.
+    fn telling(&self) -> Option<Told> {
+        let of_numbers = || match &self.values {
+            Values::Exact(values) => {
+                let mut words: Vec<u64> = values.iter().map(|(value, _)| value.to_bits()).collect();
+                words.sort_unstable();
+                Told::Few(words)
+            }
+            Values::Sketched(sketched) => Told::Many(sketched.distinct.clone()),
+        };
+        self.told.clone().or_else(|| (!self.rounded).then(of_numbers))
     }
 }
 
@@ -301,8 +328,8 @@ pub(super) struct NumericBuilder {
     /// What to say of the order; nothing where it was not asked for.
     order: Option<Option<Order>>,
     calendar: Option<Calendar>,
-    /// Whether a value was rounded before it came here.
-    pub(super) rounded: bool,
+    /// From the first value on that may share its number with another.
+    telling: Option<TellingBuilder>,
     state: State,
 }
 
@@ -373,9 +400,35 @@ impl NumericBuilder {
             zeros: 0,
             order: order.then_some(None),
             calendar: calendar.then(Calendar::default),
-            rounded: false,
+            telling: None,
             state: State::Exact(FastMap::default()),
         }
+    }
+
+    /// Whether values are told apart beyond their numbers.
+    pub(super) fn tells_apart(&self) -> bool {
+        self.telling.is_some()
+    }
+
+    /// From now on: so far each number stood for one value alone.
+    pub(super) fn tell_apart(&mut self) -> Result<(), String> {
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<u64>>();
+        let mut telling = match &self.state {
+            State::Exact(counts) => TellingBuilder::Few(counts.keys().copied().collect()),
+            State::Live(live) => {
+                let mut sketch = live.distinct.clone();
+                sketch.add(&live.waiting);
+                TellingBuilder::Many(Box::new(sketch))
+            }
+        };
+        telling.add(&bits(&self.pending))?;
+        self.telling = Some(telling);
+        Ok(())
+    }
+
+    /// Takes the words of values that are told apart.
+    pub(super) fn tell(&mut self, words: &[u64]) -> Result<(), String> {
+        self.telling.as_mut().map_or(Ok(()), |telling| telling.add(words))
     }
 
     /// Takes values; none of them is NaN.
@@ -468,7 +521,8 @@ impl NumericBuilder {
             zeros: self.zeros,
             order: self.order.flatten(),
             calendar: self.calendar,
-            rounded: self.rounded,
+            rounded: self.telling.is_some(),
+            told: self.telling.map(TellingBuilder::finish),
             values,
         })
     }
@@ -515,6 +569,8 @@ struct Stored {
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     rounded: bool,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    told: Option<StoredTold>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     exact: Option<StoredExact>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     sketches: Option<StoredSketches>,
@@ -559,6 +615,7 @@ impl Serialize for NumericProfile {
             order: self.order,
             calendar: self.calendar,
             rounded: self.rounded,
+            told: self.told.as_ref().map(Told::stored),
             exact,
             sketches,
         }
@@ -579,11 +636,13 @@ impl<'de> Deserialize<'de> for NumericProfile {
                 return Err(D::Error::custom("a numeric profile has either exact values or sketches"));
             }
         };
+        let told = stored.told.map(|told| Told::read(&told, moments.count).map_err(D::Error::custom));
+        let told = told.transpose()?;
         let Stored { infinite, zeros, order, calendar, rounded, .. } = stored;
         if calendar.is_some_and(|calendar| !calendar.is_sound(moments.count)) {
             return Err(D::Error::custom("the days and hours do not agree with the count"));
         }
-        Ok(Self { moments, infinite, zeros, order, calendar, rounded, values })
+        Ok(Self { moments, infinite, zeros, order, calendar, rounded, told, values })
     }
 }
 

@@ -13,7 +13,7 @@ use super::duplicates::{Compared, RowSampler, seed};
 use super::numeric::NumericBuilder;
 use super::{ColumnProfile, FORMAT, Profile, ProfileOptions};
 use crate::error::{Result, TableError};
-use crate::exact::{self, Exact};
+use crate::exact;
 use crate::moment::{Moment, MomentType};
 use crate::read;
 
@@ -106,8 +106,8 @@ impl Profiler {
             Ok(place.filter(|given| exact::is_exact(given.data_type())).unwrap_or(array))
         };
         let update = |column: &mut ColumnProfiler| {
-            column.round(as_given(&column.column.name)?);
-            column.update(find(&column.column.name)?)
+            let name = &column.column.name;
+            column.take(find(name)?, as_given(name)?)
         };
         let Self { columns, correlations, repeats, .. } = self;
         let mut correlate = || match correlations {
@@ -197,15 +197,22 @@ impl ColumnProfiler {
         Self { column, count: 0, nulls: 0, state }
     }
 
-    /// Remembers whether values are rounded when they become numbers.
-    fn round(&mut self, array: &ArrayRef) {
-        if let State::Numeric(builder) = &mut self.state
-            && !builder.rounded
-            && exact::is_exact(array.data_type())
-        {
-            let digits = |row| matches!(exact::value(array, row), Some(Exact::Digits(_)));
-            builder.rounded = (0..array.len()).any(digits);
+    /// Takes an array; `given` is the same before its values became numbers, by which they are told apart.
+    fn take(&mut self, array: &ArrayRef, given: &ArrayRef) -> Result<()> {
+        let State::Numeric(builder) = &mut self.state else { return self.update(array) };
+        let refuse = |reason: String| TableError::Profile { reason };
+        if builder.tells_apart() {
+            let mut words = Vec::with_capacity(given.len());
+            exact::words_into(given, &mut words);
+            builder.tell(&words).map_err(refuse)?;
+            return self.update(array);
         }
+        let Some(row) = exact::first_shared(given) else { return self.update(array) };
+        self.update(&array.slice(0, row))?;
+        if let State::Numeric(builder) = &mut self.state {
+            builder.tell_apart().map_err(refuse)?;
+        }
+        self.take(&array.slice(row, array.len() - row), &given.slice(row, given.len() - row))
     }
 
     fn update(&mut self, array: &ArrayRef) -> Result<()> {
@@ -231,8 +238,6 @@ impl ColumnProfiler {
             }
             (State::Numeric(builder), DataType::Timestamp(_, _)) => {
                 let array = array.as_primitive::<MomentType>();
-                builder.rounded =
-                    builder.rounded || array.iter().flatten().any(|value| Moment(value).rounds());
                 builder.extend(array.iter().flatten().map(|value| Moment(value).scale())).map_err(sketch)?;
             }
             (State::Category(builder), DataType::Utf8) => {

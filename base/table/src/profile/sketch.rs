@@ -57,8 +57,8 @@ impl DistinctSketch {
     }
 }
 
-/// A distinct sketch that takes numbers.
-#[derive(Debug)]
+/// A distinct sketch that takes numbers, or words that stand for values.
+#[derive(Debug, Clone)]
 pub(super) struct DistinctBuilder {
     sketch: DistinctSketch,
     /// What each register of the sketch is at least: a number whose hash says no more is told from that
@@ -76,21 +76,32 @@ impl DistinctBuilder {
 
     /// Takes numbers.
     pub(super) fn add(&mut self, values: &[f64]) {
-        let mut ranks = [(0_u16, 0_u8); PIECE];
+        let mut words = [0; PIECE];
         for piece in values.chunks(PIECE) {
+            for (word, value) in words.iter_mut().zip(piece) {
+                *word = value.to_bits();
+            }
+            self.add_words(words.get(..piece.len()).unwrap_or_default());
+        }
+    }
+
+    /// Takes words: a number's are its bits.
+    pub(super) fn add_words(&mut self, words: &[u64]) {
+        let mut ranks = [(0_u16, 0_u8); PIECE];
+        for piece in words.chunks(PIECE) {
             find_ranks(piece, &mut ranks);
-            for ((place, rank), value) in ranks.iter().zip(piece) {
+            for ((place, rank), word) in ranks.iter().zip(piece) {
                 let known = self.registers.get(usize::from(*place)).copied().unwrap_or(0);
                 if *rank > known || self.filled < FILLED {
-                    self.update(*value, usize::from(*place), *rank);
+                    self.update(*word, usize::from(*place), *rank);
                 }
             }
         }
     }
 
     #[cold]
-    fn update(&mut self, value: f64, place: usize, rank: u8) {
-        self.sketch.0.update(value.to_bits());
+    fn update(&mut self, word: u64, place: usize, rank: u8) {
+        self.sketch.0.update(word);
         if let Some(known) = self.registers.get_mut(place) {
             self.filled += usize::from(*known == 0);
             *known = rank.max(*known);
@@ -103,9 +114,9 @@ impl DistinctBuilder {
 }
 
 wide! {
-    fn find_ranks(values: &[f64], ranks: &mut [(u16, u8)]) {
-        for (rank, value) in ranks.iter_mut().zip(values) {
-            *rank = register(value.to_bits());
+    fn find_ranks(words: &[u64], ranks: &mut [(u16, u8)]) {
+        for (rank, word) in ranks.iter_mut().zip(words) {
+            *rank = register(*word);
         }
     }
 }
