@@ -14,6 +14,7 @@
 pub mod read;
 
 pub mod columns;
+pub mod decimal;
 mod exact;
 pub mod records;
 pub mod rows;

@@ -1,8 +1,10 @@
 //! What rules about a whole column gather, and nothing that no rule asks for.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use arrow_array::ArrayRef;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use rondo_core::signature::ColumnType;
 use serde_json::{Value, json};
 
@@ -10,6 +12,7 @@ use super::keys::{self, Key, KeyMap};
 use super::rows::{missing_count, visit_numbers};
 use super::rule::{Interpolation, Partition};
 use super::spill::DistinctKeys;
+use crate::decimal::Decimal;
 use crate::error::Result;
 use crate::profile::{ColumnProfile, Moments, NumericProfile, Profiler};
 use crate::records::value_of;
@@ -23,6 +26,7 @@ const COUNTED: usize = 100_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wants {
     pub(super) moments: bool,
+    pub(super) ends: bool,
     pub(super) quantiles: bool,
     pub(super) distinct: bool,
     pub(super) counts: bool,
@@ -33,6 +37,7 @@ impl Wants {
     pub(super) const fn with(self, other: Self) -> Self {
         Self {
             moments: self.moments || other.moments,
+            ends: self.ends || other.ends,
             quantiles: self.quantiles || other.quantiles,
             distinct: self.distinct || other.distinct,
             counts: self.counts || other.counts,
@@ -47,10 +52,41 @@ pub(super) struct Facts {
     pub(super) count: u64,
     pub(super) missing: u64,
     pub(super) moments: Option<Moments>,
+    ends: Option<Ends>,
     quantiles: Option<Numbers>,
     distinct: Option<Distinct>,
     counts: Option<Counts>,
     chunk: Vec<f64>,
+}
+
+/// The least and the greatest value, each with its nearest number.
+#[derive(Debug, Default)]
+struct Ends {
+    least: Option<(f64, Decimal)>,
+    greatest: Option<(f64, Decimal)>,
+}
+
+impl Ends {
+    fn update(&mut self, array: &ArrayRef) {
+        if array.data_type() == &DataType::Float64 {
+            return;
+        }
+        visit_numbers(array, |row, number| {
+            // Almost no number is beyond those before it.
+            let further = |end: &mut Option<(f64, Decimal)>, side: Ordering| {
+                let order = end.map(|(nearest, _)| number.total_cmp(&nearest));
+                if order.is_some_and(|order| order != side && order.is_ne()) {
+                    return;
+                }
+                let Some(value) = Decimal::at(array, row) else { return };
+                if end.is_none_or(|(_, known)| value.cmp(&known) == side) {
+                    *end = Some((number, value));
+                }
+            };
+            further(&mut self.least, Ordering::Less);
+            further(&mut self.greatest, Ordering::Greater);
+        });
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +110,7 @@ impl Facts {
             count: 0,
             missing: 0,
             moments: wants.moments.then(Moments::default),
+            ends: wants.ends.then(Ends::default),
             quantiles: wants.quantiles.then(|| Numbers::Exact(Vec::new())),
             distinct: wants.distinct.then(|| Distinct::Keys(DistinctKeys::new())),
             counts: wants.counts.then(Counts::default),
@@ -92,6 +129,9 @@ impl Facts {
         if let Some(moments) = &mut self.moments {
             *moments = moments.merge(&Moments::of(&self.chunk));
         }
+        if let Some(ends) = &mut self.ends {
+            ends.update(array);
+        }
         if let Some(numbers) = &mut self.quantiles {
             numbers.extend(&self.chunk)?;
         }
@@ -108,6 +148,13 @@ impl Facts {
             counts.update(array);
         }
         Ok(())
+    }
+
+    /// The least value, or the greatest, to its last digit; nothing of floating-point numbers, which are that.
+    pub(super) fn end(&self, greatest: bool) -> Option<Decimal> {
+        let ends = self.ends.as_ref()?;
+        let (_, value) = if greatest { ends.greatest } else { ends.least }?;
+        Some(value)
     }
 
     /// How many values differ, when all have come.

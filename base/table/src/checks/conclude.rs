@@ -18,7 +18,9 @@ use super::run::{Context, Lane};
 use super::show::listed;
 use super::spill::DistinctKeys;
 use super::tables::{Opened, Table};
+use crate::decimal::Decimal;
 use crate::error::Result;
+use crate::exact::digits_shown;
 use crate::moment::Moment;
 use crate::records::value_of;
 
@@ -140,8 +142,20 @@ fn of_facts(
     match kind {
         RuleKind::Aggregate(statistic, bounds) => match aggregate(*statistic, facts)? {
             Some((value, exact)) => {
-                result.passed = bounds.contains(value);
-                result.observed = Some(shown(value, *statistic, moment));
+                let end = match statistic {
+                    Statistic::Min => facts.end(false),
+                    Statistic::Max => facts.end(true),
+                    _ => None,
+                };
+                result.passed = match end {
+                    Some(end) => bounds.exactly().contains(value, || Some(end)),
+                    None => bounds.contains(value),
+                };
+                result.observed =
+                    Some(match end.filter(|end| !moment && Decimal::of_number(value) != Some(*end)) {
+                        Some(end) => digits_shown(end.to_string()),
+                        None => shown(value, *statistic, moment),
+                    });
                 result.note = (!exact).then(|| ESTIMATE.to_owned());
             }
             None => result.fail("there are no values to compute it from"),

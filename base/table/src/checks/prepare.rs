@@ -173,6 +173,9 @@ pub(super) fn wants(kind: &RuleKind) -> Option<Wants> {
         RuleKind::Aggregate(Statistic::Median, _) | RuleKind::Quantiles(_, _) => wants.quantiles = true,
         RuleKind::Aggregate(Statistic::DistinctCount | Statistic::DistinctShare, _) => wants.distinct = true,
         RuleKind::Aggregate(Statistic::NotNullShare, _) => {}
+        RuleKind::Aggregate(Statistic::Min | Statistic::Max, _) => {
+            (wants.moments, wants.ends) = (true, true);
+        }
         RuleKind::Aggregate(_, _) | RuleKind::Fresh(_) | RuleKind::ZScore { .. } => wants.moments = true,
         RuleKind::NotOutliers { method: OutlierMethod::Std, .. } => wants.moments = true,
         RuleKind::NotOutliers { method: OutlierMethod::Iqr, .. } => wants.quantiles = true,

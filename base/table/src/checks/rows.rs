@@ -17,6 +17,7 @@ use super::layout::{Layout, Named};
 use super::parse::regex_of;
 use super::report::Sample;
 use super::rule::{Bounds, Missing, Parse, Patterns, Rule, RuleKind};
+use crate::decimal::Decimal;
 use crate::exact;
 use crate::moment::{self, Moment, MomentType};
 use crate::records::value_of;
@@ -236,16 +237,10 @@ impl RowCheck {
             }
             Self::Range(bounds) => {
                 let bounds = *bounds;
-                if let Some(whole) = array.as_primitive_opt::<Int64Type>() {
-                    let seen = visit(whole.iter(), |row, value| {
-                        if !bounds.contains_whole(value) {
-                            fail(tally, row);
-                        }
-                    });
-                    tally.looked_at += seen;
-                } else if !all_inside(array, &bounds, tally) {
+                if !all_inside(array, &bounds, tally) {
+                    let exactly = bounds.exactly();
                     let seen = visit_numbers(array, |row, value| {
-                        if !bounds.contains(value) {
+                        if !exactly.contains(value, || Decimal::at(array, row)) {
                             fail(tally, row);
                         }
                     });
@@ -410,7 +405,11 @@ fn order_at(a: &ArrayRef, b: &ArrayRef, row: usize) -> Option<Ordering> {
         (DataType::Int64, DataType::Int64) => {
             Some(a.as_primitive::<Int64Type>().value(row).cmp(&b.as_primitive::<Int64Type>().value(row)))
         }
-        _ => number_at(a, row)?.partial_cmp(&number_at(b, row)?),
+        _ => {
+            let order = number_at(a, row)?.partial_cmp(&number_at(b, row)?)?;
+            let digits = || Some(Decimal::at(a, row)?.cmp(&Decimal::at(b, row)?));
+            Some(order.then_with(|| digits().unwrap_or(order)))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::condition::Condition;
+use crate::decimal::Decimal;
 use crate::error::{Result, TableError};
 use crate::moment::Moment;
 
@@ -157,8 +158,8 @@ pub enum Missing {
 pub enum Limit {
     /// A number.
     Number(f64),
-    /// A whole number beyond those that a number of floating point tells from its neighbours.
-    Whole(i64),
+    /// A number of more digits than one of floating point tells from its neighbours.
+    Exact(Decimal),
     /// A moment.
     Moment(Moment),
 }
@@ -168,16 +169,24 @@ impl Limit {
     pub(super) fn value(self) -> f64 {
         match self {
             Self::Number(number) => number,
-            Self::Whole(number) => number as f64,
+            Self::Exact(number) => number.nearest(),
             Self::Moment(moment) => moment.scale(),
         }
     }
 
-    /// How a whole number lies to it.
-    fn order(self, value: i64) -> Option<Ordering> {
+    fn decimal(self) -> Option<Decimal> {
         match self {
-            Self::Whole(number) => Some(value.cmp(&number)),
-            Self::Number(_) | Self::Moment(_) => (value as f64).partial_cmp(&self.value()),
+            Self::Number(number) => Decimal::of_number(number),
+            Self::Exact(number) => Some(number),
+            Self::Moment(moment) => Some(Decimal::moment(moment.0)),
+        }
+    }
+
+    /// How a floating-point number lies to it.
+    fn order(self, value: f64) -> Option<Ordering> {
+        match (value.partial_cmp(&self.value())?, self) {
+            (Ordering::Equal, Self::Exact(limit)) => Some(Decimal::of_number(value)?.cmp(&limit)),
+            (order, _) => Some(order),
         }
     }
 }
@@ -198,23 +207,22 @@ pub struct Bounds {
 impl Bounds {
     /// Whether a value lies inside.
     pub fn contains(&self, value: f64) -> bool {
-        let above = self
-            .min
-            .is_none_or(|min| if self.strict_min { value > min.value() } else { value >= min.value() });
-        let below = self
-            .max
-            .is_none_or(|max| if self.strict_max { value < max.value() } else { value <= max.value() });
-        above && below
+        self.holds(|limit| limit.order(value), self.min, self.max)
     }
 
-    /// Whether a whole number lies inside, told exactly.
-    pub(super) fn contains_whole(&self, value: i64) -> bool {
-        let order = |limit: Option<Limit>| limit.map(|limit| limit.order(value));
-        let above = order(self.min)
-            .is_none_or(|order| order.is_some_and(|o| o.is_gt() || !self.strict_min && o.is_eq()));
-        let below = order(self.max)
-            .is_none_or(|order| order.is_some_and(|o| o.is_lt() || !self.strict_max && o.is_eq()));
-        above && below
+    /// The same range, for values that are told to their last digit.
+    pub(super) fn exactly(&self) -> Exactly {
+        let end = |limit: Limit| (limit.value(), limit.decimal());
+        Exactly { bounds: *self, min: self.min.map(end), max: self.max.map(end) }
+    }
+
+    /// Whether what lies so to both ends lies inside.
+    fn holds<T>(&self, order: impl Fn(T) -> Option<Ordering>, min: Option<T>, max: Option<T>) -> bool {
+        let inside = |order: Option<Ordering>, side: Ordering, strict: bool| {
+            order.is_some_and(|order| order == side || !strict && order.is_eq())
+        };
+        min.is_none_or(|min| inside(order(min), Ordering::Greater, self.strict_min))
+            && max.is_none_or(|max| inside(order(max), Ordering::Less, self.strict_max))
     }
 
     /// From one number to another.
@@ -225,6 +233,26 @@ impl Bounds {
             strict_min: strict,
             strict_max: strict,
         }
+    }
+}
+
+/// A range whose ends are made ready to be compared with many values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exactly {
+    bounds: Bounds,
+    min: Option<(f64, Option<Decimal>)>,
+    max: Option<(f64, Option<Decimal>)>,
+}
+
+impl Exactly {
+    /// Whether a value lies inside, by its nearest number, and by all its digits where that is the limit's too.
+    pub(super) fn contains(&self, number: f64, value: impl Fn() -> Option<Decimal>) -> bool {
+        let order = |(nearest, limit): (f64, Option<Decimal>)| {
+            let order = number.partial_cmp(&nearest)?;
+            let digits = || Some(value()?.cmp(&limit?));
+            Some(order.then_with(|| digits().unwrap_or(order)))
+        };
+        self.bounds.holds(order, self.min, self.max)
     }
 }
 

@@ -35,7 +35,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
-            Self::Whole(number) => write!(f, "{number}"),
+            Self::Exact(number) => write!(f, "{number}"),
             Self::Moment(moment) => write!(f, "{moment}"),
         }
     }

@@ -56,6 +56,64 @@ fn checks_tell_them_apart() {
 }
 
 #[test]
+fn limits_are_compared_to_the_last_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let of = |list: &[i128], scale: i8| -> ArrayRef {
+        let digits = Decimal128Array::from_iter_values(list.iter().copied());
+        Arc::new(digits.with_precision_and_scale(38, scale).unwrap())
+    };
+    let batch = RecordBatch::try_from_iter([
+        ("u", Arc::new(UInt64Array::from(vec![u64::MAX - 2, u64::MAX - 1])) as ArrayRef),
+        ("i", Arc::new(Int64Array::from(vec![FAR, FAR + 1]))),
+        ("d", of(&[100_000_000_000_000_000_001, 100_000_000_000_000_000_002], 2)),
+        ("money", of(&[10, 20], 2)),
+        ("other", of(&[100_000_000_000_000_000_0011, 100_000_000_000_000_000_0019], 3)),
+    ]);
+    let batch = batch.unwrap();
+    write::parquet(&path, batch.schema(), [Ok(batch)]).unwrap();
+    let of = |rule: Value| -> RuleResult {
+        evaluate_path(&Suite { rules: vec![Rule::parse(&rule).unwrap()] }, &path).unwrap().rules.remove(0)
+    };
+    let far = FAR as u64;
+    for (column, least, greatest, before, after) in [
+        ("u", json!(u64::MAX - 2), json!(u64::MAX - 1), json!(u64::MAX - 3), json!(u64::MAX)),
+        ("i", json!(far), json!(far + 1), json!(far - 1), json!(far + 2)),
+        (
+            "d",
+            json!("1000000000000000000.01"),
+            json!("1000000000000000000.02"),
+            json!("1000000000000000000.009"),
+            json!("1000000000000000000.0201"),
+        ),
+        ("money", json!(0.1), json!(0.2), json!(0.099), json!("0.2000000000000000000001")),
+    ] {
+        let passes = |min: &Value, max: &Value, strict: bool| {
+            let between = json!({"min": min, "max": max, "strict_min": strict, "strict_max": strict});
+            let rules = [
+                json!({"column": column, "between": between}),
+                json!({"column": column, "min": {"min": min, "strict_min": strict}}),
+                json!({"column": column, "max": {"max": max, "strict_max": strict}}),
+            ];
+            rules.map(|rule| of(rule).passed)
+        };
+        assert_eq!(passes(&least, &greatest, false), [true; 3], "{column}");
+        assert_eq!(passes(&least, &greatest, true), [false; 3], "{column}");
+        assert_eq!(passes(&before, &after, true), [true; 3], "{column}");
+        assert_eq!(passes(&greatest, &greatest, false), [false, false, true], "{column}");
+        assert_eq!(passes(&least, &least, false), [false, true, false], "{column}");
+        let out = of(json!({"column": column, "between": {"min": greatest}}));
+        assert_eq!(out.unexpected_count, 1, "{column}");
+    }
+    assert_eq!(of(json!({"column": "u", "max": {"max": 5}})).observed, Some(json!(u64::MAX - 1)));
+    assert_eq!(of(json!({"column": "d", "min": {"max": 5}})).observed, Some(json!("1000000000000000000.01")));
+    assert_eq!(of(json!({"column": "money", "min": {"max": 5}})).observed, Some(json!(0.1)));
+    let greater = of(json!({"column": "other", "greater_than": "d"}));
+    assert_eq!(greater.unexpected_count, 1);
+    assert!(Rule::parse(&json!({"column": "d", "min": {"min": "1,5"}})).is_err());
+}
+
+#[test]
 fn a_profile_counts_them_and_decides_by_that_alone() {
     let folder = tempfile::tempdir().unwrap();
     let profile = Profile::of_path(&table(folder.path(), "t.parquet", 0)).unwrap();

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Written, regex_of, texts};
 use crate::checks::rule::{Bounds, Limit, Other, Parse, Patterns, RuleKind, Statistic};
+use crate::decimal::Decimal;
 use crate::error::{Result, TableError};
 use crate::moment::{self, Moment};
 
@@ -174,11 +175,17 @@ impl Argument<'_> {
 
     fn limit(&self, value: &Value) -> Result<Limit> {
         match value {
-            Value::String(text) => moment::parse(text).map(Moment).map(Limit::Moment),
-            other => match other.as_i64().filter(|number| number.unsigned_abs() >= 1 << 53) {
-                Some(number) => Some(Limit::Whole(number)),
-                None => other.as_f64().map(Limit::Number),
-            },
+            Value::String(text) => {
+                let moment = moment::parse(text).map(Moment).map(Limit::Moment);
+                moment.or_else(|| Decimal::parse(text.trim()).map(Limit::Exact))
+            }
+            other => {
+                let whole = other.as_i64().map(i128::from).or_else(|| other.as_u64().map(i128::from));
+                match whole.filter(|number| number.unsigned_abs() >= 1 << 53) {
+                    Some(number) => Some(Limit::Exact(Decimal::whole(number))),
+                    None => other.as_f64().map(Limit::Number),
+                }
+            }
         }
         .ok_or_else(|| self.fault(format!("{value} is neither a number nor a moment such as \"2013-01-01\"")))
     }
