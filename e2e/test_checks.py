@@ -25,7 +25,7 @@ def test_a_file_is_checked_and_what_fails_is_written(copy):
     name = suite(copy.folder, gx, "suite.json")
     found = copy.json("data", "check", "t.csv", "--suite", name, "--junit", "j.xml", "--html", "r.html",
                       "--failing", "bad.csv", "--limit", "3", code=6)
-    rules = found["error"]["data"]["reports"][0]["rules"]
+    rules = found["reports"][0]["rules"]
     assert [rule["passed"] for rule in rules] == [False, True, False]
     assert rules[0]["unexpected_count"] == 5 and rules[0]["sample"][0]["row"] == 39
     tree = ET.parse(copy.folder / "j.xml").getroot()
@@ -72,5 +72,5 @@ def test_rules_in_sql_are_asked_of_the_engine(copy):
     copy("data", "add", "t.csv", "--name", "table")
     name = suite(copy.folder, [{"sql": "select * from data where delay > 38"}])
     found = copy.json("data", "check", "table", "--suite", name, code=6)
-    rule = found["error"]["data"]["reports"][0]["rules"][0]
+    rule = found["reports"][0]["rules"][0]
     assert rule["unexpected_count"] == 5 and rule["sample"][0]["value"]["delay"] == 39

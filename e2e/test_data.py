@@ -195,8 +195,9 @@ def test_verify_names_what_is_broken_and_who_needs_it(empty):
     gone.unlink()
     spoilt.chmod(0o644)
     spoilt.write_bytes(b"#" * 64)
-    error = json.loads(empty("data", "verify", "--json", code=6).stdout)["error"]
-    broken = {one["digest"]: one for one in error["data"]["report"]["broken"]}
+    found = json.loads(empty("data", "verify", "--json", code=6).stdout)
+    assert found["error"]["code"] == "data-broken"
+    broken = {one["digest"]: one for one in found["report"]["broken"]}
     assert broken[gone.parent.name + gone.name]["fault"] == "missing"
     assert broken[spoilt.parent.name + spoilt.name]["fault"] == "corrupted"
     for one in broken.values():
@@ -327,8 +328,7 @@ def test_what_is_broken_is_healed_from_the_work_tree_another_store_or_a_remote(e
             spoil(path)
         listing = next(path for path in store.glob("??/*") if path.read_bytes().startswith(b"rondo tree"))
         spoil(listing)
-        error = json.loads(empty("data", "verify", "--json", code=6).stdout)["error"]
-        return len(error["data"]["report"]["broken"])
+        return len(json.loads(empty("data", "verify", "--json", code=6).stdout)["report"]["broken"])
 
     assert break_all() > 0
     healed = empty.json("data", "verify", "--heal")
@@ -338,7 +338,7 @@ def test_what_is_broken_is_healed_from_the_work_tree_another_store_or_a_remote(e
     break_all()
     shutil.rmtree(data)
     data.mkdir()
-    left = json.loads(empty("data", "verify", "--heal", "--json", code=6).stdout)["error"]["data"]
+    left = json.loads(empty("data", "verify", "--heal", "--json", code=6).stdout)
     assert left["healed"] == [] and left["report"]["broken"]
     healed = empty.json("data", "verify", "--from", str(copy))
     assert healed["report"]["broken"] == [] and {one["from"] for one in healed["healed"]} == {str(copy)}

@@ -104,10 +104,10 @@ def test_a_service_is_started_asked_and_stopped(empty):
     tested = empty.json("package", "test", "./hello")
     assert tested["passed"] and len(tested["tests"]) == 2, json.dumps(tested, indent=1)
     package(wanted="good night")
-    problems = [test["problems"] for test in empty.json("package", "test", "./hello", code=6)["error"]["data"]["tests"]]
+    problems = [test["problems"] for test in empty.json("package", "test", "./hello", code=6)["tests"]]
     assert problems[1] == [] and "`/hello` does not hold `good night`: good morning" in problems[0][0], problems
     package(broken="1")
-    problems = [test["problems"] for test in empty.json("package", "test", "./hello", code=6)["error"]["data"]["tests"]]
+    problems = [test["problems"] for test in empty.json("package", "test", "./hello", code=6)["tests"]]
     assert all("it is broken" in problem[0] for problem in problems), problems
     left = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True)
     assert left.stdout == ""
@@ -129,7 +129,7 @@ def test_a_failing_test_is_a_verdict(empty):
     file = empty.folder / "packages/mine/package.yaml"
     file.write_text(file.read_text().replace("rows: 1", "rows: 9"))
     said = empty.json("package", "test", "mine", code=6)
-    problems = said["error"]["data"]["tests"][0]["problems"]
+    problems = said["tests"][0]["problems"]
     assert problems == ["output `head` has 1 rows, expected are 9"]
 
 

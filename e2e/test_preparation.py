@@ -129,7 +129,7 @@ def test_files_of_two_forms_are_compared(rondo, tmp_path):
     here = Rondo(tmp_path)
     here("data", "sql", "select x * 1.0 as x, old as fresh, id from 'a.csv' where id > 1", "-o", "b.parquet")
     diff = here.json("data", "diff", "a.csv", "b.parquet", "--key", "id", "--fail-on-change", code=6)
-    diff = diff["error"]["data"]["diff"]
+    diff = diff["diff"]
     assert (diff["rows"]["removed"], diff["rows"]["changed"]) == (1, 0)
     changes = {change["change"] for change in diff["schema"]}
     assert {"type", "reordered"} <= changes
@@ -153,7 +153,7 @@ def test_leakage_is_found_and_named(tmp_path):
     given = ["data", "leakage", "train.csv", "test.csv", "--target", "y", "--group", "team", "--key", "id"]
     failed = here.json(*given, code=6)
     assert failed["error"]["code"] == "leakage-found"
-    checks = {check["check"]: check for check in failed["error"]["data"]["report"]["checks"]}
+    checks = {check["check"]: check for check in failed["report"]["checks"]}
     assert checks["feature_label_correlation"]["columns"][0]["column"] == "tell"
     assert checks["group_train_test_leakage"]["state"] == "passed"
     clean = here.json(*given, "--ignore", "tell")

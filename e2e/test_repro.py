@@ -94,7 +94,7 @@ def test_what_is_drawn_without_a_seed_is_named_so(project):
     ran = project.json("run")
     out = project("repro", ran["run"], code=6)
     assert "draw.lot: unseeded randomness" in out.stdout and "hint: seed every generator" in out.stderr
-    found = project.json("repro", ran["run"], code=6)["error"]["data"]
+    found = project.json("repro", ran["run"], code=6)
     assert found["verdict"] == "different"
     said = verdicts(found)
     assert said.pop("draw.lot") == "different"
@@ -110,7 +110,7 @@ def test_an_order_that_hangs_on_the_hash_seed_is_found_by_varying_it(project):
     ran = project.json("run", "words")
     run = step_run(project, ran, "words")
     assert project.json("repro", run)["verdict"] == "identical"
-    found = project.json("repro", run, "--vary", "timezone,hashseed,cores", code=6)["error"]["data"]
+    found = project.json("repro", run, "--vary", "timezone,hashseed,cores", code=6)
     changed = {v["variation"]: [c["output"] for c in v["changed"]] for v in found["variations"]}
     assert changed == {"timezone": [], "hashseed": ["words.words"], "cores": []}, changed
     assert "`words.words` depends on the seed of Python's hashes" in project(
@@ -131,7 +131,7 @@ def test_what_changes_with_time_is_not_laid_to_what_was_varied(project, tmp_path
     git(project.folder, "add", "-A")
     git(project.folder, "commit", "-q", "-m", "clock")
     run = step_run(project, project.json("run", "clock"), "clock")
-    found = project.json("repro", run, "--vary", "timezone,hashseed", code=6)["error"]["data"]
+    found = project.json("repro", run, "--vary", "timezone,hashseed", code=6)
     assert [varied["changed"] for varied in found["variations"]] == [[], []], json.dumps(found, indent=1)
     assert any("differs from try to try" in note for note in found["notes"])
     assert "two tries differ" in found["steps"][0]["outputs"][0]["differences"][0]["text"]
@@ -216,7 +216,7 @@ def test_a_sweep_is_made_again_trial_by_trial(project):
     # A trial that differs is told by its name.
     lot = swept.replace("echo $RONDO_PARAM_X >", "echo $RONDO_PARAM_X $(od -An -N4 -tu4 /dev/urandom) >")
     (project.folder / "rondo.yaml").write_text(lot.replace("SWEEP", over))
-    found = project.json("repro", project.json("run")["run"], code=6)["error"]["data"]
+    found = project.json("repro", project.json("run")["run"], code=6)
     verdicts = {step["step"]: step["verdict"] for step in found["steps"]}
     assert verdicts == {name: "different" for name in ["train", "train@1", "train@2", "train@3"]}, verdicts
 
@@ -234,6 +234,6 @@ def test_an_output_that_names_its_own_run_differs_by_that_alone(project):
     yaml = "project: own\nsteps:\n  own:\n    run: echo made by $MLFLOW_RUN_ID > $RONDO_OUTPUT_O\n    outputs: { o: o.txt }\n"
     (project.folder / "rondo.yaml").write_text(yaml)
     run = project.json("run")["run"]
-    found = project.json("repro", run, code=6)["error"]["data"]
+    found = project.json("repro", run, code=6)
     kinds = [one["kind"] for one in found["steps"][0]["outputs"][0]["differences"]]
     assert kinds == ["place"], json.dumps(found, indent=1)

@@ -13,6 +13,8 @@ pub struct Failure {
     /// Shown instead of `error: …` where it is more than a line (the faults of a project file).
     rendered: Option<String>,
     data: Value,
+    /// The command's usual answer, of one that fails by its verdict.
+    answer: Value,
     /// Whether all was said already, so that the exit code alone is left.
     said: bool,
 }
@@ -22,7 +24,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl<E: Explain + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error), rendered: None, data: Value::Null, said: false }
+        Self { error: Box::new(error), rendered: None, data: Value::Null, answer: Value::Null, said: false }
     }
 }
 
@@ -41,6 +43,14 @@ impl Failure {
     pub fn shown(mut self, rendered: String, data: Value) -> Self {
         self.rendered = Some(rendered);
         self.data = data;
+        self
+    }
+
+    /// The same of a command whose answer is a verdict, shown so to people: programs get the answer that they
+    /// always get, with the error beside it.
+    pub fn judged(mut self, rendered: String, answer: Value) -> Self {
+        self.rendered = Some(rendered);
+        self.answer = answer;
         self
     }
 
@@ -100,7 +110,12 @@ impl Failure {
         if !self.data.is_null() {
             error["data"] = self.data.clone();
         }
-        json!({ "schema": 1, "error": error })
+        let mut whole = match &self.answer {
+            Value::Object(answer) => answer.clone(),
+            _ => serde_json::Map::from_iter([("schema".to_owned(), 1.into())]),
+        };
+        whole.insert("error".to_owned(), error);
+        Value::Object(whole)
     }
 
     fn causes(&self) -> Vec<String> {
@@ -164,5 +179,18 @@ mod tests {
         let failure = Failure::hinted(Code::DatasetNotFound, "find dataset `flihgts`", "rondo data status");
         assert_eq!(failure.text(), "error: find dataset `flihgts`\nhint: rondo data status\n");
         assert_eq!(failure.json()["error"]["code"], "dataset-not-found");
+    }
+
+    #[test]
+    fn a_verdict_stands_where_it_stands_when_it_is_a_good_one() {
+        let answer = json!({ "schema": 1, "passed": false, "reports": [7] });
+        let failure = Failure::new(Code::ChecksFailed, "accept `t`").judged(String::new(), answer);
+        let told = failure.json();
+        assert_eq!(
+            (&told["schema"], &told["passed"], &told["reports"][0]),
+            (&json!(1), &json!(false), &json!(7))
+        );
+        assert_eq!(told["error"]["code"], "checks-failed");
+        assert!(told["error"].get("data").is_none());
     }
 }

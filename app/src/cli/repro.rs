@@ -75,7 +75,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         None => Failure::new(code, message),
     };
     let heading = failure.heading();
-    Err(failure.shown(heading, value))
+    Err(failure.judged(heading, value))
 }
 
 /// What to do about the first difference that something can be done about.

@@ -118,6 +118,25 @@ impl Suite {
     /// # Errors
     /// When it is no YAML, or a rule cannot be understood: every fault with its place in the file.
     pub fn read(file: &str, text: &str) -> Result<Self, Error> {
+        Self::read_where(file, text, |_| true)
+    }
+
+    /// The same without expectations of Great Expectations that nobody knows here, and the fault of each that
+    /// was left out.
+    ///
+    /// # Errors
+    /// As [`Suite::read`], for every other fault, and where nothing would be left.
+    pub fn read_known(file: &str, text: &str) -> Result<(Self, Vec<Fault>), Error> {
+        let known = Self::read_where(file, text, |rule| !checks::is_unknown_expectation(rule))?;
+        match Self::read(file, text) {
+            Ok(whole) => Ok((whole, Vec::new())),
+            Err(Error::SuiteFile { faults, .. }) if !known.is_empty() => Ok((known, faults)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Of the rules that are wanted.
+    fn read_where(file: &str, text: &str, wanted: impl Fn(&Value) -> bool) -> Result<Self, Error> {
         let refuse = |faults: Vec<Fault>| Error::SuiteFile {
             file: file.to_owned(),
             source_text: text.to_owned(),
@@ -133,7 +152,8 @@ impl Suite {
             let fault = Fault::new("", place, "the file holds no checks");
             return Err(refuse(vec![fault.expected("a list of checks, or one under `checks:`")]));
         };
-        let rules: Vec<Value> = items.iter().map(Node::json).collect();
+        let (items, rules): (Vec<&Node>, Vec<Value>) =
+            items.iter().map(|item| (item, item.json())).filter(|(_, rule)| wanted(rule)).unzip();
         Self::understood(&format!("`{file}`"), &rules)?.map_err(|faults| {
             let fault = |(index, why): (usize, String)| {
                 Some(Fault::new(format!("[{index}]"), items.get(index)?.place, why))
@@ -419,6 +439,27 @@ mod tests {
             faults[0].message.contains("did you mean `expect_column_values_to_be_unique`?"),
             "{faults:?}"
         );
+    }
+
+    #[test]
+    fn expectations_that_nobody_knows_may_be_left_out() {
+        let custom = r#"{"type": "expect_column_values_to_be_lucky", "kwargs": {"column": "a"}}"#;
+        let known = r#"{"type": "expect_column_values_to_be_unique", "kwargs": {"column": "a"}}"#;
+        let of = |rules: &[&str]| format!("{{\"expectations\": [\n{}\n]}}", rules.join(",\n"));
+        let read = |rules: &[&str]| Suite::read_known("s.json", &of(rules));
+        let (suite, left_out) = read(&[known, custom, known, custom]).unwrap();
+        assert_eq!((suite.len(), left_out.len(), left_out[0].place.line), (2, 2, 3));
+        assert!(left_out[0].message.contains("expect_column_values_to_be_lucky"), "{left_out:?}");
+        assert!(read(&[known]).unwrap().1.is_empty());
+        // Another fault is none that is left out, and its place is what it was.
+        let broken = custom.replace("to_be_lucky", "to_be_unique").replace("kwargs", "kwags");
+        let Err(Error::SuiteFile { faults, .. }) = read(&[known, custom, &broken]) else {
+            panic!("accepted")
+        };
+        assert_eq!((faults.len(), faults[0].place.line), (1, 4));
+        assert!(matches!(read(&[custom]), Err(Error::SuiteFile { .. })), "nothing is left");
+        let compact = r#"[{"column": "a", "uniqe": true}, {"rows": {"min": 1}}]"#;
+        assert!(Suite::read_known("s.json", compact).is_err(), "a name of ours is a slip");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rondo_core::handoff::{DatasetVersion, Origin};
 use rondo_core::journal::JournalEntry;
-use rondo_core::reference;
+use rondo_core::{Digest, reference};
 use rondo_store::scan::Difference;
 use serde::Serialize;
 
@@ -40,6 +40,9 @@ pub enum SourceState {
         changed: usize,
         /// How many have another name.
         renamed: usize,
+        /// The version of the dataset that the files are, where they are another one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<Digest>,
     },
     /// It is not there any more.
     Missing,
@@ -65,6 +68,17 @@ pub enum SourceState {
     New,
 }
 
+/// A version as people call it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Called {
+    /// Its content.
+    pub digest: Digest,
+    /// Which it is, counted from 1 in the order in which versions were first added.
+    pub number: usize,
+    /// Its tags.
+    pub tags: Vec<String>,
+}
+
 /// Where a dataset stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DatasetStatus {
@@ -80,6 +94,9 @@ pub struct DatasetStatus {
     pub versions: usize,
     /// Whether the source has changed since.
     pub source_state: SourceState,
+    /// What the files are where they are not the latest version but another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub here: Option<Called>,
     /// The last move of its ref: when, who, why, with rows and checks as evidence.
     pub last: Option<JournalEntry>,
 }
@@ -92,19 +109,30 @@ impl Datasets {
     pub async fn status(&self, intake: &Intake, root: &Path) -> Result<DatasetStatus, Error> {
         let meta = self.store.meta();
         let latest = self.latest(&intake.dataset).await?;
-        let versions = meta.dataset_versions(&intake.dataset).await?.len();
+        let numbered = meta.numbered_versions(&intake.dataset).await?;
         let last = meta.journal(&reference::dataset(&intake.dataset), 1).await?.into_iter().next();
         let source_state = match &latest {
             None => SourceState::New,
             Some(version) => self.state_since(intake, root, version).await?,
+        };
+        let here = match source_state {
+            SourceState::Changed { version: Some(here), .. } => {
+                let found = numbered.iter().find(|(_, version)| version.digest == here);
+                let number = found.map(|(number, _)| *number);
+                let tags = self.tags(Some(&intake.dataset)).await?.into_iter();
+                let tags = tags.filter(|tag| tag.digest == here).map(|tag| tag.tag).collect();
+                number.map(|number| Called { digest: here, number, tags })
+            }
+            _ => None,
         };
         Ok(DatasetStatus {
             dataset: intake.dataset.clone(),
             source: intake.source.to_string(),
             checks: intake.suite.len(),
             latest,
-            versions,
+            versions: numbered.len(),
             source_state,
+            here,
             last,
         })
     }
@@ -175,11 +203,18 @@ impl Datasets {
         let looker = self.looker(intake, true);
         let known = looker.index().await?;
         let (datasets, latest) = (self.clone(), latest.clone());
-        blocking(move || {
+        let mut state = blocking(move || {
             let look = looker.look(&place, known, false)?;
             datasets.judge(&look, &looker, &place, &latest)
         })
-        .await
+        .await?;
+        if let SourceState::Changed { version, .. } = &mut state
+            && let Some(digest) = *version
+            && self.store.meta().dataset_version(&intake.dataset, digest).await?.is_none()
+        {
+            *version = None;
+        }
+        Ok(state)
     }
 
     fn judge(
@@ -204,7 +239,9 @@ impl Datasets {
                 FileChanges { changed: name.into_iter().collect(), ..FileChanges::default() }
             }
         };
-        Ok(state(&changes))
+        let of_another = look.index.as_ref().filter(|index| index.digest == look.stored.digest);
+        let plain = place.plain.then_some(look.stored.digest);
+        Ok(state(&changes, plain.or_else(|| of_another.and_then(|index| index.version))))
     }
 
     /// What has changed since a version, where nothing was remembered of it.
@@ -253,7 +290,7 @@ fn sides(difference: Difference) -> (String, Option<crate::listing::Leaf>, Optio
     (path, before, after)
 }
 
-fn state(changes: &FileChanges) -> SourceState {
+fn state(changes: &FileChanges, version: Option<Digest>) -> SourceState {
     let renamed = changes.renamed.iter().map(|renamed| &renamed.to);
     let mut files: Vec<String> = changes
         .changed
@@ -271,5 +308,6 @@ fn state(changes: &FileChanges) -> SourceState {
         removed: changes.removed.len(),
         changed: changes.changed.len(),
         renamed: changes.renamed.len(),
+        version,
     }
 }

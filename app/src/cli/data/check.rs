@@ -37,6 +37,9 @@ pub struct Args {
     /// otherwise the declared ones
     #[arg(long, value_name = "FILE")]
     suite: Option<PathBuf>,
+    /// Leave expectations of Great Expectations out that Rondo does not know, and name them
+    #[arg(long, requires = "suite")]
+    skip_unknown: bool,
     /// The dataset's version: a number, the beginning of its digest, `latest` or `previous`
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
@@ -64,7 +67,9 @@ pub struct Args {
 /// # Errors
 /// When a check fails, there is no such dataset or file, or the checks cannot be understood.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let suite = args.suite.as_deref().map(|given| read_suite(session, given)).transpose()?;
+    let suite =
+        args.suite.as_deref().map(|given| read_suite(session, given, args.skip_unknown)).transpose()?;
+    let (suite, left_out) = suite.unzip();
     let subject = find(session, &args.what, args.version.as_deref()).await?;
     subject.takes_reading(&args.read)?;
     if args.infer {
@@ -103,6 +108,9 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let mut value = json!({
         "schema": 1, "what": args.what, "version": subject.version(), "passed": passed, "reports": reports,
     });
+    if let Some(left_out) = left_out.filter(|left_out| !left_out.is_empty()) {
+        value["skipped"] = json!(left_out);
+    }
     if let Subject::Version { platform, version } = &subject
         && !args.no_record
     {
@@ -142,7 +150,7 @@ pub(in crate::cli) fn end(
         printer.tell(text);
     }
     let shown = format!("error: {message}\n");
-    Err(Failure::new(Code::ChecksFailed, message).shown(shown, value))
+    Err(Failure::new(Code::ChecksFailed, message).judged(shown, value))
 }
 
 /// What fails before what passes, errors before warnings, otherwise in the order of the suite.
@@ -152,11 +160,23 @@ fn failures_first(rules: &[RuleResult]) -> Vec<&RuleResult> {
     sorted
 }
 
-fn read_suite(session: &Session, given: &Path) -> Outcome<Suite> {
-    let (path, _, suite) = suite_in(session, given)?;
+/// The suite of a file, and what was left out of it.
+fn read_suite(session: &Session, given: &Path, skip_unknown: bool) -> Outcome<(Suite, Vec<Fault>)> {
+    let file = given.display().to_string();
+    let (path, text) = text_of(session, given)?;
+    let known = Suite::read_known(&file, &text);
+    let (suite, left_out) = if skip_unknown {
+        known.map_err(|error| refused(error, None))?
+    } else {
+        let skipping = known.is_ok().then_some("--skip-unknown leaves out what Rondo does not know");
+        (Suite::read(&file, &text).map_err(|error| refused(error, skipping))?, Vec::new())
+    };
+    for fault in &left_out {
+        session.printer().note(&format!("note: {file}:{}: left out: {}", fault.place.line, fault.message));
+    }
     let root = path.parent().unwrap_or(Path::new("")).to_owned();
     let engine = engine_outside(session.config().clone(), session.printer().progress());
-    Ok(suite.within(Around::at(&root).with_engine(Some(engine))))
+    Ok((suite.within(Around::at(&root).with_engine(Some(engine))), left_out))
 }
 
 /// The suite of a file, with where it is and its text.
@@ -164,14 +184,26 @@ fn read_suite(session: &Session, given: &Path) -> Outcome<Suite> {
 /// # Errors
 /// When it is not there or cannot be understood: every fault is shown in its line.
 pub(in crate::cli) fn suite_in(session: &Session, given: &Path) -> Outcome<(PathBuf, String, Suite)> {
-    let path = session.existing("suite", given)?;
-    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let (path, text) = text_of(session, given)?;
     match Suite::read(&given.display().to_string(), &text) {
         Ok(suite) => Ok((path, text, suite)),
-        Err(rondo_data::Error::SuiteFile { file, source_text, faults }) => {
-            Err(faulty(&file, &source_text, &faults))
+        Err(error) => Err(refused(error, None)),
+    }
+}
+
+fn text_of(session: &Session, given: &Path) -> Outcome<(PathBuf, String)> {
+    let path = session.existing("suite", given)?;
+    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    Ok((path, text))
+}
+
+fn refused(error: rondo_data::Error, hint: Option<&str>) -> Failure {
+    match error {
+        rondo_data::Error::SuiteFile { file, source_text, faults } => {
+            let failure = faulty(&file, &source_text, &faults);
+            hint.into_iter().fold(failure, Failure::also)
         }
-        Err(error) => Err(error.into()),
+        error => error.into(),
     }
 }
 

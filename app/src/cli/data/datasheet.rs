@@ -50,7 +50,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     if args.complete && blank > 0 {
         let message = format!("accept the datasheet of `{}`: {note}", args.dataset);
         let shown = format!("error: {message}\n");
-        return Err(Failure::new(Code::ChecksFailed, message).shown(shown, value));
+        return Err(Failure::new(Code::ChecksFailed, message).judged(shown, value));
     }
     let text = if args.out.is_some() || args.html.is_some() { String::new() } else { text };
     session.printer().result(&value, &text);

@@ -112,7 +112,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let message = format!("accept `{}`: {why}", args.what);
     let shown = format!("error: {message}\n");
-    Err(Failure::new(code, message).shown(shown, value))
+    Err(Failure::new(code, message).judged(shown, value))
 }
 
 /// What there is to say.

@@ -90,7 +90,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         severities.iter().flat_map(|severity| report.failed(*severity)).map(|check| check.check).collect();
     let message = format!("accept `{}` for testing: {}", args.test, names.join(", "));
     let shown = format!("error: {message}\n");
-    Err(Failure::new(Code::LeakageFound, message).shown(shown, value))
+    Err(Failure::new(Code::LeakageFound, message).judged(shown, value))
 }
 
 fn page(args: &Args, report: &Report) -> String {

@@ -4,7 +4,7 @@
 use rondo_core::journal::Because;
 use rondo_core::{Code, Digest};
 use rondo_data::place::size;
-use rondo_data::status::{DatasetStatus, SourceState};
+use rondo_data::status::{Called, DatasetStatus, SourceState};
 use serde_json::{Value, json};
 
 use crate::cli::Session;
@@ -73,7 +73,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     if silent > 0 {
         let message = format!("ask all sources: {silent} did not answer");
         let text = format!("{text}error: {message}\n");
-        return Err(Failure::new(Code::SourceUnavailable, message).shown(text, value));
+        return Err(Failure::new(Code::SourceUnavailable, message).judged(text, value));
     }
     session.printer().result(&value, &text);
     for (status, locked) in &statuses {
@@ -138,6 +138,12 @@ fn hint(status: &DatasetStatus, locked: Option<Locked>, shared: bool, asked: boo
         Some(LockState::Other) if status.source_state == SourceState::Unchanged => Some(format!(
             "rondo data get {name} takes what rondo.lock pins, rondo data add {name} pins the latest"
         )),
+        Some(LockState::Latest | LockState::Other) | None if status.here.is_some() => {
+            let pinned = if locked.is_some() { "what rondo.lock pins" } else { "the latest" };
+            Some(format!(
+                "rondo data get {name} brings back {pinned}, rondo data add {name} makes what is here the latest"
+            ))
+        }
         Some(LockState::Latest | LockState::Other) | None if can_be_added(&status.source_state) => {
             Some(format!("rondo data add {name}"))
         }
@@ -173,9 +179,10 @@ fn row(status: &DatasetStatus, locked: Option<Locked>) -> Vec<String> {
             Some(LockState::Other) if status.source_state == SourceState::Unchanged => {
                 "the latest, not what rondo.lock pins".to_owned()
             }
-            Some(LockState::Latest | LockState::Other | LockState::Elsewhere) | None => {
-                state(&status.source_state)
-            }
+            Some(LockState::Latest | LockState::Other | LockState::Elsewhere) | None => match &status.here {
+                Some(here) => called(here),
+                None => state(&status.source_state),
+            },
         },
     ]
 }
@@ -203,10 +210,17 @@ const fn is_silent(state: &SourceState) -> bool {
     matches!(state, SourceState::Unreachable { .. })
 }
 
+/// The version that the files are, which is not the latest.
+fn called(here: &Called) -> String {
+    let tags: Vec<String> = here.tags.iter().map(|tag| plain(tag)).collect();
+    let tags = if tags.is_empty() { String::new() } else { format!(" ({})", tags.join(", ")) };
+    format!("version {}{tags}, not the latest", here.number)
+}
+
 fn state(state: &SourceState) -> String {
     match state {
         SourceState::Unchanged => "unchanged".to_owned(),
-        SourceState::Changed { files, added, removed, changed, renamed } => {
+        SourceState::Changed { files, added, removed, changed, renamed, .. } => {
             let counts = [(added, "added"), (removed, "removed"), (changed, "changed"), (renamed, "renamed")];
             let said: Vec<String> = counts
                 .iter()
@@ -248,7 +262,8 @@ mod tests {
     #[test]
     fn a_source_that_has_moved_on_can_be_added_again() {
         let files = vec!["a.csv".to_owned(), "b\n.csv".to_owned()];
-        let changed = SourceState::Changed { files, added: 1, removed: 0, changed: 2, renamed: 0 };
+        let changed =
+            SourceState::Changed { files, added: 1, removed: 0, changed: 2, renamed: 0, version: None };
         assert_eq!(state(&changed), "changed (1 added, 2 changed): a.csv, b\\n.csv, …");
         assert!(can_be_added(&changed) && !can_be_added(&SourceState::Unchanged));
     }
@@ -256,8 +271,14 @@ mod tests {
     #[test]
     fn what_is_as_the_lock_pins_it_has_not_changed() {
         let locked = |state| Some(Locked { digest: Digest::of(b"x"), state });
-        let changed =
-            SourceState::Changed { files: Vec::new(), added: 1, removed: 0, changed: 0, renamed: 0 };
+        let changed = SourceState::Changed {
+            files: Vec::new(),
+            added: 1,
+            removed: 0,
+            changed: 0,
+            renamed: 0,
+            version: None,
+        };
         for (state, locked, wanted) in [
             (&SourceState::Unchanged, None, false),
             (&SourceState::Remote, None, false),
@@ -281,6 +302,7 @@ mod tests {
             latest: None,
             versions: 0,
             source_state,
+            here: None,
             last: None,
         };
         let hinted = |source: SourceState, state: Option<LockState>, shared: bool| {
@@ -306,6 +328,7 @@ mod tests {
             removed: 0,
             changed: 1,
             renamed: 0,
+            version: None,
         };
         let checked_out = hinted(changed.clone(), Some(LockState::InPlace), true);
         assert_eq!(
@@ -314,5 +337,12 @@ mod tests {
         );
         assert_eq!(hinted(changed, Some(LockState::Latest), true).0, "rondo data add t");
         assert!(hinted(SourceState::Remote, None, true).0.contains("--remote"));
+    }
+
+    #[test]
+    fn files_that_are_another_version_are_called_so() {
+        let here = Called { digest: Digest::of(b"y"), number: 2, tags: vec!["paper".to_owned()] };
+        assert_eq!(called(&here), "version 2 (paper), not the latest");
+        assert_eq!(called(&Called { tags: Vec::new(), ..here }), "version 2, not the latest");
     }
 }

@@ -77,7 +77,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         some => format!("verify: {some} objects were healed, {} of {objects} are still broken", broken.len()),
     };
     let shown = format!("{text}error: {message}\n");
-    Err(Failure::new(Code::DataBroken, message).shown(shown, value))
+    Err(Failure::new(Code::DataBroken, message).judged(shown, value))
 }
 
 /// Reads a remote.
@@ -133,7 +133,7 @@ async fn of_remote(args: &Args, session: &Session, platform: &Platform, called: 
         false => "rondo data verify --remote --heal",
     };
     let shown = format!("{text}error: {message}\n");
-    Err(Failure::hinted(Code::DataBroken, message, hint).shown(shown, value))
+    Err(Failure::hinted(Code::DataBroken, message, hint).judged(shown, value))
 }
 
 /// Where whole bytes may be.

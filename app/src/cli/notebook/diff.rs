@@ -43,7 +43,7 @@ pub fn run(args: &Args, session: &Session) -> Outcome {
         }
         let message = format!("`{}` and `{}` differ", args.one.display(), args.two.display());
         let rendered = format!("error: {message}\n");
-        return Err(Failure::new(Code::NotReproduced, message).shown(rendered, value));
+        return Err(Failure::new(Code::NotReproduced, message).judged(rendered, value));
     }
     session.printer().result(&value, &text(&diff));
     Ok(())

@@ -73,5 +73,5 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         return Ok(());
     }
     let message = text.trim_end().to_owned();
-    Err(Failure::new(Code::ChecksFailed, message.clone()).shown(format!("error: {message}\n"), value))
+    Err(Failure::new(Code::ChecksFailed, message.clone()).judged(format!("error: {message}\n"), value))
 }

@@ -120,7 +120,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().chain(&ROWS).map(|(name, _)| *name)
 }
 
-fn is_name(key: &str) -> bool {
+pub(super) fn is_name(key: &str) -> bool {
     key.starts_with("expect_") || key == SQL
 }
 

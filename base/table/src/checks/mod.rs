@@ -61,7 +61,7 @@ pub use rule::{
     Severity, Slices, Statistic, Suite,
 };
 pub use run::{Context, evaluate, evaluate_path};
-pub use scope::{Scope, scoped};
+pub use scope::{Scope, is_unknown_expectation, scoped};
 pub use stored::{evaluate_profile, evaluate_profile_alone, undecided};
 pub use tables::{Alone, Batches, Beyond, FileTable, MemoryTable, Opened, Table};
 

@@ -5,7 +5,9 @@
 use rondo_core::Explain;
 use serde_json::Value;
 
+use super::gx;
 use super::rule::Rule;
+use crate::error::TableError;
 
 /// What a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +33,7 @@ impl Scope {
 /// # Errors
 /// What is wrong with it and what to do about it, in one line.
 pub fn scoped(rule: &Value) -> Result<(Scope, Rule), String> {
-    let mut bare = rule.clone();
-    let written = bare.as_object_mut().and_then(|map| map.remove("scope"));
+    let (bare, written) = without_scope(rule);
     if let Some(other) = written.filter(|scope| !matches!(scope.as_str(), Some("part" | "whole"))) {
         return Err(format!("`scope` is {other}, expected `part` or `whole`"));
     }
@@ -43,6 +44,18 @@ pub fn scoped(rule: &Value) -> Result<(Scope, Rule), String> {
             Err(hints.iter().fold(error.to_string(), |text, hint| format!("{text}; {hint}")))
         }
     }
+}
+
+/// Whether a rule is an expectation by a standard name, or one like it, that nobody knows here.
+pub fn is_unknown_expectation(rule: &Value) -> bool {
+    let (bare, _) = without_scope(rule);
+    matches!(Rule::parse(&bare), Err(TableError::CheckUnknown { name, .. }) if gx::is_name(&name))
+}
+
+fn without_scope(rule: &Value) -> (Value, Option<Value>) {
+    let mut bare = rule.clone();
+    let written = bare.as_object_mut().and_then(|map| map.remove("scope"));
+    (bare, written)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::diff::Compared;
 use crate::profile::files::FolderProfile;
 use crate::remote::{Beside, Wanted};
 use crate::status::SourceState;
+use crate::tags::{Tag, Taken};
 
 /// A clock that moves on by a second each time it is looked at.
 struct Ticking(AtomicI64);
@@ -462,6 +463,7 @@ async fn status_says_whether_a_source_has_changed() {
             removed: 0,
             changed: 1,
             renamed: 0,
+            version: None,
         }
     );
     fs::remove_file(&path).unwrap();
@@ -471,6 +473,33 @@ async fn status_says_whether_a_source_has_changed() {
     let status = house.datasets.status(&whole, &root).await.unwrap();
     assert_eq!((status.checks, status.versions), (1, 1));
     assert_eq!(status.last.unwrap().because.evidence["rows"], json!(20));
+}
+
+#[tokio::test]
+async fn status_names_the_version_that_the_files_are() {
+    let house = House::open().await;
+    let root = house.folder.path().to_owned();
+    let one = intake("flights.csv", json!([]), None);
+    let several = Intake { dataset: "days".into(), ..intake("days/*.csv", json!([]), None) };
+    for (declared, name) in [(&one, "flights.csv"), (&several, "days/a.csv")] {
+        house.write(name, &format!("{HEADER}{}", month(1, 20, "AA")));
+        house.bring(declared, None).await.unwrap();
+        let first = house.datasets.latest(&declared.dataset).await.unwrap().unwrap();
+        let tag = Tag { dataset: declared.dataset.clone(), tag: "paper".into(), digest: first.digest };
+        house.datasets.tag(&tag, Taken::Refuse, Because::new("ada", "submitted")).await.unwrap();
+        house.write(name, &format!("{HEADER}{}", month(1, 20, "UA")));
+        house.bring(declared, None).await.unwrap();
+        house.write(name, &format!("{HEADER}{}", month(1, 20, "AA")));
+        let status = house.datasets.status(declared, &root).await.unwrap();
+        let here = status.here.unwrap();
+        assert_eq!(
+            (here.digest, here.number, here.tags),
+            (first.digest, 1, vec!["paper".to_owned()]),
+            "{name}"
+        );
+        house.write(name, &format!("{HEADER}{}", month(1, 20, "DL")));
+        assert_eq!(house.datasets.status(declared, &root).await.unwrap().here, None, "{name}");
+    }
 }
 
 #[tokio::test]
