@@ -154,9 +154,10 @@ def test_who_may_read_a_model_and_not_its_run_is_told_nothing_of_the_run(tmp_pat
 
         def withheld():
             answer = requests.get(server.url + "/api/v1/models/m/versions/1", auth=("ben", PASSWORD), timeout=60)
-            return answer.status_code == 200 and answer.json().get("withheld") and answer.json()
+            return answer if answer.status_code == 200 and answer.json().get("withheld") else None
 
-        told = until(withheld)
+        answer = until(withheld)
+        told = answer.json()
         assert told["params"] == {} and "run" not in told and told["source"] == source
         assert "of-the-run" not in answer.text
 
