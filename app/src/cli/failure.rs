@@ -13,8 +13,8 @@ pub struct Failure {
     /// Shown instead of `error: …` where it is more than a line (the faults of a project file).
     rendered: Option<String>,
     data: Value,
-    /// The command's usual answer, of one that fails by its verdict.
-    answer: Value,
+    /// Whether the data are the command's usual answer, of one that fails by its verdict.
+    judged: bool,
     /// Whether all was said already, so that the exit code alone is left.
     said: bool,
 }
@@ -24,7 +24,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl<E: Explain + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error), rendered: None, data: Value::Null, answer: Value::Null, said: false }
+        Self { error: Box::new(error), rendered: None, data: Value::Null, judged: false, said: false }
     }
 }
 
@@ -48,10 +48,8 @@ impl Failure {
 
     /// The same of a command whose answer is a verdict, shown so to people: programs get the answer that they
     /// always get, with the error beside it.
-    pub fn judged(mut self, rendered: String, answer: Value) -> Self {
-        self.rendered = Some(rendered);
-        self.answer = answer;
-        self
+    pub fn judged(self, rendered: String, answer: Value) -> Self {
+        Self { judged: true, ..self.shown(rendered, answer) }
     }
 
     /// An answer that was given whole, and is a verdict by its exit code alone.
@@ -107,15 +105,16 @@ impl Failure {
             "causes": self.causes(),
             "hints": self.error.hints(),
         });
-        if !self.data.is_null() {
-            error["data"] = self.data.clone();
+        match &self.data {
+            Value::Object(answer) if self.judged => {
+                let mut answer = answer.clone();
+                answer.insert("error".to_owned(), error);
+                return answer.into();
+            }
+            Value::Null => {}
+            data => error["data"] = data.clone(),
         }
-        let mut whole = match &self.answer {
-            Value::Object(answer) => answer.clone(),
-            _ => serde_json::Map::from_iter([("schema".to_owned(), 1.into())]),
-        };
-        whole.insert("error".to_owned(), error);
-        Value::Object(whole)
+        json!({ "schema": 1, "error": error })
     }
 
     fn causes(&self) -> Vec<String> {

@@ -413,11 +413,13 @@ impl Explain for TableError {
             Self::NotUtf8 { .. } => {
                 vec!["if it is in another encoding, name it: read: { encoding: windows-1252 }".into()]
             }
+            Self::Ragged { line, expected: 1, .. } => vec![
+                format!("if the table begins only there: read: {{ skip: {} }}", line.saturating_sub(1)),
+                "if it is one column of text, name a delimiter that it has not: read: { delimiter: \"\\t\" }"
+                    .into(),
+            ],
             Self::Ragged { .. } => {
-                vec![
-                    "if it is another dialect, name it: read: { delimiter: \";\", quote: none, skip: 0 }"
-                        .into(),
-                ]
+                vec!["if it is another dialect, name it: read: { delimiter: \";\", quote: \"'\" }".into()]
             }
             Self::Misfit { column, .. } => vec![format!("in the query, cast it: CAST({column} AS CHAR)")],
             Self::Parquet { .. } | Self::Unreadable { .. } => {

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use rondo_core::ports::{Event, PortError, Progress, SqlEngine};
-use rondo_core::signature::Column;
-use rondo_table::read::{self, ReadOptions};
+use rondo_core::signature::{Column, ColumnType};
+use rondo_table::read::{self, Format, ReadOptions};
 use rondo_table::write;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -294,7 +294,12 @@ fn tables(tables: &BTreeMap<String, Table>, folder: &Path) -> Result<Value, Erro
     let mut told = serde_json::Map::new();
     for (number, (name, table)) in tables.iter().enumerate() {
         let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
-        let value = match table.reading {
+        let reading = match table.reading {
+            // The engine reads UTF-8.
+            Reading::Csv if table.files.iter().any(|file| read::is_utf16(file)) => Reading::Other,
+            reading => reading,
+        };
+        let value = match reading {
             Reading::Parquet | Reading::Json => {
                 let files: Vec<PathBuf> = table.files.iter().map(absolute).collect();
                 json!({ "files": files, "format": table.reading })
@@ -315,9 +320,16 @@ fn tables(tables: &BTreeMap<String, Table>, folder: &Path) -> Result<Value, Erro
             Reading::Other => {
                 fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
                 let mut files = Vec::new();
+                let mut options = table.options.clone();
+                if table.reading == Reading::Csv {
+                    // Every file of the table has the same types then.
+                    let known = table.columns.iter().filter(|column| column.column_type != ColumnType::Other);
+                    let types = known.map(|column| (column.name.clone(), column.column_type));
+                    (options.format, options.types) = (Some(Format::Csv), types.collect());
+                }
                 for (part, file) in table.files.iter().enumerate() {
                     let place = folder.join(format!("{number}-{part}.parquet"));
-                    let reader = read::open_with(file, &table.options)?;
+                    let reader = read::open_with(file, &options)?;
                     write::parquet(&place, reader.schema(), reader)?;
                     files.push(place);
                 }
@@ -362,6 +374,20 @@ mod tests {
         assert_eq!(Table::of_path(folder.path()).unwrap().reading, Reading::Other);
         assert_eq!(Reading::of_name("T.PARQUET"), Reading::Parquet);
         assert_eq!(Reading::of_name("0f3a"), Reading::Other);
+    }
+
+    #[test]
+    fn text_in_utf_16_is_read_by_rondo() {
+        let folder = tempfile::tempdir().unwrap();
+        let wide: Vec<u8> = "\u{feff}x,y\n1,ä\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let file = folder.path().join("t.csv");
+        fs::write(&file, wide).unwrap();
+        let given = BTreeMap::from([("t".to_owned(), Table::of_path(&file).unwrap())]);
+        let told = tables(&given, &folder.path().join("given")).unwrap();
+        assert_eq!(told["t"]["format"], "parquet");
+        let place = told["t"]["files"][0].as_str().unwrap();
+        let reader = read::open(Path::new(place)).unwrap();
+        assert_eq!((reader.rows(), reader.columns()[0].column_type), (1, ColumnType::Integer));
     }
 
     #[test]

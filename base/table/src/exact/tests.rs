@@ -68,7 +68,7 @@ fn limits_are_compared_to_the_last_digit() {
         ("i", Arc::new(Int64Array::from(vec![FAR, FAR + 1]))),
         ("d", of(&[100_000_000_000_000_000_001, 100_000_000_000_000_000_002], 2)),
         ("money", of(&[10, 20], 2)),
-        ("other", of(&[100_000_000_000_000_000_0011, 100_000_000_000_000_000_0019], 3)),
+        ("other", of(&[1_000_000_000_000_000_000_011, 1_000_000_000_000_000_000_019], 3)),
     ]);
     let batch = batch.unwrap();
     write::parquet(&path, batch.schema(), [Ok(batch)]).unwrap();

@@ -60,7 +60,7 @@ struct Sketched {
 
 impl Sketched {
     fn of(values: &[(f64, u64)]) -> Result<Self, String> {
-        Live::pour(values.iter().copied())?.finish()
+        Live::pour(values.iter().copied())?.finish(None)
     }
 }
 
@@ -341,7 +341,8 @@ enum State {
 
 #[derive(Debug)]
 struct Live {
-    distinct: DistinctBuilder,
+    /// Until values are told apart, who then count them.
+    distinct: Option<DistinctBuilder>,
     quantiles: QuantileBuilder,
     histogram: Histogram,
     /// What has not come to the first two yet.
@@ -353,17 +354,19 @@ impl Live {
     fn pour(values: impl Iterator<Item = (f64, u64)> + Clone) -> Result<Self, String> {
         let min = values.clone().next().map_or(0.0, |(value, _)| value);
         let max = values.clone().last().map_or(0.0, |(value, _)| value);
+        let mut distinct = DistinctBuilder::new()?;
         let mut live = Self {
-            distinct: DistinctBuilder::new()?,
+            distinct: None,
             quantiles: QuantileBuilder::new()?,
             histogram: Histogram::new(min, max),
             waiting: Vec::new(),
         };
         for (value, count) in values {
-            live.distinct.add(&[value]);
+            distinct.add(&[value]);
             live.quantiles.add_many(value, count);
             live.histogram.add_many(value, count);
         }
+        live.distinct = Some(distinct);
         Ok(live)
     }
 
@@ -378,15 +381,22 @@ impl Live {
     fn sort(&mut self) -> Result<(), String> {
         spread::sort(&mut self.waiting);
         self.quantiles.add_ascending(&self.waiting)?;
-        self.distinct.add(&self.waiting);
+        if let Some(distinct) = &mut self.distinct {
+            distinct.add(&self.waiting);
+        }
         self.waiting.clear();
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Sketched, String> {
+    fn finish(mut self, told: Option<&Told>) -> Result<Sketched, String> {
         self.sort()?;
         let Self { distinct, quantiles, histogram, .. } = self;
-        Ok(Sketched { distinct: distinct.finish(), quantiles: quantiles.finish(), histogram })
+        let distinct = match (distinct, told) {
+            (_, Some(told)) => told.clone().sketch()?,
+            (Some(distinct), None) => distinct.finish(),
+            (None, None) => DistinctSketch::new()?,
+        };
+        Ok(Sketched { distinct, quantiles: quantiles.finish(), histogram })
     }
 }
 
@@ -413,10 +423,10 @@ impl NumericBuilder {
     /// From now on: so far each number stood for one value alone.
     pub(super) fn tell_apart(&mut self) -> Result<(), String> {
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<u64>>();
-        let mut telling = match &self.state {
+        let mut telling = match &mut self.state {
             State::Exact(counts) => TellingBuilder::Few(counts.keys().copied().collect()),
             State::Live(live) => {
-                let mut sketch = live.distinct.clone();
+                let mut sketch = live.distinct.take().map_or_else(DistinctBuilder::new, Ok)?;
                 sketch.add(&live.waiting);
                 TellingBuilder::Many(Box::new(sketch))
             }
@@ -499,7 +509,9 @@ impl NumericBuilder {
             State::Exact(counts) => {
                 count_into(counts, &chunk);
                 if counts.len() > EXACT_VALUES {
-                    self.state = State::Live(Box::new(Live::pour(sorted(counts).into_iter())?));
+                    let mut live = Live::pour(sorted(counts).into_iter())?;
+                    live.distinct = live.distinct.filter(|_| self.telling.is_none());
+                    self.state = State::Live(Box::new(live));
                 }
             }
             State::Live(live) => live.add(&chunk, self.moments.min, self.moments.max)?,
@@ -511,9 +523,11 @@ impl NumericBuilder {
 
     pub(super) fn finish(mut self) -> Result<NumericProfile, String> {
         self.flush()?;
+        let rounded = self.telling.is_some();
+        let told = self.telling.map(TellingBuilder::finish);
         let values = match self.state {
             State::Exact(counts) => Values::Exact(sorted(&counts)),
-            State::Live(live) => Values::Sketched(Box::new(live.finish()?)),
+            State::Live(live) => Values::Sketched(Box::new(live.finish(told.as_ref())?)),
         };
         Ok(NumericProfile {
             moments: self.moments,
@@ -521,8 +535,8 @@ impl NumericBuilder {
             zeros: self.zeros,
             order: self.order.flatten(),
             calendar: self.calendar,
-            rounded: self.telling.is_some(),
-            told: self.telling.map(TellingBuilder::finish),
+            rounded,
+            told,
             values,
         })
     }

@@ -58,7 +58,7 @@ impl DistinctSketch {
 }
 
 /// A distinct sketch that takes numbers, or words that stand for values.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct DistinctBuilder {
     sketch: DistinctSketch,
     /// What each register of the sketch is at least: a number whose hash says no more is told from that

@@ -90,7 +90,8 @@ impl Told {
         Ok(Self::Many(a.merge(&b)?))
     }
 
-    fn sketch(self) -> Result<DistinctSketch, String> {
+    /// All of them as a sketch.
+    pub(super) fn sketch(self) -> Result<DistinctSketch, String> {
         match self {
             Self::Few(words) => Ok(poured(&words)?.finish()),
             Self::Many(sketch) => Ok(sketch),

@@ -367,6 +367,13 @@ fn format_by_name(path: &Path) -> Option<Format> {
 }
 
 /// The format from the first bytes, for files whose names do not say.
+/// Whether a file says by its first bytes that it is UTF-16.
+pub fn is_utf16(path: &Path) -> bool {
+    let mut head = Vec::with_capacity(3);
+    let read = File::open(path).and_then(|file| file.take(3).read_to_end(&mut head));
+    read.is_ok() && text::is_utf16(&head)
+}
+
 fn format_by_content(path: &Path) -> Result<Format> {
     let mut head = Vec::with_capacity(512);
     let file = File::open(path).map_err(|error| TableError::io(path, error))?;

@@ -79,6 +79,24 @@ fn skipped_lines_and_comments_are_counted_in_faults() {
 }
 
 #[test]
+fn what_may_be_done_about_a_line_of_another_length_fits_the_file() {
+    let hints = |text: &[u8]| {
+        let (_dir, path) = file("t.csv", text);
+        (open(&path).unwrap_err().hints(), path, _dir)
+    };
+    let (told, path, _dir) = hints(b"Report\n\nid,name\n1,a\n");
+    assert!(told[0].ends_with("read: { skip: 2 }") && told[1].contains("delimiter"), "{told:?}");
+    let options = ReadOptions::default().with(json!({"skip": 2}).as_object().unwrap()).unwrap();
+    assert_eq!(open_with(&path, &options).unwrap().columns()[0].name, "id");
+    let (told, path, _dir) = hints(b"text\nhello, world\nx\n");
+    assert!(told[1].ends_with(r#"read: { delimiter: "\t" }"#), "{told:?}");
+    let options = ReadOptions::default().with(json!({"delimiter": "\t"}).as_object().unwrap()).unwrap();
+    assert_eq!(open_with(&path, &options).unwrap().rows(), 2);
+    let (told, ..) = hints(b"id,name\n1,'a,b'\n");
+    assert!(told.len() == 1 && told[0].contains("quote"), "{told:?}");
+}
+
+#[test]
 fn a_record_that_never_ends_is_refused_before_it_fills_the_memory() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv");
