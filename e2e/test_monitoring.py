@@ -2,9 +2,12 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import requests
-from conftest import up
+from conftest import Rondo, up
+from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score, roc_auc_score
 
 COLUMNS = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 
@@ -92,3 +95,109 @@ def test_what_breaks_the_checks_is_an_alert_until_a_good_window_comes(copy):
     (copy.folder / "other.yaml").write_text("- { sql: \"select * from data\" }\n")
     refused = copy.json("monitor", "check", "--suite", "other.yaml", code=2)["error"]
     assert "an engine for SQL" in json.dumps(refused)
+
+
+GRADES = """\
+project: grades
+canvas:
+  objectives: [{ metric: f1_macro, min: 0.7, min_rows: 10 }]
+data:
+  flights: { source: data/grades.csv }
+steps:
+  train:
+    run: cp grades.onnx "$RONDO_OUTPUT_MODEL"
+    inputs: [data.flights]
+    outputs: { model: model.onnx }
+  evaluate:
+    uses: evaluate
+    with: { target: grade, task: multiclass }
+    inputs: [train.model, data.flights]
+    outputs: { evaluation: evaluation.json }
+models:
+  grade: { from: train.model, task: multiclass, target: grade, evaluation: evaluate }
+serve:
+  first: { model: grade@champion }
+  second: { model: grade@champion }
+monitor:
+  first: { window: 1d, drift: off, ground_truth: { max_delay: 1d }, min_rows: 5 }
+  second: { window: 1d, drift: off, ground_truth: { max_delay: 1d }, min_rows: 5 }
+"""
+CLASSES = ["early", "late", "ok"]
+
+
+def test_several_classes_are_measured_as_scikit_learn_does_at_each_endpoint_by_its_own_truth(tmp_path):
+    made = Path(__file__).parent.parent / "packages" / "evaluate" / "tests"
+    rondo = Rondo(tmp_path)
+    (tmp_path / "data").mkdir()
+    shutil.copy(made / "grades.csv", tmp_path / "data")
+    shutil.copy(made / "grades.onnx", tmp_path)
+    (tmp_path / "rondo.yaml").write_text(GRADES)
+    rondo("run")
+    flights = list(csv.DictReader((tmp_path / "data" / "grades.csv").open()))
+    number = {"distance": float, "delay": float, "hour": int}
+    records = [
+        {**{column: read(flight[column]) if flight[column] else None for column, read in number.items()},
+         "carrier": flight["carrier"], "origin": flight["origin"],
+         "prediction_id": str(at), "event_time": f"2024-02-01T10:{at % 60:02}:00Z"}
+        for at, flight in enumerate(flights)
+    ]
+    turned = {"early": "late", "late": "ok", "ok": "early"}
+    told = {"first": [flight["grade"] for flight in flights]}
+    told["second"] = [turned[grade] for grade in told["first"]]
+
+    def truths(labels):
+        return {"truths": [
+            {"prediction_id": str(at), "label": label, "event_time": "2024-02-01T20:00:00Z"}
+            for at, label in enumerate(labels)
+        ]}
+
+    with up(tmp_path) as url:
+        def post(endpoint, verb, body):
+            return requests.post(f"{url}/api/v1/endpoints/{endpoint}/{verb}", json=body, timeout=60)
+
+        for endpoint, labels in told.items():
+            answer = post(endpoint, "predict", {"records": records})
+            assert answer.status_code == 200, answer.text
+            said = [one["label"] for one in answer.json()["predictions"]]
+            refused = post(endpoint, "truth", truths([*labels[:-1], "never"]))
+            assert refused.status_code == 400 and "classes of `grade`: early, late, ok" in refused.json()["message"]
+            refused = post(endpoint, "truth", truths([None]))
+            assert (refused.status_code, refused.json()["code"]) == (400, "request-invalid")
+            # The same ids at the other endpoint have truths of their own.
+            answer = post(endpoint, "truth", truths(labels))
+            assert answer.json() == {"acknowledged": len(labels)}, answer.text
+            assert post(endpoint, "truth", truths([turned[labels[0]]])).status_code == 409
+            moved = post(endpoint, "advance", {"event_time": "2024-02-04T00:00:00Z"})
+            assert moved.status_code == 200, moved.text
+        page = requests.get(f"{url}/report", timeout=10).text
+        assert "f1 macro" in page and "accuracy" in page
+
+    listed = rondo.json("monitor", "predictions", "first", "-n", "1000")["predictions"]
+    logged = {one["prediction_id"]: one["probabilities"] for one in listed}
+    shares = [[logged[str(at)][name] for name in CLASSES] for at in range(len(flights))]
+    for endpoint, labels in told.items():
+        report = rondo.json("monitor", "report", endpoint)
+        window = report["windows"][0]
+        found = {metric["name"]: metric["value"] for metric in window["evaluation"]["metrics"]}
+        expected = {
+            "accuracy": accuracy_score(labels, said),
+            "log_loss": log_loss(labels, shares, labels=CLASSES),
+            "roc_auc_ovr": roc_auc_score(labels, shares, multi_class="ovr", labels=CLASSES),
+        }
+        scores = {"precision": precision_score, "recall": recall_score, "f1": f1_score}
+        for name, score in scores.items():
+            for average in ["macro", "weighted"]:
+                expected[f"{name}_{average}"] = score(labels, said, average=average, zero_division=0)
+        for name, value in expected.items():
+            assert abs(found[name] - value) < 1e-6, (name, found[name], value)
+        assert window["evaluation"]["confusion"]["labels"] == CLASSES
+        missed = [alert["name"] for alert in report["alerts"]]
+        assert missed == ([] if endpoint == "first" else ["second.objective.0"])
+    assert "f1_macro 0." in rondo("monitor", "report", "first").stdout
+
+    # Another task than the model's own is told before anything is served.
+    path = tmp_path / "rondo.yaml"
+    path.write_text(path.read_text().replace("task: multiclass, target: grade,", "task: regression, target: distance,")
+                    .replace("metric: f1_macro, min: 0.7", "metric: rmse, max: 7"))
+    told = rondo.json("up", "--listen", "127.0.0.1:0", code=None)["error"]
+    assert "`task: regression`, and it has 3 classes: early, late, ok" in json.dumps(told)

@@ -13,12 +13,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use rondo_core::label::Label;
 use rondo_core::ports::Event;
 use rondo_core::{Code, Span, Timestamp, suggest};
 use rondo_project::project::{Model, Reference};
 use rondo_registry::webhooks::Webhooks;
 use rondo_registry::webhooks::target::Allow;
 use rondo_table::records::{self, Records};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Session;
@@ -217,7 +219,7 @@ impl Plan {
             .collect();
         record.insert("prediction_id".to_owned(), Value::String(id.clone()));
         record.insert("event_time".to_owned(), Value::String(at.rfc3339()));
-        let label = row.get(&self.target).and_then(|value| value.as_f64().or(value.as_bool().map(f64::from)));
+        let label = row.get(&self.target).and_then(|value| Label::deserialize(value).ok());
         Ok(Happening { id, at, record, truth: label.zip(moment(&self.truth_time)) })
     }
 }
@@ -277,7 +279,7 @@ struct Happening {
     id: String,
     at: Timestamp,
     record: Map<String, Value>,
-    truth: Option<(f64, Timestamp)>,
+    truth: Option<(Label, Timestamp)>,
 }
 
 /// What was sent.
@@ -331,7 +333,7 @@ impl Replay<'_> {
             done.map_or_else(|| "from the first event".to_owned(), |done| format!("goes on from {done}"));
         self.platform.progress().report(Event::Started { subject: subject.clone(), message });
         let mut reader = records::open(&self.plan.events)?;
-        let mut truths: BTreeMap<(Timestamp, String), f64> = BTreeMap::new();
+        let mut truths: BTreeMap<(Timestamp, String), Label> = BTreeMap::new();
         let mut next: Option<Happening> = self.next(&mut reader)?;
         let mut tick = match &next {
             Some(first) => first.at.floor_to(args.tick),
@@ -342,12 +344,12 @@ impl Replay<'_> {
             let end = tick + args.tick;
             let skipped = done.is_some_and(|done| end <= done);
             let mut events = Vec::new();
-            while let Some(event) = next.take() {
+            while let Some(mut event) = next.take() {
                 if event.at >= end {
                     next = Some(event);
                     break;
                 }
-                if let Some((label, at)) = event.truth {
+                if let Some((label, at)) = event.truth.take() {
                     truths.insert((at, event.id.clone()), label);
                 }
                 events.push(event);
@@ -380,7 +382,7 @@ impl Replay<'_> {
     async fn tick(
         &mut self,
         events: &[Happening],
-        truths: &BTreeMap<(Timestamp, String), f64>,
+        truths: &BTreeMap<(Timestamp, String), Label>,
         end: Timestamp,
     ) -> Outcome {
         let bodies: Vec<Value> = events

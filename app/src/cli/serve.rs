@@ -54,7 +54,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         alias: None,
         since: Timestamp(0),
     };
-    let options = LoadOptions { columns: args.columns, positive: args.positive };
+    let options = LoadOptions { columns: args.columns, positive: args.positive, task: None };
     let live = LiveModel::load(Candidate { options, ..Candidate::new(deployment, path) })?;
     let live = Arc::new(live);
     let router = Router::new()

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use rondo_core::handoff::Truth;
 use rondo_core::{Code, Timestamp};
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use super::AppState;
 use super::access::Caller;
-use super::problem::{Answer, Asked, Problem};
+use super::problem::{Answer, Asked, Problem, said};
 use crate::platform::monitor::Observed;
 
 /// The endpoints with what they have counted.
@@ -98,17 +99,20 @@ pub struct Told {
 /// Takes ground truth in; the answer comes when it is on disk.
 ///
 /// # Errors
-/// When one contradicts an earlier one, or the disk refuses; then none is taken.
+/// When one contradicts an earlier one or is nothing that the model predicts, or the disk refuses; then none is
+/// taken.
 pub async fn truth(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,
-    Json(body): Json<Truths>,
+    body: Result<Json<Truths>, JsonRejection>,
 ) -> Answer<Json<Told>> {
     ask(&state, &caller, &name)?;
-    let log = state.deployments.log().clone();
-    let count = body.truths.len();
-    blocking(move || log.truth(&body.truths)).await??;
+    let live = state.deployments.live(&name)?;
+    let truths =
+        said(body)?.truths.into_iter().map(|truth| live.resolve(truth)).collect::<Result<Vec<_>, _>>()?;
+    let (log, count) = (state.deployments.log().clone(), truths.len());
+    blocking(move || log.truth(&name, &truths)).await??;
     Ok(Json(Told { acknowledged: count }))
 }
 
@@ -129,13 +133,14 @@ pub async fn advance(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,
-    Json(body): Json<Advance>,
+    body: Result<Json<Advance>, JsonRejection>,
 ) -> Answer<Json<Observed>> {
     ask(&state, &caller, &name)?;
+    let Advance { event_time } = said(body)?;
     let log = state.deployments.log().clone();
     blocking(move || log.sync()).await??;
-    state.platform.arrive(body.event_time).await?;
-    Ok(Json(state.platform.observe_endpoint(&name, body.event_time).await?))
+    state.platform.arrive(event_time).await?;
+    Ok(Json(state.platform.observe_endpoint(&name, event_time).await?))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {

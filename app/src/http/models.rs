@@ -15,7 +15,7 @@ use super::access::On::Model;
 use super::access::Rule::{Manage, Read};
 use super::access::routes::{get, post};
 use super::access::{Caller, Routes};
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, Problem, said as heard};
 use crate::platform::approvals::{self, Word};
 use crate::platform::dossier::{self, Dossier};
 
@@ -62,12 +62,6 @@ pub struct Said {
 }
 
 impl Said {
-    /// What was said; that it cannot be read is told only to those who may say it.
-    fn of(said: Result<Json<Self>, JsonRejection>) -> Answer<Self> {
-        said.map(|Json(said)| said)
-            .map_err(|rejection| Problem::new(Code::RequestInvalid, rejection.body_text()))
-    }
-
     fn why(&self) -> Answer<&str> {
         let why = self.why.trim();
         if why.is_empty() {
@@ -95,7 +89,7 @@ pub async fn approve(
     said: Result<Json<Said>, JsonRejection>,
 ) -> Answer<Json<Decided>> {
     caller.model(&model)?;
-    let said = Said::of(said)?;
+    let said = heard(said)?;
     if said.force && caller.is_anyone() {
         let message = "nobody is known on this server who could answer for passing over a gate: use `rondo \
                        models approve --force`, or a server with users";
@@ -117,7 +111,7 @@ pub async fn reject(
     said: Result<Json<Said>, JsonRejection>,
 ) -> Answer<Json<Decided>> {
     caller.model(&model)?;
-    let said = Said::of(said)?;
+    let said = heard(said)?;
     let word = Word { model: &model, version, by: &caller.name(), why: said.why()? };
     let approval = approvals::reject(tracking.store(), word, tracking.now()).await?;
     Ok(Json(Decided { approval }))

@@ -1,6 +1,7 @@
 //! An error as an HTTP answer: the same code and hints as on the command line.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -41,6 +42,16 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Ask
             Err(rejection) => Err(Problem::new(Code::RequestInvalid, rejection.body_text())),
         }
     }
+}
+
+/// A request's JSON body; what cannot be read is a problem like any other. A handler asks its caller first, so
+/// that it is told only to those who may ask at all.
+///
+/// # Errors
+/// When the body is no JSON or not of this form.
+pub fn said<T>(body: Result<Json<T>, JsonRejection>) -> Answer<T> {
+    let refused = |rejection: JsonRejection| Problem::new(Code::RequestInvalid, rejection.body_text());
+    body.map(|Json(said)| said).map_err(refused)
 }
 
 impl IntoResponse for Problem {

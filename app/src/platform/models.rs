@@ -8,7 +8,7 @@ use rondo_core::handoff::{ModelCandidate, ModelVersion};
 use rondo_core::journal::Because;
 use rondo_core::metric::{self, Subject};
 use rondo_core::objective::Objective;
-use rondo_core::ports::{RowsToScore, Scored};
+use rondo_core::ports::{Event, RowsToScore, Scored};
 use rondo_core::run::Link;
 use rondo_core::signature::Signature;
 use rondo_core::{Code, Digest, Timestamp, suggest};
@@ -92,7 +92,14 @@ impl Platform {
         let mut registered = Vec::new();
         let project = self.project().clone();
         for (name, model) in project.models.iter() {
-            let Some(made) = Made::find(model, report) else { continue };
+            let Some(made) = Made::find(model, report) else {
+                if model.evaluation.is_none() {
+                    let message = "not registered: it names no step that evaluates it (`evaluation: STEP`)";
+                    self.progress()
+                        .report(Event::Note { subject: name.to_owned(), message: message.to_owned() });
+                }
+                continue;
+            };
             if rule != PromotionRule::Passing && self.is_settled(name, made.run).await? {
                 continue;
             }
@@ -301,7 +308,8 @@ impl Platform {
         columns: Vec<String>,
     ) -> Result<Box<dyn Engine>, Error> {
         let bytes = self.store().objects().read(file)?;
-        Ok(engine::load(&bytes, &LoadOptions { columns, positive: super::serving::positive(model) })?)
+        let positive = super::serving::positive(model);
+        Ok(engine::load(&bytes, &LoadOptions { columns, positive, task: Some(model.task) })?)
     }
 
     /// Moves an alias by hand; whether it moves.

@@ -9,12 +9,13 @@ use rondo_core::ports::Event;
 use rondo_core::{Code, Explain, Span, Timestamp};
 use rondo_data::parts::bounds;
 use rondo_monitoring::alert::{Alert, alerts};
-use rondo_monitoring::assess::{Row, Scoring, assess};
+use rondo_monitoring::assess::{Row, assess};
 use rondo_monitoring::exposition::exposition;
 use rondo_monitoring::inputs::Inputs;
 use rondo_monitoring::quality::{self, Quality};
 use rondo_monitoring::reference::Reference;
 use rondo_monitoring::retrain::{self, History};
+use rondo_monitoring::score::Scoring;
 use rondo_monitoring::window::{Due, Stage, Window, WindowReport, due};
 use rondo_project::project::{LiveChecks, Model, Monitor};
 use rondo_registry::evaluate::Spec;
@@ -411,10 +412,12 @@ pub fn scoring(model: &Model, monitor: &Monitor, canvas: &[Objective]) -> Scorin
         (place.unwrap_or(canvas.len() + index), objective.clone())
     };
     Scoring {
+        model: monitor.model.clone(),
         task: spec.task,
         threshold: spec.threshold,
         slices: spec.slices,
         fairness: spec.fairness,
+        top_k: spec.top_k,
         pooling: spec.pooling,
         objectives: monitor.objectives.iter().enumerate().map(number).collect(),
     }

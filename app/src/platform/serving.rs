@@ -119,7 +119,7 @@ impl Platform {
         carried.dedup();
         Ok(Candidate {
             path: self.store().objects().sound(version.file)?,
-            options: LoadOptions { columns: features, positive: positive(model) },
+            options: LoadOptions { columns: features, positive: positive(model), task: Some(model.task) },
             threshold: model.threshold,
             signature: None,
             form: Form { carried, ..Form::default() },

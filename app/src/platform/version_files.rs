@@ -63,7 +63,7 @@ fn put(
 ) -> Result<Option<Vec<Stored>>, Error> {
     let Ok(bytes) = objects.read(version.file) else { return Ok(None) };
     let columns = version.signature.inputs.iter().map(|column| column.name.clone()).collect();
-    let options = LoadOptions { columns, positive: version.positive.clone() };
+    let options = LoadOptions { columns, positive: version.positive.clone(), task: None };
     let Ok(engine) = engine::load(&bytes, &options) else { return Ok(None) };
     let lock = version.lineage.environment.as_ref().and_then(|(_, lock)| objects.read(*lock).ok());
     let lock = lock.and_then(|lock| String::from_utf8(lock).ok()).unwrap_or_default();

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rondo_core::evaluation::Evaluation;
+use rondo_core::evaluation::{Evaluation, Task};
 use rondo_core::handoff::{ModelVersion, Observation, RequestState};
 use rondo_core::metric::{self, Direction};
 use rondo_core::{Code, Timestamp, reference};
-use rondo_monitoring::assess::{Row, Scoring, score};
+use rondo_monitoring::assess::Row;
+use rondo_monitoring::score::{Scoring, score};
 use rondo_monitoring::window::{Window, WindowReport};
 use rondo_project::project::Canvas;
 use rondo_serving::engine::Engine;
@@ -20,8 +21,9 @@ use super::{
 use crate::platform::monitor::{blocking, scoring};
 use crate::platform::{Error, Platform};
 
-/// The metrics that are shown by month: the first of these that the task has.
-const SHOWN: [&str; 4] = ["roc_auc", "log_loss", "brier", "rmse"];
+/// The metrics that are shown by month and version: the first three of these that the task has.
+const SHOWN: [&str; 6] = ["roc_auc", "f1_macro", "log_loss", "brier", "rmse", "accuracy"];
+const AT_MOST: usize = 3;
 
 /// Rows that the first model scores at once.
 const BATCH: usize = 4096;
@@ -110,8 +112,8 @@ fn canvas(canvas: &Canvas) -> Vec<(String, String)> {
     .collect()
 }
 
-/// The scores that the first model would have given.
-fn rescore(engine: &dyn Engine, rows: &[Row]) -> Result<Vec<f64>, Error> {
+/// The rows as the first model would have answered them.
+fn rescore(engine: &dyn Engine, rows: &[Row]) -> Result<Vec<Row>, Error> {
     let carried: Vec<String> = rows
         .first()
         .and_then(|row| row.observation.inputs.as_object())
@@ -120,16 +122,26 @@ fn rescore(engine: &dyn Engine, rows: &[Row]) -> Result<Vec<f64>, Error> {
     let limits = Limits { rows: BATCH, ..Limits::default() };
     let form = Form { carried, ignore_unknown: true, limits, ..Form::default() };
     let reader = Reader::new(engine.signature().clone(), form);
-    let mut scores = Vec::with_capacity(rows.len());
+    let (task, classes) = (engine.task(), engine.classes());
+    let mut answered = Vec::with_capacity(rows.len());
     for part in rows.chunks(BATCH) {
         let records: Vec<Value> = part.iter().map(|row| row.observation.inputs.clone()).collect();
         let request = reader.read(json!({ "records": records }))?;
-        scores.extend(engine.predict(&request.batch)?.scores);
+        let predictions = engine.predict(&request.batch)?;
+        for (place, (row, score)) in part.iter().zip(&predictions.scores).enumerate() {
+            let mut observation = Observation { score: *score, ..row.observation.clone() };
+            if task == Task::Multiclass {
+                let likeliest = predictions.likeliest(place, classes.len());
+                observation.label = likeliest.and_then(|likeliest| classes.get(likeliest).cloned());
+                observation.probabilities = predictions.by_class(place, classes);
+            }
+            answered.push(Row { observation, label: row.label.clone() });
+        }
     }
-    Ok(scores)
+    Ok(answered)
 }
 
-fn months(scoring: &Scoring, rows: &[Row], left_alone: &[f64]) -> Result<Vec<Month>, Error> {
+fn months(scoring: &Scoring, rows: &[Row], left_alone: &[Row]) -> Result<Vec<Month>, Error> {
     let plain = Scoring { slices: Vec::new(), fairness: Vec::new(), ..scoring.clone() };
     let mut by_month: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
@@ -139,14 +151,7 @@ fn months(scoring: &Scoring, rows: &[Row], left_alone: &[f64]) -> Result<Vec<Mon
     let mut months = Vec::new();
     for (month, indices) in by_month {
         let served: Vec<Row> = indices.iter().filter_map(|index| rows.get(*index).cloned()).collect();
-        let first: Vec<Row> = indices
-            .iter()
-            .filter_map(|index| {
-                let row = rows.get(*index)?;
-                let observation = Observation { score: *left_alone.get(*index)?, ..row.observation.clone() };
-                Some(Row { observation, label: row.label })
-            })
-            .collect();
+        let first: Vec<Row> = indices.iter().filter_map(|index| left_alone.get(*index).cloned()).collect();
         let (by_loop, by_first) = (score(&plain, &served)?, score(&plain, &first)?);
         let mut versions: BTreeMap<u32, u64> = BTreeMap::new();
         for row in &served {
@@ -171,7 +176,7 @@ fn pairs(by_loop: &Evaluation, by_first: &Evaluation) -> Vec<MetricPair> {
     SHOWN
         .iter()
         .filter(|name| by_loop.metric(name).is_some())
-        .take(3)
+        .take(AT_MOST)
         .map(|name| MetricPair {
             name: (*name).to_owned(),
             served: by_loop.value(name),
@@ -281,6 +286,7 @@ async fn version_lines(
             metrics: SHOWN
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), version.evaluation.value(name)?)))
+                .take(AT_MOST)
                 .collect(),
             file: version.file.short(),
             run: version.run.short(),

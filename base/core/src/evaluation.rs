@@ -16,6 +16,27 @@ pub enum Task {
     Regression,
 }
 
+impl Task {
+    /// The word for it, as it is written in files.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Multiclass => "multiclass",
+            Self::Regression => "regression",
+        }
+    }
+
+    /// Whether a model of so many classes can be meant; a regression has none, and a model of two classes may
+    /// give the score of one alone.
+    pub const fn fits(self, classes: usize) -> bool {
+        match self {
+            Self::Binary => classes <= 2,
+            Self::Multiclass => classes >= 2,
+            Self::Regression => classes == 0,
+        }
+    }
+}
+
 /// One measured number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {

@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::evaluation::{Evaluation, Task};
+use crate::label::Label;
 use crate::objective::Verdict;
 use crate::run::{Code, Link, RunRow};
 use crate::signature::{Column, Signature};
@@ -73,7 +74,7 @@ pub struct Origin {
     pub format: Option<String>,
     /// The declared ways of reading (`read:`), as they were written.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub read: serde_json::Map<String, Value>,
+    pub read: Map<String, Value>,
 }
 
 impl Origin {
@@ -105,7 +106,7 @@ pub struct StepInputs {
     pub inputs: BTreeMap<String, PathBuf>,
     /// How those inputs are read that are datasets with declared ways of reading (`read:`), by local name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub read: BTreeMap<String, serde_json::Map<String, Value>>,
+    pub read: BTreeMap<String, Map<String, Value>>,
     /// Absolute paths at which the outputs have to appear.
     pub outputs: BTreeMap<String, PathBuf>,
     /// A declared JSON file of metrics that is read into the run.
@@ -249,8 +250,15 @@ pub struct Observation {
     pub received: Timestamp,
     /// The features as they were sent.
     pub inputs: Value,
-    /// The score: of a binary task the probability of the positive class.
+    /// The score: of a binary task the probability of the positive class, of several classes that of the
+    /// likeliest one.
     pub score: f64,
+    /// The class that was answered, of a classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Of a task of several classes the probability of each, in the model's order.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub probabilities: Map<String, Value>,
     /// How long the answer took, in milliseconds.
     pub latency_ms: f64,
 }
@@ -260,8 +268,8 @@ pub struct Observation {
 pub struct Truth {
     /// The prediction it belongs to.
     pub prediction_id: String,
-    /// The label: of a binary task 0 or 1.
-    pub label: f64,
+    /// The label.
+    pub label: Label,
     /// When it became known in the world.
     pub event_time: Timestamp,
 }

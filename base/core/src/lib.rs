@@ -15,6 +15,7 @@ pub mod error;
 pub mod evaluation;
 pub mod id;
 pub mod journal;
+pub mod label;
 pub mod metric;
 pub mod objective;
 pub mod ports;

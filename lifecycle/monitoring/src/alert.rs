@@ -1,8 +1,8 @@
 //! Alerts: a window's findings that somebody has to know of.
 //!
 //! Named after the monitor, since two may watch one model: `<monitor>.drift.<column>`,
-//! `<monitor>.objective.<n>` and `<monitor>.quality.<rule>`; of a rule that only notes something nothing is
-//! raised. The id of an alert is made from its name and window, so that looking at a window twice raises nothing twice.
+//! `<monitor>.objective.<n>`, `<monitor>.quality.<rule>` and `<monitor>.task`; of a rule that only notes
+//! something nothing is raised. The id of an alert is made from its name and window, so that looking at a window twice raises nothing twice.
 
 use rondo_core::Timestamp;
 use rondo_core::objective::Verdict;
@@ -37,8 +37,8 @@ pub struct Alert {
 
 /// The alerts of a window of a monitor at a stage, in a fixed order.
 pub fn alerts(monitor: &str, report: &WindowReport, stage: Stage, at: Timestamp) -> Vec<Alert> {
-    let raise = |kind: &str, rest: &str, message: String| {
-        let name = format!("{monitor}.{kind}.{rest}");
+    let raise = |about: &str, message: String| {
+        let name = format!("{monitor}.{about}");
         Alert {
             id: format!("{name}/{}/{}", report.window.start, report.window.end),
             name,
@@ -53,26 +53,29 @@ pub fn alerts(monitor: &str, report: &WindowReport, stage: Stage, at: Timestamp)
     match stage {
         Stage::Closed => {
             let drifted = report.drift.iter().filter(|drift| drift.drifted);
-            let drifted = drifted.map(|drift| raise("drift", &drift.column, drift_message(drift)));
+            let drifted =
+                drifted.map(|drift| raise(&format!("drift.{}", drift.column), drift_message(drift)));
             let broken = report.quality.iter().flat_map(broken).map(|findings| {
                 let (alert, severity) = (findings.0.alert.as_str(), findings.0.result.severity);
-                Alert { severity, ..raise("quality", alert, quality_message(findings)) }
+                Alert { severity, ..raise(&format!("quality.{alert}"), quality_message(findings)) }
             });
             drifted.chain(broken).collect()
         }
-        Stage::Settled => report
-            .verdicts
-            .iter()
-            .filter(|verdict| !verdict.passed)
-            .map(|verdict| {
-                let mut alert = raise("objective", &verdict.objective.to_string(), verdict_message(verdict));
+        Stage::Settled => {
+            let unscored = report.unscored.iter().map(|why| {
+                let alert = raise("task", why.clone());
+                Alert { severity: Severity::Warning, ..alert }
+            });
+            let missed = report.verdicts.iter().filter(|verdict| !verdict.passed).map(|verdict| {
+                let mut alert = raise(&format!("objective.{}", verdict.objective), verdict_message(verdict));
                 alert.metric = Some(verdict.metric.clone());
                 if let Some(slice) = &verdict.slice {
                     alert.id.push_str(&format!("/{slice}"));
                 }
                 alert
-            })
-            .collect(),
+            });
+            unscored.chain(missed).collect()
+        }
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rondo_core::evaluation::{Evaluation, Metric, Task};
+use rondo_core::evaluation::Metric;
 use rondo_core::handoff::Observation;
-use rondo_core::objective::Objective;
+use rondo_core::label::Label;
 use rondo_project::project::Monitor;
 use rondo_table::drift::{self, DriftOptions};
-use rondo_table::metrics::{Pooling, evaluate_binary, evaluate_regression};
 use rondo_table::profile::{Profile, Profiler};
 use rondo_table::rows;
 use serde_json::{Map, Value};
@@ -16,6 +15,7 @@ use crate::error::Error;
 use crate::inputs::{Inputs, sent};
 use crate::quality;
 use crate::reference::{Reference, score_column, score_row};
+use crate::score::{Scoring, score};
 use crate::window::{ColumnDrift, Stage, Window, WindowReport};
 
 /// A prediction and, where it is known, its ground truth.
@@ -24,24 +24,7 @@ pub struct Row {
     /// The prediction.
     pub observation: Observation,
     /// The label.
-    pub label: Option<f64>,
-}
-
-/// How rows with ground truth are scored: what the model declares.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scoring {
-    /// What the model predicts.
-    pub task: Task,
-    /// Score at or above which the positive class is predicted.
-    pub threshold: f64,
-    /// The columns to slice by.
-    pub slices: Vec<String>,
-    /// Those of them whose groups are compared.
-    pub fairness: Vec<String>,
-    /// Which slices are too small to stand alone.
-    pub pooling: Pooling,
-    /// The objectives that are judged, each with its number: its place on the canvas.
-    pub objectives: Vec<(usize, Objective)>,
+    pub label: Option<Label>,
 }
 
 /// Assesses a window.
@@ -89,53 +72,38 @@ pub fn assess(
         quality,
         latency_p99_ms: quantile(latencies.collect(), 0.99),
         evaluation: None,
+        unscored: None,
         verdicts: Vec::new(),
     };
     if stage == Stage::Settled {
-        let mut evaluation = score(scoring, rows)?;
-        evaluation.from = Some(window.start);
-        evaluation.until = Some(window.end);
-        if let Some(p99) = report.latency_p99_ms {
-            evaluation.metrics.push(Metric::plain("latency_p99_ms", p99));
-        }
-        report.verdicts = scoring
-            .objectives
-            .iter()
-            .flat_map(|(number, objective)| objective.judge(*number, &evaluation))
-            .filter(|_| enough)
-            .collect();
-        report.evaluation = Some(evaluation);
+        settle(&mut report, scoring, rows)?;
     }
     Ok(report)
 }
 
-/// Scores the rows with ground truth.
-///
-/// # Errors
-/// When a score or label is not a number of its task.
-pub fn score(scoring: &Scoring, rows: &[Row]) -> Result<Evaluation, Error> {
-    let labelled: Vec<(&Row, f64)> = rows.iter().filter_map(|row| Some((row, row.label?))).collect();
-    let scores: Vec<f64> = labelled.iter().map(|(row, _)| row.observation.score).collect();
-    let labels: Vec<f64> = labelled.iter().map(|(_, label)| *label).collect();
-    let sliced: Vec<(&str, Vec<Option<String>>)> = scoring
-        .slices
+/// Scores the rows with ground truth and judges the objectives. Answers that are none of the task are no
+/// error, which would keep the next windows from being looked at: the report says why there is no score.
+fn settle(report: &mut WindowReport, scoring: &Scoring, rows: &[Row]) -> Result<(), Error> {
+    let mut evaluation = match score(scoring, rows) {
+        Err(fault @ Error::Task { .. }) => {
+            report.unscored = Some(fault.to_string());
+            return Ok(());
+        }
+        scored => scored?,
+    };
+    evaluation.from = Some(report.window.start);
+    evaluation.until = Some(report.window.end);
+    if let Some(p99) = report.latency_p99_ms {
+        evaluation.metrics.push(Metric::plain("latency_p99_ms", p99));
+    }
+    report.verdicts = scoring
+        .objectives
         .iter()
-        .map(|column| {
-            let values = labelled.iter().map(|(row, _)| text(row.observation.inputs.get(column)));
-            (column.as_str(), values.collect())
-        })
+        .flat_map(|(number, objective)| objective.judge(*number, &evaluation))
+        .filter(|_| report.judged)
         .collect();
-    let slices: Vec<(&str, &[Option<String>])> =
-        sliced.iter().map(|(column, values)| (*column, values.as_slice())).collect();
-    let fairness: Vec<&str> = scoring.fairness.iter().map(String::as_str).collect();
-    Ok(match scoring.task {
-        Task::Binary => {
-            evaluate_binary(&scores, &labels, scoring.threshold, &slices, &fairness, scoring.pooling)?
-        }
-        Task::Regression | Task::Multiclass => {
-            evaluate_regression(&scores, &labels, &slices, scoring.pooling)?
-        }
-    })
+    report.evaluation = Some(evaluation);
+    Ok(())
 }
 
 fn drift_of(monitor: &Monitor, reference: &Reference, rows: &[Row]) -> Result<Vec<ColumnDrift>, Error> {
@@ -184,14 +152,6 @@ fn compare(reference: &Profile, current: &Profile, options: &DriftOptions) -> Ve
     report.columns.iter().filter_map(main).collect()
 }
 
-fn text(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
-}
-
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
     let count = values.len();
     (count > 0).then(|| values.sum::<f64>() / count as f64)
@@ -207,11 +167,16 @@ fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use rondo_core::evaluation::Task;
+    use rondo_core::objective::Objective;
     use rondo_core::{Span, Timestamp};
     use rondo_project::project::Drift;
+    use rondo_table::checks::Severity;
+    use rondo_table::metrics::Pooling;
     use serde_json::json;
 
     use super::*;
+    use crate::alert::alerts;
 
     fn monitor() -> Monitor {
         Monitor {
@@ -239,10 +204,12 @@ mod tests {
 
     fn scoring() -> Scoring {
         Scoring {
+            model: "delay".into(),
             task: Task::Binary,
             threshold: 0.5,
             slices: vec!["carrier".into()],
             fairness: vec![],
+            top_k: 2,
             pooling: Pooling::default(),
             objectives: monitor().objectives.into_iter().enumerate().collect(),
         }
@@ -264,9 +231,11 @@ mod tests {
                         received: Timestamp(0),
                         inputs: json!({ "temp": spread * 30.0 + shift, "carrier": if i % 2 == 0 { "AA" } else { "UA" } }),
                         score,
+                        label: None,
+                        probabilities: Map::new(),
                         latency_ms: 1.0,
                     },
-                    label: Some(label),
+                    label: Some(label.into()),
                 }
             })
             .collect()
@@ -316,6 +285,23 @@ mod tests {
             assess(window(), Stage::Settled, &monitor(), &scoring(), &rows(1000, 0.0, true), None).unwrap();
         assert!(bad.verdicts.iter().any(|verdict| !verdict.passed));
         assert_eq!(bad.evaluation.unwrap().slices.len(), 2);
+    }
+
+    #[test]
+    fn answers_that_are_none_of_the_task_leave_the_window_unscored_and_raise_an_alert() {
+        let mut rows = rows(1000, 0.0, false);
+        rows[5].label = Some("late".into());
+        let report =
+            assess(window(), Stage::Settled, &monitor(), &scoring(), &rows, Some((1, &reference()))).unwrap();
+        assert!(report.evaluation.is_none() && report.verdicts.is_empty() && !report.drift.is_empty());
+        let raised = alerts("delay", &report, Stage::Settled, window().end);
+        assert_eq!(raised.len(), 1);
+        assert_eq!((raised[0].name.as_str(), raised[0].severity), ("delay.task", Severity::Warning));
+        assert_eq!(
+            raised[0].message,
+            "score the model `delay`, a binary task: the prediction `5` of version 1 has the ground truth \
+             `late`, which is neither 0 nor 1"
+        );
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod inputs;
 
 pub mod quality;
 
+pub mod score;
+
 pub mod assess;
 
 pub mod alert;

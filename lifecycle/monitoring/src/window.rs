@@ -69,6 +69,9 @@ pub struct WindowReport {
     pub latency_p99_ms: Option<f64>,
     /// Performance on the rows with ground truth, once the window is settled.
     pub evaluation: Option<Evaluation>,
+    /// Why there is none although the window is settled: its answers are none of the model's task.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unscored: Option<String>,
     /// What the objectives say of it.
     pub verdicts: Vec<Verdict>,
 }

@@ -3,20 +3,23 @@
 //! One specification serves the `evaluate` package in a pipeline, the gate and the monitor, so that the
 //! same numbers are compared everywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rondo_core::Timestamp;
 use rondo_core::evaluation::{Evaluation, Task};
+use rondo_core::label::Label;
 use rondo_core::objective::Objective;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, RowsToScore, Scored, Scorer};
 use rondo_core::suggest;
 use rondo_project::project::Model;
 use rondo_store::Objects;
 use rondo_table::columns;
-use rondo_table::metrics::{Classified, Pooling, evaluate_binary, evaluate_multiclass, evaluate_regression};
+use rondo_table::metrics::{
+    Classified, Pooling, evaluate_binary, evaluate_multiclass, evaluate_regression, likeliest,
+};
 use rondo_table::read::{ReadOptions, Source};
 use serde_json::Value;
 
@@ -129,7 +132,7 @@ impl Spec {
 }
 
 /// The declared classes, numbers as they are written.
-fn labels_of(with: &BTreeMap<String, Value>) -> Vec<String> {
+pub(crate) fn labels_of(with: &BTreeMap<String, Value>) -> Vec<String> {
     let label = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     with.get("classes").and_then(Value::as_array).into_iter().flatten().map(label).collect()
 }
@@ -143,6 +146,14 @@ pub fn evaluate<'a>(rows: impl Into<Source<'a>>, scored: &Scored, spec: &Spec) -
     let rows: Source<'a> = rows.into();
     let (mut evaluation, labelled) = match spec.task {
         Task::Multiclass => of_classes(rows, scored, spec),
+        task @ (Task::Binary | Task::Regression) if !task.fits(scored.classes.len()) => {
+            let (word, classes) = (task.word(), &scored.classes);
+            Err(Error::With(format!(
+                "`task: {word}` is not what the model predicts: it has {} classes, {}",
+                classes.len(),
+                classes.join(", ")
+            )))
+        }
         Task::Binary | Task::Regression => of_scores(rows, &scored.scores, spec),
     }?;
     if let Some(time) = &spec.time {
@@ -213,34 +224,31 @@ fn of_classes(rows: Source<'_>, scored: &Scored, spec: &Spec) -> Result<(Evaluat
             classes.join(", ")
         )));
     }
-    let places: BTreeMap<&str, usize> = classes.iter().map(String::as_str).zip(0..).collect();
-    if places.len() != width {
+    let known: BTreeSet<&String> = classes.iter().collect();
+    if known.len() != width {
         return Err(Error::With(format!("a class stands twice among {}", classes.join(", "))));
     }
-    let (mut labelled, mut actual, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut labelled, mut actual) = (Vec::new(), Vec::new());
+    let (mut predicted, mut probabilities) = (Vec::new(), Vec::new());
     for (row, values) in scored.probabilities.chunks_exact(width).enumerate() {
         let Some(label) = labels.get(row).and_then(Option::as_deref) else { continue };
         labelled.push(row);
-        actual.push(place(label, &places).ok_or_else(|| Error::Column {
+        actual.push(Label::from(label).place(classes).ok_or_else(|| Error::Column {
             column: spec.target.clone(),
             problem: format!("`{label}` is none of the model's {width} classes: {}", classes.join(", ")),
         })?);
+        predicted.push(likeliest(values));
         probabilities.extend_from_slice(values);
     }
     let sliced = sliced(rows, spec, &labelled)?;
-    let rows =
-        Classified { labels: classes, probabilities: &probabilities, actual: &actual, top_k: spec.top_k };
-    Ok((evaluate_multiclass(rows, &borrowed(&sliced), spec.pooling)?, labelled))
-}
-
-/// The place of a label among the classes: the same text, else the same number, since a column with gaps
-/// writes `2` as `2.0`.
-fn place(label: &str, places: &BTreeMap<&str, usize>) -> Option<usize> {
-    let same = || {
-        let whole = label.strip_suffix(".0").filter(|whole| whole.parse::<i64>().is_ok())?;
-        places.get(whole)
+    let rows = Classified {
+        labels: classes,
+        predicted: &predicted,
+        probabilities: Some(&probabilities),
+        actual: &actual,
+        top_k: spec.top_k,
     };
-    places.get(label).or_else(same).copied()
+    Ok((evaluate_multiclass(rows, &borrowed(&sliced), spec.pooling)?, labelled))
 }
 
 fn labels(rows: Source<'_>, spec: &Spec) -> Result<Vec<Option<f64>>, Error> {
@@ -461,6 +469,12 @@ mod tests {
         assert!(told(plain.clone(), &scored(&["a", "b", "b"])).contains("stands twice"));
         let more = Scored { scores: vec![0.5; 3], ..scored(&["a", "b", "c"]) };
         assert!(told(plain, &more).contains("4 labels for 3 scores"));
+        for task in ["binary", "regression"] {
+            assert_eq!(
+                told(json!({ "target": "kind", "task": task }), &scored(&["a", "b", "c"])),
+                format!("evaluate: `task: {task}` is not what the model predicts: it has 3 classes, a, b, c")
+            );
+        }
         let refused = spec(json!({ "target": "kind", "task": "multiclass", "threshold": 0.3 })).unwrap_err();
         assert_eq!(refused.to_string(), "evaluate: `threshold` has no meaning for a task of several classes");
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rondo_core::evaluation::Task;
 use rondo_core::signature::{Column, ColumnType, Signature};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
@@ -167,10 +168,15 @@ pub struct Predictions {
 }
 
 impl Predictions {
+    /// The probabilities of a row among so many classes.
+    fn of_row(&self, row: usize, classes: usize) -> Option<&[f64]> {
+        let start = row.checked_mul(classes)?;
+        self.probabilities.get(start..start.checked_add(classes)?)
+    }
+
     /// The place of the likeliest class of a row among so many classes.
     pub fn likeliest(&self, row: usize, classes: usize) -> Option<usize> {
-        let start = row.checked_mul(classes)?;
-        let row = self.probabilities.get(start..start.checked_add(classes)?)?;
+        let row = self.of_row(row, classes)?;
         let first = (0, row.first().copied()?);
         Some(
             row.iter()
@@ -179,6 +185,12 @@ impl Predictions {
                 .fold(first, |best, one| if one.1 > best.1 { one } else { best })
                 .0,
         )
+    }
+
+    /// The probability of each of these classes for a row, in their order.
+    pub fn by_class(&self, row: usize, classes: &[String]) -> Map<String, Value> {
+        let values = self.of_row(row, classes.len()).unwrap_or_default();
+        classes.iter().cloned().zip(values.iter().map(|value| Value::from(*value))).collect()
     }
 }
 
@@ -213,6 +225,8 @@ pub struct LoadOptions {
     pub columns: Vec<String>,
     /// The label of the positive class; the last one of two where it is not given.
     pub positive: Option<String>,
+    /// What the model is declared to predict; where it is not given, what its outputs look like.
+    pub task: Option<Task>,
 }
 
 /// Loads a model with the engine that can run it, and tries it once.

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use rondo_core::evaluation::Task;
+use rondo_core::label::Label;
 use rondo_core::{Code, Digest, Explain};
 
 /// The result of serving's functions.
@@ -150,6 +152,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model that predicts something else than was declared.
+    #[error("the model is declared as `task: {}`, and it {found}", declared.word())]
+    TaskMismatch {
+        /// What was declared.
+        declared: Task,
+        /// What it predicts.
+        found: String,
+        /// The task that it has.
+        task: Task,
+    },
     /// No endpoint of that name.
     #[error("no deployment `{name}`")]
     DeploymentNotFound {
@@ -184,15 +196,17 @@ pub enum Error {
         /// The prediction's id.
         id: String,
         /// The label that is kept.
-        known: f64,
+        known: Label,
         /// The label given now.
-        given: f64,
+        given: Label,
     },
-    /// A label that is not a number.
-    #[error("the ground truth of `{id}` has to be a finite number")]
+    /// A label that the model cannot predict.
+    #[error("the ground truth of `{id}` {reason}")]
     TruthInvalid {
         /// The prediction's id.
         id: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// Another process writes this log.
     #[error("another process writes the prediction log in `{path}`")]
@@ -260,6 +274,7 @@ impl Explain for Error {
             | Self::UnsupportedOperator { .. }
             | Self::NodeInvalid { .. }
             | Self::ModelShape { .. }
+            | Self::TaskMismatch { .. }
             | Self::PositiveUnknown { .. } => Code::ModelInvalid,
             Self::DigestMismatch { .. } | Self::NotASegment { .. } => Code::Corrupt,
             Self::ModelMissing { .. } => Code::ObjectNotFound,
@@ -290,6 +305,7 @@ impl Explain for Error {
                 format!("operators that can be run: {supported}"),
             ],
             Self::ModelShape { hint, .. } => vec![hint.clone()],
+            Self::TaskMismatch { task, .. } => vec![format!("set `task: {}` of the model", task.word())],
             Self::PositiveUnknown { .. } => vec!["set `positive:` of the model to one of them".to_owned()],
             Self::DigestMismatch { .. } => vec!["check the store: `rondo data verify`".to_owned()],
             Self::RequestForm { .. } => {

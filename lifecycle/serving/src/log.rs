@@ -42,7 +42,7 @@ use index::{Index, Known, Lookup};
 use reader::{Joined, Layout, LogReader, Query};
 use record::{Fingerprint, Record};
 use segments::Appender;
-use truths::{Recorded, Truths};
+use truths::{KnownLabel, Recorded, Truths};
 
 /// How a log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,17 +239,22 @@ impl PredictionLog {
         Ok(known)
     }
 
-    /// Records ground truth: on disk when this returns, all of it or none.
+    /// Records ground truth of an endpoint: on disk when this returns, all of it or none.
     ///
     /// # Errors
-    /// When a truth contradicts a known one or is no number, or the disk fails.
-    pub fn truth(&self, truths: &[Truth]) -> Result<Recorded> {
-        self.inner.truths.record(truths)
+    /// When a truth contradicts a known one or is no label, or the disk fails.
+    pub fn truth(&self, deployment: &str, truths: &[Truth]) -> Result<Recorded> {
+        self.inner.truths.record(deployment, truths, |id| {
+            let index = self.inner.index();
+            let mut others =
+                index.deployments().filter(|name| !reader::is_shadow(name) && *name != deployment);
+            others.any(|name| index.event_time(Fingerprint::of_id(name, id)).is_some())
+        })
     }
 
-    /// The label of a prediction, where it is known.
-    pub fn label(&self, prediction_id: &str) -> Option<truths::Label> {
-        self.inner.truths.get(prediction_id)
+    /// The label of a prediction of an endpoint, where it is known.
+    pub fn label(&self, deployment: &str, prediction_id: &str) -> Option<KnownLabel> {
+        self.inner.truths.get(deployment, prediction_id)
     }
 
     /// The observations of a query, by event time, each id once.
@@ -260,21 +265,13 @@ impl PredictionLog {
         self.reader()?.observations(query)
     }
 
-    /// Truths that became known between two moments, the second excluded.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn truths(&self, from: Timestamp, until: Timestamp) -> Result<Vec<Truth>> {
-        self.reader()?.truths(from, until)
-    }
-
     /// The observations of a query, each with the label that was known by a moment of event time.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn joined(&self, query: &Query, known_by: Timestamp) -> Result<Vec<Joined>> {
         let observations = self.observations(query)?;
-        Ok(reader::join(observations, known_by, |id| self.inner.truths.get(id)))
+        Ok(reader::join(observations, known_by, |id| self.inner.truths.get(&query.deployment, id)))
     }
 
     /// The observation of a prediction's id, at whatever endpoint.
@@ -288,7 +285,7 @@ impl PredictionLog {
                 let time = index.event_time(Fingerprint::of_id(deployment, prediction_id))?;
                 Some((deployment.to_owned(), time))
             };
-            index.deployments().filter(|name| !name.ends_with(".shadow")).find_map(at)
+            index.deployments().filter(|name| !reader::is_shadow(name)).find_map(at)
         };
         let near = place.as_ref().map(|(deployment, time)| (deployment.as_str(), *time));
         self.reader()?.find_where(prediction_id, near)
@@ -462,6 +459,7 @@ fn lock(root: &Path) -> Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use rondo_core::label::Label;
     use rondo_core::{Code, Explain};
 
     use super::*;
@@ -551,19 +549,24 @@ mod tests {
         let log = open(root.path());
         log.record(&[one("delay", "a", 5, 1.0), one("delay", "b", 6, 1.0), one("delay", "c", 7, 1.0)], false)
             .unwrap();
-        let truth =
-            |id: &str, time| Truth { prediction_id: id.to_owned(), label: 1.0, event_time: Timestamp(time) };
-        assert_eq!(log.truth(&[truth("a", 100), truth("b", 200), truth("lost", 1)]).unwrap().new, 3);
-        let labels = |joined: Vec<Joined>| joined.iter().map(|one| one.label).collect::<Vec<_>>();
+        let truth = |id: &str, time| Truth {
+            prediction_id: id.to_owned(),
+            label: "late".into(),
+            event_time: Timestamp(time),
+        };
+        let told = [truth("a", 100), truth("b", 200), truth("lost", 1)];
+        assert_eq!(log.truth("delay", &told).unwrap().new, 3);
+        assert_eq!(log.truth("other", &[truth("c", 1)]).unwrap().new, 1, "of another endpoint");
+        let late = || Some(Label::from("late"));
+        let labels = |joined: Vec<Joined>| joined.into_iter().map(|one| one.label).collect::<Vec<_>>();
         let query = Query::all("delay");
-        assert_eq!(labels(log.joined(&query, Timestamp(150)).unwrap()), [Some(1.0), None, None]);
-        assert_eq!(labels(log.joined(&query, Timestamp(200)).unwrap()), [Some(1.0), Some(1.0), None]);
+        assert_eq!(labels(log.joined(&query, Timestamp(150)).unwrap()), [late(), None, None]);
+        assert_eq!(labels(log.joined(&query, Timestamp(200)).unwrap()), [late(), late(), None]);
         let reader = LogReader::new(root.path());
         assert_eq!(
             reader.joined(&query, Timestamp(200)).unwrap(),
             log.joined(&query, Timestamp(200)).unwrap()
         );
-        assert_eq!(log.truths(Timestamp(100), Timestamp(200)).unwrap().len(), 1);
         let other = Query { version: Some(9), ..query };
         assert!(log.observations(&other).unwrap().is_empty());
     }

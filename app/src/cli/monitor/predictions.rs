@@ -29,12 +29,17 @@ pub struct Args {
 pub async fn run(args: &Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
     let name = pick(&platform, args.monitor.as_deref())?;
+    let project = platform.project().clone();
+    let endpoint = project
+        .monitor
+        .get(&name)
+        .map_or_else(|| name.clone(), |monitor| platform.endpoint_of(&name, monitor));
     let reader = platform.log_reader();
-    let last = reader.watermark(&name)?.unwrap_or(Timestamp(0));
+    let last = reader.watermark(&endpoint)?.unwrap_or(Timestamp(0));
     let mut found = Vec::new();
     // Back in time, a longer stretch each time, until there are enough or there is nothing before.
     for days in [1, 30, 36_500] {
-        found = reader.observations(&Query::new(&name, last - Span::days(days), last + Span(1)))?;
+        found = reader.observations(&Query::new(&endpoint, last - Span::days(days), last + Span(1)))?;
         if found.len() >= args.limit {
             break;
         }
@@ -45,13 +50,14 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         newest.iter().map(|observation| format!("{}\n", observation.prediction_id)).collect()
     } else {
         let mut rows: Vec<Vec<String>> =
-            vec![["prediction", "event time", "version", "score"].map(String::from).to_vec()];
+            vec![["prediction", "event time", "version", "score", "label"].map(String::from).to_vec()];
         rows.extend(newest.iter().map(|observation| {
             vec![
                 observation.prediction_id.clone(),
                 observation.event_time.rfc3339(),
                 observation.version.to_string(),
                 format!("{:.4}", observation.score),
+                observation.label.clone().unwrap_or_default(),
             ]
         }));
         table(&rows)

@@ -118,23 +118,24 @@ fn row(report: &WindowReport, raised: usize) -> Vec<String> {
     let drifted: Vec<&str> =
         report.drift.iter().filter(|drift| drift.drifted).map(|drift| drift.column.as_str()).collect();
     let versions: Vec<String> = report.versions.keys().map(|version| format!("v{version}")).collect();
-    let performance = report.evaluation.as_ref().map_or_else(
-        || "not yet".to_owned(),
-        |evaluation| {
-            let named: Vec<String> = ["roc_auc", "log_loss", "rmse"]
-                .iter()
-                .filter_map(|name| Some(format!("{name} {:.4}", evaluation.value(name)?)))
-                .collect();
-            named.join(", ")
-        },
-    );
     vec![
         report.window.start.day(),
         report.rows.to_string(),
         versions.join(" "),
         report.mean_score.map_or_else(|| "–".to_owned(), |mean| format!("{mean:.4}")),
         if drifted.len() > 4 { format!("{} columns", drifted.len()) } else { drifted.join(", ") },
-        performance,
+        performance(report),
         raised.to_string(),
     ]
+}
+
+/// The metrics that are shown of a window, as far as its task has them.
+const SHOWN: [&str; 4] = ["roc_auc", "f1_macro", "log_loss", "rmse"];
+
+fn performance(report: &WindowReport) -> String {
+    let Some(evaluation) = &report.evaluation else {
+        return if report.unscored.is_some() { "not scored" } else { "not yet" }.to_owned();
+    };
+    let value = |name: &&str| Some(format!("{name} {:.4}", evaluation.value(name)?));
+    SHOWN.iter().filter_map(value).collect::<Vec<_>>().join(", ")
 }

@@ -5,7 +5,7 @@ use rondo_core::metric::{self, Direction, KnownMetric, Subject};
 use rondo_core::objective::{Objective, On};
 
 use super::context::{Context, one_of};
-use super::models::{self, task};
+use super::models::task;
 use super::read;
 use crate::fault::Fault;
 use crate::project::Canvas;
@@ -88,7 +88,7 @@ pub(super) fn known_metric(
         return None;
     };
     if !fits(known) {
-        let words: Vec<&str> = tasks.iter().map(|task| models::word(*task)).collect();
+        let words: Vec<&str> = tasks.iter().map(|task| task.word()).collect();
         let fault =
             Fault::new(path, value.place, format!("`{name}` is no metric of a {} model", words.join(" or ")));
         context.fault(fault.expected(one_of(&fitting)));

@@ -20,15 +20,6 @@ pub(super) fn task(word: &str) -> Option<Task> {
     }
 }
 
-/// The word of that task.
-pub(super) const fn word(task: Task) -> &'static str {
-    match task {
-        Task::Binary => "binary",
-        Task::Multiclass => "multiclass",
-        Task::Regression => "regression",
-    }
-}
-
 pub(super) fn models(context: &mut Context<'_>, canvas: &Canvas) -> Ordered<Model> {
     let entries = context.section("models");
     entries.iter().filter_map(|entry| Some((entry.key.clone(), model(context, entry, canvas)?))).collect()
@@ -93,7 +84,7 @@ fn binary_only(context: &mut Context<'_>, node: &Node, path: &str, task: Option<
     let Some(task) = task.filter(|task| *task != Task::Binary) else { return };
     for key in ["positive", "threshold"] {
         if let Some(entry) = node.entry(key) {
-            let message = format!("`{key}` has no meaning for a {} model", word(task));
+            let message = format!("`{key}` has no meaning for a {} model", task.word());
             context.fault(Fault::new(join(path, key), entry.place, message).expected("a binary task"));
         }
     }

@@ -13,33 +13,43 @@ use super::slices;
 use super::threshold::Share;
 use crate::error::Result;
 
+/// What needs probabilities.
+const OF_PROBABILITIES: [&str; 3] = ["log_loss", "roc_auc_ovr", "top_k_accuracy"];
+const NOT_KNOWN: &str = "the probabilities of the classes are not known";
+
 /// Predictions of a task of several classes beside the truth.
 #[derive(Debug, Clone, Copy)]
 pub struct Classified<'a> {
     /// The labels of the classes, in the model's order.
     pub labels: &'a [String],
-    /// Row after row the probability of each class.
-    pub probabilities: &'a [f64],
+    /// The predicted class of each row, by its place among the labels.
+    pub predicted: &'a [usize],
+    /// Row after row the probability of each class; where they are not known, what needs them is undefined.
+    pub probabilities: Option<&'a [f64]>,
     /// The true class of each row, by its place among the labels.
     pub actual: &'a [usize],
     /// Among how many of the likeliest classes the true one counts for the top-k accuracy.
     pub top_k: usize,
 }
 
-/// Evaluates the probabilities of a task of several classes, overall and by slice.
+/// Evaluates the predictions of a task of several classes, overall and by slice.
 ///
 /// # Errors
-/// When the lists differ in length, a probability is not finite, or a true class is none of the labels.
+/// When the lists differ in length, a probability is not finite, or a class is none of the labels.
 pub fn evaluate_multiclass(
     rows: Classified<'_>,
     slices: &[(&str, &[Option<String>])],
     pooling: Pooling,
 ) -> Result<Evaluation> {
-    let Classified { labels, probabilities, actual, .. } = rows;
-    same_length("the probabilities", probabilities.len(), actual.len().saturating_mul(labels.len()))?;
-    finite("probability", probabilities)?;
-    let known = actual.iter().filter(|class| **class < labels.len()).count();
-    same_length("the known classes", known, actual.len())?;
+    let Classified { labels, predicted, probabilities, actual, .. } = rows;
+    if let Some(probabilities) = probabilities {
+        same_length("the probabilities", probabilities.len(), actual.len().saturating_mul(labels.len()))?;
+        finite("probability", probabilities)?;
+    }
+    let known = |classes: &[usize]| classes.iter().filter(|class| **class < labels.len()).count();
+    same_length("the known classes", known(actual), actual.len())?;
+    same_length("the known predicted classes", known(predicted), actual.len())?;
+    same_length("the predicted classes", predicted.len(), actual.len())?;
     let all: Vec<usize> = (0..actual.len()).collect();
     let part = Part::of(&rows, &all);
     let mut evaluation = Evaluation {
@@ -58,9 +68,10 @@ pub fn evaluate_multiclass(
     Ok(evaluation)
 }
 
-/// Some of the rows: their probabilities, true classes, and how often each is taken for which.
+/// Some of the rows: their probabilities where they are known, true classes, and how often each is taken for
+/// which.
 struct Part<'a> {
-    probabilities: Vec<&'a [f64]>,
+    probabilities: Option<Vec<&'a [f64]>>,
     actual: Vec<usize>,
     counts: Vec<Vec<u64>>,
 }
@@ -69,19 +80,20 @@ impl<'a> Part<'a> {
     fn of(all: &Classified<'a>, rows: &[usize]) -> Self {
         let width = all.labels.len();
         let mut part = Self {
-            probabilities: Vec::with_capacity(rows.len()),
+            probabilities: all.probabilities.map(|_| Vec::with_capacity(rows.len())),
             actual: Vec::with_capacity(rows.len()),
             counts: vec![vec![0; width]; width],
         };
         for row in rows {
-            let values = all.probabilities.get(row * width..(row + 1) * width);
-            let (Some(values), Some(class)) = (values, all.actual.get(*row)) else { continue };
-            if let Some(count) =
-                part.counts.get_mut(*class).and_then(|counts| counts.get_mut(likeliest(values)))
-            {
+            let (Some(predicted), Some(class)) = (all.predicted.get(*row), all.actual.get(*row)) else {
+                continue;
+            };
+            if let Some(count) = part.counts.get_mut(*class).and_then(|counts| counts.get_mut(*predicted)) {
                 *count += 1;
             }
-            part.probabilities.push(values);
+            if let (Some(part), Some(all)) = (&mut part.probabilities, all.probabilities) {
+                part.push(all.get(row * width..(row + 1) * width).unwrap_or_default());
+            }
             part.actual.push(*class);
         }
         part
@@ -91,7 +103,6 @@ impl<'a> Part<'a> {
         let rows = self.actual.len() as u64;
         let tallies = self.tallies();
         let right = tallies.iter().map(|tally| tally.right).sum();
-        let top = self.rows().filter(|(values, class)| rank(values, *class) < top_k).count() as u64;
         let balanced: Vec<f64> = tallies.iter().filter(|tally| tally.actual > 0).map(Tally::recall).collect();
         let of = |name: &str, value: fn(&Tally) -> f64| {
             let present = || tallies.iter().filter(|tally| tally.actual + tally.predicted > 0);
@@ -111,14 +122,19 @@ impl<'a> Part<'a> {
         metrics.extend(of("precision", Tally::precision));
         metrics.extend(of("recall", Tally::recall));
         metrics.extend(of("f1", Tally::f1));
-        metrics.push(self.log_loss());
-        metrics.push(self.roc_auc(labels, &tallies));
-        metrics.push(share("top_k_accuracy", Share { part: top, of: rows }, NO_ROWS));
+        metrics.extend(match &self.probabilities {
+            Some(probabilities) => {
+                let rows = || probabilities.iter().copied().zip(self.actual.iter().copied());
+                let top = rows().filter(|(values, class)| rank(values, *class) < top_k).count() as u64;
+                [
+                    log_loss(rows),
+                    self.roc_auc(probabilities, labels, &tallies),
+                    share("top_k_accuracy", Share { part: top, of: self.actual.len() as u64 }, NO_ROWS),
+                ]
+            }
+            None => OF_PROBABILITIES.map(|name| Metric::undefined(name, NOT_KNOWN)),
+        });
         metrics
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (&'a [f64], usize)> {
-        self.probabilities.iter().copied().zip(self.actual.iter().copied())
     }
 
     /// By class, in the order of the labels.
@@ -133,27 +149,15 @@ impl<'a> Part<'a> {
             .collect()
     }
 
-    /// The mean negative log-likelihood of the true classes, natural logarithm.
-    fn log_loss(&self) -> Metric {
-        let probable = |values: &&[f64]| values.iter().all(|value| (0.0..=1.0).contains(value));
-        if !self.probabilities.iter().all(probable) {
-            return Metric::undefined("log_loss", NO_PROBABILITY);
-        }
-        let loss = |(values, class): (&[f64], usize)| {
-            let probability = values.get(class).copied().unwrap_or(0.0);
-            -probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
-        };
-        mean("log_loss", interval::mean(&self.rows().map(loss).collect::<Vec<_>>()), NO_ROWS)
-    }
-
     /// The plain mean of the areas of each class against the rest.
-    fn roc_auc(&self, labels: &[String], tallies: &[Tally]) -> Metric {
+    fn roc_auc(&self, probabilities: &[&[f64]], labels: &[String], tallies: &[Tally]) -> Metric {
         const NAME: &str = "roc_auc_ovr";
         if let Some((label, _)) = labels.iter().zip(tallies).find(|(_, tally)| tally.actual == 0) {
             return Metric::undefined(NAME, &format!("no row is of the class `{label}`"));
         }
         let area = |class: usize| {
-            let scores: Vec<f64> = self.rows().filter_map(|(values, _)| values.get(class).copied()).collect();
+            let scores: Vec<f64> =
+                probabilities.iter().filter_map(|values| values.get(class).copied()).collect();
             let labels: Vec<bool> = self.actual.iter().map(|actual| *actual == class).collect();
             roc::auc(&scores, &labels).map(|auc| auc.value)
         };
@@ -161,6 +165,18 @@ impl<'a> Part<'a> {
         let value = areas.and_then(|areas| interval::mean(&areas)).map(|mean| mean.value);
         plain(NAME, value, "only one class among the rows")
     }
+}
+
+/// The mean negative log-likelihood of the true classes, natural logarithm.
+fn log_loss<'a, Rows: Iterator<Item = (&'a [f64], usize)>>(rows: impl Fn() -> Rows) -> Metric {
+    if !rows().all(|(values, _)| values.iter().all(|value| (0.0..=1.0).contains(value))) {
+        return Metric::undefined("log_loss", NO_PROBABILITY);
+    }
+    let loss = |(values, class): (&[f64], usize)| {
+        let probability = values.get(class).copied().unwrap_or(0.0);
+        -probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
+    };
+    mean("log_loss", interval::mean(&rows().map(loss).collect::<Vec<_>>()), NO_ROWS)
 }
 
 /// What was said of one class.
@@ -188,7 +204,7 @@ impl Tally {
 }
 
 /// The place of the greatest value, of equal ones the first.
-fn likeliest(values: &[f64]) -> usize {
+pub fn likeliest(values: &[f64]) -> usize {
     let mut best = (0, f64::NEG_INFINITY);
     for (place, value) in values.iter().enumerate() {
         if *value > best.1 {
@@ -244,6 +260,19 @@ mod tests {
         (probabilities, actual, thirds)
     }
 
+    fn evaluated(
+        probabilities: &[f64],
+        actual: &[usize],
+        slices: &[(&str, &[Option<String>])],
+        top_k: usize,
+    ) -> Result<Evaluation> {
+        let predicted: Vec<usize> = probabilities.chunks(4).map(likeliest).collect();
+        let labels = labels();
+        let (predicted, probabilities) = (&predicted[..], Some(probabilities));
+        let rows = Classified { labels: &labels, predicted, probabilities, actual, top_k };
+        evaluate_multiclass(rows, slices, Pooling::default())
+    }
+
     fn check(metrics: &[Metric], expected: &[(&str, f64)]) {
         for (name, value) in expected {
             let found = metrics.iter().find(|metric| metric.name == *name).unwrap().value.unwrap();
@@ -268,13 +297,11 @@ mod tests {
     #[test]
     fn metrics_of_several_classes_are_those_of_scikit_learn() {
         let (probabilities, actual, thirds) = rows(|_, _| true);
-        let labels = labels();
-        let rows = Classified { labels: &labels, probabilities: &probabilities, actual: &actual, top_k: 2 };
-        let found = evaluate_multiclass(rows, &[("third", &thirds)], Pooling::default()).unwrap();
+        let found = evaluated(&probabilities, &actual, &[("third", &thirds)], 2).unwrap();
         check(&found.metrics, &ALL);
         assert_eq!(found.metrics.len(), ALL.len());
         let matrix = found.confusion.unwrap();
-        assert_eq!(matrix.labels, labels);
+        assert_eq!(matrix.labels, labels());
         assert_eq!(matrix.counts, [[68, 5, 4, 5], [4, 43, 5, 3], [5, 10, 88, 6], [2, 3, 3, 46]]);
         assert_eq!((found.slices.len(), found.slices[0].rows), (3, 100));
         check(
@@ -291,16 +318,14 @@ mod tests {
                 ("top_k_accuracy", 0.98),
             ],
         );
-        let wider = evaluate_multiclass(Classified { top_k: 3, ..rows }, &[], Pooling::default()).unwrap();
+        let wider = evaluated(&probabilities, &actual, &[], 3).unwrap();
         check(&wider.metrics, &[("top_k_accuracy", 0.996_666_666_666_666_7)]);
     }
 
     #[test]
     fn a_class_that_no_row_is_of_leaves_the_area_undefined_and_counts_where_it_is_predicted() {
         let (probabilities, actual, _) = rows(|_, y| y != 3);
-        let labels = labels();
-        let rows = Classified { labels: &labels, probabilities: &probabilities, actual: &actual, top_k: 2 };
-        let found = evaluate_multiclass(rows, &[], Pooling::default()).unwrap();
+        let found = evaluated(&probabilities, &actual, &[], 2).unwrap();
         check(
             &found.metrics,
             &[
@@ -317,21 +342,36 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_first_class_and_the_last_ones_come_first_among_the_top() {
-        let labels = labels();
-        let probabilities = [0.25; 8];
-        let rows = Classified { labels: &labels, probabilities: &probabilities, actual: &[0, 3], top_k: 2 };
-        let found = evaluate_multiclass(rows, &[], Pooling::default()).unwrap();
+        let found = evaluated(&[0.25; 8], &[0, 3], &[], 2).unwrap();
         assert_eq!(found.confusion.unwrap().counts, [[1, 0, 0, 0], [0; 4], [0; 4], [1, 0, 0, 0]]);
         check(&found.metrics, &[("top_k_accuracy", 0.5)]);
     }
 
     #[test]
-    fn what_does_not_fit_together_is_refused() {
+    fn the_predicted_classes_alone_are_enough_for_what_needs_no_probability() {
+        let (probabilities, actual, thirds) = rows(|_, _| true);
         let labels = labels();
-        let evaluate = |probabilities: &[f64], actual: &[usize]| {
-            let rows = Classified { labels: &labels, probabilities, actual, top_k: 2 };
-            evaluate_multiclass(rows, &[], Pooling::default())
-        };
+        let said: Vec<usize> = probabilities.chunks_exact(4).map(likeliest).collect();
+        let rows =
+            Classified { labels: &labels, predicted: &said, probabilities: None, actual: &actual, top_k: 2 };
+        let found = evaluate_multiclass(rows, &[("third", &thirds)], Pooling::default()).unwrap();
+        let (with, without) = ALL.split_at(8);
+        check(&found.metrics, with);
+        for (name, _) in without {
+            let metric = found.metric(name).unwrap();
+            assert_eq!((metric.value, metric.note.as_deref()), (None, Some(NOT_KNOWN)), "{name}");
+        }
+        assert_eq!(found.metrics.len(), ALL.len());
+        check(&found.slices[0].metrics, &[("accuracy", 0.85), ("f1_macro", 0.844_778_593_585_474_8)]);
+        for predicted in [&[4][..], &[], &[0, 0]] {
+            let rows = Classified { predicted, actual: &[0], ..rows };
+            assert!(evaluate_multiclass(rows, &[], Pooling::default()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let evaluate = |probabilities: &[f64], actual: &[usize]| evaluated(probabilities, actual, &[], 2);
         assert!(evaluate(&[0.5; 3], &[0]).is_err());
         assert!(evaluate(&[0.25; 4], &[4]).is_err());
         assert!(evaluate(&[f64::NAN; 4], &[0]).is_err());

@@ -19,7 +19,7 @@ pub mod threshold;
 
 mod slices;
 
-pub use classes::{Classified, evaluate_multiclass};
+pub use classes::{Classified, evaluate_multiclass, likeliest};
 pub use evaluate::{Pooling, evaluate_binary, evaluate_regression};
 pub use rondo_core::metric::{Direction, KnownMetric, find, known};
 

@@ -4,7 +4,7 @@ use rondo_core::Span;
 use rondo_core::handoff::Observation;
 use rondo_project::ordered::Ordered;
 use rondo_project::project::{Cause, Trigger};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::alert::{alerts, raised_by, standing};
@@ -24,6 +24,8 @@ fn rows(inputs: &[Value]) -> Vec<Row> {
             received: Timestamp(0),
             inputs: inputs.clone(),
             score: 0.5,
+            label: None,
+            probabilities: Map::new(),
             latency_ms: 1.0,
         },
         label: None,
@@ -55,6 +57,7 @@ fn report(start: i64, quality: Quality) -> WindowReport {
         quality: Some(quality),
         latency_p99_ms: None,
         evaluation: None,
+        unscored: None,
         verdicts: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use rondo_core::{RunId, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::deployment::live::LiveModel;
+use crate::deployment::live::{LiveModel, Said};
 use crate::engine::Batch;
 use crate::error::{Error, Result};
 use crate::log::index::Known;
@@ -35,11 +35,11 @@ pub struct Answer {
 impl Answer {
     /// What was just scored.
     fn new(prediction: Prediction) -> Self {
-        let Record { observation, label, .. } = prediction.record;
+        let observation = prediction.record.observation;
         Self {
             prediction_id: observation.prediction_id,
             score: observation.score,
-            label,
+            label: observation.label,
             model: observation.model,
             version: observation.version,
         }
@@ -161,8 +161,8 @@ fn score(
     let latency_ms = started.elapsed().as_secs_f64() * 1000.0;
     let chosen = open.iter().filter_map(|place| rows.get(*place));
     let scored = chosen.zip(&predictions.scores).enumerate().map(|(place, (row, score))| {
-        let label = live.label(&predictions, place);
-        prediction(live, row, (*score, label), received, latency_ms)
+        let said = live.said(&predictions, place, *score);
+        prediction(live, row, said, received, latency_ms)
     });
     Ok(scored.collect())
 }
@@ -171,7 +171,7 @@ fn score(
 pub(crate) fn prediction(
     live: &LiveModel,
     row: &Identified,
-    (score, label): (f64, Option<String>),
+    said: Said,
     received: Timestamp,
     latency_ms: f64,
 ) -> Prediction {
@@ -183,11 +183,13 @@ pub(crate) fn prediction(
         event_time: row.event_time.unwrap_or(received),
         received,
         inputs: Value::Object(row.inputs.clone()),
-        score,
+        score: said.score,
+        label: said.label,
+        probabilities: said.probabilities,
         latency_ms,
     };
     Prediction {
-        record: Record { observation, label, inputs_digest: row.inputs_digest },
+        record: Record { observation, inputs_digest: row.inputs_digest },
         keep: is_sampled(live, row),
     }
 }

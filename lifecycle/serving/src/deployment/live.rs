@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rondo_core::Digest;
 use rondo_core::evaluation::Task;
-use rondo_core::handoff::Deployment;
+use rondo_core::handoff::{Deployment, Truth};
+use rondo_core::label::Label;
 use rondo_core::signature::Signature;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::engine::{self, Batch, Engine, LoadOptions, Predictions};
 use crate::error::{Error, Result};
@@ -66,6 +67,16 @@ impl Candidate {
             log: LogPolicy::default(),
         }
     }
+}
+
+/// What a model says of a row.
+pub(crate) struct Said {
+    /// The score.
+    pub score: f64,
+    /// The predicted class, of a classifier.
+    pub label: Option<String>,
+    /// Of several classes the probability of each.
+    pub probabilities: Map<String, Value>,
 }
 
 /// A model that answers.
@@ -131,8 +142,64 @@ impl LiveModel {
         self.reader.read_bytes(body)
     }
 
+    /// What is answered for a row.
+    pub(crate) fn said(&self, predictions: &Predictions, row: usize, score: f64) -> Said {
+        let classes = self.engine.classes();
+        let probabilities = match self.engine.task() {
+            Task::Multiclass => predictions.by_class(row, classes),
+            Task::Binary | Task::Regression => Map::new(),
+        };
+        Said { score, label: self.label(predictions, row), probabilities }
+    }
+
+    /// A truth in the terms of what the model predicts: of a regression a number; of a binary task 1 for the
+    /// positive class and 0 for the other, whether it was told by these or by the class; of several classes
+    /// one of them.
+    ///
+    /// # Errors
+    /// When it is nothing that the model can predict.
+    pub fn resolve(&self, truth: Truth) -> Result<Truth> {
+        let classes = self.engine.classes();
+        let known = match (self.engine.task(), &truth.label) {
+            (Task::Regression, Label::Number(_)) => Some(truth.label.clone()),
+            (Task::Regression, Label::Text(_)) => None,
+            (Task::Multiclass, label) => label
+                .place(classes)
+                .and_then(|place| classes.get(place))
+                .map(|class| Label::from(class.as_str())),
+            (Task::Binary, label) => match label.place(classes).zip(self.engine.positive()) {
+                Some((place, positive)) => Some(Label::Number(f64::from(u8::from(place == positive)))),
+                None => label.number().filter(|number| [0.0, 1.0].contains(number)).map(Label::Number),
+            },
+        };
+        match known {
+            Some(label) => Ok(Truth { label, ..truth }),
+            None => Err(Error::TruthInvalid {
+                id: truth.prediction_id.chars().take(60).collect(),
+                reason: self.not_predicted(&truth.label),
+            }),
+        }
+    }
+
+    /// Why a label is nothing that the model can predict.
+    fn not_predicted(&self, label: &Label) -> String {
+        let model = &self.deployment.model;
+        let classes = self.engine.classes();
+        let named = classes.join(", ");
+        let shown: String = label.to_string().chars().take(60).collect();
+        match self.engine.task() {
+            Task::Regression => format!("is the text `{shown}`, and the model `{model}` predicts numbers"),
+            Task::Binary => {
+                format!("is `{shown}`, which is neither 0 or 1 nor a class of `{model}`: {named}")
+            }
+            Task::Multiclass => {
+                format!("is `{shown}`, which is none of the {} classes of `{model}`: {named}", classes.len())
+            }
+        }
+    }
+
     /// The label that a row's score means; none for a regression.
-    pub fn label(&self, predictions: &Predictions, row: usize) -> Option<String> {
+    fn label(&self, predictions: &Predictions, row: usize) -> Option<String> {
         let classes = self.engine.classes();
         let score = *predictions.scores.get(row)?;
         let place = match (self.engine.task(), self.engine.positive()) {

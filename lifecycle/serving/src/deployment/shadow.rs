@@ -130,8 +130,8 @@ fn shadow_score(work: &ShadowWork, log: &PredictionLog, clock: &dyn Clock) -> Re
         if !score.is_finite() {
             return Err(Error::NoScore { row: place });
         }
-        let label = live.label(&predictions, place);
-        let mut one = prediction(live, row, (*score, label), clock.now(), latency_ms);
+        let said = live.said(&predictions, place, *score);
+        let mut one = prediction(live, row, said, clock.now(), latency_ms);
         one.record.observation.deployment.clone_from(&name);
         one.record.observation.event_time = row.event_time.unwrap_or(work.received);
         all.push(one);

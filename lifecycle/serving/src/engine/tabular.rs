@@ -113,6 +113,13 @@ impl Tabular {
         let number = tensors.iter().find(|(_, tensor)| {
             matches!(tensor.data(), Data::I64(_) | Data::Bool(_)) && width(tensor) == Some(1)
         });
+        let narrows = floats().filter(|(_, tensor)| width(tensor) == Some(1)).count();
+        if has_label && wide.is_none() && narrows > 1 {
+            return Err(Error::ModelShape {
+                reason: "it gives the probability of each class in an output of its own".to_owned(),
+                hint: "export it with one output for all (skl2onnx: `options={'zipmap': False}`)".to_owned(),
+            });
+        }
         let found = |slot: usize, count: usize| (slot, count);
         let (score, count) = match (wide, narrow, number) {
             (Some((slot, tensor)), ..) if has_label || !labels.is_empty() || self.ends_in_shares(*slot) => {
@@ -139,12 +146,11 @@ impl Tabular {
         self.score = score;
         self.classes =
             if labels.len() == count { labels } else { (0..count).map(|i| i.to_string()).collect() };
-        self.task = match count {
-            0 => Task::Regression,
-            1 | 2 => Task::Binary,
-            _ => Task::Multiclass,
+        self.task = task(&self.classes, options.task)?;
+        self.positive = match self.task {
+            Task::Multiclass if options.positive.is_none() => None,
+            _ => positive(&self.classes, options.positive.as_deref())?,
         };
-        self.positive = positive(&self.classes, options.positive.as_deref())?;
         self.signature.outputs = outputs_of(self.task, &self.classes);
         Ok(())
     }
@@ -267,12 +273,7 @@ impl Engine for Tabular {
         if values.len() != batch.rows().saturating_mul(classes) {
             return Err(self.misshapen(batch.rows(), values.len()));
         }
-        let pick = |row: &[f64]| match self.positive {
-            Some(place) => row.get(place).copied().unwrap_or(f64::NAN),
-            None if row.iter().any(|value| value.is_nan()) => f64::NAN,
-            None => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        };
-        let scores = values.chunks_exact(classes).map(pick).collect();
+        let scores = values.chunks_exact(classes).map(|row| self.pick(row)).collect();
         Ok(Predictions { scores, probabilities: values })
     }
 }
@@ -287,9 +288,17 @@ impl Tabular {
             return Ok(Predictions { scores: values, probabilities: Vec::new() });
         }
         let probabilities: Vec<f64> = values.iter().flat_map(|value| [1.0 - value, *value]).collect();
-        let place = self.positive.unwrap_or(1);
-        let scores = probabilities.chunks_exact(2).map(|row| row.get(place).copied().unwrap_or(f64::NAN));
-        Ok(Predictions { scores: scores.collect(), probabilities })
+        let scores = probabilities.chunks_exact(2).map(|row| self.pick(row)).collect();
+        Ok(Predictions { scores, probabilities })
+    }
+
+    /// The score among the probabilities of a row.
+    fn pick(&self, row: &[f64]) -> f64 {
+        match self.positive {
+            Some(place) => row.get(place).copied().unwrap_or(f64::NAN),
+            None if row.iter().any(|value| value.is_nan()) => f64::NAN,
+            None => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
     }
 
     fn misshapen(&self, rows: usize, values: usize) -> Error {
@@ -361,6 +370,28 @@ fn width(tensor: &Tensor) -> Option<usize> {
         [TRIAL_ROWS] => Some(1),
         [TRIAL_ROWS, rest @ ..] => Some(rest.iter().product()),
         _ => None,
+    }
+}
+
+/// What a model of these classes predicts, as far as it fits what is declared.
+fn task(classes: &[String], declared: Option<Task>) -> Result<Task> {
+    let task = match classes.len() {
+        0 => Task::Regression,
+        1 | 2 => Task::Binary,
+        _ => Task::Multiclass,
+    };
+    match declared {
+        Some(declared) if !declared.fits(classes.len()) => {
+            let found = match task {
+                Task::Regression => "gives one number a row and no classes".to_owned(),
+                Task::Binary | Task::Multiclass => {
+                    format!("has {} classes: {}", classes.len(), classes.join(", "))
+                }
+            };
+            Err(Error::TaskMismatch { declared, found, task })
+        }
+        Some(Task::Multiclass) => Ok(Task::Multiclass),
+        Some(Task::Binary | Task::Regression) | None => Ok(task),
     }
 }
 
@@ -437,13 +468,14 @@ mod tests {
 
     #[test]
     fn a_matrix_takes_the_names_that_are_given() {
-        let named = LoadOptions { columns: vec!["a".into(), "b".into(), "c".into()], positive: None };
+        let named =
+            LoadOptions { columns: vec!["a".into(), "b".into(), "c".into()], ..LoadOptions::default() };
         let engine = engine::load(&fixture("forest"), &named).unwrap();
         let names: Vec<&str> = engine.signature().inputs.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         let engine = engine::load(&fixture("forest"), &LoadOptions::default()).unwrap();
         assert_eq!(engine.signature().inputs[2].name, "X_2");
-        let wrong = LoadOptions { columns: vec!["a".into()], positive: None };
+        let wrong = LoadOptions { columns: vec!["a".into()], ..LoadOptions::default() };
         assert_eq!(
             engine::load(&fixture("forest"), &wrong).unwrap_err().code(),
             rondo_core::Code::ModelInvalid
@@ -462,6 +494,39 @@ mod tests {
         assert!(error.to_string().contains("its classes are `0`, `1`"), "{error}");
         let engine = engine::load(&fixture("forest_classes"), &with("late")).unwrap();
         assert_eq!((engine.task(), engine.positive()), (Task::Multiclass, Some(1)));
+    }
+
+    #[test]
+    fn what_is_declared_has_to_be_what_the_model_predicts() {
+        let load = |name: &str, task| {
+            let options = LoadOptions { task: Some(task), ..LoadOptions::default() };
+            engine::load(&fixture(name), &options)
+        };
+        for (name, fits, other) in [
+            ("forest_classes", Task::Multiclass, Task::Binary),
+            ("forest_classes", Task::Multiclass, Task::Regression),
+            ("forest", Task::Binary, Task::Regression),
+            ("linear", Task::Regression, Task::Multiclass),
+        ] {
+            assert_eq!(load(name, fits).unwrap().task(), fits);
+            let error = load(name, other).unwrap_err();
+            assert_eq!(error.code(), rondo_core::Code::ModelInvalid);
+            assert_eq!(error.hints(), [format!("set `task: {}` of the model", fits.word())]);
+        }
+        let error = load("forest_classes", Task::Regression).unwrap_err().to_string();
+        assert!(
+            error.starts_with("the model is declared as `task: regression`, and it has 3 classes: "),
+            "{error}"
+        );
+        let two = load("forest", Task::Multiclass).unwrap();
+        assert_eq!((two.task(), two.positive()), (Task::Multiclass, None));
+    }
+
+    #[test]
+    fn classes_that_have_an_output_each_are_refused() {
+        let error = engine::load(&fixture("refused/apart"), &LoadOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("each class in an output of its own"), "{error}");
+        assert!(error.hints().concat().contains("'zipmap': False"));
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Index {
             event_time: observation.event_time,
             version: observation.version,
             model: self.number(&observation.model),
-            label: record.label.as_ref().map_or(NONE, |label| self.number(label)),
+            label: observation.label.as_ref().map_or(NONE, |label| self.number(label)),
         };
         self.note_time(&observation.deployment, observation.event_time);
         if let std::collections::hash_map::Entry::Vacant(slot) = self.entries.entry(id) {
@@ -168,7 +168,7 @@ impl Index {
 #[cfg(test)]
 pub(crate) mod tests {
     use rondo_core::handoff::Observation;
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -186,9 +186,10 @@ pub(crate) mod tests {
                 received: Timestamp(event_time + 5),
                 inputs,
                 score: 0.1 + x / 7.0,
+                label: Some("1".to_owned()),
+                probabilities: Map::new(),
                 latency_ms: 0.25,
             },
-            label: Some("1".to_owned()),
         }
     }
 

@@ -39,6 +39,9 @@ const COLUMNS: [&str; 10] = [
     "inputs",
     "inputs_digest",
 ];
+/// The column that a file has as well where one of its models has several classes: the probability of each,
+/// as JSON text.
+const PROBABILITIES: &str = "probabilities";
 
 /// A file of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +161,7 @@ fn batch(records: &[Record]) -> std::result::Result<RecordBatch, String> {
     };
     let moment = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
     let versions = records.iter().map(|record| i64::from(record.observation.version));
-    let labels: StringArray = records.iter().map(|record| record.label.as_deref()).collect();
+    let labels: StringArray = records.iter().map(|record| record.observation.label.as_deref()).collect();
     let inputs = records.iter().map(|record| Some(record.observation.inputs.to_string()));
     let digests = records.iter().map(|record| Some(record.inputs_digest.hex()));
     let mut columns: Vec<(String, DataType, ArrayRef)> = Vec::new();
@@ -176,6 +179,14 @@ fn batch(records: &[Record]) -> std::result::Result<RecordBatch, String> {
     ];
     for (name, (data_type, array)) in COLUMNS.iter().zip(arrays) {
         columns.push(((*name).to_owned(), data_type, array));
+    }
+    if records.iter().any(|record| !record.observation.probabilities.is_empty()) {
+        let known = |record: &Record| {
+            let probabilities = &record.observation.probabilities;
+            (!probabilities.is_empty()).then(|| Value::Object(probabilities.clone()).to_string())
+        };
+        let array: StringArray = records.iter().map(known).collect();
+        columns.push((PROBABILITIES.to_owned(), DataType::Utf8, Arc::new(array)));
     }
     columns.extend(feature_columns(records));
     let fields: Vec<Field> =
@@ -240,10 +251,11 @@ pub fn rows(part: &Part) -> Result<u64> {
 /// When the file cannot be read.
 pub fn read(part: &Part, with_inputs: bool, mut take: impl FnMut(Record)) -> Result<()> {
     let refuse = |reason: String| Error::Table { path: part.path.clone(), reason };
-    let names: Vec<&str> = COLUMNS.iter().copied().filter(|name| with_inputs || *name != "inputs").collect();
-    let reader = read::open(&part.path)
-        .and_then(|reader| reader.select(&names))
-        .map_err(|error| refuse(error.to_string()))?;
+    let reader = read::open(&part.path).map_err(|error| refuse(error.to_string()))?;
+    let more = reader.columns().iter().any(|column| column.name == PROBABILITIES).then_some(PROBABILITIES);
+    let names: Vec<&str> =
+        COLUMNS.into_iter().chain(more).filter(|name| with_inputs || *name != "inputs").collect();
+    let reader = reader.select(&names).map_err(|error| refuse(error.to_string()))?;
     for batch in reader {
         let batch = batch.map_err(|error| refuse(error.to_string()))?;
         let columns =
@@ -266,6 +278,7 @@ struct Columns<'a> {
     label: &'a StringArray,
     latency_ms: &'a Float64Array,
     inputs: Option<&'a StringArray>,
+    probabilities: Option<&'a StringArray>,
     inputs_digest: &'a StringArray,
 }
 
@@ -284,6 +297,7 @@ impl<'a> Columns<'a> {
             label: text("label")?,
             latency_ms: number("latency_ms")?,
             inputs: text("inputs"),
+            probabilities: text(PROBABILITIES),
             inputs_digest: text("inputs_digest")?,
         })
     }
@@ -295,10 +309,13 @@ impl<'a> Columns<'a> {
             Some(inputs) => serde_json::from_str(inputs.value(row)).map_err(|error| error.to_string())?,
             None => Value::Null,
         };
+        let probabilities = match self.probabilities.filter(|all| !all.is_null(row)) {
+            Some(all) => serde_json::from_str(all.value(row)).map_err(|error| error.to_string())?,
+            None => Map::new(),
+        };
         Ok(Record {
             inputs_digest: Fingerprint::from_hex(digest)
                 .ok_or_else(|| format!("`{digest}` is no fingerprint"))?,
-            label: (!self.label.is_null(row)).then(|| self.label.value(row).to_owned()),
             observation: Observation {
                 prediction_id: self.prediction_id.value(row).to_owned(),
                 deployment: part.deployment.clone(),
@@ -308,6 +325,8 @@ impl<'a> Columns<'a> {
                 received: Moment(self.received.value(row)).timestamp(),
                 inputs,
                 score: self.score.value(row),
+                label: (!self.label.is_null(row)).then(|| self.label.value(row).to_owned()),
+                probabilities,
                 latency_ms: self.latency_ms.value(row),
             },
         })
@@ -342,6 +361,22 @@ mod tests {
         back.sort_by_key(|record| record.observation.prediction_id.clone());
         assert_eq!(back, records);
         assert_eq!(list(root.path(), Some("other")).unwrap()[0].last_segment(), Some(7));
+    }
+
+    #[test]
+    fn probabilities_of_several_classes_come_back_in_the_models_order() {
+        let root = tempfile::tempdir().unwrap();
+        let mut classes = record("kind", "b", 20, 2.0);
+        for (class, share) in [("late", 0.25), ("early", 0.7), ("never", 0.05)] {
+            classes.observation.probabilities.insert(class.to_owned(), share.into());
+        }
+        let records = vec![record("kind", "a", 10, 1.0), classes];
+        write(root.path(), &part_name(1, 1), records.clone()).unwrap();
+        let mut back = Vec::new();
+        read(&list(root.path(), None).unwrap()[0], true, |record| back.push(record)).unwrap();
+        assert_eq!(back, records);
+        let order: Vec<&String> = back[1].observation.probabilities.keys().collect();
+        assert_eq!(order, ["late", "early", "never"]);
     }
 
     #[test]

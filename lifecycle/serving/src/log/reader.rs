@@ -4,17 +4,21 @@
 //! the partitions are listed: compaction puts a partition in place before it deletes the segments, so
 //! that nothing is missed, and what is found twice is kept once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rondo_core::Timestamp;
-use rondo_core::handoff::{Observation, Truth};
+use rondo_core::handoff::Observation;
+use rondo_core::label::Label;
 
 use crate::error::Result;
 use crate::log::partition;
 use crate::log::record::{Fingerprint, Glance, Record};
 use crate::log::segments;
-use crate::log::truths::{self, Label};
+use crate::log::truths::{self, KnownLabel};
+
+/// What ends the name of a shadow.
+const SHADOW: &str = ".shadow";
 
 /// Which observations are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub struct Joined {
     /// What was answered.
     pub observation: Observation,
     /// The label, where it was known by then.
-    pub label: Option<f64>,
+    pub label: Option<Label>,
     /// When it became known.
     pub truth_time: Option<Timestamp>,
 }
@@ -137,33 +141,16 @@ impl LogReader {
         Ok(found)
     }
 
-    /// Truths that became known between two moments, the second excluded, in the order in which they came.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn truths(&self, from: Timestamp, until: Timestamp) -> Result<Vec<Truth>> {
-        let mut all = Vec::new();
-        let mut seen = HashSet::new();
-        truths::scan(&self.layout.truths(), |truth| {
-            let first = seen.insert(Fingerprint::of(truth.prediction_id.as_bytes()));
-            if first && from <= truth.event_time && truth.event_time < until {
-                all.push(truth);
-            }
-        })?;
-        Ok(all)
-    }
-
     /// The observations of a query, each with the label that was known by a moment of event time.
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn joined(&self, query: &Query, known_by: Timestamp) -> Result<Vec<Joined>> {
-        let mut labels = std::collections::HashMap::new();
-        truths::scan(&self.layout.truths(), |truth| {
-            let label = Label { label: truth.label, event_time: truth.event_time };
-            labels.entry(Fingerprint::of(truth.prediction_id.as_bytes())).or_insert(label);
+        let mut labels: HashMap<Fingerprint, KnownLabel> = HashMap::new();
+        truths::scan(&self.layout.truths(), |id, known| {
+            labels.entry(id).or_insert(known);
         })?;
-        let known = |id: &str| labels.get(&Fingerprint::of(id.as_bytes())).copied();
+        let known = |id: &str| truths::find(&query.deployment, id, |id| labels.get(id)).cloned();
         Ok(join(self.observations(query)?, known_by, known))
     }
 
@@ -308,26 +295,28 @@ impl LogReader {
 pub(crate) fn join(
     observations: Vec<Observation>,
     known_by: Timestamp,
-    known: impl Fn(&str) -> Option<Label>,
+    known: impl Fn(&str) -> Option<KnownLabel>,
 ) -> Vec<Joined> {
     observations
         .into_iter()
         .map(|observation| {
             let label = known(&observation.prediction_id).filter(|label| label.event_time <= known_by);
-            Joined {
-                label: label.map(|label| label.label),
-                truth_time: label.map(|label| label.event_time),
-                observation,
-            }
+            let truth_time = label.as_ref().map(|label| label.event_time);
+            Joined { label: label.map(|label| label.label), truth_time, observation }
         })
         .collect()
 }
 
 /// The name under which a shadow's answers are logged.
 pub fn shadow_of(deployment: &str) -> String {
-    format!("{deployment}.shadow")
+    format!("{deployment}{SHADOW}")
 }
 
-fn is_shadow(deployment: &str) -> bool {
-    deployment.ends_with(".shadow")
+/// The endpoint that a shadow stands beside; of any other itself.
+pub(crate) fn shadowed(deployment: &str) -> &str {
+    deployment.strip_suffix(SHADOW).unwrap_or(deployment)
+}
+
+pub(crate) fn is_shadow(deployment: &str) -> bool {
+    deployment.ends_with(SHADOW)
 }

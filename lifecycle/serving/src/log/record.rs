@@ -8,14 +8,28 @@ use serde_json::{Map, Value};
 
 /// A logged prediction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub struct Record {
     /// What was answered.
     pub observation: Observation,
-    /// The label that was answered, of a classifier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
     /// What tells these inputs from others.
     pub inputs_digest: Fingerprint,
+}
+
+/// A record as it is read: an earlier release wrote the label beside the observation.
+#[derive(Deserialize)]
+struct Written {
+    observation: Observation,
+    label: Option<String>,
+    inputs_digest: Fingerprint,
+}
+
+impl From<Written> for Record {
+    fn from(written: Written) -> Self {
+        let Written { mut observation, label, inputs_digest } = written;
+        observation.label = observation.label.or(label);
+        Self { observation, inputs_digest }
+    }
 }
 
 /// The part of a record that decides whether the rest is wanted.
@@ -125,9 +139,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::log::index::tests::record as example;
 
     fn inputs(value: Value) -> Fingerprint {
         Fingerprint::of_inputs(value.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_release_keeps_its_label() {
+        let record = example("delay", "a", 5, 1.0);
+        let mut written = serde_json::to_value(&record).unwrap();
+        let label = written["observation"].as_object_mut().unwrap().remove("label").unwrap();
+        written["label"] = label;
+        assert_eq!(serde_json::from_value::<Record>(written).unwrap(), record);
     }
 
     #[test]

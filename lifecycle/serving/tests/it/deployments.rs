@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rondo_core::handoff::Deployment;
+use rondo_core::handoff::{Deployment, Truth};
+use rondo_core::label::Label;
 use rondo_core::ports::Clock;
 use rondo_core::{Code, Digest, Explain, Timestamp};
 use rondo_serving::deployment::{Answer, Candidate, Deployments, LogPolicy};
@@ -28,7 +29,7 @@ fn model(name: &str) -> PathBuf {
 
 fn named() -> LoadOptions {
     let columns = ["distance", "delay", "hour"].map(str::to_owned).to_vec();
-    LoadOptions { columns, positive: None }
+    LoadOptions { columns, ..LoadOptions::default() }
 }
 
 fn candidate(name: &str, version: u32) -> Candidate {
@@ -93,6 +94,64 @@ fn a_request_is_answered_logged_and_counted() {
     assert_eq!((status.numbers.answered, status.numbers.rows, status.numbers.failed), (1, 1, 0));
     assert!(status.numbers.p99_ms.unwrap() > 0.0);
     assert!(deployments.prometheus().contains("rondo_prediction_rows_total{deployment=\"delay\"} 1"));
+}
+
+#[test]
+fn the_probabilities_of_several_classes_are_logged_and_survive_compaction() {
+    use rondo_serving::engine::{Batch, Values};
+    let Bench { log, deployments, .. } = &bench();
+    deployments.swap(candidate("forest_classes", 1)).unwrap();
+    let answer = one(deployments, record("a", 30.0));
+    let engine = engine("forest_classes");
+    let columns = [800.0, 30.0, 9.0].map(|value| Values::Number(vec![value])).to_vec();
+    let said = engine.predict(&Batch::new(1, columns).unwrap()).unwrap().probabilities;
+    let check = || {
+        let observation = log.observations(&Query::all("delay")).unwrap().remove(0);
+        assert_eq!(observation.label, answer.label);
+        let classes: Vec<&String> = observation.probabilities.keys().collect();
+        assert_eq!(classes, engine.classes().iter().collect::<Vec<_>>());
+        let logged: Vec<f64> = observation.probabilities.values().filter_map(Value::as_f64).collect();
+        assert_eq!(logged, said);
+    };
+    check();
+    log.compact().unwrap();
+    check();
+    deployments.swap(candidate("forest", 2)).unwrap();
+    one(deployments, record("b", 30.0));
+    let binary = log.observations(&Query { version: Some(2), ..Query::all("delay") }).unwrap().remove(0);
+    assert!(binary.probabilities.is_empty() && binary.label.is_some());
+}
+
+#[test]
+fn a_truth_is_taken_in_the_terms_of_the_model() {
+    let Bench { deployments, .. } = &bench();
+    let told = |label: Label| {
+        let truth = Truth { prediction_id: "a".to_owned(), label, event_time: Noon.now() };
+        deployments.live("delay").unwrap().resolve(truth).map(|truth| truth.label)
+    };
+    let refused = |label: Label| {
+        let error = told(label).unwrap_err();
+        assert_eq!(error.code(), Code::RequestInvalid);
+        error.to_string()
+    };
+    deployments.swap(candidate("forest_classes", 1)).unwrap();
+    assert_eq!(told("late".into()).unwrap(), "late".into());
+    assert_eq!(
+        refused("tulip".into()),
+        "the ground truth of `a` is `tulip`, which is none of the 3 classes of `late`: early, late, ok"
+    );
+    assert!(refused(1.0.into()).contains("is `1`, which is none of the 3 classes"));
+    deployments.swap(candidate("forest", 2)).unwrap();
+    for label in [Label::from(1.0), "1".into(), "1.0".into()] {
+        assert_eq!(told(label).unwrap(), 1.0.into());
+    }
+    assert!(refused(2.0.into()).contains("is `2`, which is neither 0 or 1 nor a class of `late`: 0, 1"));
+    let nought = LoadOptions { positive: Some("0".to_owned()), ..named() };
+    deployments.swap(Candidate { options: nought, ..candidate("forest", 3) }).unwrap();
+    assert_eq!(told(0.0.into()).unwrap(), 1.0.into(), "the positive class is 0");
+    deployments.swap(candidate("linear", 4)).unwrap();
+    assert_eq!(told((-3.5).into()).unwrap(), (-3.5).into());
+    assert!(refused("late".into()).contains("is the text `late`, and the model `late` predicts numbers"));
 }
 
 #[test]

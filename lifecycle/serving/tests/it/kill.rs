@@ -10,7 +10,7 @@ use rondo_core::handoff::{Observation, Truth};
 use rondo_serving::log::reader::Query;
 use rondo_serving::log::record::{Fingerprint, Record};
 use rondo_serving::log::{Options, Prediction, PredictionLog};
-use serde_json::json;
+use serde_json::{Map, json};
 
 const FOLDER: &str = "RONDO_TEST_KILLED_LOG";
 const ROUND: &str = "RONDO_TEST_KILLED_ROUND";
@@ -26,10 +26,12 @@ fn prediction(id: &str) -> Prediction {
         received: Timestamp(1_364_800_000_000),
         inputs: inputs.clone(),
         score: 0.25,
+        label: None,
+        probabilities: Map::new(),
         latency_ms: 0.1,
     };
     let inputs_digest = Fingerprint::of_inputs(inputs.as_object().unwrap());
-    Prediction { record: Record { observation, label: None, inputs_digest }, keep: true }
+    Prediction { record: Record { observation, inputs_digest }, keep: true }
 }
 
 /// Small segments, so that rolling and compaction are under way at many an instant.
@@ -48,8 +50,9 @@ fn child() {
         log.record(&[prediction(&format!("loose-{id}"))], false).unwrap();
         log.record(&[prediction(&format!("durable-{id}"))], true).unwrap();
         out.write_all(format!("durable-{id}\n").as_bytes()).unwrap();
-        log.truth(&[Truth { prediction_id: format!("truth-{id}"), label: 1.0, event_time: Timestamp(0) }])
-            .unwrap();
+        let truth =
+            Truth { prediction_id: format!("truth-{id}"), label: 1.0.into(), event_time: Timestamp(0) };
+        log.truth("delay", &[truth]).unwrap();
         out.write_all(format!("truth-{id}\n").as_bytes()).unwrap();
         out.flush().unwrap();
     }
@@ -89,7 +92,7 @@ fn acknowledged_truth_and_durable_predictions_survive() {
         assert_eq!(ids.len(), observations.len(), "nothing is shown twice");
         for name in &acknowledged {
             match name.strip_prefix("truth-") {
-                Some(_) => assert!(log.label(name).is_some(), "{name} was acknowledged and is lost"),
+                Some(_) => assert!(log.label("delay", name).is_some(), "{name} was acknowledged and is lost"),
                 None => assert!(ids.contains(name.as_str()), "{name} was durable and is lost"),
             }
         }

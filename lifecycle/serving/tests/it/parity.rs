@@ -24,7 +24,7 @@ fn case(name: &str) -> Case {
     let text = std::fs::read_to_string(fixtures().join(format!("{name}.json"))).unwrap();
     let answers: Value = serde_json::from_str(&text).unwrap();
     let columns = answers["columns"].as_object().unwrap();
-    let options = LoadOptions { columns: columns.keys().cloned().collect(), positive: None };
+    let options = LoadOptions { columns: columns.keys().cloned().collect(), ..LoadOptions::default() };
     let engine = engine::load_file(&fixtures().join(format!("{name}.onnx")), &options).unwrap();
     let expected: Vec<Vec<f64>> = serde_json::from_value(answers["expected"].clone()).unwrap();
     let row =
