@@ -18,6 +18,7 @@ use rondo_table::{columns, records};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::evaluate::labels_of;
 use crate::mlmodel::{self, Facts, MODEL_FILE};
 
 /// The moment that stands in the files: the first of 1980, as steps' `SOURCE_DATE_EPOCH` has it.
@@ -105,13 +106,30 @@ fn is_multiclass(with: &BTreeMap<String, Value>) -> bool {
     text(with, "task") == Some("multiclass")
 }
 
-/// The labels in the model's order; none of a regression.
+/// The labels in the model's order, as far as they are declared; none of a regression.
 fn classes(with: &BTreeMap<String, Value>) -> Vec<String> {
     if is_regression(with) {
         return Vec::new();
     }
-    let given = texts(with, "classes");
-    if given.is_empty() { vec!["0".to_owned(), "1".to_owned()] } else { given }
+    let given = labels_of(with);
+    if given.is_empty() && !is_multiclass(with) { vec!["0".to_owned(), "1".to_owned()] } else { given }
+}
+
+/// The same with what the evaluation says: of several classes it has the model's own labels, in its order.
+fn known_classes(
+    with: &BTreeMap<String, Value>,
+    evaluation: Option<&Evaluation>,
+) -> Result<Vec<String>, Error> {
+    let declared = classes(with);
+    if !declared.is_empty() || !is_multiclass(with) {
+        return Ok(declared);
+    }
+    let evaluated = evaluation.and_then(|evaluation| evaluation.confusion.as_ref());
+    evaluated.map(|matrix| matrix.labels.clone()).ok_or_else(|| {
+        let missing = "the classes are not known: name them by `classes`, in the model's order, or wire what \
+                       `evaluate` made to the input `evaluation`";
+        Error::Package(missing.to_owned())
+    })
 }
 
 /// The place of the positive class; none of a task of several.
@@ -147,7 +165,8 @@ fn work(call: &BuiltinCall) -> Result<(), Error> {
     let options = ReadOptions::of_input(&call.step.read, "rows")?;
     let rows = Source { path: rows, options: &options };
     let inputs = features(columns::describe(rows)?, target, &texts(with, "features"))?;
-    let classes = classes(with);
+    let evaluation = call.step.inputs.get("evaluation").map(|path| evaluation(path)).transpose()?;
+    let classes = known_classes(with, evaluation.as_ref())?;
     let lock = installed(call.python.as_deref());
     let version = version(call, &bytes, inputs, &classes);
     let record = Digest::of(serde_json::to_string(&version.signature).unwrap_or_default().as_bytes());
@@ -170,7 +189,6 @@ fn work(call: &BuiltinCall) -> Result<(), Error> {
         }
     }
     let example = example(rows, &version.signature.inputs)?;
-    let evaluation = call.step.inputs.get("evaluation").map(|path| evaluation(path)).transpose()?;
     files.push(("input_example.json", example));
     files.push(("environment.txt", lock.clone()));
     files.push(("README.md", card(with, &version, &classes, evaluation.as_ref())));
@@ -441,6 +459,25 @@ mod tests {
         let mlmodel = text("MLmodel");
         assert!(mlmodel.contains("task: \"multiclass\"") && mlmodel.contains("positive: null"), "{mlmodel}");
         assert!(text("README.md").contains("One of `a`, `b`, `c`, with its probability: the likeliest."));
+    }
+
+    #[test]
+    fn several_classes_are_those_of_the_evaluation_where_none_are_declared() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("model.onnx"), b"\x08\x09model").unwrap();
+        fs::write(root.path().join("rows.csv"), "size\n1.5\n").unwrap();
+        let evaluation = r#"{"rows": 1, "metrics": [], "slices": [], "confusion": {"labels": ["c", "a"], "counts": []}}"#;
+        fs::write(root.path().join("evaluation.json"), evaluation).unwrap();
+        let mlmodel = || fs::read_to_string(root.path().join("package/MLmodel")).unwrap();
+        let mut call = call(root.path(), json!({ "name": "m", "task": "multiclass" }));
+        work(&call).unwrap();
+        assert!(mlmodel().contains(r#"classes: ["c","a"]"#), "{}", mlmodel());
+        call.step.inputs.remove("evaluation");
+        let error = work(&call).unwrap_err().to_string();
+        assert!(error.contains("name them by `classes`"), "{error}");
+        call.with.insert("classes".to_owned(), json!([3, 5, 7]));
+        work(&call).unwrap();
+        assert!(mlmodel().contains(r#"classes: ["3","5","7"]"#), "{}", mlmodel());
     }
 
     #[test]
