@@ -466,7 +466,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("model.onnx"), b"\x08\x09model").unwrap();
         fs::write(root.path().join("rows.csv"), "size\n1.5\n").unwrap();
-        let evaluation = r#"{"rows": 1, "metrics": [], "slices": [], "confusion": {"labels": ["c", "a"], "counts": []}}"#;
+        let evaluation =
+            r#"{"rows": 1, "metrics": [], "slices": [], "confusion": {"labels": ["c", "a"], "counts": []}}"#;
         fs::write(root.path().join("evaluation.json"), evaluation).unwrap();
         let mlmodel = || fs::read_to_string(root.path().join("package/MLmodel")).unwrap();
         let mut call = call(root.path(), json!({ "name": "m", "task": "multiclass" }));
