@@ -166,6 +166,7 @@ pub fn main() -> ExitCode {
                 let _heard = signal(SignalKind::from_raw(libc::SIGXFSZ));
                 Box::pin(dispatch(cli.command, &session)).await
             });
+            let outcome = outcome.map_err(|failure| session.located(failure));
             // What still runs in the background has nothing left to do.
             runtime.shutdown_timeout(std::time::Duration::from_millis(500));
             outcome

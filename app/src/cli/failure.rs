@@ -4,19 +4,27 @@ use std::process::ExitCode;
 
 use rondo_core::error::causes;
 use rondo_core::ports::PortError;
-use rondo_core::{Code, Explain};
+use rondo_core::{Code, Explain, Objection};
+use rondo_project::fault;
 use serde_json::{Value, json};
 
 /// What a command gives back when it fails: any error of any crate, rendered once, here.
 pub struct Failure {
     error: PortError,
-    /// Shown instead of `error: …` where it is more than a line (the faults of a project file).
-    rendered: Option<String>,
-    data: Value,
-    /// Whether the data are the command's usual answer, of one that fails by its verdict.
+    shown: Option<Box<Shown>>,
+    /// Whether what is shown is the command's usual answer, of one that fails by its verdict.
     judged: bool,
     /// Whether all was said already, so that the exit code alone is left.
     said: bool,
+}
+
+/// What stands instead of `error: …` where that is more than a line (the faults of a project file).
+struct Shown {
+    text: String,
+    /// The same for programs.
+    data: Value,
+    /// The hints that are in the text.
+    told: Vec<String>,
 }
 
 /// The result of a command.
@@ -24,7 +32,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl<E: Explain + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: Box::new(error), rendered: None, data: Value::Null, judged: false, said: false }
+        Self { error: Box::new(error), shown: None, judged: false, said: false }
     }
 }
 
@@ -40,10 +48,19 @@ impl Failure {
     }
 
     /// The same, shown so to people and with this data to programs.
-    pub fn shown(mut self, rendered: String, data: Value) -> Self {
-        self.rendered = Some(rendered);
-        self.data = data;
-        self
+    pub fn shown(self, text: String, data: Value) -> Self {
+        Self { shown: Some(Box::new(Shown { text, data, told: Vec::new() })), ..self }
+    }
+
+    /// The same, shown where a project file of that name and text says what it is about, if it does.
+    pub fn located(self, file: &str, source: &str) -> Self {
+        let faults = fault::locate(source, &self.error.objections());
+        if self.shown.is_some() || faults.is_empty() {
+            return self;
+        }
+        let told = faults.iter().filter_map(|fault| fault.hint.clone()).collect();
+        let (text, data) = (fault::render(file, source, &faults), fault::json(file, &faults));
+        Self { shown: Some(Box::new(Shown { text, data, told })), ..self }
     }
 
     /// The same of a command whose answer is a verdict, shown so to people: programs get the answer that they
@@ -79,14 +96,15 @@ impl Failure {
 
     /// For people: `error:`, `caused by:`, `hint:`.
     pub fn text(&self) -> String {
-        let mut text = match &self.rendered {
-            Some(rendered) => rendered.clone(),
-            None => self.heading(),
-        };
+        let shown = self.shown.as_deref();
+        let mut text = shown.map_or_else(|| self.heading(), |shown| shown.text.clone());
         for cause in self.causes() {
             text.push_str(&format!("  caused by: {cause}\n"));
         }
         for hint in self.error.hints() {
+            if shown.is_some_and(|shown| shown.told.contains(&hint)) {
+                continue;
+            }
             text.push_str(&format!("hint: {hint}\n"));
         }
         text
@@ -105,14 +123,15 @@ impl Failure {
             "causes": self.causes(),
             "hints": self.error.hints(),
         });
-        match &self.data {
-            Value::Object(answer) if self.judged => {
+        if let Some(shown) = self.shown.as_deref().filter(|shown| !shown.data.is_null()) {
+            if let Value::Object(answer) = &shown.data
+                && self.judged
+            {
                 let mut answer = answer.clone();
                 answer.insert("error".to_owned(), error);
                 return answer.into();
             }
-            Value::Null => {}
-            data => error["data"] = data.clone(),
+            error["data"] = shown.data.clone();
         }
         json!({ "schema": 1, "error": error })
     }
@@ -148,6 +167,10 @@ impl Explain for Hinted {
 
     fn hints(&self) -> Vec<String> {
         self.error.hints().into_iter().chain([self.hint.clone()]).collect()
+    }
+
+    fn objections(&self) -> Vec<Objection> {
+        self.error.objections()
     }
 }
 
@@ -191,5 +214,26 @@ mod tests {
         );
         assert_eq!(told["error"]["code"], "checks-failed");
         assert!(told["error"].get("data").is_none());
+    }
+
+    #[test]
+    fn an_error_about_the_project_file_is_shown_in_its_line() {
+        let error = rondo_pipeline::Error::ProgramMissing { step: "show".into(), program: "quarto".into() };
+        let source = "project: p\nsteps:\n  show:\n    run: quarto render\n";
+        let failure = Failure::from(error).also("rondo doctor").located("rondo.yaml", source);
+        insta::assert_snapshot!(failure.text(), @r"
+        error: step `show` runs `quarto`, which is not on this machine's PATH
+         --> rondo.yaml:4:10
+          |
+        4 |     run: quarto render
+          |          ^^^^^^^^^^^^^
+          hint: install `quarto`, or give the step an `environment:` that has it
+        hint: rondo doctor
+        ");
+        let fault = &failure.json()["error"]["data"]["faults"][0];
+        assert_eq!((&fault["path"], &fault["place"]["line"]), (&json!("steps.show.run"), &json!(4)));
+        // A file that says nothing of it shows nothing of it.
+        let error = rondo_pipeline::Error::ProgramMissing { step: "gone".into(), program: "quarto".into() };
+        assert!(Failure::from(error).located("rondo.yaml", source).text().starts_with("error: step `gone`"));
     }
 }

@@ -94,6 +94,15 @@ impl Session {
         Ok(Arc::new(platform))
     }
 
+    /// A failure where the project file says what it is about, if it does.
+    pub fn located(&self, failure: Failure) -> Failure {
+        let text = self.project_root().and_then(|root| std::fs::read_to_string(root.join(PROJECT_FILE)).ok());
+        match text {
+            Some(text) => failure.located(PROJECT_FILE, &text),
+            None => failure,
+        }
+    }
+
     fn no_project(&self) -> Failure {
         let message = format!("find `{PROJECT_FILE}` in `{}` or above", self.here().display());
         let begin = "rondo new my-project makes one; to make one of this folder: rondo new .";

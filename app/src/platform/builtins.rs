@@ -103,7 +103,8 @@ fn arguments(root: &Path) -> Arguments {
     Arc::new(move |name, with| {
         // What is wrong with a notebook's parameters, the checker says itself.
         let judge = judges.iter().find(|judge| judge.name() == name);
-        judge.map_or_else(Vec::new, |judge| judge.check(&root, with))
+        let objections = judge.map_or_else(Vec::new, |judge| judge.check(&root, with));
+        objections.into_iter().map(|objection| objection.message).collect()
     })
 }
 

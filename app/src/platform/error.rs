@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rondo_core::ports::PortError;
-use rondo_core::{Code, Explain};
+use rondo_core::{Code, Explain, Objection};
 
 /// An error of the platform.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +126,13 @@ impl Explain for Error {
             Self::Stage(Inner(error)) => error.hints(),
             Self::NotFound { hint, .. } => hint.clone().into_iter().collect(),
             Self::Io { .. } | Self::Invalid { .. } => Vec::new(),
+        }
+    }
+
+    fn objections(&self) -> Vec<Objection> {
+        match self {
+            Self::Stage(Inner(error)) => error.objections(),
+            Self::Io { .. } | Self::NotFound { .. } | Self::Invalid { .. } => Vec::new(),
         }
     }
 }

@@ -268,6 +268,34 @@ pub trait Explain: StdError {
     fn hints(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// What in the project file it is about, where it is about that.
+    fn objections(&self) -> Vec<Objection> {
+        Vec::new()
+    }
+}
+
+/// Something that the project file says and that cannot be put to use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Objection {
+    /// Where it says so, such as `steps.train.environment`; of a package's objection, within its `with:` block.
+    pub path: String,
+    /// What is the matter.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl From<String> for Objection {
+    fn from(message: String) -> Self {
+        Self { message, ..Self::default() }
+    }
+}
+
+impl std::fmt::Display for Objection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 /// What an error was caused by, nearest first; what stands in the text of a nearer one already is left out.

@@ -28,6 +28,6 @@ pub mod time;
 pub mod tree;
 
 pub use digest::Digest;
-pub use error::{Code, Explain, Kind};
+pub use error::{Code, Explain, Kind, Objection};
 pub use id::RunId;
 pub use time::{Span, Timestamp};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::error::Explain;
+use crate::error::{Explain, Objection};
 use crate::handoff::StepInputs;
 use crate::{Digest, RunId, Timestamp};
 
@@ -193,10 +193,10 @@ pub trait Builtin: Send + Sync {
     fn code_files(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<PathBuf>;
 
     /// Faults of a `with:` block that can be told before anything runs.
-    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String>;
+    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection>;
 
     /// Faults that depend on where the step will run, told before anything runs too.
-    fn lacks(&self, _root: &Path, _with: &BTreeMap<String, Value>, _place: &Surroundings) -> Vec<String> {
+    fn lacks(&self, _root: &Path, _with: &BTreeMap<String, Value>, _place: &Surroundings) -> Vec<Objection> {
         Vec::new()
     }
 

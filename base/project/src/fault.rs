@@ -6,9 +6,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use rondo_core::Objection;
 use serde::{Serialize, Serializer};
 
 use crate::place::{Lines, Place, char_width, width};
+use crate::yaml::{self, Node};
 
 /// Something wrong with the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -104,6 +106,37 @@ impl Fault {
 pub fn sort(faults: &mut Vec<Fault>) {
     faults.sort_by(|a, b| (&a.within, a.place, &a.message).cmp(&(&b.within, b.place, &b.message)));
     faults.dedup();
+}
+
+/// What cannot be put to use of a file that has no faults by itself, each where the file says it. What is about
+/// nothing in the file is left out.
+pub fn locate(source: &str, objections: &[Objection]) -> Vec<Fault> {
+    let Some(root) = yaml::parse(source).root else { return Vec::new() };
+    let fault = |objection: &Objection| {
+        let Objection { path, message, hint } = objection.clone();
+        let place = said_at(&root, &path)?;
+        Some(Fault { hint, ..Fault::new(path, place, message) })
+    };
+    objections.iter().filter_map(fault).collect()
+}
+
+/// Where a file says what a path leads to, or the last on the way there that it says; nothing where it does not
+/// have the named thing itself. A mapping of many lines stands at its key, and what a package does for a step
+/// where it is used.
+fn said_at(root: &Node, path: &str) -> Option<Place> {
+    let (mut node, mut place) = (root, None);
+    for (depth, part) in path.split('.').enumerate() {
+        let (key, index) = part.split_once('[').map_or((part, None), |(key, rest)| (key, Some(rest)));
+        let Some(entry) = node.entry(key).or_else(|| node.entry("uses").filter(|_| depth > 1)) else {
+            return place.filter(|_| depth > 1);
+        };
+        let item =
+            index.and_then(|rest| entry.value.list()?.get(rest.trim_end_matches(']').parse::<usize>().ok()?));
+        node = item.unwrap_or(&entry.value);
+        let spans = !node.is_scalar() && node.place.line != node.place.end_line;
+        place = Some(if spans { entry.place } else { node.place });
+    }
+    place
 }
 
 /// The faults as text for people: one block a fault, blank lines between them.
@@ -219,6 +252,29 @@ mod tests {
         2 |     b: 3
           | ^
         ");
+    }
+
+    #[test]
+    fn what_cannot_be_put_to_use_stands_where_the_file_says_it() {
+        let source = "project: p\nenvironments:\n  e: { host: [sh, quarto] }\nsteps:\n  a:\n    run: quarto\n    \
+                      environment: e\n  b:\n    uses: r\n    with:\n      parameters:\n        x: 1\n        y: 2\n  \
+                      c:\n    run: |\n      one\n      two\n";
+        let objection = |path: &str| Objection {
+            path: path.to_owned(),
+            message: "no such program".to_owned(),
+            hint: (path == "steps.a.run").then(|| "install it".to_owned()),
+        };
+        let paths = [
+            "environments.e.host[1]",
+            "steps.a.run",
+            "steps.b.run",
+            "steps.b.with.parameters.y",
+            "steps.b.with.parameters.z",
+            "steps.c.run",
+            "steps.d.run",
+            "environments.r-package.python",
+        ];
+        insta::assert_snapshot!(render("rondo.yaml", source, &locate(source, &paths.map(objection))));
     }
 
     #[test]

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rondo_core::Span;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError, Progress, Surroundings};
-use rondo_core::suggest;
+use rondo_core::{Explain, Objection, Span, suggest};
+use rondo_process::program::{find_program, is_program, search_path};
 use serde_json::Value;
 
 use crate::document::{Notebook, write_atomically};
@@ -207,34 +207,35 @@ impl Builtin for Papermill {
         with.get("notebook").and_then(Value::as_str).map(PathBuf::from).into_iter().collect()
     }
 
-    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
         let with = match With::read(with) {
             Ok(with) => with,
-            Err(faults) => return faults,
+            Err(faults) => return faults.into_iter().map(Objection::from).collect(),
         };
         if is_open(&with.notebook) {
             return Vec::new();
         }
+        let about = |path: &str, message: &str, hint| of(&with.notebook, path, message, hint);
         let notebook = match Notebook::read(&root.join(&with.notebook)) {
             Ok(notebook) => notebook,
-            Err(Error::Invalid { message, .. }) => {
-                return vec![format!("the notebook `{}`: {message}", with.notebook.display())];
+            Err(Error::Invalid { message, .. }) => return vec![about("notebook", &message, None)],
+            Err(error) => {
+                let hint = error.hints().into_iter().next();
+                return vec![Objection { path: "notebook".to_owned(), message: error.to_string(), hint }];
             }
-            Err(error) => return vec![error.to_string()],
         };
         let found = parameters::inspect(&notebook);
-        let names = with.secrets.keys().map(|name| (name.clone(), Value::Null)).collect();
-        parameters::check(&found, &with.parameters)
+        let secrets = with.secrets.keys().map(|name| (name.clone(), Value::Null)).collect();
+        [("parameters", &with.parameters), ("secrets", &secrets)]
             .into_iter()
-            .chain(parameters::check(&found, &names))
-            .map(|fault| {
-                let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-                format!("the notebook `{}`: {}{hint}", with.notebook.display(), fault.message)
+            .flat_map(|(key, given)| {
+                parameters::check(&found, given).into_iter().map(move |fault| (key, fault))
             })
+            .map(|(key, fault)| about(&format!("{key}.{}", fault.name), &fault.message, fault.hint))
             .collect()
     }
 
-    fn lacks(&self, root: &Path, with: &BTreeMap<String, Value>, place: &Surroundings) -> Vec<String> {
+    fn lacks(&self, root: &Path, with: &BTreeMap<String, Value>, place: &Surroundings) -> Vec<Objection> {
         // Before an environment is made it does not matter which interpreter it has: only whether the kernel is
         // one of Python's.
         let any = PathBuf::from("python3");
@@ -242,28 +243,34 @@ impl Builtin for Papermill {
             Surroundings::Made(_, python) => python.clone(),
             Surroundings::Host | Surroundings::Python(..) | Surroundings::Unknown => Some(any.clone()),
         };
-        let Some((shown, found)) = self.kernel(root, with, python) else { return Vec::new() };
+        let Some((notebook, found)) = self.kernel(root, with, python) else { return Vec::new() };
+        let key = if with.contains_key("kernel") { "kernel" } else { "notebook" };
+        let about = |message: String, hint| vec![of(&notebook, key, &message, Some(hint))];
         match (found, place) {
             (Ok(spec), Surroundings::Python(name, packages))
                 if spec.is_forked_by(&any) && !packages.contains("ipykernel") =>
             {
-                vec![format!(
-                    "the notebook `{shown}`: the environment `{name}` has no `ipykernel`, which runs it; add it to \
-                     its requirements"
-                )]
+                let message = format!("the environment `{name}` has no `ipykernel`, which runs it");
+                about(message, "add `ipykernel` to its requirements".to_owned())
             }
+            (Ok(spec), Surroundings::Host) if !spec.is_forked_by(&any) => match self.missing(&spec) {
+                Some(program) => about(
+                    format!(
+                        "its kernel `{}` runs `{program}`, which is not on this machine's PATH",
+                        spec.name
+                    ),
+                    format!("install `{program}`, or give the step an `environment:` that has it"),
+                ),
+                None => Vec::new(),
+            },
             (Err(Error::KernelUnknown { name, known }), Surroundings::Host) => {
-                vec![format!(
-                    "the notebook `{shown}`: no kernel `{name}` is installed; there are: {}",
-                    listed(&known)
-                )]
+                about(format!("no kernel `{name}` is installed"), there_are(&known))
             }
             (Err(Error::KernelUnknown { name, known }), Surroundings::Made(environment, _)) => {
-                vec![format!(
-                    "the notebook `{shown}`: neither the environment `{environment}` nor the machine has the kernel \
-                     `{name}`; there are: {}",
-                    listed(&known)
-                )]
+                let has = format!(
+                    "neither the environment `{environment}` nor the machine has the kernel `{name}`"
+                );
+                about(has, there_are(&known))
             }
             _ => Vec::new(),
         }
@@ -286,19 +293,39 @@ impl Papermill {
         root: &Path,
         with: &BTreeMap<String, Value>,
         python: Option<PathBuf>,
-    ) -> Option<(String, Result<KernelSpec, Error>)> {
+    ) -> Option<(PathBuf, Result<KernelSpec, Error>)> {
         let with = With::read(with).ok()?;
         let is_unknown =
             is_open(&with.notebook) || with.kernel.as_deref().map(Path::new).is_some_and(is_open);
         let path = root.join(&with.notebook);
         let notebook = Notebook::read(&path).ok().filter(|_| !is_unknown)?;
         let choice = KernelChoice { name: with.kernel, python, data_dirs: self.data_dirs.clone() };
-        Some((with.notebook.display().to_string(), resolve(&choice, &notebook, &path)))
+        Some((with.notebook, resolve(&choice, &notebook, &path)))
+    }
+
+    /// The program of a kernel that is not on this machine.
+    fn missing(&self, spec: &KernelSpec) -> Option<String> {
+        let program = spec.argv.first()?;
+        let is_there = if program.contains('/') {
+            is_program(Path::new(program))
+        } else {
+            find_program(program, search_path(&self.variables)).is_some()
+        };
+        (!is_there).then(|| program.clone())
     }
 }
 
-fn listed(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) }
+/// What is said against a notebook, at a key of its `with:` block.
+fn of(notebook: &Path, path: &str, message: &str, hint: Option<String>) -> Objection {
+    let message = format!("the notebook `{}`: {message}", notebook.display());
+    Objection { path: path.to_owned(), message, hint }
+}
+
+fn there_are(kernels: &[String]) -> String {
+    match kernels {
+        [] => "install it: `rondo doctor` says which kernels there are".to_owned(),
+        names => format!("there are the kernels `{}`", names.join("`, `")),
+    }
 }
 
 async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Error> {
@@ -408,7 +435,7 @@ mod tests {
         let block = with(json!({"notebok": "a", "parameters": [1], "timeout": "soon"}));
         let faults = package.check(Path::new("/"), &block);
         assert_eq!(faults.len(), 4, "{faults:?}");
-        assert!(faults[0].contains("did you mean `notebook`?"));
+        assert!(faults[0].message.contains("did you mean `notebook`?"));
     }
 
     #[test]
@@ -419,14 +446,13 @@ mod tests {
         let check = |parameters: Value| {
             package.check(folder.path(), &with(json!({"notebook": "n.py", "parameters": parameters})))
         };
-        assert_eq!(check(json!({"max_depth": "${{ params.depth }}"})), Vec::<String>::new());
+        assert_eq!(check(json!({"max_depth": "${{ params.depth }}"})), []);
         let faults = check(json!({"max_dept": 3}));
-        assert_eq!(
-            faults,
-            ["the notebook `n.py`: it has no parameter `max_dept`; did you mean `max_depth`?"]
-        );
+        let hint = Some("did you mean `max_depth`?".to_owned());
+        let expected = of(Path::new("n.py"), "parameters.max_dept", "it has no parameter `max_dept`", hint);
+        assert_eq!(faults, [expected]);
         let missing = package.check(folder.path(), &with(json!({"notebook": "gone.ipynb"})));
-        assert_eq!(missing, ["the notebook `gone.ipynb`: there is no such file"]);
+        assert_eq!(missing, [of(Path::new("gone.ipynb"), "notebook", "there is no such file", None)]);
     }
 
     #[test]
@@ -437,7 +463,10 @@ mod tests {
         let python = |names: &[&str]| {
             Surroundings::Python("py".to_owned(), names.iter().map(|&name| name.to_owned()).collect())
         };
-        let lacks = |block: Value, place: &Surroundings| package.lacks(folder.path(), &with(block), place);
+        let lacks = |block: Value, place: &Surroundings| -> Vec<String> {
+            let lacks = package.lacks(folder.path(), &with(block), place);
+            lacks.into_iter().map(|lacks| format!("{}: {}", lacks.path, lacks.message)).collect()
+        };
         let plain = json!({"notebook": "n.py"});
         assert!(lacks(plain.clone(), &python(&["pandas"]))[0].contains("`py` has no `ipykernel`"));
         for place in [python(&["ipykernel"]), Surroundings::Host, Surroundings::Unknown] {
@@ -446,7 +475,7 @@ mod tests {
         let julia = json!({"notebook": "n.py", "kernel": "julia-1.11"});
         assert_eq!(
             lacks(julia.clone(), &Surroundings::Host),
-            ["the notebook `n.py`: no kernel `julia-1.11` is installed; there are: none"]
+            ["kernel: the notebook `n.py`: no kernel `julia-1.11` is installed"]
         );
         // An environment may bring a kernel along: that is known once it is made.
         assert_eq!(lacks(julia.clone(), &python(&[])), Vec::<String>::new());
@@ -456,16 +485,44 @@ mod tests {
         let made = Surroundings::Made("py".to_owned(), Some(prefix.join("bin/python")));
         assert_eq!(
             lacks(julia.clone(), &made),
-            [
-                "the notebook `n.py`: neither the environment `py` nor the machine has the kernel `julia-1.11`; \
-              there are: none"
-            ]
+            ["kernel: the notebook `n.py`: neither the environment `py` nor the machine has the kernel \
+                 `julia-1.11`"]
         );
-        let kernel = prefix.join("share/jupyter/kernels/julia-1.11");
-        fs::create_dir_all(&kernel).unwrap();
-        let spec = r#"{"argv": ["julia", "{connection_file}"], "language": "julia"}"#;
-        fs::write(kernel.join("kernel.json"), spec).unwrap();
+        install(&prefix.join("share/jupyter"), "julia-1.11", "julia");
         assert_eq!(lacks(julia, &made), Vec::<String>::new());
+    }
+
+    fn install(data: &Path, name: &str, program: &str) {
+        let kernel = data.join("kernels").join(name);
+        fs::create_dir_all(&kernel).unwrap();
+        let spec = json!({"argv": [program, "{connection_file}"], "language": "r"});
+        fs::write(kernel.join("kernel.json"), spec.to_string()).unwrap();
+    }
+
+    #[test]
+    fn the_program_of_a_kernel_is_looked_for_before_anything_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("n.py"), "# %%\n1\n").unwrap();
+        let package = Papermill {
+            variables: [("PATH".to_owned(), "/bin".to_owned())].into(),
+            data_dirs: vec![folder.path().to_owned()],
+        };
+        let lacks = |program: &str, place: &Surroundings| {
+            install(folder.path(), "ir", program);
+            package.lacks(folder.path(), &with(json!({"notebook": "n.py", "kernel": "ir"})), place)
+        };
+        let refused = lacks("no-such-R", &Surroundings::Host);
+        assert_eq!(refused[0].path, "kernel");
+        assert!(
+            refused[0]
+                .message
+                .ends_with("its kernel `ir` runs `no-such-R`, which is not on this machine's PATH")
+        );
+        assert_eq!(lacks("/no/such/R", &Surroundings::Host).len(), 1);
+        assert_eq!(lacks("sh", &Surroundings::Host), []);
+        assert_eq!(lacks("/bin/sh", &Surroundings::Host), []);
+        // What an environment has is its own.
+        assert_eq!(lacks("no-such-R", &Surroundings::Unknown), []);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use crate::Error;
 use crate::code::inside;
 use crate::packages::FilePackage;
-use kind::{Wanted, What};
+use kind::{Kind, Wanted, What};
 use lock::EnvironmentLock;
 use provision::Provisioned;
 use uv::Uv;
@@ -139,24 +139,48 @@ impl Environments {
         self.known(&wanted).map(Arc::new)
     }
 
-    /// Refuses what cannot be made here for certain: without an interpreter that fits, where no lock is
-    /// known, or without the host's tools that are named. Nothing is resolved.
+    /// Refuses what cannot be locked here for certain: without an interpreter that fits, R with its packages, the
+    /// host's tools that are named, or the program that makes the environment. Nothing is fetched.
     ///
     /// # Errors
     /// What is missing.
     pub async fn foresee(&self, project: &Project, name: &str) -> Result<(), Error> {
         let wanted = self.declared(project, name)?;
-        match &wanted.what {
-            What::Python { python, .. } if self.known(&wanted).is_none() => {
+        let known = self.known(&wanted);
+        match (&wanted.what, &known) {
+            (What::Python { python, .. }, None) => self.require_interpreter(name, python).await,
+            (What::Python { python, .. }, Some(lock)) if !self.is_usable(lock).await => {
                 self.require_interpreter(name, python).await
             }
-            What::Host { .. } => self.lock(project, name).await.map(drop),
-            What::Python { .. }
-            | What::R { .. }
-            | What::Conda { .. }
-            | What::Image { .. }
-            | What::Rootfs { .. }
-            | What::Nix { .. } => Ok(()),
+            // What the machine has is compared with the lock before each run, and costs no more than that.
+            (What::R { .. } | What::Host { .. }, _) => self.lock(project, name).await.map(drop),
+            (_, None) => self.require_maker(&wanted),
+            (_, Some(_)) => Ok(()),
+        }
+    }
+
+    /// Refuses an environment that has still to be made, without the program that makes it.
+    ///
+    /// # Errors
+    /// [`Error::ToolMissing`].
+    pub fn foresee_making(&self, project: &Project, name: &str) -> Result<(), Error> {
+        let wanted = self.declared(project, name)?;
+        let is_made = |lock: EnvironmentLock| match lock.kind {
+            // Every process in one is started by the engine.
+            Kind::Image => false,
+            Kind::Nix => Path::new(&lock.version).exists(),
+            Kind::Python | Kind::R | Kind::Conda | Kind::Rootfs | Kind::Host => self.is_made(&lock),
+        };
+        if self.known(&wanted).is_some_and(is_made) { Ok(()) } else { self.require_maker(&wanted) }
+    }
+
+    /// Refuses an environment whose maker is a program that is not there.
+    fn require_maker(&self, wanted: &Wanted) -> Result<(), Error> {
+        match &wanted.what {
+            What::Conda { .. } => self.conda(&wanted.name).map(drop),
+            What::Image { .. } => self.engine(&wanted.name).map(drop),
+            What::Nix { file, .. } => self.nix(&wanted.name, file).map(drop),
+            What::Python { .. } | What::R { .. } | What::Rootfs { .. } | What::Host { .. } => Ok(()),
         }
     }
 

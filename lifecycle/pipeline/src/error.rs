@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rondo_core::{Code, Digest, Explain, RunId};
+use rondo_core::{Code, Digest, Explain, Objection, RunId};
 use rondo_project::substitute::SubstituteError;
 
 /// An error of the pipeline.
@@ -123,14 +123,14 @@ pub enum Error {
         near: Option<String>,
     },
     /// A package refuses its `with:` block.
-    #[error("step `{step}` gives `{package}` what it cannot use: {}", faults.join("; "))]
+    #[error("step `{step}` gives `{package}` what it cannot use: {}", all(faults))]
     PackageRefused {
         /// The step.
         step: String,
         /// The package.
         package: String,
         /// All that is wrong.
-        faults: Vec<String>,
+        faults: Vec<Objection>,
     },
     /// An environment that is not declared.
     #[error("the project has no environment `{environment}`")]
@@ -143,6 +143,8 @@ pub enum Error {
     ToolMissing {
         /// The environment.
         environment: String,
+        /// Where the environment names it, such as `conda` or `host[0]`.
+        at: String,
         /// The program, in words.
         tool: String,
         /// What to do.
@@ -280,7 +282,68 @@ fn missing(packages: &[(String, String)]) -> String {
     packages.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+fn all(faults: &[Objection]) -> String {
+    faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// Where the project file has a step's key; of a step that a package brings, where that is used.
+fn at(step: &str, key: &str) -> String {
+    match step.split_once('/') {
+        Some((outer, _)) => format!("steps.{outer}.uses"),
+        None => format!("steps.{}.{key}", step.split('[').next().unwrap_or(step)),
+    }
+}
+
+/// What a package says of its block, as the step's.
+fn refused(step: &str, package: &str, fault: &Objection) -> Objection {
+    let Objection { path, message, hint } = fault.clone();
+    if path.is_empty() {
+        return Objection {
+            path: at(step, "uses"),
+            message: format!("package `{package}`: {message}"),
+            hint,
+        };
+    }
+    Objection { path: at(step, &format!("with.{path}")), message, hint }
+}
+
 impl Error {
+    /// Where the project file says what it is about, where it does.
+    fn path(&self) -> Option<String> {
+        Some(match self {
+            Self::ParameterType { name, .. } => format!("params.{name}"),
+            Self::CodeMissing { step, .. } => at(step, "code"),
+            Self::Expression { step, .. } | Self::ProgramMissing { step, .. } => at(step, "run"),
+            Self::Unsupported { step, .. } | Self::PackageNotFound { step, .. } => at(step, "uses"),
+            Self::Condition { step, .. } => at(step, "when"),
+            Self::ToolMissing { environment, at, .. } => format!("environments.{environment}.{at}"),
+            Self::PythonMissing { environment, .. } => format!("environments.{environment}.python"),
+            Self::RVersion { environment, .. } => format!("environments.{environment}.r"),
+            Self::RPackagesMissing { environment, .. } => format!("environments.{environment}.packages"),
+            Self::EnvironmentFailed { environment, .. } => format!("environments.{environment}"),
+            Self::Store(_)
+            | Self::Io { .. }
+            | Self::StepNotFound { .. }
+            | Self::ParameterNotFound { .. }
+            | Self::PlaceForeign { .. }
+            | Self::DatasetMissing { .. }
+            | Self::VersionMissing { .. }
+            | Self::NeverMade { .. }
+            | Self::PackageRefused { .. }
+            | Self::EnvironmentNotFound { .. }
+            | Self::IsolationMissing { .. }
+            | Self::UvMissing { .. }
+            | Self::LockFile { .. }
+            | Self::LockChanged { .. }
+            | Self::StepFailed { .. }
+            | Self::SqlRefused { .. }
+            | Self::SqlFailed { .. }
+            | Self::Table(_)
+            | Self::Interrupted
+            | Self::Task { .. } => return None,
+        })
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
@@ -340,6 +403,9 @@ impl Explain for Error {
             | Self::PackageNotFound { near, .. } => {
                 near.iter().map(|near| format!("did you mean `{near}`?")).collect()
             }
+            Self::PackageRefused { faults, .. } => {
+                faults.iter().filter_map(|fault| fault.hint.clone()).collect()
+            }
             Self::NeverMade { need, .. } => vec![format!("rondo run {need}")],
             Self::DatasetMissing { dataset } => vec![format!("rondo data add {dataset}")],
             Self::VersionMissing { dataset, .. } => {
@@ -375,12 +441,51 @@ impl Explain for Error {
             | Self::Expression { .. }
             | Self::Condition { .. }
             | Self::Unsupported { .. }
-            | Self::PackageRefused { .. }
             | Self::EnvironmentFailed { .. }
             | Self::EnvironmentNotFound { .. }
             | Self::LockFile { .. }
             | Self::Interrupted
             | Self::Task { .. } => Vec::new(),
         }
+    }
+
+    fn objections(&self) -> Vec<Objection> {
+        if let Self::PackageRefused { step, package, faults } = self {
+            return faults.iter().map(|fault| refused(step, package, fault)).collect();
+        }
+        let hint = self.hints().into_iter().next();
+        let placed = |path| Objection { path, message: self.to_string(), hint };
+        self.path().map(placed).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_about_the_line_that_says_so() {
+        let path = |step: &str| {
+            let program = "quarto".to_owned();
+            Error::ProgramMissing { step: step.to_owned(), program }.objections().remove(0).path
+        };
+        assert_eq!(path("show"), "steps.show.run");
+        assert_eq!(path("show[seed=1]"), "steps.show.run");
+        assert_eq!(path("report/show"), "steps.report.uses");
+        assert_eq!(Error::Interrupted.objections(), []);
+    }
+
+    #[test]
+    fn each_fault_of_a_package_is_an_objection_of_its_own() {
+        let named =
+            Objection { path: "parameters.x".into(), message: "no `x`".into(), hint: Some("y".into()) };
+        let faults = vec![named, "no rows".to_owned().into()];
+        let error = Error::PackageRefused { step: "fit".into(), package: "p".into(), faults };
+        assert_eq!(error.to_string(), "step `fit` gives `p` what it cannot use: no `x`; no rows");
+        assert_eq!(error.hints(), ["y"]);
+        let told: Vec<_> = error.objections().into_iter().map(|told| (told.path, told.message)).collect();
+        let expected =
+            [("steps.fit.with.parameters.x", "no `x`"), ("steps.fit.uses", "package `p`: no rows")];
+        assert_eq!(told, expected.map(|(path, message)| (path.to_owned(), message.to_owned())));
     }
 }

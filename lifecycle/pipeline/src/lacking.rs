@@ -1,16 +1,18 @@
 //! What this machine lacks for a run, as far as that can be told before the first step starts: the
-//! interpreter of an environment that is not locked yet, the host's tools that one names, the program of a
-//! plain command. What is only wanted perhaps (by a step with a condition, or after one that may change
+//! interpreter of an environment, R with its packages, the host's tools that one names, the program that makes
+//! it, the program of a plain command. What is only wanted perhaps (by a step with a condition, or after one that may change
 //! everything) is left to its turn.
 
 use std::collections::{HashMap, HashSet};
 
 use rondo_project::project::{Step, Work};
 use rondo_project::substitute::{Piece, pieces};
+use serde_json::Value;
 
 use crate::environment::host::{find_program, search_path};
+use crate::environment::image::ENGINES;
 use crate::plan::{Planner, Role};
-use crate::request::Forecast;
+use crate::request::{Forecast, PlannedStep};
 use crate::runner::Runner;
 use crate::{Error, RunRequest, why};
 
@@ -33,54 +35,99 @@ pub async fn check(runner: &Runner, planner: &Planner, request: &RunRequest) -> 
         return Ok(());
     }
     let path = search_path(&runner.host_env);
-    let (mut environments, mut programs) = (HashSet::new(), HashMap::new());
-    let mut missing: HashMap<&str, &str> = HashMap::new();
+    let mut environments = HashSet::new();
+    // The nodes that may be left out, by their own condition or with what they need.
+    let mut perhaps: HashSet<usize> = HashSet::new();
+    let mut missing: HashMap<&str, Error> = HashMap::new();
     for (place, node) in planner.nodes() {
         let step = planner.step(node)?;
-        if planner.role(place) == Role::Kept || step.when.is_some() {
+        if step.when.is_some() || node.needs.iter().any(|need| perhaps.contains(need)) {
+            perhaps.insert(place);
             continue;
         }
-        if let Some(name) = step.environment.as_deref().filter(|name| environments.insert(*name)) {
-            planner.environments.foresee(&planner.project, name).await?;
+        if planner.role(place) == Role::Kept {
+            continue;
         }
-        let Some(program) = command(step).and_then(program) else { continue };
-        if !*programs.entry(program).or_insert_with(|| find_program(program, path).is_some()) {
-            missing.insert(&node.name, program);
+        if let Some(name) = &step.environment {
+            if environments.insert(name) {
+                planner.environments.foresee(&planner.project, name).await?;
+            }
+            if let Err(error) = planner.environments.foresee_making(&planner.project, name) {
+                missing.insert(&node.name, error);
+            }
+        }
+        if let Some(program) = missing_program(step, path) {
+            missing.insert(&node.name, Error::ProgramMissing { step: node.name.clone(), program });
         }
     }
     // What the team has made needs no program here.
     if missing.is_empty() || runner.shared.is_some() {
         return Ok(());
     }
-    let plan = why::plan(&runner.store, planner, request).await?;
-    let runs = plan.steps.iter().filter(|step| step.forecast == Forecast::Runs);
-    let first = runs.into_iter().find_map(|step| Some((&step.name, missing.get(step.name.as_str())?)));
-    match first {
-        Some((step, program)) => {
-            Err(Error::ProgramMissing { step: step.clone(), program: (*program).to_owned() })
+    for step in why::plan(&runner.store, planner, request).await?.steps {
+        if let Some(error) = missing.remove(step.name.as_str())
+            && surely_runs(runner, planner, &step).await?
+        {
+            return Err(error);
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
-/// The command that a step gives to the shell in the environment of the host.
-fn command(step: &Step) -> Option<&str> {
-    match &step.work {
-        Work::Run { command } if step.environment.is_none() && step.packaged.is_none() => Some(command),
-        Work::Run { .. } | Work::Sql { .. } | Work::Uses { .. } => None,
-    }
+/// Whether a step runs, whatever becomes of those before it.
+async fn surely_runs(runner: &Runner, planner: &Planner, step: &PlannedStep) -> Result<bool, Error> {
+    Ok(match step.forecast {
+        Forecast::Runs => true,
+        // It has made nothing yet that could stand for it.
+        Forecast::Waits => match runner.store.meta().experiment_by_name(&planner.project.name).await? {
+            Some(experiment) => why::last_used(&runner.store, experiment.id, &step.name).await?.is_none(),
+            None => true,
+        },
+        Forecast::Cached(_) | Forecast::Kept(_) | Forecast::Skipped => false,
+    })
+}
+
+/// The program that a step surely starts on the host and that is not there; several, of which one would do.
+fn missing_program(step: &Step, path: &str) -> Option<String> {
+    let wanted: Vec<&str> = match &step.work {
+        Work::Run { command } if step.environment.is_none() && step.packaged.is_none() => {
+            program(command).into_iter().collect()
+        }
+        Work::Uses { package, with } if package == "container" => {
+            match with.get("engine").and_then(Value::as_str) {
+                Some(engine) => {
+                    ENGINES.into_iter().filter(|name| *name == engine || engine == "auto").collect()
+                }
+                None => ENGINES.to_vec(),
+            }
+        }
+        Work::Run { .. } | Work::Sql { .. } | Work::Uses { .. } => Vec::new(),
+    };
+    let is_missing = !wanted.is_empty() && wanted.iter().all(|name| find_program(name, path).is_none());
+    is_missing.then(|| wanted.join("` or `"))
 }
 
 /// The program that one plain command surely starts: its first word.
 fn program(command: &str) -> Option<&str> {
-    let is_plain = |piece: &Piece| match piece {
-        Piece::Text(text) => !text.trim_end().contains(['|', '&', ';', '(', ')', '`', '\n', '$', '\\']),
-        Piece::Expression(expression) => expression.is_ok(),
-    };
     let word = command.split_whitespace().next()?;
     let is_name = word.chars().all(|c| c.is_ascii_alphanumeric() || "._+-[{:".contains(c));
-    let surely = is_name && !SHELLS_OWN.contains(&word) && pieces(command.trim()).iter().all(is_plain);
+    let is_plain = |text: &str| !text.contains(['|', '&', ';', '(', ')', '`', '\n', '$', '\\']);
+    let surely = is_name && !SHELLS_OWN.contains(&word) && unquoted(command).as_deref().is_some_and(is_plain);
     surely.then_some(word)
+}
+
+/// What the shell reads of a command beside its expressions, which are put in as words, and what stands in
+/// single quotes, which mean nothing to it; nothing where one of either has no end.
+fn unquoted(command: &str) -> Option<String> {
+    let mut text = String::new();
+    for piece in pieces(command.trim()) {
+        match piece {
+            Piece::Text(piece) => text.push_str(&piece),
+            Piece::Expression(expression) => drop(expression.ok()?),
+        }
+    }
+    let parts: Vec<&str> = text.split('\'').collect();
+    (parts.len() % 2 == 1).then(|| parts.into_iter().step_by(2).collect())
 }
 
 #[cfg(test)]
@@ -89,10 +136,26 @@ mod tests {
 
     #[test]
     fn only_the_program_of_one_plain_command_is_sure() {
-        assert_eq!(program("quarto render '${{ inputs.x }}' > out\n"), Some("quarto"));
         for command in
-            ["a || true", "a; b", "a\nb", "echo x", "[ -f x ]", "X=1 a", "./a", "$A", "a $(b)", "bin/a", ""]
+            ["quarto render '${{ inputs.x }}' > out\n", "quarto -e 'a(1); b |>\n c()' \"${{ params.x }}\""]
         {
+            assert_eq!(program(command), Some("quarto"), "{command}");
+        }
+        for command in [
+            "a || true",
+            "a; b",
+            "a\nb",
+            "echo x",
+            "[ -f x ]",
+            "X=1 a",
+            "./a",
+            "$A",
+            "a $(b)",
+            "bin/a",
+            "a 'b",
+            "a 'b'; 'c'",
+            "",
+        ] {
             assert_eq!(program(command), None, "{command}");
         }
     }

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rondo_core::Timestamp;
 use rondo_core::evaluation::{Evaluation, Task};
 use rondo_core::label::Label;
 use rondo_core::objective::Objective;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError, RowsToScore, Scored, Scorer};
-use rondo_core::suggest;
+use rondo_core::{Objection, Timestamp, suggest};
 use rondo_project::project::Model;
 use rondo_store::Objects;
 use rondo_table::columns;
@@ -398,8 +397,8 @@ impl Builtin for EvaluatePackage {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
-        Spec::of_with(with).err().map(|error| error.to_string()).into_iter().collect()
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
+        Spec::of_with(with).err().map(|error| error.to_string().into()).into_iter().collect()
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {

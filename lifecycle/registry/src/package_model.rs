@@ -12,7 +12,7 @@ use rondo_core::evaluation::{Evaluation, Task};
 use rondo_core::handoff::{Lineage, ModelVersion};
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_core::signature::{Column, ColumnType, Signature};
-use rondo_core::{Digest, Timestamp, suggest};
+use rondo_core::{Digest, Objection, Timestamp, suggest};
 use rondo_table::read::{ReadOptions, Source};
 use rondo_table::{columns, records};
 use serde_json::{Value, json};
@@ -52,12 +52,12 @@ impl Builtin for PackageModel {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
         let classes = classes(with);
         match positive(with, &classes) {
             Some(_) => Vec::new(),
             None if is_regression(with) || is_multiclass(with) => Vec::new(),
-            None => vec![format!("`positive` is none of the classes {}", classes.join(", "))],
+            None => vec![format!("`positive` is none of the classes {}", classes.join(", ")).into()],
         }
     }
 
@@ -490,9 +490,7 @@ mod tests {
         assert!(check(json!({ "name": "m" })).is_empty());
         assert!(check(json!({ "name": "m", "positive": 1 })).is_empty());
         assert!(check(json!({ "name": "m", "task": "regression" })).is_empty());
-        assert_eq!(
-            check(json!({ "classes": ["a", "b"], "positive": "c" })),
-            ["`positive` is none of the classes a, b"]
-        );
+        let refused = check(json!({ "classes": ["a", "b"], "positive": "c" }));
+        assert_eq!(refused, ["`positive` is none of the classes a, b".to_owned().into()]);
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rondo_core::Objection;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError, SqlEngine};
 use serde_json::Value;
 
@@ -62,40 +63,45 @@ impl Builtin for Check {
         file.map(PathBuf::from).into_iter().chain(looked_at).collect()
     }
 
-    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
-        match (with.get("checks"), text(with, "suite")) {
-            (None, None) => vec!["it has neither `checks` nor a `suite`".to_owned()],
-            (Some(_), Some(_)) => vec!["`checks` cannot stand beside `suite`".to_owned()],
-            (Some(Value::Array(rules)), None) => {
-                let judged = rules.iter().enumerate().filter_map(|(index, rule)| {
-                    judge(rule).err().map(|why| format!("check {}: {why}", index + 1))
-                });
-                let mut faults: Vec<String> = judged.collect();
-                if faults.is_empty() {
-                    faults.extend(Suite::parse(NAME, rules).ok().and_then(|suite| ageing(&suite)));
-                }
-                faults
-            }
-            (Some(_), None) => vec!["`checks` has to be a list".to_owned()],
-            (None, Some(file)) => match std::fs::read_to_string(root.join(file)) {
-                Ok(text) => match Suite::read(file, &text) {
-                    Ok(suite) => ageing(&suite).into_iter().collect(),
-                    Err(Error::SuiteFile { faults, .. }) => faults
-                        .iter()
-                        .map(|fault| {
-                            format!("`{file}:{}:{}`: {}", fault.place.line, fault.place.column, fault.message)
-                        })
-                        .collect(),
-                    Err(error) => vec![error.to_string()],
-                },
-                Err(error) => vec![format!("the suite `{file}` cannot be read: {error}")],
-            },
-        }
+    fn check(&self, root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
+        faults(root, with).into_iter().map(Objection::from).collect()
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
         let engine = self.engine.clone().map(|engine| engine.0);
         blocking(move || work(&call, engine)).await.map_err(|error| Box::new(error) as PortError)
+    }
+}
+
+/// What is wrong with a block, as far as that can be told without the rows.
+fn faults(root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+    match (with.get("checks"), text(with, "suite")) {
+        (None, None) => vec!["it has neither `checks` nor a `suite`".to_owned()],
+        (Some(_), Some(_)) => vec!["`checks` cannot stand beside `suite`".to_owned()],
+        (Some(Value::Array(rules)), None) => {
+            let judged = rules.iter().enumerate().filter_map(|(index, rule)| {
+                judge(rule).err().map(|why| format!("check {}: {why}", index + 1))
+            });
+            let mut faults: Vec<String> = judged.collect();
+            if faults.is_empty() {
+                faults.extend(Suite::parse(NAME, rules).ok().and_then(|suite| ageing(&suite)));
+            }
+            faults
+        }
+        (Some(_), None) => vec!["`checks` has to be a list".to_owned()],
+        (None, Some(file)) => match std::fs::read_to_string(root.join(file)) {
+            Ok(text) => match Suite::read(file, &text) {
+                Ok(suite) => ageing(&suite).into_iter().collect(),
+                Err(Error::SuiteFile { faults, .. }) => faults
+                    .iter()
+                    .map(|fault| {
+                        format!("`{file}:{}:{}`: {}", fault.place.line, fault.place.column, fault.message)
+                    })
+                    .collect(),
+                Err(error) => vec![error.to_string()],
+            },
+            Err(error) => vec![format!("the suite `{file}` cannot be read: {error}")],
+        },
     }
 }
 
@@ -231,6 +237,6 @@ mod tests {
         assert_eq!(package.code_files(folder.path(), &by_file), [PathBuf::from("s.json")]);
         assert!(package.check(Path::new("."), &with(rules)).is_empty());
         let faults = package.check(Path::new("."), &with(json!([{ "column": "t", "fresh": "1d" }])));
-        assert!(faults.len() == 1 && faults[0].contains("`fresh`"), "{faults:?}");
+        assert!(faults.len() == 1 && faults[0].message.contains("`fresh`"), "{faults:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use rondo_core::Objection;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_table::leakage::{self, Options, Severity};
 use serde_json::Value;
@@ -36,9 +37,9 @@ impl Builtin for Leakage {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
         let lists = ["key", "ignore"].into_iter().filter(|name| names(with, name).is_err());
-        lists.map(|name| format!("`{name}` has to be a column or a list of columns")).collect()
+        lists.map(|name| format!("`{name}` has to be a column or a list of columns").into()).collect()
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use rondo_core::Objection;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_table::profile::Profile;
 use serde_json::Value;
@@ -45,7 +46,7 @@ impl Builtin for ProfilePackage {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<Objection> {
         Vec::new()
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use rondo_core::Objection;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use rondo_table::select::{self, Numbers};
 use rondo_table::split::{self, Method};
@@ -39,8 +40,8 @@ impl Builtin for Split {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
-        let mut faults = Vec::new();
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
+        let mut faults: Vec<String> = Vec::new();
         let shares = [number(with, "test"), number(with, "validation")];
         if shares.iter().flatten().sum::<f64>() >= 1.0 {
             faults.push(
@@ -59,7 +60,7 @@ impl Builtin for Split {
             ),
             (true, true) | (false, false) => {}
         }
-        faults
+        faults.into_iter().map(Objection::from).collect()
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rondo_core::RunId;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
+use rondo_core::{Objection, RunId};
 use serde_json::Value;
 
 use super::{Failed, mark, program, text};
@@ -49,7 +49,7 @@ impl Builtin for Container {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<Objection> {
         Vec::new()
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use rondo_core::Objection;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError};
 use rondo_table::read::{ReadOptions, Source};
 use rondo_table::select::{self, Numbers};
@@ -41,16 +42,20 @@ impl Builtin for CrossValidate {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
         let method = text(with, "method").unwrap_or("random");
-        let mut faults = Vec::new();
+        let mut faults = Vec::<Objection>::new();
         if method != "random" && !with.contains_key("column") {
-            faults.push(format!("the method `{method}` needs `column`"));
+            faults.push(format!("the method `{method}` needs `column`").into());
         }
         match (method == "stratified_grouped", with.contains_key("group")) {
-            (true, false) => faults.push(format!("the method `{method}` needs `group` beside `column`")),
+            (true, false) => {
+                faults.push(format!("the method `{method}` needs `group` beside `column`").into())
+            }
             (false, true) => faults.push(
-                "`group` is for the method `stratified_grouped`; of `grouped` it is the `column`".to_owned(),
+                "`group` is for the method `stratified_grouped`; of `grouped` it is the `column`"
+                    .to_owned()
+                    .into(),
             ),
             (true, true) | (false, false) => {}
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
+use rondo_core::Objection;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, PortError};
 use serde_json::{Value, json};
 
@@ -61,7 +62,7 @@ impl Builtin for Images {
         Vec::new()
     }
 
-    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<Objection> {
         Vec::new()
     }
 

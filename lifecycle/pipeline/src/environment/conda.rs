@@ -27,12 +27,14 @@ pub(super) fn environment_file(packages: &[String], channels: &[String]) -> Stri
 }
 
 impl Environments {
-    fn conda(&self, name: &str) -> Result<PathBuf, Error> {
+    /// The program that makes such environments.
+    pub(super) fn conda(&self, name: &str) -> Result<PathBuf, Error> {
         let set =
             ["MAMBA_EXE", "CONDA_EXE"].iter().filter_map(|name| self.host.get(*name)).map(PathBuf::from);
         let found = PROGRAMS.iter().find_map(|program| self.host_program(program));
         found.or_else(|| set.into_iter().find(|place| place.is_file())).ok_or_else(|| Error::ToolMissing {
             environment: name.to_owned(),
+            at: "conda".to_owned(),
             tool: "micromamba, mamba or conda".to_owned(),
             hint:
                 "install micromamba: https://mamba.readthedocs.io; or declare `python:` with `requirements:`"

@@ -3,23 +3,8 @@
 //! Its tools are recorded, not locked: an environment is declared by whoever wants more than that.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
-/// The program of that name in a `PATH`.
-pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
-    path.split(':').filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(name)).find(
-        |file| {
-            file.metadata()
-                .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-        },
-    )
-}
-
-/// The `PATH` of an environment; a usual one where it has none.
-pub fn search_path(variables: &BTreeMap<String, String>) -> &str {
-    variables.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str)
-}
+pub use rondo_process::program::{find_program, search_path};
 
 /// Variables of the caller that reach a step as they are: where things are, and how the network is
 /// reached. Everything else is left behind, so that a result does not depend on it.
@@ -115,11 +100,5 @@ mod tests {
         assert_eq!(variables["PIP_INDEX_URL"], "i");
         assert_eq!((variables["TZ"].as_str(), variables["LANG"].as_str()), ("UTC", "C.UTF-8"));
         assert!(!variables.contains_key("SECRET"));
-    }
-
-    #[test]
-    fn programs_are_found_in_the_order_of_the_path() {
-        assert_eq!(find_program("sh", "/nowhere::/bin"), Some(PathBuf::from("/bin/sh")));
-        assert_eq!(find_program("no-such-program", "/bin:/usr/bin"), None);
     }
 }

@@ -13,10 +13,12 @@ use crate::Error;
 pub const ENGINES: [&str; 2] = ["podman", "docker"];
 
 impl Environments {
-    fn engine(&self, name: &str) -> Result<PathBuf, Error> {
+    /// The program that has images.
+    pub(super) fn engine(&self, name: &str) -> Result<PathBuf, Error> {
         let found = ENGINES.iter().find_map(|engine| self.host_program(engine));
         found.ok_or_else(|| Error::ToolMissing {
             environment: name.to_owned(),
+            at: "image".to_owned(),
             tool: "podman or docker".to_owned(),
             hint:
                 "install podman: `apt-get install podman`; or declare a root file system: `rootfs: box.tar`"

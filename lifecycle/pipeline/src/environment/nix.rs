@@ -29,9 +29,12 @@ fn is_flake(file: &Path) -> bool {
 }
 
 impl Environments {
-    fn nix(&self, name: &str, program: &str) -> Result<PathBuf, Error> {
+    /// The program that builds a file.
+    pub(super) fn nix(&self, name: &str, file: &Path) -> Result<PathBuf, Error> {
+        let program = if is_flake(file) { "nix" } else { "nix-build" };
         self.host_program(program).ok_or_else(|| Error::ToolMissing {
             environment: name.to_owned(),
+            at: "nix".to_owned(),
             tool: format!("`{program}`"),
             hint: "install Nix: https://nixos.org/download".to_owned(),
         })
@@ -45,9 +48,9 @@ impl Environments {
         let said = if is_flake(file) {
             let features = ["--extra-experimental-features", "nix-command flakes"];
             let build = ["build", "--out-link", &to, &flake];
-            self.host_call(&self.nix(name, "nix")?, &[&features[..], &build].concat()).await?
+            self.host_call(&self.nix(name, file)?, &[&features[..], &build].concat()).await?
         } else {
-            self.host_call(&self.nix(name, "nix-build")?, &["--out-link", &to, &at]).await?
+            self.host_call(&self.nix(name, file)?, &["--out-link", &to, &at]).await?
         };
         if !said.ok {
             return Err(self.failed(name, "lock", last_lines(&said.text)));

@@ -78,6 +78,7 @@ impl Environments {
     fn rscript(&self, name: &str) -> Result<PathBuf, Error> {
         self.host_program("Rscript").ok_or_else(|| Error::ToolMissing {
             environment: name.to_owned(),
+            at: "r".to_owned(),
             tool: "`Rscript`".to_owned(),
             hint: "install R: `apt-get install r-base-core`, or from https://cran.r-project.org".to_owned(),
         })

@@ -21,9 +21,10 @@ impl Environments {
         tools: &[String],
     ) -> Result<EnvironmentLock, Error> {
         let mut text = String::new();
-        for tool in tools {
+        for (index, tool) in tools.iter().enumerate() {
             let place = self.host_program(tool).ok_or_else(|| Error::ToolMissing {
                 environment: wanted.name.clone(),
+                at: format!("host[{index}]"),
                 tool: format!("`{tool}`"),
                 hint: format!("install `{tool}` and put it in the PATH"),
             })?;

@@ -192,7 +192,8 @@ async fn one(session: &Session, place: usize) -> Done {
         Role::Needed | Role::Wanted | Role::Out => through(session, place, node).await,
     };
     let mut done = through.unwrap_or_else(|error| {
-        StepReport { outcome: Outcome::Failed, ..skipped(&node.name, explained(&error)) }.into()
+        let hints = error.hints();
+        StepReport { outcome: Outcome::Failed, hints, ..skipped(&node.name, chain(&error)) }.into()
     });
     done.report.seconds = began.elapsed().as_secs_f64();
     if done.recording.is_none() {
@@ -240,13 +241,6 @@ async fn kept(session: &Session, node: &Node) -> Result<StepReport, Error> {
         outputs: row.detail.outputs,
         ..skipped(&node.name, cause)
     })
-}
-
-/// An error that kept a step from running, with what to do about it.
-fn explained(error: &Error) -> String {
-    let hints = error.hints();
-    let hint = hints.first().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-    format!("{}{hint}", chain(error))
 }
 
 async fn through(session: &Session, place: usize, node: &Node) -> Result<Done, Error> {

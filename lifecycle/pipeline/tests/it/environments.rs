@@ -288,3 +288,34 @@ async fn kinds_whose_tool_is_missing_say_what_to_install() {
         assert!(!rondo_core::Explain::hints(&error).is_empty());
     }
 }
+
+#[tokio::test]
+async fn the_tool_of_an_environment_is_looked_for_before_anything_runs() {
+    let lab = Lab::new().await;
+    lab.write("default.nix", "{}");
+    for (declared, at) in [
+        ("conda: [numpy]", "conda"),
+        ("image: 'debian:12'", "image"),
+        ("nix: default.nix", "nix"),
+        ("r: '4'", "r"),
+    ] {
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nenvironments: {{ e: {{ {declared} }} }}\nsteps:\n  first: {{ run: ': > ${{{{ outputs.a }}}}', \
+                 outputs: {{ a: a }} }}\n  last: {{ run: 'true', environment: e, inputs: [first.a] }}\n"
+            ),
+        );
+        let mut runner = lab.runner();
+        for name in ["MAMBA_EXE", "CONDA_EXE"] {
+            runner.host_env.remove(name);
+        }
+        runner.host_env.insert("PATH".to_owned(), "/nowhere".to_owned());
+        let (_never, cancel) = watch::channel(false);
+        let error = runner.run(RunRequest::default(), cancel).await.unwrap_err();
+        assert!(matches!(&error, Error::ToolMissing { .. }), "{error}");
+        let objections = rondo_core::Explain::objections(&error);
+        assert_eq!(objections[0].path, format!("environments.e.{at}"));
+        assert!(!lab.root.join("a").exists(), "{at}");
+    }
+}

@@ -210,3 +210,37 @@ async fn what_this_machine_lacks_is_told_before_anything_runs() {
     assert!(matches!(tools.try_run(RunRequest::default()).await, Err(Error::ToolMissing { .. })));
     assert!(!tools.root.join("a").exists());
 }
+
+#[tokio::test]
+async fn a_program_that_is_wanted_late_is_missed_early_unless_the_cache_may_stand_for_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = lab("  first: { run: 'echo ${{ params.name }} > /dev/null; echo x > ${{ outputs.a }}', outputs: { a: a } }\n  \
+           last: { run: 'rondo-test-tool ${{ inputs.a }}', inputs: [first.a] }\n")
+    .await;
+    let program = lab.root.join("../bin/rondo-test-tool");
+    let run = async |name: &str| {
+        let mut runner = lab.runner();
+        let path = format!("{}:{}", lab.root.join("../bin").display(), runner.host_env["PATH"]);
+        runner.host_env.insert("PATH".to_owned(), path);
+        let (_never, cancel) = watch::channel(false);
+        let params = params(&[("name", json!(name))]);
+        runner.run(RunRequest { params, ..RunRequest::default() }, cancel).await
+    };
+    assert!(matches!(run("x").await, Err(Error::ProgramMissing { step, .. }) if step == "last"));
+    assert!(!lab.root.join("a").exists());
+    lab.write("../bin/rondo-test-tool", "#!/bin/sh\n");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(outcomes(&run("x").await.unwrap()), "first:ran last:ran");
+    std::fs::remove_file(program).unwrap();
+    assert_eq!(outcomes(&run("y").await.unwrap()), "first:ran last:cached");
+}
+
+#[tokio::test]
+async fn what_helps_a_step_that_could_not_begin_stands_apart_from_its_cause() {
+    let lab = lab("  bad: { run: 'true', environment: e }\n").await;
+    lab.write("rondo.yaml", &(lab.read("rondo.yaml") + "environments: { e: { host: [no-such-tool] } }\n"));
+    let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+    let bad = report.step("bad").unwrap();
+    assert!(!bad.cause.as_deref().unwrap().contains("hint"), "{bad:?}");
+    assert_eq!(bad.hints, ["install `no-such-tool` and put it in the PATH"]);
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Event, PortError};
 use rondo_core::run::{RunKind, RunState};
-use rondo_core::{Code, Explain};
+use rondo_core::{Code, Explain, Objection};
 use rondo_pipeline::RunRequest;
 use serde_json::Value;
 
@@ -48,11 +48,11 @@ impl Builtin for Fake {
         with.get("notebook").and_then(Value::as_str).map(PathBuf::from).into_iter().collect()
     }
 
-    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<String> {
+    fn check(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<Objection> {
         let given = with.get("parameters").and_then(|given| given.get("whole"));
         given
             .filter(|given| given.is_f64())
-            .map(|given| format!("{given} is not whole"))
+            .map(|given| format!("{given} is not whole").into())
             .into_iter()
             .collect()
     }
