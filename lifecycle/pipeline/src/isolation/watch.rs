@@ -1,8 +1,8 @@
-//! What an isolated process asks the kernel to open, seen while it asks.
+//! What an isolated process asks the kernel to open, make, rename and remove, seen while it asks.
 //!
-//! Landlock refuses and tells nobody what, and in a sandbox such a file is not even there; a program that goes on without a file that it may not read leaves no
-//! word of it. So the process installs a filter (seccomp's user notification) that lets each opening of a file
-//! wait for a thread here, which reads the path, keeps it where it lies in the project and lets the kernel go on.
+//! Landlock refuses and tells nobody what, and in a sandbox such a file is not even there; a program that goes on
+//! without a file that it may not read leaves no word of it. So the process installs a filter (seccomp's user
+//! notification) that lets each such call wait for a thread here, which reads the path, keeps it where it lies in the project and lets the kernel go on.
 //! Which of the paths are files that are there and not declared is looked at when the step has ended, so that no
 //! process waits for that. Nothing is held back here: that is the rules' business, and a path that changes between
 //! this look and the kernel's own is only noted wrongly. Where such a filter cannot be had, nothing is seen, and
@@ -49,22 +49,47 @@ const LISTEN: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SEC
 /// begins again, or fails with `EINTR` where the process wants it so.
 const UNBROKEN: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 
-/// The calls that open a file or make a folder, and which of their arguments are folder, path and flags.
-const OPENING: &[(libc::c_long, Option<usize>, usize, Option<usize>)] = &[
-    (libc::SYS_openat, Some(0), 1, Some(2)),
-    (libc::SYS_openat2, Some(0), 1, None),
-    (libc::SYS_mkdirat, Some(0), 1, None),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_open, None, 0, Some(1)),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_mkdir, None, 0, None),
-];
+/// What a call does to a path that it is given.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    /// Opens it, as the flags of this argument say.
+    Opens(Option<usize>),
+    /// Makes what stands there then.
+    Makes,
+    /// Takes away what stands there. Where nothing does, the call comes to nothing.
+    Removes,
+}
 
-/// Of those the ones that make a folder.
-const MAKING: &[libc::c_long] = &[
-    libc::SYS_mkdirat,
+/// A path among the arguments of a call: the folder that it starts from, and the path.
+type Named = (Option<usize>, usize, Does);
+
+/// The calls that are heard, and the paths that they are given. What becomes of the owner, the times and the
+/// permissions of a file is not looked at, nor is its length: it is opened for nearly all of that.
+const CALLS: &[(libc::c_long, &[Named])] = &[
+    (libc::SYS_openat, &[(Some(0), 1, Does::Opens(Some(2)))]),
+    (libc::SYS_openat2, &[(Some(0), 1, Does::Opens(None))]),
+    (libc::SYS_mkdirat, &[(Some(0), 1, Does::Makes)]),
+    (libc::SYS_unlinkat, &[(Some(0), 1, Does::Removes)]),
+    (libc::SYS_renameat, &[(Some(0), 1, Does::Removes), (Some(2), 3, Does::Makes)]),
+    (libc::SYS_renameat2, &[(Some(0), 1, Does::Removes), (Some(2), 3, Does::Makes)]),
+    (libc::SYS_linkat, &[(Some(2), 3, Does::Makes)]),
+    (libc::SYS_symlinkat, &[(Some(1), 2, Does::Makes)]),
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_mkdir,
+    (libc::SYS_open, &[(None, 0, Does::Opens(Some(1)))]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, &[(None, 0, Does::Makes)]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir, &[(None, 0, Does::Makes)]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_unlink, &[(None, 0, Does::Removes)]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_rmdir, &[(None, 0, Does::Removes)]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_rename, &[(None, 0, Does::Removes), (None, 1, Does::Makes)]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_link, &[(None, 1, Does::Makes)]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_symlink, &[(None, 1, Does::Makes)]),
 ];
 
 /// The paths in a project that processes have asked for.
@@ -75,13 +100,29 @@ pub struct Seen(Arc<Mutex<Asked>>);
 struct Asked {
     read: BTreeSet<PathBuf>,
     written: BTreeSet<PathBuf>,
+    removed: BTreeSet<PathBuf>,
 }
 
-/// What one call asks for.
-struct Opened {
+impl Asked {
+    fn keep(&mut self, asks: Asks) {
+        let sets = [
+            (asks.reads, &mut self.read),
+            (asks.writes, &mut self.written),
+            (asks.removes, &mut self.removed),
+        ];
+        for (_, set) in sets.into_iter().filter(|(wanted, set)| *wanted && set.len() < MOST) {
+            set.insert(asks.path.clone());
+        }
+    }
+}
+
+/// What one call asks of one path.
+#[derive(Default)]
+struct Asks {
     path: PathBuf,
     reads: bool,
     writes: bool,
+    removes: bool,
 }
 
 impl Seen {
@@ -103,8 +144,15 @@ impl Seen {
             let place = surroundings.project.join(name);
             !name.starts_with(OWN) && !place.is_dir() && !surroundings.may_write(&place)
         };
+        // What could be taken away is not there any more.
+        let unremoved = |name: &&PathBuf| {
+            let place = surroundings.project.join(name);
+            !name.starts_with(OWN) && place.symlink_metadata().is_ok() && !surroundings.may_write(&place)
+        };
         let text = |name: &PathBuf| name.to_string_lossy().into_owned();
-        let written: Vec<String> = asked.written.iter().filter(unwritten).map(text).collect();
+        let written = asked.written.iter().filter(unwritten);
+        let written: BTreeSet<&PathBuf> = written.chain(asked.removed.iter().filter(unremoved)).collect();
+        let written: Vec<String> = written.into_iter().map(text).collect();
         let read = asked.read.iter().filter(undeclared).map(text).filter(|name| !written.contains(name));
         Refused { read: read.collect(), written }
     }
@@ -177,13 +225,13 @@ fn program() -> Vec<libc::sock_filter> {
     let load = |offset: usize| line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset as u32, 0, 0);
     let equal = |k: u32, jt, jf| line(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, jt, jf);
     let end = |k: u32| line(libc::BPF_RET | libc::BPF_K, k, 0, 0);
-    let calls = OPENING.len() as u8;
+    let calls = CALLS.len() as u8;
     let mut program = vec![
         load(mem::offset_of!(libc::seccomp_data, arch)),
         equal(ARCHITECTURE, 0, calls + 1),
         load(mem::offset_of!(libc::seccomp_data, nr)),
     ];
-    program.extend((0_u8..).zip(OPENING).map(|(at, (call, ..))| equal(*call as u32, calls - at, 0)));
+    program.extend((0_u8..).zip(CALLS).map(|(at, (call, _))| equal(*call as u32, calls - at, 0)));
     program.extend([end(libc::SECCOMP_RET_ALLOW), end(libc::SECCOMP_RET_USER_NOTIF)]);
     program
 }
@@ -224,25 +272,21 @@ fn answer(listener: &OwnedFd, project: &[PathBuf], seen: &Seen) {
             // Who asked was killed.
             continue;
         }
-        let named = opened(&asked).and_then(|opened| {
-            let path = normal(&opened.path)?;
+        let named = asks(&asked).into_iter().filter_map(|asks| {
+            let path = normal(&asks.path)?;
             let name = project.iter().find_map(|project| path.strip_prefix(project).ok())?;
             let is_passed = name.iter().any(|part| PASSED.iter().any(|passed| part == *passed));
-            (!is_passed).then(|| Opened { path: name.to_owned(), ..opened })
+            (!is_passed).then(|| Asks { path: name.to_owned(), ..asks })
         });
+        let named: Vec<Asks> = named.collect();
         // Kept before who asked goes on, and so before it can end; unless it was killed, and what was read of
         // it may have been another's.
         // SAFETY: the request wants a pointer to the number alone.
         let is_there =
             || unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const asked.id) == 0 };
-        if let Some(opened) = named.filter(|_| is_there()) {
+        if !named.is_empty() && is_there() {
             let mut seen = seen.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if opened.reads && seen.read.len() < MOST {
-                seen.read.insert(opened.path.clone());
-            }
-            if opened.writes && seen.written.len() < MOST {
-                seen.written.insert(opened.path);
-            }
+            named.into_iter().for_each(|asks| seen.keep(asks));
         }
         let_go(listener, asked.id);
     }
@@ -256,29 +300,47 @@ fn let_go(listener: RawFd, id: u64) {
     unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
 }
 
-/// The path that a process wants to open, and for what.
-fn opened(asked: &libc::seccomp_notif) -> Option<Opened> {
+/// The paths that a process names in a call, and for what.
+fn asks(asked: &libc::seccomp_notif) -> Vec<Asks> {
     let call = libc::c_long::from(asked.data.nr);
-    let (_, folder, path, flags) = OPENING.iter().find(|(number, ..)| *number == call)?;
+    let Some((_, named)) = CALLS.iter().find(|(number, _)| *number == call) else { return Vec::new() };
     let argument = |at: usize| asked.data.args.get(at).copied();
-    let flags = flags.and_then(argument).unwrap_or_default() as i32;
-    if flags & libc::O_PATH != 0 {
-        return None;
+    let mut found = Vec::new();
+    for (folder, path, does) in *named {
+        let Some(path) = argument(*path).and_then(|path| place(asked, folder.and_then(argument), path))
+        else {
+            continue;
+        };
+        match does {
+            Does::Opens(flags) => {
+                let flags = flags.and_then(argument).unwrap_or_default() as i32;
+                let access = flags & libc::O_ACCMODE;
+                let (reads, writes) = (access != libc::O_WRONLY, access != libc::O_RDONLY);
+                if flags & libc::O_PATH == 0 {
+                    let writes = writes || flags & libc::O_CREAT != 0;
+                    found.push(Asks { path, reads, writes, ..Asks::default() });
+                }
+            }
+            Does::Makes => found.push(Asks { path, writes: true, ..Asks::default() }),
+            Does::Removes if path.symlink_metadata().is_err() => return Vec::new(),
+            Does::Removes => found.push(Asks { path, removes: true, ..Asks::default() }),
+        }
     }
-    let makes = MAKING.contains(&call);
-    let reads = !makes && flags & libc::O_ACCMODE != libc::O_WRONLY;
-    let writes = makes || flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_CREAT != 0;
-    let found = |path| Some(Opened { path, reads, writes });
+    found
+}
+
+/// Where a path leads that a process names in a call, from the folder of this number or its own.
+fn place(asked: &libc::seccomp_notif, folder: Option<u64>, path: u64) -> Option<PathBuf> {
     let process = libc::pid_t::try_from(asked.pid).ok()?;
-    let path = PathBuf::from(OsString::from_vec(text_of(process, argument(*path)?)?));
+    let path = PathBuf::from(OsString::from_vec(text_of(process, path)?));
     if path.is_absolute() {
-        return found(path);
+        return Some(path);
     }
-    let base = match folder.and_then(argument).map(|folder| folder as i32) {
+    let base = match folder.map(|folder| folder as i32) {
         None | Some(libc::AT_FDCWD) => fs::read_link(format!("/proc/{process}/cwd")).ok()?,
         Some(folder) => fs::read_link(format!("/proc/{process}/fd/{folder}")).ok()?,
     };
-    found(base.join(path))
+    Some(base.join(path))
 }
 
 /// A text that ends with a zero, of another process.
@@ -347,6 +409,51 @@ mod tests {
         let refused = seen.undeclared(&surroundings);
         assert_eq!(refused.read, ["data/a", "data/b", "data/c"]);
         assert_eq!(refused.written, ["data/new", "known", "written"]);
+    }
+
+    /// What a script in a project is refused, where the files and folders are that it finds there; nothing where no
+    /// filter can be had. Nothing is held back: `undone` puts back what a rule would have kept.
+    fn refused(files: &[&str], script: &str, undone: impl FnOnce(&Path)) -> Option<Vec<String>> {
+        if !can_install() {
+            eprintln!("skipped: no filter can be installed here");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir(root.join("out")).unwrap();
+        for file in files {
+            fs::write(root.join(file), "x").unwrap();
+        }
+        let surroundings = Surroundings {
+            project: root.clone(),
+            folder: root.clone(),
+            writable: vec![root.join("out")],
+            ..Surroundings::default()
+        };
+        let (seen, mut command) = (Seen::default(), Command::new("/bin/sh"));
+        command.args(["-c", script]).current_dir(&root).stderr(std::process::Stdio::null());
+        humbly(&mut command, &surroundings, &seen).unwrap();
+        command.status().unwrap();
+        undone(&root);
+        Some(seen.undeclared(&surroundings).written)
+    }
+
+    #[test]
+    fn what_processes_rename_remove_and_link_in_vain_is_seen() {
+        let files = ["from", "gone", "kept", "out/a", "out/b"];
+        let script = "mv from to; rm gone; rm out/a; mv out/b out/c; ln -s kept soft; ln kept hard; rm -f none; \
+                      mv none nowhere; mkdir out/d; rmdir out/d; rm -r kept";
+        let undone = |root: &Path| {
+            for file in ["from", "gone"] {
+                fs::write(root.join(file), "x").unwrap();
+            }
+            for file in ["to", "soft", "hard"] {
+                fs::remove_file(root.join(file)).unwrap();
+            }
+        };
+        if let Some(written) = refused(&files, script, undone) {
+            assert_eq!(written, ["from", "gone", "hard", "soft", "to"]);
+        }
     }
 
     /// Whether this kernel knows flags of a filter: only then it looks for the filter that is not there.
