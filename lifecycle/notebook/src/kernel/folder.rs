@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// What the folders' names begin with.
 const PREFIX: &str = "rondo-kernel-";
 /// The variable that holds it for the kernel and all that it starts.
-const VARIABLE: &str = "RONDO_KERNEL";
+pub(super) const VARIABLE: &str = "RONDO_KERNEL";
 /// A folder that was made so recently may not be locked yet.
 const YOUNG: Duration = Duration::from_secs(10);
 

@@ -138,9 +138,30 @@ def reap(running, answers):
         answers.write(json.dumps({"ended": pid, "status": status, "peak": usage.ru_maxrss}) + "\n")
 
 
+def mark(text):
+    """Puts the kernel's mark where the server left room for it: by that the system tells whose a process is that was
+    forked and starts no program."""
+    text = text.encode()
+    with open("/proc/self/stat", "rb") as file:
+        start, end = map(int, file.read().rpartition(b")")[2].split()[47:49])
+    with open("/proc/self/mem", "r+b", buffering=0) as memory:
+        memory.seek(start)
+        block = b"\0" + memory.read(end - start)
+        name = text.partition(b"=")[0]
+        at = block.find(b"\0" + name + b"=")
+        room = block.find(b"\0", at + 1) - at - 1
+        if at >= 0 and room >= len(text):
+            memory.seek(start + at)
+            memory.write(text.ljust(room, b"\0"))
+
+
 def kernel(request):
     parent = os.getppid()
     os.setpgid(0, 0)
+    try:
+        mark(request["mark"])
+    except (OSError, ValueError):
+        pass  # what it forks by itself is then told by nothing
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     nothing = os.open(os.devnull, os.O_RDONLY)

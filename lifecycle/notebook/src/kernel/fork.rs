@@ -22,10 +22,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::document::Notebook;
+use crate::kernel::folder::VARIABLE;
 use crate::kernel::process::{End, LineSink, Process};
 
 /// The program of the server.
 const PROGRAM: &str = concat!(include_str!("start.py"), include_str!("fork.py"));
+/// So long the mark of a kernel may be: its server leaves room for it in its own environment.
+const ROOM: usize = 512;
 /// How long imports and forks may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -96,6 +99,7 @@ impl ForkServer {
         let mut server = Command::new(python)
             .args(["-c", PROGRAM])
             .envs(env)
+            .env(VARIABLE, " ".repeat(ROOM))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -169,7 +173,7 @@ impl ForkServer {
         self.waiting().forked.insert(id, tell);
         let cwd = std::path::absolute(cwd)?;
         let request = json!({
-            "id": id, "file": connection_file, "out": out, "err": err, "cwd": cwd, "env": env,
+            "id": id, "file": connection_file, "out": out, "err": err, "cwd": cwd, "env": env, "mark": mark,
         });
         write(&mut *self.requests.lock().await, &request).await?;
         let gone = || io::Error::other("the process that forks kernels is gone");

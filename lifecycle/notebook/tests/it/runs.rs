@@ -176,6 +176,36 @@ async fn daemons_that_cells_started_are_ended_and_named_however_the_run_ends() {
 }
 
 #[tokio::test]
+async fn daemons_that_a_cell_forked_without_a_program_are_ended_too() {
+    let Some(work) = Work::new() else { return };
+    let cells: &[(&str, &[&str])] = &[(
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    with open('pid.new', 'w') as file:\n        \
+         file.write(str(os.getpid()))\n    os.rename('pid.new', 'pid')\n    while True:\n        time.sleep(60)\n\
+         while not os.path.exists('pid'):\n    time.sleep(0.01)",
+        &[],
+    )];
+    let (empty, env) = (Notebook::new("python3", "python"), BTreeMap::new());
+    let fork = Some(Arc::new(ForkServer::start(&work.python, &empty, &env).await.unwrap()));
+    for fork in [None, fork] {
+        let watcher = Watcher::default();
+        let request = ExecuteRequest { progress: Arc::new(watcher.clone()), fork, ..work.request(cells) };
+        execute(request).await.unwrap();
+        let daemon = std::fs::read_to_string(work.path("pid")).unwrap();
+        let notes = watcher.notes();
+        assert!(matches!(&notes[..], [note] if note.contains(&format!("({daemon})"))), "{notes:?}");
+        // The system takes a moment over what was killed; what was not is there until the test is given up.
+        let is_there = || {
+            let stat = std::fs::read_to_string(format!("/proc/{daemon}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        while is_there() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        std::fs::remove_file(work.path("pid")).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_notebook_may_be_run_in_place_and_is_replaced_at_the_end() {
     let Some(work) = Work::new() else { return };
     let seen = "import pathlib\nprint('print(1)' in pathlib.Path('in.ipynb').read_text(), \
