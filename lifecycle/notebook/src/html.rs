@@ -5,6 +5,7 @@
 //! is shown in a frame of its own that can neither run scripts nor reach the page or the network, so that a
 //! notebook of somebody else is safe to look at. LaTeX is drawn as MathML ([`math`]). Interactive plots show their picture or text.
 
+mod environments;
 mod math;
 mod table;
 mod text;
@@ -215,7 +216,8 @@ fn markdown(source: &str) -> String {
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_MATH;
     let mut lost_link = false;
-    let events = Parser::new_ext(source, options).map(move |event| match event {
+    let source = environments::marked(source, options);
+    let events = Parser::new_ext(&source, options).map(move |event| match event {
         Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
         Event::InlineMath(latex) => Event::InlineHtml(math::formula(&latex, false).into()),
         Event::DisplayMath(latex) => Event::InlineHtml(math::formula(&latex, true).into()),
@@ -330,11 +332,14 @@ mod tests {
             html.contains("<mo>&lt;</mo>") && html.contains("$$\\nosuch y$$") && html.contains("costs $5 or"),
             "{html}"
         );
+        let html =
+            markdown("By\n\n\\begin{align}\na_1 &= b_2 \\\\\n&\\quad + c_3\n\\end{align}\n\nand so on.");
+        assert!(html.contains("<math") && !html.contains("begin") && !html.contains("<em>"), "{html}");
     }
 
     proptest! {
         #[test]
-        fn no_text_ever_opens_a_tag(source in "(?s)([<>\"'&#`$\\\\\\- \n]|script|text\\{|é){0,60}") {
+        fn no_text_ever_opens_a_tag(source in "(?s)([<>\"'&#`$\\\\\\- \n]|script|text\\{|\\\\begin\\{align\\}|\\\\end\\{align\\}|é){0,60}") {
             let mut notebook = Notebook::new("python3", "python");
             notebook.cells = vec![Cell::markdown(&source, &[]), Cell::code(&source, &[]), Cell::raw(&source)];
             prop_assert!(!export(&notebook, &source).contains("<script"));

@@ -9,7 +9,7 @@ use pulldown_latex::{Parser, Storage, push_mathml};
 use super::text::escaped;
 
 /// A formula of more bytes stays text: nobody reads it, and drawing it takes long.
-const LONGEST: usize = 20_000;
+pub const LONGEST: usize = 20_000;
 
 /// A formula between its marks, such as `x^2`; where it is not understood, its text in these marks.
 pub fn formula(latex: &str, block: bool) -> String {
