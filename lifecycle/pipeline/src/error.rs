@@ -335,6 +335,7 @@ impl Error {
             | Self::UvMissing { .. }
             | Self::LockFile { .. }
             | Self::LockChanged { .. }
+            | Self::InputDamaged { .. }
             | Self::StepFailed { .. }
             | Self::SqlRefused { .. }
             | Self::SqlFailed { .. }
