@@ -41,7 +41,7 @@ impl Builtin for PackageModel {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
