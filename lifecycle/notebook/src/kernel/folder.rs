@@ -133,13 +133,15 @@ mod tests {
         let mut kernel = Command::new("/bin/sh");
         kernel.args(["-c", "sleep 600; :"]).arg(&left).process_group(0).stdout(Stdio::null());
         let mut kernel = kernel.spawn().unwrap();
-        // For a moment after its start a process has no command line.
-        while fs::read(format!("/proc/{}/cmdline", kernel.id())).unwrap().is_empty() {
-            std::thread::yield_now();
-        }
-        fs::write(left.join("pid"), kernel.id().to_string()).unwrap();
         let mut daemon = Command::new("sleep");
         let mut daemon = daemon.arg("600").env(VARIABLE, &left).process_group(0).spawn().unwrap();
+        // For a moment after its start a process has neither command line nor environment.
+        for known in [format!("{}/cmdline", kernel.id()), format!("{}/environ", daemon.id())] {
+            while fs::read(format!("/proc/{known}")).unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+        }
+        fs::write(left.join("pid"), kernel.id().to_string()).unwrap();
         let lock = File::open(held.join("lock")).unwrap();
         lock.lock().unwrap();
         let young = made("young");
