@@ -1,7 +1,7 @@
 //! What this machine lacks for a run, as far as that can be told before the first step starts: the
 //! interpreter of an environment, R with its packages, the host's tools that one names, the program that makes
-//! it, the program of a plain command. What is only wanted perhaps (by a step with a condition, or after one that may change
-//! everything) is left to its turn.
+//! it, the program of a plain command. What is only wanted perhaps (by a step with a condition, or after one
+//! that may change everything) is left to its turn.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,7 +35,7 @@ pub async fn check(runner: &Runner, planner: &Planner, request: &RunRequest) -> 
         return Ok(());
     }
     let path = search_path(&runner.host_env);
-    let mut environments = HashSet::new();
+    let (mut environments, mut programs) = (HashSet::new(), HashMap::new());
     // The nodes that may be left out, by their own condition or with what they need.
     let mut perhaps: HashSet<usize> = HashSet::new();
     let mut missing: HashMap<&str, Error> = HashMap::new();
@@ -56,7 +56,9 @@ pub async fn check(runner: &Runner, planner: &Planner, request: &RunRequest) -> 
                 missing.insert(&node.name, error);
             }
         }
-        if let Some(program) = missing_program(step, path) {
+        let mut is_there =
+            |program| *programs.entry(program).or_insert_with(|| find_program(program, path).is_some());
+        if let Some(program) = missing_program(step, &mut is_there) {
             missing.insert(&node.name, Error::ProgramMissing { step: node.name.clone(), program });
         }
     }
@@ -88,8 +90,8 @@ async fn surely_runs(runner: &Runner, planner: &Planner, step: &PlannedStep) -> 
 }
 
 /// The program that a step surely starts on the host and that is not there; several, of which one would do.
-fn missing_program(step: &Step, path: &str) -> Option<String> {
-    let wanted: Vec<&str> = match &step.work {
+fn missing_program<'a>(step: &'a Step, is_there: &mut impl FnMut(&'a str) -> bool) -> Option<String> {
+    let wanted: Vec<&'a str> = match &step.work {
         Work::Run { command } if step.environment.is_none() && step.packaged.is_none() => {
             program(command).into_iter().collect()
         }
@@ -103,7 +105,7 @@ fn missing_program(step: &Step, path: &str) -> Option<String> {
         }
         Work::Run { .. } | Work::Sql { .. } | Work::Uses { .. } => Vec::new(),
     };
-    let is_missing = !wanted.is_empty() && wanted.iter().all(|name| find_program(name, path).is_none());
+    let is_missing = !wanted.is_empty() && !wanted.iter().any(|name| is_there(name));
     is_missing.then(|| wanted.join("` or `"))
 }
 
