@@ -87,8 +87,8 @@ environments: { r: { r: "4", packages: [no.such.package] } }
 steps:
   a: { run: "true", environment: r }
 """)
-    done = rondo("run", code=7)
-    assert "lacks R packages: `no.such.package`" in done.stderr
+    done = rondo("run", code=8)
+    assert "lacks R packages: `no.such.package`" in done.stderr and "--> rondo.yaml:3:" in done.stderr
     assert "apt-get install r-cran-no.such.package" in done.stderr
 
 
@@ -101,8 +101,9 @@ environments: { c: { conda: [numpy] } }
 steps:
   a: { run: "true", environment: c }
 """)
-    done = rondo("run", code=7)
-    assert "needs micromamba, mamba or conda" in done.stderr and "install micromamba" in done.stderr
+    done = rondo("run", code=8)
+    assert "needs micromamba, mamba or conda" in done.stderr and "hint: install micromamba" in done.stderr
+    assert "--> rondo.yaml:3:" in done.stderr
 
 
 @pytest.mark.service
