@@ -25,8 +25,6 @@ pub enum Started {
 /// A program that takes a script.
 struct Interpreter {
     name: &'static str,
-    /// The word behind its name with which it takes one, as in `streamlit run`.
-    verb: Option<&'static str>,
     /// What its scripts end with.
     endings: &'static [&'static str],
     /// Its options that have a value of their own behind them.
@@ -37,7 +35,6 @@ struct Interpreter {
 
 const PYTHON: Interpreter = Interpreter {
     name: "python",
-    verb: None,
     endings: &[".py"],
     valued: &["-X", "-W", "--check-hash-based-pycs"],
     instead: &["-c"],
@@ -45,7 +42,6 @@ const PYTHON: Interpreter = Interpreter {
 
 const SHELL: Interpreter = Interpreter {
     name: "sh",
-    verb: None,
     endings: &[".sh"],
     valued: &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"],
     instead: &["-c", "-s"],
@@ -58,34 +54,40 @@ const INTERPRETERS: [Interpreter; 10] = [
     Interpreter { name: "bash", ..SHELL },
     Interpreter { name: "dash", ..SHELL },
     Interpreter { name: "zsh", ..SHELL },
-    Interpreter { name: "Rscript", verb: None, endings: &[".R", ".r"], valued: &[], instead: &["-e"] },
+    Interpreter { name: "Rscript", endings: &[".R", ".r"], valued: &[], instead: &["-e"] },
     Interpreter {
         name: "julia",
-        verb: None,
         endings: &[".jl"],
         valued: &["-t", "-p", "-L", "-J", "-C", "-H", "--threads", "--procs", "--load", "--sysimage"],
         instead: &["-e", "-E", "--eval", "--print"],
     },
     Interpreter {
         name: "node",
-        verb: None,
         endings: &[".js", ".mjs", ".cjs"],
         valued: &["-r", "-C", "--require", "--import", "--loader", "--env-file"],
         instead: &["-e", "-p", "--eval", "--print"],
     },
-    Interpreter { name: "perl", verb: None, endings: &[".pl"], valued: &["-I"], instead: &["-e", "-E"] },
+    Interpreter { name: "perl", endings: &[".pl"], valued: &["-I"], instead: &["-e", "-E"] },
 ];
 
-/// Programs that take a script among options of their own, too many to know: the first word that ends as a
+/// A program that takes a script among options of its own, too many to know: the first word that ends as a
 /// script does.
-const LAUNCHERS: [Interpreter; 7] = [
-    Interpreter { name: "torchrun", ..PYTHON },
-    Interpreter { name: "deepspeed", ..PYTHON },
-    Interpreter { name: "accelerate", verb: Some("launch"), ..PYTHON },
-    Interpreter { name: "streamlit", verb: Some("run"), ..PYTHON },
-    Interpreter { name: "coverage", verb: Some("run"), ..PYTHON },
-    Interpreter { name: "papermill", endings: &[".ipynb"], ..PYTHON },
-    Interpreter { name: "quarto", verb: Some("render"), endings: &[".qmd", ".ipynb", ".Rmd"], ..PYTHON },
+struct Launcher {
+    name: &'static str,
+    /// The word behind its name with which it takes one, as in `streamlit run`.
+    verb: Option<&'static str>,
+    /// What its scripts end with.
+    endings: &'static [&'static str],
+}
+
+const LAUNCHERS: [Launcher; 7] = [
+    Launcher { name: "torchrun", verb: None, endings: PYTHON.endings },
+    Launcher { name: "deepspeed", verb: None, endings: PYTHON.endings },
+    Launcher { name: "accelerate", verb: Some("launch"), endings: PYTHON.endings },
+    Launcher { name: "streamlit", verb: Some("run"), endings: PYTHON.endings },
+    Launcher { name: "coverage", verb: Some("run"), endings: PYTHON.endings },
+    Launcher { name: "papermill", verb: None, endings: &[".ipynb"] },
+    Launcher { name: "quarto", verb: Some("render"), endings: &[".qmd", ".ipynb", ".Rmd"] },
 ];
 
 /// Modules of Python that are a launcher by another name.
@@ -157,8 +159,7 @@ fn of_simple(simple: &Simple) -> Vec<Started> {
     }
     let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let Some(interpreter) = INTERPRETERS.iter().find(|one| one.name == plain) else { return Vec::new() };
-    let python = interpreter.endings == PYTHON.endings;
-    let (argument, rest) = first_argument(interpreter, arguments, python);
+    let (argument, rest) = first_argument(interpreter, arguments);
     match argument {
         Argument::Script(path) => script(path).into_iter().collect(),
         Argument::Module(name) => {
@@ -204,12 +205,12 @@ enum Argument<'a> {
 fn first_argument<'a>(
     interpreter: &Interpreter,
     arguments: &'a [Option<String>],
-    python: bool,
 ) -> (Argument<'a>, &'a [Option<String>]) {
+    let takes_modules = interpreter.endings == PYTHON.endings;
     let mut rest = arguments;
     while let Some((Some(word), behind)) = rest.split_first() {
         rest = behind;
-        if python && word == "-m" {
+        if takes_modules && word == "-m" {
             let module = behind.first().and_then(Option::as_deref).map_or(Argument::None, Argument::Module);
             return (module, behind.get(1..).unwrap_or_default());
         }

@@ -2,7 +2,8 @@
 //!
 //! Named after the monitor, since two may watch one model: `<monitor>.drift.<column>`,
 //! `<monitor>.objective.<n>`, `<monitor>.quality.<rule>` and `<monitor>.task`; of a rule that only notes
-//! something nothing is raised. The id of an alert is made from its name and window, so that looking at a window twice raises nothing twice.
+//! something nothing is raised. The id of an alert is made from its name and window, so that looking at a
+//! window twice raises nothing twice.
 
 use rondo_core::Timestamp;
 use rondo_core::objective::Verdict;

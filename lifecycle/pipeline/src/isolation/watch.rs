@@ -2,7 +2,8 @@
 //!
 //! Landlock refuses and tells nobody what, and in a sandbox such a file is not even there; a program that goes on
 //! without a file that it may not read leaves no word of it. So the process installs a filter (seccomp's user
-//! notification) that lets each such call wait for a thread here, which reads the path, keeps it where it lies in the project and lets the kernel go on.
+//! notification) that lets each such call wait for a thread here, which reads the path, keeps it where it lies in
+//! the project and lets the kernel go on.
 //! Which of the paths are files that are there and not declared is looked at when the step has ended, so that no
 //! process waits for that. Nothing is held back here: that is the rules' business, and a path that changes between
 //! this look and the kernel's own is only noted wrongly. Where such a filter cannot be had, nothing is seen, and
