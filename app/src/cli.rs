@@ -164,7 +164,9 @@ pub fn main() -> ExitCode {
                 // A file that may not grow (`ulimit -f`) is an error like a full disk: unheard, its signal would
                 // end the process. Processes that are started have it as it was.
                 let _heard = signal(SignalKind::from_raw(libc::SIGXFSZ));
-                Box::pin(dispatch(cli.command, &session)).await
+                let outcome = Box::pin(dispatch(cli.command, &session)).await;
+                session.close().await;
+                outcome
             });
             let outcome = outcome.map_err(|failure| session.located(failure));
             // What still runs in the background has nothing left to do.

@@ -1,11 +1,13 @@
 //! What a command works with: the flags that all share, the printer, and the platform once it is needed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rondo_core::ports::Progress;
 use rondo_core::{Code, Explain, suggest};
 use rondo_project::fault;
+use rondo_store::Store;
 
 use super::Global;
 use super::failure::{Failure, Outcome};
@@ -13,17 +15,21 @@ use super::output::Printer;
 use crate::config::{Config, find_project};
 use crate::platform::{Opened, PROJECT_FILE, Platform};
 
+/// How long closing a store may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// A command's surroundings.
 pub struct Session {
     global: Global,
     printer: Printer,
     config: Arc<Config>,
+    stores: Mutex<Vec<Store>>,
 }
 
 impl Session {
     pub(super) fn new(global: Global, printer: Printer) -> Self {
         let config = Arc::new(Config::read(global.project.clone()));
-        Self { global, printer, config }
+        Self { global, printer, config, stores: Mutex::default() }
     }
 
     /// Where words go.
@@ -65,7 +71,7 @@ impl Session {
     pub async fn platform_shown(&self, progress: Arc<dyn Progress>) -> Outcome<Arc<Platform>> {
         let root = self.project_root().ok_or_else(|| self.no_project())?;
         match Platform::open(&root, self.config.clone(), progress).await? {
-            Opened::Platform(platform) => Ok(Arc::from(platform)),
+            Opened::Platform(platform) => Ok(self.opened(*platform)),
             Opened::Faults { file, source, faults } => {
                 let text = fault::render(&file, &source, &faults);
                 Err(Failure::from(Invalid { file: file.clone(), count: faults.len() })
@@ -91,7 +97,21 @@ impl Session {
         }
         // Who may only read is shown them as they are.
         let _ = Box::pin(platform.recover()).await;
-        Ok(Arc::new(platform))
+        Ok(self.opened(platform))
+    }
+
+    fn opened(&self, platform: Platform) -> Arc<Platform> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).push(platform.store().clone());
+        Arc::new(platform)
+    }
+
+    /// Closes what the command opened. What still reads in the background is not waited for long.
+    pub async fn close(&self) {
+        let stores = std::mem::take(&mut *self.stores.lock().unwrap_or_else(PoisonError::into_inner));
+        for store in stores {
+            // Nothing is lost if the time is up: the write-ahead log is read at the next start.
+            let _ = tokio::time::timeout(PATIENCE, store.close()).await;
+        }
     }
 
     /// A failure where the project file says what it is about, if it does.

@@ -169,6 +169,8 @@ impl Meta {
         &self.finder
     }
 
+    /// Closes all connections, the one that writes last: whoever is last of all processes writes the
+    /// write-ahead log back, else the next one to open the database would have to read it whole.
     pub(crate) async fn close(&self) {
         self.finder.close();
         self.readers.close().await;

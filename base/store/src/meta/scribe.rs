@@ -117,7 +117,7 @@ impl Scribe {
         Ok(outcome)
     }
 
-    /// Ends the thread, after all that was sent before.
+    /// Ends the thread and closes its connection, after all that was sent before.
     pub(super) async fn close(&self) {
         // An error means that it has ended already.
         let _ = self.order(None).await;
@@ -175,10 +175,11 @@ fn serve(desk: &Desk, mut orders: mpsc::Receiver<Vec<Order>>, queued: &AtomicUsi
         let last = scripts.len() < group.len();
         let outcomes = desk.write(&scripts);
         queued.fetch_sub(group.len(), Ordering::Release);
-        answer(group, outcomes);
         if last {
-            return;
+            drop(desk.seat().take());
+            return answer(group, outcomes);
         }
+        answer(group, outcomes);
     }
 }
 

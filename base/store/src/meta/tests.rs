@@ -243,6 +243,25 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
     assert!(third.meta().run(id).await.unwrap().is_some());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_closes_last_writes_the_log_back() {
+    let (folder, store) = store().await;
+    let second = Store::open(folder.path()).await.unwrap();
+    for one in [&store, &second] {
+        // By all ways to the database.
+        let id = RunId::random();
+        one.meta().create_run(&run(id)).await.unwrap();
+        one.meta().ensure_experiment("another", Timestamp(1)).await.unwrap();
+        assert!(one.meta().run(id).await.unwrap().is_some());
+        assert!(one.meta().journal("run", 10).await.unwrap().is_empty());
+    }
+    let log = folder.path().join("metadata.db-wal");
+    store.close().await;
+    assert!(log.exists());
+    second.close().await;
+    assert!(!log.exists());
+}
+
 #[tokio::test]
 async fn a_run_is_not_made_in_an_experiment_that_is_deleted_or_not_there() {
     let (_folder, store) = store().await;

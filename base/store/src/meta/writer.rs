@@ -181,18 +181,17 @@ async fn serve(
         let last = group.iter().any(|job| job.ends());
         // Everyone of the group is told the same, with the database's own code.
         let held = turn.lock().await;
-        let failed = commit(&mut connection, &mut group).await.err().map(DatabaseError::from);
+        let committed = commit(&mut connection, &mut group).await.map_err(DatabaseError::from);
         drop(held);
-        for job in group.drain(..) {
-            job.answer(failed.clone().map_or(Ok(()), |error| Err(Error::Database(error))));
-        }
+        let answer = |job: Box<dyn Job>| job.answer(committed.clone().map_err(Error::Database));
         if last {
             jobs.close();
-            break;
+            // Nothing is lost if this fails: the write-ahead log is read at the next start.
+            let _ = connection.close().await;
+            return group.drain(..).for_each(answer);
         }
+        group.drain(..).for_each(answer);
     }
-    // Nothing is lost if this fails: the write-ahead log is read at the next start.
-    let _ = connection.close().await;
 }
 
 async fn commit(connection: &mut SqliteConnection, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
