@@ -87,7 +87,7 @@ impl Platform {
         let source = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
         let root = root.canonicalize().map_err(Error::io("open", root))?;
         // A package that has not been fetched yet is fetched here.
-        let builtins = builtins::of_project(&root, &config)?;
+        let builtins = builtins::of_project(&root, &config);
         let folder = Folder::new(&root);
         let checked = tokio::task::block_in_place(|| check(&source, PROJECT_FILE, &folder, &builtins));
         let project = match checked {

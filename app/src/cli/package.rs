@@ -60,7 +60,7 @@ pub(super) fn find(session: &Session, given: &str) -> Outcome<Found> {
     let here = session.here();
     let project = session.project_root();
     let base = project.clone().unwrap_or_else(|| here.clone());
-    let known = builtins::of_project(&base, session.config())?;
+    let known = builtins::of_project(&base, session.config());
     let alone = |root: PathBuf, uses: String| {
         let found = tokio::task::block_in_place(|| load::alone(&root, &uses, &known));
         match found {
@@ -72,7 +72,7 @@ pub(super) fn find(session: &Session, given: &str) -> Outcome<Found> {
             }),
         }
     };
-    if known.package(given).is_some() || is_address(given) {
+    if known.packages.get(given).is_some() || is_address(given) {
         return alone(base, given.to_owned());
     }
     let folder = here.join(given);

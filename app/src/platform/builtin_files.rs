@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_test_of_a_package_that_is_built_in_has_its_data() {
-        for package in &builtins::known().packages {
+        for package in builtins::known().packages.iter() {
             let folder = tempfile::tempdir().unwrap();
             lay_out(&package.name, folder.path()).unwrap();
             assert!(

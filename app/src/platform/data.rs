@@ -1,7 +1,7 @@
 //! Data meets the project: declared datasets are brought in, and `rondo.lock` pins what a user's run reads.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::journal::Because;
@@ -145,9 +145,10 @@ impl Platform {
     /// # Errors
     /// When a dataset cannot be brought in.
     pub async fn ensure_datasets(&self, targets: &[String]) -> Result<BTreeMap<String, Digest>, Error> {
-        let lock = self.read_lock()?;
+        let names = self.datasets_of(targets);
+        let lock = if names.is_empty() { Lock::default() } else { self.read_lock()? };
         let mut pins = BTreeMap::new();
-        for name in self.datasets_of(targets) {
+        for name in names {
             let pinned = lock.datasets.get(&name).map(|locked| locked.digest);
             if let Some(version) = self.pinned_version(&name, pinned).await? {
                 pins.insert(name, version);
@@ -273,13 +274,7 @@ impl Platform {
     /// # Errors
     /// When it cannot be read or understood.
     pub fn read_lock(&self) -> Result<Lock, Error> {
-        let path = self.lock_path();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Lock::parse(&text)
-                .map_err(|error| Error::Invalid { code: Code::ProjectInvalid, message: error.to_string() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
-            Err(error) => Err(Error::io("read", &path)(error)),
-        }
+        Ok(rondo_pipeline::lock::read(self.root())?)
     }
 
     /// Pins a version in `rondo.lock`.
@@ -308,10 +303,6 @@ impl Platform {
         if lock == before {
             return Ok(());
         }
-        declare::write_whole(&self.lock_path(), lock.text().as_bytes())
-    }
-
-    fn lock_path(&self) -> PathBuf {
-        self.root().join(LOCK_FILE)
+        declare::write_whole(&self.root().join(LOCK_FILE), lock.text().as_bytes())
     }
 }

@@ -34,7 +34,7 @@ pub fn text(root: &Path) -> Result<String, Error> {
 /// # Errors
 /// When it has faults: the first is told.
 pub fn checked(root: &Path, config: &Config, text: &str, action: &str) -> Result<Project, Error> {
-    let builtins = builtins::of_project(root, config)?;
+    let builtins = builtins::of_project(root, config);
     let folder = Folder::new(root);
     let checked = tokio::task::block_in_place(|| check(text, PROJECT_FILE, &folder, &builtins));
     checked.map_err(|faults| Error::Invalid {

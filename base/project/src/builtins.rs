@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+mod packages;
+
+pub use self::packages::Packages;
 pub use crate::package::{Field, FieldKind, Package};
 
 /// Judges one entry of `checks:`; the error says what is wrong with it.
@@ -43,8 +46,8 @@ pub struct Refusal {
 /// The known packages, and the meaning of data checks.
 #[derive(Clone, Default)]
 pub struct Builtins {
-    /// The packages by name.
-    pub packages: Vec<Arc<Package>>,
+    /// The packages.
+    pub packages: Packages,
     /// The keys that a check may have, for editors: what they mean is known to the judges alone.
     pub checks: Vec<&'static str>,
     /// The judge of data checks; absent: they are taken as they are.
@@ -61,14 +64,7 @@ pub struct Builtins {
 
 impl fmt::Debug for Builtins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.packages.iter().map(|package| package.name.as_str()).collect();
+        let names: Vec<&str> = self.packages.names().collect();
         f.debug_struct("Builtins").field("packages", &names).finish_non_exhaustive()
-    }
-}
-
-impl Builtins {
-    /// The package of that name.
-    pub fn package(&self, name: &str) -> Option<&Arc<Package>> {
-        self.packages.iter().find(|package| package.name == name)
     }
 }

@@ -136,7 +136,8 @@ mod tests {
         let field = Field::required("notebook", FieldKind::Notebook, "The notebook.");
         let package = Package::builtin("papermill", vec![field]);
         let checks = vec!["column", "not_null"];
-        let schema = schema(&Builtins { packages: vec![package.into()], checks, ..Builtins::default() });
+        let schema =
+            schema(&Builtins { packages: [package].into_iter().collect(), checks, ..Builtins::default() });
         insta::assert_json_snapshot!(schema);
     }
 }

@@ -20,13 +20,20 @@ use crate::worktree::write_atomically;
 /// # Errors
 /// When it cannot be read or has faults.
 pub fn read(root: &Path) -> Result<Lock, Error> {
+    text(root)?.map_or_else(|| Ok(Lock::default()), |text| parse(&text))
+}
+
+fn text(root: &Path) -> Result<Option<String>, Error> {
     let place = root.join(LOCK_FILE);
-    let text = match fs::read_to_string(&place) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::default()),
-        Err(error) => return Err(Error::io("read", &place)(error)),
-    };
-    Lock::parse(&text).map_err(|error| {
+    match fs::read_to_string(&place) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", &place)(error)),
+    }
+}
+
+fn parse(text: &str) -> Result<Lock, Error> {
+    Lock::parse(text).map_err(|error| {
         let report = error.report();
         Error::LockFile { reason: if report.is_empty() { error.to_string() } else { report } }
     })
@@ -156,33 +163,54 @@ fn write_texts(
 /// # Errors
 /// When the file has faults or cannot be written.
 pub async fn update(store: &Path, planner: &Planner, steps: &[StepReport]) -> Result<bool, Error> {
-    let project = &planner.project;
     let good: HashSet<&str> =
         steps.iter().filter(|step| step.outcome.is_good()).map(|step| step.name.as_str()).collect();
     let used = environments(planner, |name| good.contains(name)).await?;
     // Two runs that end at once do not take each other's lines away.
     let _alone = alone(store)?;
-    // Read now and not at the start: `rondo data add` may have written in the meantime.
-    let mut lock = read(&planner.root)?;
-    lock.datasets.retain(|name, _| project.data.contains(name));
-    lock.environments.retain(|name, _| project.environments.contains(name) || is_package_environment(name));
-    lock.steps.retain(|name, _| planner.graph.place(name).is_some());
-    for (name, version) in &planner.datasets {
-        let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
-        lock.datasets.insert(name.clone(), locked);
+    let ended = Ended { planner, steps, used, packages: packages(planner)? };
+    let found = text(&planner.root)?;
+    let mut lock = ended.bring_up(planner.locked.clone());
+    let mut wanted = lock.text();
+    if found.as_ref() != Some(&wanted) {
+        // As it is now and not as it was at the start: `rondo data add` may have written in the meantime.
+        lock = ended.bring_up(found.as_deref().map_or_else(|| Ok(Lock::default()), parse)?);
+        wanted = lock.text();
     }
-    lock.environments.extend(used.iter().map(|(name, lock)| (name.clone(), lock.digest)));
-    lock.packages = packages(planner)?;
-    for step in steps.iter().filter(|step| step.outcome.is_good()) {
-        let Some(key) = step.key else { continue };
-        let outputs = step.outputs.iter().map(|link| (link.name.clone(), link.digest)).collect();
-        lock.steps.insert(step.name.clone(), LockedStep { key, outputs });
-    }
-    write_texts(store, &planner.root, &lock, &used)?;
-    let (place, text) = (planner.root.join(LOCK_FILE), lock.text());
-    if fs::read(&place).is_ok_and(|old| old == text.as_bytes()) {
+    write_texts(store, &planner.root, &lock, &ended.used)?;
+    if found.as_ref() == Some(&wanted) {
         return Ok(false);
     }
-    write_atomically(store, &place, text.as_bytes())?;
+    write_atomically(store, &planner.root.join(LOCK_FILE), wanted.as_bytes())?;
     Ok(true)
+}
+
+/// A run that has ended, with what it used.
+struct Ended<'a> {
+    planner: &'a Planner,
+    steps: &'a [StepReport],
+    used: BTreeMap<String, Arc<EnvironmentLock>>,
+    packages: BTreeMap<String, LockedPackage>,
+}
+
+impl Ended<'_> {
+    fn bring_up(&self, mut lock: Lock) -> Lock {
+        let (planner, project) = (self.planner, &self.planner.project);
+        lock.datasets.retain(|name, _| project.data.contains(name));
+        lock.environments
+            .retain(|name, _| project.environments.contains(name) || is_package_environment(name));
+        lock.steps.retain(|name, _| planner.graph.place(name).is_some());
+        for (name, version) in &planner.datasets {
+            let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
+            lock.datasets.insert(name.clone(), locked);
+        }
+        lock.environments.extend(self.used.iter().map(|(name, lock)| (name.clone(), lock.digest)));
+        lock.packages.clone_from(&self.packages);
+        for step in self.steps.iter().filter(|step| step.outcome.is_good()) {
+            let Some(key) = step.key else { continue };
+            let outputs = step.outputs.iter().map(|link| (link.name.clone(), link.digest)).collect();
+            lock.steps.insert(step.name.clone(), LockedStep { key, outputs });
+        }
+        lock
+    }
 }

@@ -23,7 +23,7 @@ pub fn run(_: &Args, session: &Session) -> Outcome {
     let mut rows: Vec<Vec<String>> = vec![["uses", "version", "run", "summary"].map(String::from).to_vec()];
     let mut values: Vec<Value> = Vec::new();
     let known = builtins::known();
-    for package in &known.packages {
+    for package in known.packages.iter() {
         rows.push(vec![
             package.name.clone(),
             package.version.clone(),
@@ -36,7 +36,7 @@ pub fn run(_: &Args, session: &Session) -> Outcome {
         }));
     }
     if let Some(root) = session.project_root() {
-        let known = builtins::of_project(&root, session.config())?;
+        let known = builtins::of_project(&root, session.config());
         for folder in folders(&root.join("packages")) {
             let uses = format!("./packages/{folder}");
             let (version, run, summary) = match load::alone(&root, &uses, &known) {

@@ -320,7 +320,7 @@ impl Platform {
             Ok(source) => source,
             Err(error) => return Ok(Err(format!("the project file of then cannot be read: {error}"))),
         };
-        let builtins = builtins::of_project(root, self.config())?;
+        let builtins = builtins::of_project(root, self.config());
         let folder = Folder::new(root);
         let checked = tokio::task::block_in_place(|| check(&source, PROJECT_FILE, &folder, &builtins));
         let project = match checked {

@@ -56,7 +56,7 @@ fn builtins() -> Builtins {
         }
         data_check(check).map_err(|message| refuse(message, None))
     }
-    let packages = [papermill, evaluate, streamlit].map(Arc::new).into();
+    let packages = [papermill, evaluate, streamlit].into_iter().collect();
     Builtins { packages, data_check: Some(data_check), live_check: Some(live_check), ..Builtins::default() }
 }
 
@@ -365,14 +365,13 @@ fn arguments_are_held_against_each_other_with_all_other_faults() {
     let text = |name: &str| Field::optional(name, FieldKind::Text, "What it is.");
     let method = Field { default: Some(json!("random")), ..text("method") };
     let mut builtins = builtins();
-    builtins.packages.extend(
-        [
-            Package::builtin("shell", vec![text("script"), text("command")]),
-            Package::builtin("sql", vec![text("script"), text("query")]),
-            Package::builtin("split", vec![method, text("column")]),
-        ]
-        .map(Arc::new),
-    );
+    builtins.packages = [
+        Package::builtin("shell", vec![text("script"), text("command")]),
+        Package::builtin("sql", vec![text("script"), text("query")]),
+        Package::builtin("split", vec![method, text("column")]),
+    ]
+    .into_iter()
+    .collect();
     builtins.arguments = Some(Arc::new(|name, with| {
         let method = with.get("method").and_then(|method| method.as_str()).unwrap_or_default();
         let lacks = name == "split" && method != "random" && !with.contains_key("column");

@@ -52,7 +52,7 @@ pub fn project(builtins: &Builtins) -> String {
     let _ = writeln!(text, "\n#Project: {}", value(&root, 0));
     let _ =
         writeln!(text, "\n// An expectation of data.\n#Check: {}", value(&crate::schema::check(builtins), 0));
-    for package in &builtins.packages {
+    for package in builtins.packages.iter() {
         let _ = writeln!(text, "\n// {}", one_line(&package.summary));
         let _ = writeln!(text, "#{}With: {}", definition(&package.name), value(&schema::with(package), 0));
     }

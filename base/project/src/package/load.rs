@@ -119,7 +119,7 @@ impl<'a> Loader<'a> {
 
     /// The packages that lie in folders, as they were found.
     pub(crate) fn find(&self, home: &Home<'_>, uses: &str) -> Result<Arc<Package>, Miss> {
-        if let Some(package) = self.builtins.package(uses) {
+        if let Some(package) = self.builtins.packages.get(uses) {
             return Ok(package.clone());
         }
         if is_path(uses) {

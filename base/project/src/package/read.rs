@@ -271,8 +271,8 @@ fn run(context: &mut Context<'_>, root: &Node, with: &[Field], outputs: &Ports) 
     if let Some(at) = node.get("builtin") {
         let builtin = read::text(node, "builtin")?;
         let own = read::text(root, "name").is_some_and(|name| name == builtin);
-        if !own && context.loader.builtins.package(&builtin).is_none() {
-            let names = context.loader.builtins.packages.iter().map(|package| package.name.as_str());
+        if !own && context.loader.builtins.packages.get(&builtin).is_none() {
+            let names = context.loader.builtins.packages.names();
             let fault =
                 Fault::new("run.builtin", at.place, format!("no built-in package is called `{builtin}`"));
             context.fault(fault.did_you_mean(&builtin, names));

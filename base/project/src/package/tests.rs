@@ -1,7 +1,6 @@
 //! What people see of packages: files right and wrong, checked against a real folder.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::json;
 
@@ -71,7 +70,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn checked(folder: &Path, text: &str) -> Result<Project, String> {
     let plain = Package::builtin("split", vec![Field::optional("seed", FieldKind::Int, "")]);
-    let builtins = Builtins { packages: vec![Arc::new(plain)], ..Builtins::default() };
+    let builtins = Builtins { packages: [plain].into_iter().collect(), ..Builtins::default() };
     check(text, "rondo.yaml", &Folder::new(folder), &builtins)
         .map_err(|faults| fault::render("rondo.yaml", text, &faults))
 }

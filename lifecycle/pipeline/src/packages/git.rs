@@ -12,9 +12,9 @@ use std::process::{Command, Stdio};
 
 use rondo_core::Digest;
 use rondo_project::builtins::{Refusal, Remote};
-use rondo_project::lock::Lock;
 
 use crate::environment::host::{find_program, search_path};
+use crate::lock;
 
 /// The ways to a repository that are taken.
 const SCHEMES: [&str; 4] = ["https", "http", "ssh", "file"];
@@ -24,8 +24,8 @@ const SCHEMES: [&str; 4] = ["https", "http", "ssh", "file"];
 pub struct GitPackages {
     /// Where fetched commits are kept; may be shared by projects.
     pub cache: PathBuf,
-    /// What `rondo.lock` pins.
-    pub locked: Lock,
+    /// The project's folder, whose `rondo.lock` pins what revisions stand for.
+    pub project: PathBuf,
     /// The environment variables that Rondo was started with.
     pub host: BTreeMap<String, String>,
 }
@@ -100,7 +100,9 @@ impl Remote for GitPackages {
     fn folder(&self, address: &str) -> Result<PathBuf, Refusal> {
         let parsed = Address::parse(address)?;
         let home = self.cache.join("packages").join(Digest::of(parsed.url.as_bytes()).short());
-        let pinned = self.locked.packages.get(address).and_then(|package| package.commit.clone());
+        let locked =
+            lock::read(&self.project).map_err(|error| Refusal { message: error.to_string(), hint: None })?;
+        let pinned = locked.packages.get(address).and_then(|package| package.commit.clone());
         let commit = match pinned.filter(|commit| is_commit(commit)) {
             Some(commit) => commit,
             None if is_commit(&parsed.revision) => parsed.revision.clone(),

@@ -144,11 +144,11 @@ impl Lab {
     pub fn runner(&self) -> Runner {
         let packages = self.builtins.iter().map(|builtin| {
             let any = |name: &&str| Field::optional(name, FieldKind::Any, "");
-            Arc::new(Package::builtin(builtin.name(), builtin.parameters().iter().map(any).collect()))
+            Package::builtin(builtin.name(), builtin.parameters().iter().map(any).collect())
         });
         let remote: Arc<dyn Remote> = Arc::new(GitPackages {
             cache: self.root.join("../cache"),
-            locked: rondo_pipeline::lock::read(&self.root).unwrap_or_default(),
+            project: self.root.clone(),
             host: std::env::vars().collect(),
         });
         let builtins = Builtins { packages: packages.collect(), remote: Some(remote), ..Builtins::default() };
