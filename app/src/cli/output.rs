@@ -45,6 +45,15 @@ impl Printer {
         }
     }
 
+    /// The same where it may be long: only what is asked for is made.
+    pub fn result_of(&self, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) {
+        if self.json {
+            self.out(&format!("{}\n", value()));
+        } else {
+            self.tell(&text());
+        }
+    }
+
     /// Text for people on standard output: what a terminal would obey is escaped.
     pub fn tell(&self, text: &str) {
         self.out(&lines(text));

@@ -104,13 +104,15 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         }
         Some(_) => Vec::new(),
     };
-    let value = json!({
-        "schema": 1, "run": report.run, "seconds": report.seconds, "steps": report.steps,
-        "models": registered,
-    });
+    let value = || {
+        json!({
+            "schema": 1, "run": report.run, "seconds": report.seconds, "steps": report.steps,
+            "models": registered,
+        })
+    };
     match report.failure() {
         None => {
-            session.printer().result(&value, &text(&report, &registered));
+            session.printer().result_of(value, || text(&report, &registered));
             Ok(())
         }
         Some(first) => {
@@ -120,7 +122,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
                 step.hints.clone().into_iter().chain(run).collect::<Vec<_>>()
             };
             let hints = failed_steps.flat_map(more).collect();
-            Err(Failure::from(Failed { first, hints }).shown(failed(&report), value))
+            Err(Failure::from(Failed { first, hints }).shown(failed(&report), value()))
         }
     }
 }

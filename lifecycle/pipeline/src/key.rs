@@ -8,10 +8,19 @@
 use std::collections::BTreeMap;
 
 use rondo_core::{Digest, canonical};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 /// Texts up to this length stand in a part as they are; of longer ones the digest does.
 const SHOWN: usize = 200;
+
+/// What a key is the digest of: its fields stand in the order of canonical JSON, as the parts do in their map.
+#[derive(Serialize)]
+struct Keyed<'a> {
+    parts: &'a BTreeMap<String, String>,
+    #[serde(rename = "rondo step key")]
+    format: u8,
+}
 
 /// The named parts of a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +66,7 @@ impl KeyParts {
 
     /// The key: the digest of the canonical JSON of a format number and the parts.
     pub fn key(&self) -> Digest {
-        let text = canonical::to_string(&json!({ "rondo step key": 1, "parts": self.0 }));
+        let text = serde_json::to_string(&Keyed { parts: &self.0, format: 1 });
         // Maps of texts always have a JSON text.
         Digest::of(text.unwrap_or_default().as_bytes())
     }
@@ -66,6 +75,7 @@ impl KeyParts {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -105,6 +115,8 @@ mod tests {
                 other.text(name, &format!("{}{text}", parts[name]));
                 prop_assert_ne!(one.key(), other.key());
             }
+            let canonical = canonical::digest(&json!({ "rondo step key": 1, "parts": parts })).unwrap();
+            prop_assert_eq!(KeyParts(parts).key(), canonical);
         }
     }
 }
