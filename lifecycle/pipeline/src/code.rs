@@ -63,6 +63,14 @@ pub(crate) fn collect(path: &Path, name: &str, found: &mut BTreeMap<String, Dige
     Ok(())
 }
 
+/// The first of these files that is not what it was: it was edited while a step ran that may have read either.
+pub fn changed<'a>(root: &Path, mut code: impl Iterator<Item = (&'a String, &'a Digest)>) -> Option<&'a str> {
+    let is_same = |path: &str, known: &Digest| {
+        Objects::digest_path(&root.join(path)).is_ok_and(|found| found.digest == *known)
+    };
+    code.find(|(path, known)| !is_same(path, known)).map(|(path, _)| path.as_str())
+}
+
 /// Removes what Python compiled of modules before they were changed last. Python tells a change by size and
 /// second alone, so that of two edits within a second it would run the first.
 pub(crate) fn forget_compiled<'a>(root: &Path, files: impl Iterator<Item = &'a String>) {
@@ -100,6 +108,21 @@ mod tests {
         let found = digests(root.path(), "s", &["src/".to_owned(), absolute]).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["run.sh", "src/a.py"]);
         assert_eq!(found["src/a.py"], Digest::of(b"a"));
+    }
+
+    #[test]
+    fn what_was_edited_or_removed_meanwhile_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        for file in ["a.py", "b.py", "c.py"] {
+            fs::write(root.path().join(file), file).unwrap();
+        }
+        let paths = ["a.py", "b.py", "c.py"].map(str::to_owned);
+        let code = digests(root.path(), "s", &paths).unwrap();
+        assert_eq!(changed(root.path(), code.iter()), None);
+        fs::write(root.path().join("b.py"), "B.py").unwrap();
+        assert_eq!(changed(root.path(), code.iter()), Some("b.py"));
+        fs::remove_file(root.path().join("a.py")).unwrap();
+        assert_eq!(changed(root.path(), code.iter()), Some("a.py"));
     }
 
     #[test]

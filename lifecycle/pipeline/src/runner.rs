@@ -94,15 +94,10 @@ impl Runner {
         // What only makes an earlier run again is given to nobody.
         let shared = self.shared.as_ref().filter(|_| session.request.again.is_none());
         if let (Some(shared), Ok(steps)) = (shared, &result) {
-            let graph = &session.planner.graph;
-            let kept = |name: &str| {
-                let node = graph.place(name).and_then(|place| graph.node(place));
-                node.and_then(|node| session.planner.step(node).ok()).is_some_and(|step| step.cache)
-            };
-            let made = steps.iter().filter(|step| step.outcome == Outcome::Ran && kept(&step.name));
+            let made = steps.iter().filter(|step| step.outcome == Outcome::Ran);
             let made = made.filter_map(|step| step.key.zip(step.run));
             // A trial that ended well stands for itself, whatever became of its sweep.
-            let sweeps = steps.iter().filter(|step| kept(&step.name)).filter_map(|step| step.sweep.as_ref());
+            let sweeps = steps.iter().filter_map(|step| step.sweep.as_ref());
             let trials = sweeps.flat_map(|sweep| &sweep.trials);
             let trials = trials.filter(|trial| trial.state == TrialState::Finished);
             let made: Vec<_> = made.chain(trials.filter_map(|trial| trial.key.zip(trial.run))).collect();

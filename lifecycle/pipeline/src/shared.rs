@@ -116,8 +116,12 @@ impl Shared {
             self.note("cache", format!("the key of this machine is not trusted for the branch `{branch}`"));
             return Ok(0);
         }
+        let keys: Vec<Digest> = runs.iter().map(|(key, _)| *key).collect();
+        // What stands for no step here stands for none elsewhere.
+        let kept = store.meta().cached_of(&keys).await?;
+        let stands = |key: &Digest, run: RunId| kept.get(key).is_some_and(|cached| cached.run == run);
         let mut entries = Vec::new();
-        for (step_key, run) in runs {
+        for (step_key, run) in runs.iter().filter(|(key, run)| stands(key, *run)) {
             if let Some(entry) = Entry::of(store, branch, *step_key, *run).await? {
                 entries.push(entry);
             }

@@ -17,7 +17,6 @@ use super::bench::{self, Bench};
 use super::cause::failed;
 use super::outputs::{self, chain};
 use super::{confine, keep, work};
-use crate::Error;
 use crate::graph::Node;
 use crate::isolation::Level;
 use crate::plan::Keyed;
@@ -25,6 +24,7 @@ use crate::run::heal::heal;
 use crate::run::record;
 use crate::run::session::Session;
 use crate::sweep::trial::unmeasured;
+use crate::{Error, code};
 
 /// What came of one try.
 pub struct Attempt {
@@ -207,8 +207,10 @@ async fn finish(
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
     let now = session.clock.now();
-    let kept = step.cache && !confine::is_unheld(session, step, keyed, &detail);
-    let ending = if ok && kept && session.request.again.is_none() {
+    let kept = ok && step.cache && session.request.again.is_none();
+    let kept =
+        kept && !confine::is_unheld(session, step, keyed, &detail) && unedited(session, node, step, keyed);
+    let ending = if kept {
         Some(record::end_kept(&session.store, id, detail, keyed.key, &node.name, now)?)
     } else {
         record::end(&session.store, id, state, detail, now).await?;
@@ -216,6 +218,16 @@ async fn finish(
     };
     let tail = if ok { Vec::new() } else { tail.unwrap_or_default() };
     Ok(Attempt { run: id, ok, outputs, cause, tail, damaged: None, ending })
+}
+
+/// Whether a step's code is still what its key says; said where it is not. A package's files were copied.
+pub(crate) fn unedited(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> bool {
+    let own = |path: &str| step.packaged.is_none() || !path.starts_with("package/");
+    let code = keyed.code.iter().filter(|(path, _)| own(path));
+    let Some(path) = code::changed(&session.planner.root, code) else { return true };
+    let message = format!("`{path}` was edited while it ran: no later run takes what it made");
+    session.progress.report(Event::Note { subject: node.name.clone(), message });
+    false
 }
 
 /// Closes the tracking server to a step again, however its try ends.

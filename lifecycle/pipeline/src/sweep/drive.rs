@@ -282,7 +282,8 @@ async fn finish(
         let batch = of_best(session, best).await?;
         session.store.meta().log_batch(run, batch).await?;
     }
-    if cause.is_none() && step.cache && session.request.again.is_none() {
+    let kept = cause.is_none() && step.cache && session.request.again.is_none();
+    if kept && step::unedited(session, node, step, keyed) {
         let ending = record::end_kept(&session.store, run, detail, keyed.key, &node.name, now)?;
         ending.written(Duration::ZERO).await?;
     } else {

@@ -312,3 +312,28 @@ async fn a_module_that_a_script_imports_is_in_its_key_and_why_names_it() {
     assert_eq!(outcomes(&lab.run().await), "t:ran m:ran alone:cached");
     assert_eq!(lab.read("src/made.py"), "two");
 }
+
+/// A script that is edited after its step's key was made and before it is read.
+#[tokio::test]
+async fn what_a_script_made_that_was_edited_meanwhile_stands_for_nothing() {
+    let run =
+        "test ! -e ../edit || cp ../edit t.sh; sh t.sh > $RONDO_OUTPUT_O; echo '{\"s\": 1}' > $RONDO_METRICS";
+    let step = format!("run: '{run}'\n    outputs: {{ o: o.txt }}\n    code: [t.sh]\n    metrics: m.json");
+    let step = step.replace("'{\"s\": 1}'", "''{\"s\": 1}''");
+    let swept = format!("{step}\n    sweep: {{ over: {{ x: [1] }}, maximize: s }}");
+    for step in [step, swept] {
+        let lab = Lab::new().await;
+        lab.write("rondo.yaml", &format!("project: p\nparams: {{ x: 1 }}\nsteps:\n  t:\n    {step}\n"));
+        lab.write("t.sh", "echo one");
+        lab.write("../edit", "echo two");
+        assert_eq!(outcomes(&lab.run().await), "t:ran");
+        assert_eq!(lab.read("o.txt"), "two\n");
+        let told = "`t.sh` was edited while it ran: no later run takes what it made";
+        assert!(lab.events.notes().iter().any(|note| note == told), "{:?}", lab.events.notes());
+        std::fs::remove_file(lab.root.join("../edit")).unwrap();
+        lab.write("t.sh", "echo one");
+        assert_eq!(outcomes(&lab.run().await), "t:ran");
+        assert_eq!(lab.read("o.txt"), "one\n");
+        assert_eq!(outcomes(&lab.run().await), "t:cached");
+    }
+}

@@ -106,6 +106,22 @@ async fn what_one_machine_made_stands_for_the_steps_of_another() {
 }
 
 #[tokio::test]
+async fn what_stands_for_no_step_here_is_given_to_nobody() {
+    let team = Team::new();
+    let ci = team.machine("main", Some(&team.ci)).await;
+    let edits = "run: \"echo 'exit 0' > t.sh; sh t.sh\", code: [t.sh]";
+    ci.write(
+        "rondo.yaml",
+        &format!("project: p\nsteps:\n  edits: {{ {edits} }}\n  now: {{ run: date, cache: false }}\n"),
+    );
+    ci.write("t.sh", "exit 1");
+    assert_eq!(outcomes(&ci.run().await), "edits:ran now:ran");
+    assert!(team.entries("main").is_empty());
+    assert_eq!(outcomes(&ci.run().await), "edits:ran now:ran");
+    assert_eq!(team.entries("main").len(), 1);
+}
+
+#[tokio::test]
 async fn a_branch_gives_to_itself_and_never_to_main() {
     let team = Team::new();
     let ada = team.machine("idea", Some(&team.ada)).await;
