@@ -118,6 +118,9 @@ def test_a_killed_sweep_goes_on_and_equal_trials_stand(tmp_path, monkeypatch):
     until(lambda: (tmp_path / "ran").exists() and len(ran(rondo)) >= 5, 60)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    # Nothing goes on in it any more, and it says so.
+    left = rondo.json("pipeline", "sweep", "train")["sweep"]
+    assert left["state"] == "killed" and "running" not in left["counts"] and left["counts"]["killed"] >= 1
     done = len([run for run in rondo.json("runs", "list", "--all", "-n", "99")["runs"]
                 if run["detail"].get("trial") and run["state"] == "finished"])
     assert done >= 1

@@ -16,8 +16,14 @@ use serde_json::Value;
 use crate::cli::output::table;
 
 /// In the order in which they are told.
-const STATES: [TrialState; 5] =
-    [TrialState::Finished, TrialState::Cached, TrialState::Pruned, TrialState::Failed, TrialState::Running];
+const STATES: [TrialState; 6] = [
+    TrialState::Finished,
+    TrialState::Cached,
+    TrialState::Pruned,
+    TrialState::Failed,
+    TrialState::Killed,
+    TrialState::Running,
+];
 
 /// Where a sweep is.
 #[derive(Debug, Clone, Serialize)]

@@ -129,6 +129,8 @@ pub enum TrialState {
     Pruned,
     /// It failed, at every try.
     Failed,
+    /// It was under way when its sweep was stopped; a sweep that goes on there tries it again.
+    Killed,
 }
 
 impl TrialState {
@@ -140,6 +142,7 @@ impl TrialState {
             Self::Cached => "cached",
             Self::Pruned => "pruned",
             Self::Failed => "failed",
+            Self::Killed => "killed",
         }
     }
 
@@ -169,6 +172,13 @@ impl Sweep {
             Err(at) => self.trials.insert(at, trial),
         }
         self.best = self.best_now();
+    }
+
+    /// Says of the trials that are under way that they go on no more: the sweep has ended.
+    pub fn close(&mut self) {
+        for trial in self.trials.iter_mut().filter(|trial| trial.state == TrialState::Running) {
+            trial.state = TrialState::Killed;
+        }
     }
 
     /// Whether a value is better than another.
@@ -204,6 +214,7 @@ impl Sweep {
             TrialState::Running => 1,
             TrialState::Pruned => 2,
             TrialState::Failed => 3,
+            TrialState::Killed => 4,
         };
         let loss = |trial: &Trial| {
             let value = trial.value.unwrap_or(f64::NAN);
@@ -290,9 +301,13 @@ mod tests {
         assert_eq!(sweep.best, Some(3));
         let ranked: Vec<u32> = sweep.ranked().iter().map(|trial| trial.number).collect();
         assert_eq!(ranked, [3, 4, 1, 5, 2, 6]);
+        sweep.put(trial(7, TrialState::Running, None));
+        sweep.close();
+        assert_eq!((sweep.count(TrialState::Running), sweep.count(TrialState::Killed)), (0, 1));
+        assert_eq!(sweep.count(TrialState::Finished), 3);
         sweep.maximize = false;
         sweep.put(trial(4, TrialState::Finished, Some(0.1)));
-        assert_eq!((sweep.best, sweep.trials.len()), (Some(4), 6));
+        assert_eq!((sweep.best, sweep.trials.len()), (Some(4), 7));
     }
 
     #[test]

@@ -192,7 +192,11 @@ fn table(view: &View) -> String {
         let class = match line.state {
             TrialState::Failed => " failed",
             _ if view.best == Some(line.number) => " champion",
-            TrialState::Running | TrialState::Finished | TrialState::Cached | TrialState::Pruned => "",
+            TrialState::Running
+            | TrialState::Finished
+            | TrialState::Cached
+            | TrialState::Pruned
+            | TrialState::Killed => "",
         };
         let _ = write!(
             html,

@@ -227,6 +227,9 @@ pub async fn killed(store: &Store, row: RunRow, log: Option<Digest>, at: Timesta
     detail.log = detail.log.or(log);
     let exit = Exit { cause: Some("the process that ran it is gone".to_owned()), ..Exit::default() };
     detail.exit = Some(exit);
+    if let Some(sweep) = &mut detail.sweep {
+        sweep.close();
+    }
     end(store, row.id, RunState::Killed, detail, at).await
 }
 

@@ -34,6 +34,33 @@ use crate::worktree::lock;
 /// How long what came of trials may wait to be written on the sweep's row: their own rows say it too.
 const WRITTEN: Duration = Duration::from_millis(500);
 
+/// What the sweep's row says of its trials.
+struct Row<'a> {
+    around: &'a Around<'a>,
+    detail: &'a mut RunDetail,
+    /// When it was written last.
+    written: Instant,
+    /// Whether trials have begun or ended since.
+    behind: bool,
+}
+
+impl Row<'_> {
+    /// Comes when it is to be written; never as long as it says all there is.
+    async fn due(&self) {
+        match self.behind {
+            true => tokio::time::sleep_until(self.written + WRITTEN).await,
+            false => std::future::pending().await,
+        }
+    }
+
+    async fn write(&mut self) -> Result<(), Error> {
+        (self.written, self.behind) = (Instant::now(), false);
+        self.detail.sweep = Some(Box::new(lock(&self.around.study).record.clone()));
+        let change = RunChange { detail: Some(self.detail.clone()), ..RunChange::default() };
+        Ok(self.around.session.store.meta().update_run(self.around.run, change).await?)
+    }
+}
+
 /// What a sweep's trials came to.
 #[derive(Default)]
 struct Made {
@@ -120,7 +147,7 @@ async fn trials(around: &Around<'_>, detail: &mut RunDetail) -> Result<Made, Err
     let mut made = Made::default();
     let mut running = FuturesUnordered::new();
     let mut share: Option<Share<'_>> = None;
-    let mut written = Instant::now();
+    let mut row = Row { around, detail, written: Instant::now(), behind: false };
     loop {
         let more = !session.is_cancelled() && lock(&around.study).may_start();
         if more && share.is_none() {
@@ -145,20 +172,17 @@ async fn trials(around: &Around<'_>, detail: &mut RunDetail) -> Result<Made, Err
                 let trial = lock(&around.study).start();
                 if let Some(trial) = trial {
                     running.push(Box::pin(run(around, trial, permit)));
+                    row.behind = true;
                 }
             }
             Some(ended) = running.next(), if !running.is_empty() => {
                 if let Some(ended) = ended? {
                     told(around, &ended).await?;
                     keep(around, &mut made, ended);
-                    if written.elapsed() > WRITTEN {
-                        written = Instant::now();
-                        detail.sweep = Some(Box::new(lock(&around.study).record.clone()));
-                        let change = RunChange { detail: Some(detail.clone()), ..RunChange::default() };
-                        session.store.meta().update_run(around.run, change).await?;
-                    }
+                    row.behind = true;
                 }
             }
+            () = row.due() => row.write().await?,
             () = cancelled(&mut cancel), if more => {}
         }
     }
@@ -252,10 +276,11 @@ async fn finish(
 ) -> Result<StepReport, Error> {
     let Around { session, node, run, .. } = around;
     let (session, run) = (*session, *run);
-    let (failed, most, record) = {
+    let (failed, most, mut record) = {
         let study = lock(&around.study);
         (study.has_failed(), study.max_failed(), study.record.clone())
     };
+    record.close();
     let made = ended.as_ref().ok().and_then(|made| made.best.as_ref());
     let made = made.filter(|(number, _)| record.best == Some(*number)).map(|(_, links)| links);
     let cause = match (&ended, made) {

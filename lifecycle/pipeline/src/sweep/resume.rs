@@ -45,7 +45,8 @@ pub async fn earlier(store: &Store, experiment: i64, name: &str, study: Digest) 
     for child in store.meta().children(row.id).await? {
         let Some(mut trial) = child.detail.trial.map(|trial| *trial) else { continue };
         let pruned = trial.state == TrialState::Pruned && child.state == RunState::Killed;
-        let known = trials.get(&trial.number).is_some_and(|known| known.state != TrialState::Running);
+        let open = |known: &Trial| matches!(known.state, TrialState::Running | TrialState::Killed);
+        let known = trials.get(&trial.number).is_some_and(|known| !open(known));
         if known {
             continue;
         }

@@ -204,7 +204,7 @@ impl Study {
                 (TrialState::Finished | TrialState::Cached, Some(value)) => Outcome::Ended(loss(value)),
                 (TrialState::Pruned, Some(value)) => Outcome::Stopped(trial.step.unwrap_or(0), loss(value)),
                 (TrialState::Finished | TrialState::Cached | TrialState::Pruned, None)
-                | (TrialState::Failed, _) => return None,
+                | (TrialState::Failed | TrialState::Killed, _) => return None,
             };
             Some(Seen { point, outcome })
         };

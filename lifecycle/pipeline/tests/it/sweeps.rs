@@ -248,10 +248,22 @@ async fn an_interrupted_sweep_goes_on_where_it_was() {
     while fs::read_to_string(&ran).map_or(0, |text| text.lines().count()) < 4 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // The trial under way goes on for a minute: what its row says meanwhile does not wait for that.
+    let shown = async || {
+        let rows = lab.store.meta().runs_of_kind(RunKind::Step, Some("train"), 9).await.unwrap();
+        states(rows[0].detail.sweep.as_deref().unwrap())
+    };
+    for _ in 0..1000 {
+        if shown().await == "fffr" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(shown().await, "fffr");
     told.send(true).unwrap();
     assert!(run.await.unwrap().is_err());
     let killed = &lab.store.meta().runs_of_kind(RunKind::Step, Some("train"), 9).await.unwrap()[0];
-    assert_eq!(killed.state, RunState::Killed);
+    assert_eq!((killed.state, shown().await.as_str()), (RunState::Killed, "fffk"));
     assert!(killed.ended > Some(Timestamp(0)));
     fs::write(lab.root.join("../go"), "").unwrap();
     let report = lab.run().await;
