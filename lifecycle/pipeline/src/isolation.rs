@@ -78,7 +78,7 @@ fn has_rights_of_its_own(program: &Path) -> bool {
     program.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o6000 != 0)
 }
 
-/// What of the project a step asked for that it does not declare, by paths relative to it.
+/// What a step asked for that it does not declare: of the project by paths relative to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refused {
     /// Files that it asked to read.
@@ -103,7 +103,8 @@ impl Confined {
     /// What its processes were refused: what they were seen to ask for, and files that its last words name.
     pub fn refused(&self, tail: &[String]) -> Refused {
         let Refused { mut read, written } = self.seen.undeclared(&self.surroundings);
-        let said = undeclared::named(&self.surroundings, tail);
+        let shares_root = self.level != Level::None && self.surroundings.root.is_none();
+        let said = undeclared::named(&self.surroundings, shares_root, tail);
         let is_new = |name: &String| !read.contains(name) && !written.contains(name);
         let said: Vec<String> = said.into_iter().filter(is_new).collect();
         read.extend(said);

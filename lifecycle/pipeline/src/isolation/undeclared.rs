@@ -1,7 +1,8 @@
-//! Which undeclared files of the project a step has asked for in vain, by what it said last.
+//! Which undeclared files a step has asked for in vain, by what it said last.
 //!
 //! The kernel refuses and does not tell us what; nearly every program says which file it could not open. A
-//! word of its last lines counts where it names something of the project that is there and not declared.
+//! word of its last lines counts where it names a file that is there and not declared: of the project, or
+//! elsewhere on the machine where the step has no root file system of its own.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,12 +11,16 @@ use super::Surroundings;
 /// How many are named.
 const NAMED: usize = 5;
 
-/// The undeclared files of the project that these lines name, relative to it.
-pub(super) fn named(surroundings: &Surroundings, lines: &[String]) -> Vec<String> {
+/// The undeclared files that these lines name; those of the project relative to it.
+pub(super) fn named(surroundings: &Surroundings, elsewhere: bool, lines: &[String]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for word in lines.iter().flat_map(|line| words(line)) {
         let Some(place) = normal(&surroundings.folder.join(word)) else { continue };
-        let Ok(name) = place.strip_prefix(&surroundings.project) else { continue };
+        let name = match place.strip_prefix(&surroundings.project) {
+            Ok(name) => name,
+            Err(_) if elsewhere && !is_tool(surroundings, &place) => &place,
+            Err(_) => continue,
+        };
         let name = name.to_string_lossy().into_owned();
         let counts = place.is_file() && !surroundings.knows(&place) && !names.contains(&name);
         if counts && names.len() < NAMED {
@@ -23,6 +28,17 @@ pub(super) fn named(surroundings: &Surroundings, lines: &[String]) -> Vec<String
         }
     }
     names
+}
+
+/// Whether a place belongs to the system or to a tool, as it is written or as it is; the kernel's own files
+/// and devices do.
+fn is_tool(surroundings: &Surroundings, place: &Path) -> bool {
+    let real = place.canonicalize();
+    let of = |place: &Path| {
+        let kernel = ["/proc", "/sys", "/dev"].iter().any(|kernel| place.starts_with(kernel));
+        kernel || surroundings.knows(place) || surroundings.tools.iter().any(|tool| place.starts_with(tool))
+    };
+    of(place) || real.is_ok_and(|real| of(&real))
 }
 
 /// The words of a line that may be paths: what stands between quotes, and what between blanks.
@@ -65,9 +81,10 @@ mod tests {
             project: root.to_owned(),
             folder: root.to_owned(),
             readable: vec![root.join("train.py")],
+            tools: vec!["/etc".into()],
             ..Surroundings::default()
         };
-        let said = |line: &str| named(&surroundings, &[line.to_owned()]);
+        let said = |line: &str| named(&surroundings, true, &[line.to_owned()]);
         for line in [
             "cat: data/extra.csv: Permission denied",
             "PermissionError: [Errno 13] Permission denied: 'data/extra.csv'",
@@ -81,5 +98,31 @@ mod tests {
         for line in ["File \"train.py\", line 1", "data", "../x /etc/passwd", "data/none.csv", ""] {
             assert!(said(line).is_empty(), "{line}");
         }
+    }
+    #[test]
+    fn a_file_beyond_the_project_is_named_where_the_step_has_the_machines_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for folder in ["project", "tool"] {
+            std::fs::create_dir(root.join(folder)).unwrap();
+        }
+        for file in ["rows.csv", "tool/lib.py"] {
+            std::fs::write(root.join(file), "x").unwrap();
+        }
+        let surroundings = Surroundings {
+            project: root.join("project"),
+            folder: root.join("project"),
+            tools: vec![root.join("tool")],
+            ..Surroundings::default()
+        };
+        let rows = root.join("rows.csv").to_string_lossy().into_owned();
+        let lines = [
+            format!("  File \"{}\", line 3, in read", root.join("tool/lib.py").display()),
+            "cannot read /proc/self/status".to_owned(),
+            "cat: ../rows.csv: Permission denied".to_owned(),
+            format!("PermissionError: [Errno 13] Permission denied: '{rows}'"),
+        ];
+        assert_eq!(named(&surroundings, true, &lines), [rows]);
+        assert!(named(&surroundings, false, &lines).is_empty());
     }
 }
