@@ -127,3 +127,11 @@ def test_a_file_that_may_not_grow_any_more_is_a_full_disk(project):
     assert error["code"] == "disk-full" and "x.bin" in error["message"]
     assert [one["dataset"] for one in project.json("data", "status")["datasets"]] == ["t"]
     assert list((project.folder / ".rondo/objects/incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("args", [["data", "status"], ["runs", "list", "--json"]])
+def test_an_answer_that_the_disk_does_not_take_is_an_error(project, args):
+    """`rondo … > answer` on a full disk: half an answer with the exit code 0 would be taken for a whole one."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([RONDO, *args], cwd=project.folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 8 and "write to standard output" in done.stderr, done

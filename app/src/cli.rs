@@ -30,6 +30,7 @@ pub mod failure;
 pub mod output;
 mod session;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -168,7 +169,7 @@ pub fn main() -> ExitCode {
                 session.close().await;
                 outcome
             });
-            let outcome = outcome.map_err(|failure| session.located(failure));
+            let outcome = outcome.map_err(|failure| session.located(failure)).and_then(|()| whole(&printer));
             // What still runs in the background has nothing left to do.
             runtime.shutdown_timeout(std::time::Duration::from_millis(500));
             outcome
@@ -180,11 +181,26 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             if printer.json() && !failure.is_said() {
                 printer.out(&format!("{}\n", failure.json()));
-            } else if !failure.is_said() {
+            }
+            if !failure.is_said() && (!printer.json() || printer.lost().is_some()) {
                 printer.err(&failure.text());
             }
             failure.exit()
         }
+    }
+}
+
+/// That an answer is whole: half of one is worse than none, and its reader cannot tell.
+fn whole(printer: &Printer) -> Outcome {
+    match printer.lost() {
+        Some(error) => {
+            let code = match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Code::DiskFull,
+                _ => Code::Io,
+            };
+            Err(Failure::new(code, format!("write to standard output: {error}")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -16,6 +16,8 @@ pub struct Printer {
     json: bool,
     quiet: bool,
     bars: Option<MultiProgress>,
+    /// Why standard output did not take all that it was given.
+    lost: Arc<OnceLock<std::io::Error>>,
 }
 
 /// A line on standard error of a process that ends at once, whatever else is being shown.
@@ -28,7 +30,12 @@ impl Printer {
     /// A printer as the flags say.
     pub fn new(json: bool, quiet: bool) -> Self {
         let bars = (!json && !quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Self { json, quiet, bars }
+        Self { json, quiet, bars, lost: Arc::default() }
+    }
+
+    /// Why standard output did not take all that it was given, if it did not: its disk is full.
+    pub fn lost(&self) -> Option<&std::io::Error> {
+        self.lost.get()
     }
 
     /// Whether standard output is to hold JSON and nothing else.
@@ -63,9 +70,12 @@ impl Printer {
     pub fn out(&self, text: &str) {
         let write = || {
             let mut out = anstream::stdout().lock();
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
             // A reader that has gone away is no error of ours.
-            let _ = out.write_all(text.as_bytes());
-            let _ = out.flush();
+            if let Some(error) = written.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+                // The first one says enough.
+                let _ = self.lost.set(error);
+            }
         };
         match &self.bars {
             Some(bars) => bars.suspend(write),
