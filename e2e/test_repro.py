@@ -175,6 +175,25 @@ def test_code_that_was_not_committed_is_kept_and_what_is_gone_is_named(project):
     project("repro", run, "--vary", "moon", code=2)
 
 
+def test_faults_in_the_project_file_of_today_keep_no_run_from_being_made_again(project):
+    """What a run was made from is recorded: a script that is gone or a step that is half written changes nothing."""
+    text = PROJECT.replace("{ lot: lot.txt }", "{ lot: lot.txt }\n    reproducible: { tolerance: 1 }")
+    (project.folder / "rondo.yaml").write_text(text)
+    (project.folder / "draw.py").write_text(
+        "import os, random\nopen(os.environ['RONDO_OUTPUT_LOT'], 'w').write(f'{1 + random.random() / 9}\\n')\n"
+    )
+    ran = project.json("run", "work", "draw")
+    (project.folder / "work.py").unlink()
+    (project.folder / "rondo.yaml").write_text(text + "  half: { inputs: [\n")
+    run = step_run(project, ran, "work")
+    assert project.json("repro", run)["verdict"] == "identical"
+    assert project.json("repro", step_run(project, ran, "draw"))["verdict"] == "within-tolerance"
+    for look in (["trace", run], ["runs", "artifacts", run]):
+        project.json(*look)
+    said = project("repro", run)
+    assert "identical" in said.stdout and "`rondo.yaml` has" in said.stderr and "taken as stored" in said.stderr
+
+
 SWEPT = """
 project: swept
 params: { x: 1 }

@@ -42,7 +42,7 @@ fn variation(text: &str) -> Result<Vary, String> {
 /// # Errors
 /// When there is no such run, or it does not come out as it was recorded.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let run = platform.find_run(&args.run).await?;
     let mut vary: Vec<Variation> = Vec::new();
     for one in &args.vary {

@@ -80,8 +80,8 @@ impl Session {
         }
     }
 
-    /// Opens the project for a command that looks at runs or stops them: faults of its file are told in a
-    /// line and are no reason not to. What a process that died has left under way is closed first.
+    /// Opens the project for a command that looks at runs, stops them or makes them again from what they
+    /// recorded: faults of its file are told in a line and are no reason not to. What a process that died has left under way is closed first.
     ///
     /// # Errors
     /// When there is no project, or its store cannot be opened.
@@ -92,7 +92,7 @@ impl Session {
         if faults > 0 {
             let many = if faults == 1 { "a fault" } else { "faults" };
             let line =
-                format!("note: `{PROJECT_FILE}` has {many} (see `rondo status`): runs are shown as stored");
+                format!("note: `{PROJECT_FILE}` has {many} (see `rondo status`): runs are taken as stored");
             self.printer.note(&line);
         }
         // Who may only read is shown them as they are.

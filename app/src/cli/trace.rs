@@ -18,7 +18,7 @@ pub struct Args {
 /// # Errors
 /// When it is none of these.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let chain = platform.trace(&args.thing).await?;
     session.printer().result(&json!({ "schema": 1, "hops": chain.hops }), &chain.text());
     Ok(())

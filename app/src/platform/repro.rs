@@ -172,8 +172,7 @@ impl Platform {
         cancel: watch::Receiver<bool>,
     ) -> Result<(), Error> {
         let first = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
-        let tolerances = |step: &str| self.tolerances(step);
-        found.steps = block_in_place(|| self.compared(ready, &first, &tolerances))?;
+        found.steps = block_in_place(|| self.compared(ready, &first))?;
         let doubtful = |step: &StepVerdict| {
             step.outputs.iter().flat_map(|output| &output.differences).any(|finding| !finding.kind.is_form())
         };
@@ -181,7 +180,7 @@ impl Platform {
         if found.steps.iter().any(doubtful) {
             // What differs from try to try depends on no change of code or machine.
             let second = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
-            block_in_place(|| self.tell_apart(&first, &second, &mut lots, &mut found.steps))?;
+            block_in_place(|| self.tell_apart(ready, &first, &second, &mut lots, &mut found.steps))?;
         }
         Box::pin(self.varied(ready, &first, &mut lots, vary, found, cancel)).await?;
         let steps = worst(found.steps.iter().map(|step| step.verdict));
@@ -199,13 +198,14 @@ impl Platform {
     /// or made of the time.
     fn tell_apart(
         &self,
+        ready: &Ready,
         first: &Made,
         second: &Made,
         lots: &mut Lots,
         steps: &mut [StepVerdict],
     ) -> Result<(), Error> {
         for step in steps {
-            let tolerance = self.tolerances(&step.step);
+            let tolerance = self.tolerances(ready, &step.step);
             for output in &mut step.outputs {
                 let Some((a, b)) = pair(first, second, &step.step, &output.output) else { continue };
                 if a.digest == b.digest || !lots.insert((step.step.clone(), output.output.clone())) {
@@ -229,12 +229,7 @@ impl Platform {
     }
 
     /// Each recorded step beside what came out.
-    fn compared(
-        &self,
-        ready: &Ready,
-        made: &Made,
-        tolerances: &dyn Fn(&str) -> Option<Reproducible>,
-    ) -> Result<Vec<StepVerdict>, Error> {
+    fn compared(&self, ready: &Ready, made: &Made) -> Result<Vec<StepVerdict>, Error> {
         let mut steps = Vec::new();
         for row in &ready.recorded {
             let name = row.step.clone().unwrap_or_default();
@@ -245,7 +240,7 @@ impl Platform {
                 steps.push(StepVerdict { step: name, run: row.id, verdict, cause, outputs: Vec::new() });
                 continue;
             };
-            let declared = tolerances(&name);
+            let declared = self.tolerances(ready, &name);
             let marks = Marks { old: self.marks_of_recorded(row), new: self.marks_of(made, &name) };
             let mut outputs = Vec::new();
             for link in &row.detail.outputs {
@@ -330,13 +325,13 @@ impl Platform {
         cancel: &watch::Receiver<bool>,
     ) -> Result<Vec<Changed>, Error> {
         let made = Box::pin(attempt(ready, variations, found, cancel.clone())).await?;
-        let changed = block_in_place(|| self.changed(first, &made, lots))?;
+        let changed = block_in_place(|| self.changed(ready, first, &made, lots))?;
         if changed.is_empty() {
             return Ok(changed);
         }
         let fresh = Box::pin(attempt(ready, &[], found, cancel.clone())).await?;
-        block_in_place(|| self.tell_apart(first, &fresh, lots, &mut found.steps))?;
-        let mut changed = block_in_place(|| self.changed(first, &made, lots))?;
+        block_in_place(|| self.tell_apart(ready, first, &fresh, lots, &mut found.steps))?;
+        let mut changed = block_in_place(|| self.changed(ready, first, &made, lots))?;
         // A step that fails with nothing varied says nothing of what was.
         let fails = |step: &str| fresh.report.step(step).is_none_or(|report| !report.outcome.is_good());
         changed.retain(|changed| {
@@ -348,7 +343,7 @@ impl Platform {
     }
 
     /// What one try gave otherwise than another, but for what differs from try to try.
-    fn changed(&self, first: &Made, other: &Made, lots: &Lots) -> Result<Vec<Changed>, Error> {
+    fn changed(&self, ready: &Ready, first: &Made, other: &Made, lots: &Lots) -> Result<Vec<Changed>, Error> {
         let mut changed = Vec::new();
         for step in first.report.steps.iter().filter(|step| step.outcome == Outcome::Ran) {
             let again = other.report.step(&step.name);
@@ -359,7 +354,7 @@ impl Platform {
                 changed.push(Changed { output, verdict, differences: vec![failed] });
                 continue;
             };
-            let declared = self.tolerances(&step.name);
+            let declared = self.tolerances(ready, &step.name);
             let (old, new) = (self.marks_of(first, &step.name), self.marks_of(other, &step.name));
             let marks = Marks { old, new };
             for link in &step.outputs {
@@ -382,10 +377,11 @@ impl Platform {
         Ok(changed)
     }
 
-    /// What the project declares today of a step's outputs.
-    fn tolerances(&self, step: &str) -> Option<Reproducible> {
+    /// What the project declares of a step's outputs: today, or then where it has no such step any more.
+    fn tolerances(&self, ready: &Ready, step: &str) -> Option<Reproducible> {
         let name = step.split(['[', '@']).next().unwrap_or(step);
-        let declared = self.project().steps.get(name)?;
+        let then = || ready.platform.project().steps.get(name);
+        let declared = self.project().steps.get(name).or_else(then)?;
         let usual = Reproducible { tolerance: None, outputs: Ordered::new() };
         Some(declared.reproducible.clone().unwrap_or(usual))
     }

@@ -37,7 +37,7 @@ pub const SHOWN: usize = 30;
 /// # Errors
 /// When there is no such step or run, it was never swept, or the page cannot be written.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let row = sweep_of(&platform, &args.step).await?;
     let (Some(sweep), step) = (&row.detail.sweep, row.step.as_deref().unwrap_or_default()) else {
         return Err(never(&args.step));
@@ -60,15 +60,19 @@ fn never(word: &str) -> Failure {
 /// The row that a sweep's record stands on: the newest of a step, or the one of a run or above it.
 async fn sweep_of(platform: &Platform, word: &str) -> Result<RunRow, Failure> {
     let meta = platform.store().meta();
+    let experiment = meta.experiment_by_name(&platform.project().name).await?;
+    let rows = meta.runs_of_kind(RunKind::Step, Some(word), LOOK_BACK).await?;
+    let own = |row: &RunRow| {
+        experiment.as_ref().is_some_and(|experiment| experiment.id == row.experiment)
+            && row.detail.sweep.is_some()
+    };
+    // A step that the project file has no more was swept all the same.
+    if let Some(row) = rows.into_iter().find(own) {
+        return Ok(row);
+    }
     let step = word.split('[').next().unwrap_or(word);
     if platform.project().steps.contains(step) {
-        let experiment = meta.experiment_by_name(&platform.project().name).await?;
-        let rows = meta.runs_of_kind(RunKind::Step, Some(word), LOOK_BACK).await?;
-        let own = |row: &RunRow| {
-            experiment.as_ref().is_some_and(|experiment| experiment.id == row.experiment)
-                && row.detail.sweep.is_some()
-        };
-        return rows.into_iter().find(own).ok_or_else(|| never(word));
+        return Err(never(word));
     }
     if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         crate::cli::run::known_steps(platform, &[word.to_owned()])?;

@@ -19,7 +19,7 @@ pub struct Args {
 /// # Errors
 /// When there is no such run, or more than one begins so.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let run = platform.find_run(&args.run).await?;
     let kept = kept::of(&platform, &run).await?;
     let children = platform.store().meta().children(run.id).await?;

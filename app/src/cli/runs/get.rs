@@ -44,7 +44,7 @@ struct Wanted {
 /// # Errors
 /// When there is no such run or path, something is in the way, or it cannot be read or written.
 pub async fn run(args: &Args, session: &Session) -> Outcome {
-    let platform = session.platform().await?;
+    let platform = session.looking().await?;
     let run = platform.find_run(&args.run).await?;
     let all = kept::of(&platform, &run).await?;
     let path = args.path.trim_matches('/');
