@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::ops::Neg;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal256Type, Float64Type};
@@ -75,6 +76,19 @@ impl Decimal {
         }
     }
 
+    /// The sum, unless there is no room for its digits.
+    pub(crate) fn plus(self, other: Self) -> Option<Self> {
+        let scale = self.scale.max(other.scale);
+        let raised = |one: Self| raised(one.digits, one.scale.abs_diff(scale));
+        Some(Self { digits: raised(self)?.checked_add(raised(other)?)?, scale })
+    }
+
+    /// The product, unless there is no room for its digits.
+    pub(crate) fn times(self, other: Self) -> Option<Self> {
+        let digits = self.digits.checked_mul(other.digits)?;
+        Some(Self { digits, scale: self.scale.checked_add(other.scale)? })
+    }
+
     /// The floating-point number nearest to it.
     pub fn nearest(&self) -> f64 {
         format!("{}e{}", self.digits, -i32::from(self.scale)).parse().unwrap_or(f64::NAN)
@@ -87,6 +101,14 @@ fn raised(digits: i256, zeros: u16) -> Option<i256> {
         return Some(digits);
     }
     digits.checked_mul(i256::from_i128(10).checked_pow(zeros.into())?)
+}
+
+impl Neg for Decimal {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self { digits: self.digits.wrapping_neg(), ..self }
+    }
 }
 
 impl Ord for Decimal {

@@ -17,7 +17,7 @@ use crate::fetch::unpack::plain_name;
 /// otherwise for the same file.
 const ROUND: u32 = 3;
 /// The same for checks.
-const CHECKS: u32 = 3;
+const CHECKS: u32 = 4;
 
 /// The format of files that are not looked into, whatever they are called.
 pub const FILES: &str = "files";

@@ -6,14 +6,16 @@
 //! pandas write the same (`col("a")`, `a.notnull()`, `~`) are understood.
 //!
 //! A comparison with a missing value is neither true nor false, as in SQL, and only rows for which the
-//! whole is true are looked at. There are no functions and no other tables: what needs those is an `sql`
-//! rule.
+//! whole is true are looked at. Whole numbers, decimals and moments are compared, added and multiplied to their
+//! last digit; a quotient is a number of floating point. There are no functions and no other tables: what needs
+//! those is an `sql` rule.
 //!
 //! [`read`] makes it of a text ([`gx`] of JSON), [`types`] says whether it fits a table, [`evaluate`] for which
 //! rows it holds.
 
 mod evaluate;
 mod gx;
+mod numbers;
 mod read;
 mod types;
 
@@ -23,6 +25,7 @@ use evaluate::{YES, evaluate};
 use serde_json::Value;
 
 use super::layout::{Layout, Named};
+use crate::decimal::Decimal;
 
 /// A condition that was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +54,7 @@ enum Operand {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Literal {
-    Number(f64),
+    Number(Decimal),
     Text(String),
     Truth(bool),
 }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, UInt64Array};
+use arrow_array::{
+    ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt64Array,
+};
 use serde_json::{Value, json};
 
 use crate::checks::{Rule, RuleResult, Suite, evaluate_path, evaluate_profile};
@@ -53,6 +55,63 @@ fn checks_tell_them_apart() {
     let one = of(json!({"column": "u", "in_set": {"values": [u64::MAX - 1000], "mostly": 0.0}}));
     assert_eq!((one.unexpected_count, one.sample[0].value.clone()), (99, json!(u64::MAX - 999)));
     assert!(of(json!({"columns": ["u", "d"], "unique": true})).passed);
+}
+
+#[test]
+fn conditions_are_asked_to_the_last_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let tenths = Decimal128Array::from(vec![1, 2, 3]).with_precision_and_scale(38, 1).unwrap();
+    let far = [0, 1, 2].map(|n| i128::from(FAR) * 1000 + n);
+    let far = Decimal128Array::from(far.to_vec()).with_precision_and_scale(38, 2).unwrap();
+    let moments = TimestampMicrosecondArray::from([7, 8, 9].map(|n| 253_402_300_799_999_990 + n).to_vec());
+    let arrays: [(&str, ArrayRef); 7] = [
+        ("i", Arc::new(Int64Array::from(vec![FAR, FAR + 1, FAR + 2]))),
+        ("u", Arc::new(UInt64Array::from(vec![u64::MAX - 2, u64::MAX - 1, u64::MAX]))),
+        ("d", Arc::new(far)),
+        ("t", Arc::new(tenths)),
+        ("n", Arc::new(Int64Array::from(vec![3_037_000_500, 3_037_000_501, 3]))),
+        ("at", Arc::new(moments)),
+        ("x", Arc::new(Float64Array::from(vec![0.1, FAR as f64, 0.3]))),
+    ];
+    let batch = RecordBatch::try_from_iter(arrays).unwrap();
+    write::parquet(&path, batch.schema(), [Ok(batch)]).unwrap();
+    for (condition, wanted) in [
+        ("i > 1152921504606846976", "23"),
+        ("i == 1152921504606846977", "2"),
+        ("1152921504606846977 >= i", "12"),
+        ("i in [1152921504606846977, 5]", "2"),
+        ("i not in [1152921504606846977, 5]", "13"),
+        ("u == 18446744073709551614", "2"),
+        ("u > i", "123"),
+        ("u - 18446744073709551615 == -1", "2"),
+        ("u - i == 17293822569102704637", "123"),
+        ("d > 11529215046068469760.01", "3"),
+        ("d == 11529215046068469760.0100", "2"),
+        ("d * 100 == i * 1000", "1"),
+        ("i * 10 == 11529215046068469770", "2"),
+        ("t + 0.1 == 0.2", "1"),
+        ("t + 0.2 == 0.3", "1"),
+        ("t * 3 == 0.9", "3"),
+        ("t == x", "13"),
+        ("i == x", ""),
+        ("i + 1 == x + 1", ""),
+        ("i / 2 == 576460752303423488", "123"),
+        ("n * n == 9223372037000250000", "1"),
+        ("n * n < 9223372037000250001", "13"),
+        ("n * n - n * n == 0 and n - 3 == 0", "3"),
+        ("at - at == 0", "123"),
+        ("at >= '9999-12-31T23:59:59.999998Z'", "23"),
+        ("at in ['9999-12-31T23:59:59.999998Z']", "2"),
+        ("x == 0.1000000000000000055", "1"),
+        ("x > -0.0", "123"),
+        ("t < 1e400 and t > -1e400", "123"),
+    ] {
+        let suite = Suite::parse(&json!([{ "column": "i", "null": true, "where": condition }])).unwrap();
+        let result = evaluate_path(&suite, &path).unwrap().rules.remove(0);
+        let rows: String = result.sample.iter().map(|sample| sample.row.to_string()).collect();
+        assert_eq!(rows, wanted, "{condition}: {:?}", result.note);
+    }
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! For which rows of a batch a condition holds: one byte a row, false, true or unknown.
 
+use std::cmp::Ordering;
+
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{BooleanArray, StringArray};
 use arrow_schema::DataType;
 
+use super::numbers::Numbers;
 use super::{Comparison, Literal, Node, Operand};
 use crate::checks::layout::Named;
-use crate::checks::rows::{is_missing, numbers};
-use crate::moment::{self, Moment};
+use crate::checks::rows::is_missing;
+use crate::decimal::Decimal;
+use crate::moment;
 
 const NO: u8 = 0;
 pub(super) const YES: u8 = 1;
@@ -47,12 +51,11 @@ pub(super) fn evaluate(node: &Node, batch: &Named<'_>) -> Vec<u8> {
             None => vec![UNKNOWN; rows],
         },
         Node::In(operand, list, wanted) => {
-            let one = |literal: &Literal| {
-                compare(operand, Comparison::Equal, &Operand::Literal(literal.clone()), batch)
-            };
+            let operand = values(operand, batch);
             let mut found = vec![NO; rows];
             for literal in list {
-                for (slot, truth) in found.iter_mut().zip(one(literal)) {
+                let same = compare(&operand, Comparison::Equal, &written(literal), rows);
+                for (slot, truth) in found.iter_mut().zip(same) {
                     *slot = if *slot == YES { YES } else { truth };
                 }
             }
@@ -67,7 +70,9 @@ pub(super) fn evaluate(node: &Node, batch: &Named<'_>) -> Vec<u8> {
             }
             found
         }
-        Node::Compare(left, comparison, right) => compare(left, *comparison, right, batch),
+        Node::Compare(left, comparison, right) => {
+            compare(&values(left, batch), *comparison, &values(right, batch), rows)
+        }
     }
 }
 
@@ -83,110 +88,67 @@ fn join(parts: &[Node], batch: &Named<'_>, start: u8, both: impl Fn(u8, u8) -> u
 
 /// The values of an operand in a batch.
 enum Values<'a> {
-    Numbers(Vec<Option<f64>>),
-    Texts(&'a ArrayRef),
-    Truths(Vec<Option<bool>>),
+    Numbers(Numbers<'a>),
+    Texts(&'a StringArray),
+    Truths(&'a BooleanArray),
     Text(&'a str),
     Truth(bool),
-    Number(f64),
     Nothing,
 }
 
-fn values<'a>(operand: &'a Operand, batch: &'a Named<'a>) -> Values<'a> {
+fn values<'a>(operand: &'a Operand, batch: &Named<'a>) -> Values<'a> {
     match operand {
-        Operand::Literal(Literal::Number(number)) => Values::Number(*number),
-        Operand::Literal(Literal::Text(text)) => Values::Text(text),
-        Operand::Literal(Literal::Truth(truth)) => Values::Truth(*truth),
+        Operand::Literal(literal) => written(literal),
         Operand::Column(name) => match batch.array(name) {
             Some(array) => match array.data_type() {
-                DataType::Utf8 => Values::Texts(array),
-                DataType::Boolean => Values::Truths(array.as_boolean().iter().collect()),
-                _ => Values::Numbers(numbers(array)),
+                DataType::Utf8 => array.as_string_opt().map_or(Values::Nothing, Values::Texts),
+                DataType::Boolean => array.as_boolean_opt().map_or(Values::Nothing, Values::Truths),
+                _ => Values::Numbers(Numbers::of(array)),
             },
             None => Values::Nothing,
         },
-        Operand::Sum(left, sign, right) => {
-            let rows = batch.num_rows();
-            let side = |operand| match values(operand, batch) {
-                Values::Number(number) => vec![Some(number); rows],
-                Values::Numbers(numbers) => numbers,
-                _ => vec![None; rows],
-            };
-            let pairs = side(left).into_iter().zip(side(right));
-            let sums = pairs.map(|(a, b)| {
-                let (a, b) = (a?, b?);
-                let value = match sign {
-                    '+' => a + b,
-                    '-' => a - b,
-                    '*' => a * b,
-                    _ => a / b,
-                };
-                Some(value).filter(|value| !value.is_nan())
-            });
-            Values::Numbers(sums.collect())
-        }
+        Operand::Sum(left, sign, right) => match (values(left, batch), values(right, batch)) {
+            (Values::Numbers(a), Values::Numbers(b)) => {
+                Values::Numbers(a.joined(*sign, &b, batch.num_rows()))
+            }
+            _ => Values::Nothing,
+        },
     }
 }
 
-fn compare(left: &Operand, comparison: Comparison, right: &Operand, batch: &Named<'_>) -> Vec<u8> {
-    let rows = batch.num_rows();
-    let moment = |operand: &Operand| match operand {
-        Operand::Column(name) => {
-            batch.array(name).is_some_and(|array| matches!(array.data_type(), DataType::Timestamp(_, _)))
+/// The value that is written.
+fn written(literal: &Literal) -> Values<'_> {
+    match literal {
+        Literal::Number(number) => Values::Numbers(Numbers::Literal((*number).into())),
+        Literal::Text(text) => Values::Text(text),
+        Literal::Truth(truth) => Values::Truth(*truth),
+    }
+}
+
+fn compare(left: &Values<'_>, comparison: Comparison, right: &Values<'_>, rows: usize) -> Vec<u8> {
+    let told = |order: Option<Ordering>| order.map_or(UNKNOWN, |order| truth(comparison.holds(order)));
+    let both = |a: &Numbers<'_>, b: &Numbers<'_>| (0..rows).map(|row| told(a.order(b, row))).collect();
+    let moment = |text: &str| Some(Numbers::Literal(Decimal::moment(moment::parse(text)?).into()));
+    match (left, right) {
+        (Values::Numbers(a), Values::Numbers(b)) => both(a, b),
+        (Values::Numbers(a), Values::Text(text)) if a.are_moments() => {
+            moment(text).map_or_else(|| vec![UNKNOWN; rows], |b| both(a, &b))
         }
-        _ => false,
-    };
-    let told = |a: Option<f64>, b: Option<f64>| match (a, b) {
-        (Some(a), Some(b)) => a.partial_cmp(&b).map_or(UNKNOWN, |order| truth(comparison.holds(order))),
-        _ => UNKNOWN,
-    };
-    let text_at = |array: &ArrayRef, row: usize| -> Option<String> {
-        let array = array.as_string_opt::<i32>()?;
-        (!array.is_null(row)).then(|| array.value(row).to_owned())
-    };
-    match (values(left, batch), values(right, batch)) {
-        (Values::Numbers(a), Values::Numbers(b)) => a.into_iter().zip(b).map(|(a, b)| told(a, b)).collect(),
-        (Values::Numbers(a), Values::Number(b)) => a.into_iter().map(|a| told(a, Some(b))).collect(),
-        (Values::Number(a), Values::Numbers(b)) => b.into_iter().map(|b| told(Some(a), b)).collect(),
-        (Values::Numbers(a), Values::Text(text)) if moment(left) => {
-            let b = moment::parse(text).map(|micros| Moment(micros).scale());
-            a.into_iter().map(|a| told(a, b)).collect()
+        (Values::Text(text), Values::Numbers(b)) if b.are_moments() => {
+            moment(text).map_or_else(|| vec![UNKNOWN; rows], |a| both(&a, b))
         }
-        (Values::Text(text), Values::Numbers(b)) if moment(right) => {
-            let a = moment::parse(text).map(|micros| Moment(micros).scale());
-            b.into_iter().map(|b| told(a, b)).collect()
+        (Values::Texts(a), Values::Text(b)) => a.iter().map(|a| told(a.map(|a| a.cmp(b)))).collect(),
+        (Values::Text(a), Values::Texts(b)) => b.iter().map(|b| told(b.map(|b| (*a).cmp(b)))).collect(),
+        (Values::Texts(a), Values::Texts(b)) => {
+            a.iter().zip(b.iter()).map(|(a, b)| told(a.zip(b).map(|(a, b)| a.cmp(b)))).collect()
         }
-        (Values::Texts(array), Values::Text(text)) => {
-            let Some(array) = array.as_string_opt::<i32>() else { return vec![UNKNOWN; rows] };
-            array.iter().map(|a| a.map_or(UNKNOWN, |a| truth(comparison.holds(a.cmp(text))))).collect()
+        (Values::Truths(a), Values::Truth(b)) => a.iter().map(|a| told(a.map(|a| a.cmp(b)))).collect(),
+        (Values::Truth(a), Values::Truths(b)) => b.iter().map(|b| told(b.map(|b| a.cmp(&b)))).collect(),
+        (Values::Truths(a), Values::Truths(b)) => {
+            a.iter().zip(b.iter()).map(|(a, b)| told(a.zip(b).map(|(a, b)| a.cmp(&b)))).collect()
         }
-        (Values::Text(text), Values::Texts(array)) => {
-            let Some(array) = array.as_string_opt::<i32>() else { return vec![UNKNOWN; rows] };
-            array.iter().map(|b| b.map_or(UNKNOWN, |b| truth(comparison.holds(text.cmp(b))))).collect()
-        }
-        (Values::Texts(a), Values::Texts(b)) => (0..rows)
-            .map(|row| match (text_at(a, row), text_at(b, row)) {
-                (Some(a), Some(b)) => truth(comparison.holds(a.cmp(&b))),
-                _ => UNKNOWN,
-            })
-            .collect(),
-        (Values::Truths(a), Values::Truth(b)) => {
-            a.into_iter().map(|a| a.map_or(UNKNOWN, |a| truth(comparison.holds(a.cmp(&b))))).collect()
-        }
-        (Values::Truth(a), Values::Truths(b)) => {
-            b.into_iter().map(|b| b.map_or(UNKNOWN, |b| truth(comparison.holds(a.cmp(&b))))).collect()
-        }
-        (Values::Truths(a), Values::Truths(b)) => a
-            .into_iter()
-            .zip(b)
-            .map(|(a, b)| match (a, b) {
-                (Some(a), Some(b)) => truth(comparison.holds(a.cmp(&b))),
-                _ => UNKNOWN,
-            })
-            .collect(),
-        (Values::Number(a), Values::Number(b)) => vec![told(Some(a), Some(b)); rows],
-        (Values::Text(a), Values::Text(b)) => vec![truth(comparison.holds(a.cmp(b))); rows],
-        (Values::Truth(a), Values::Truth(b)) => vec![truth(comparison.holds(a.cmp(&b))); rows],
+        (Values::Text(a), Values::Text(b)) => vec![told(Some(a.cmp(b))); rows],
+        (Values::Truth(a), Values::Truth(b)) => vec![told(Some(a.cmp(b))); rows],
         _ => vec![UNKNOWN; rows],
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Comparison, Literal, Node, Operand, show};
+use crate::decimal::Decimal;
 
 /// How deep brackets may stand in each other.
 pub(super) const DEEP: usize = 50;
@@ -34,7 +35,7 @@ enum Token {
     Word(String),
     Quoted(String),
     Text(String),
-    Number(f64),
+    Number(Decimal),
     Sign(&'static str),
 }
 
@@ -68,8 +69,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
         {
             let length = number_length(rest);
             let (word, after) = rest.split_at(length);
-            let number = word.parse().map_err(|_| format!("`{word}` is no number"))?;
-            found.push(Token::Number(number));
+            let number = Decimal::parse(word).or_else(|| Decimal::of_number(word.parse().ok()?));
+            found.push(Token::Number(number.ok_or_else(|| format!("`{word}` is no number"))?));
             rest = after;
         } else if first.is_alphabetic() || first == '_' {
             let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
@@ -326,7 +327,7 @@ impl Parser {
             Token::Sign("-") => match self.deeper(Self::operand)? {
                 Operand::Literal(Literal::Number(number)) => Ok(Operand::Literal(Literal::Number(-number))),
                 other => {
-                    let zero = Operand::Literal(Literal::Number(0.0));
+                    let zero = Operand::Literal(Literal::Number(Decimal::whole(0)));
                     Ok(Operand::Sum(Box::new(zero), '-', Box::new(other)))
                 }
             },
