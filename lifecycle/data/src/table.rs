@@ -15,7 +15,7 @@ use crate::fetch::unpack::plain_name;
 
 /// Part of the keys under which profiles are remembered: it changes when they would come out
 /// otherwise for the same file.
-const ROUND: u32 = 3;
+const ROUND: u32 = 4;
 /// The same for checks.
 const CHECKS: u32 = 4;
 

@@ -1,4 +1,6 @@
 //! Delimited text: the delimiter is sniffed, the types come from every row.
+//!
+//! A first line `sep=;` is Excel's: it says what the delimiter is and is no part of the table.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ use crate::moment::{self, MomentBuilder};
 /// How the file separates its fields, and their names.
 pub(super) struct Dialect {
     delimiter: u8,
+    /// So many lines come before the table.
+    skip: u32,
     names: Vec<String>,
 }
 
@@ -30,7 +34,10 @@ const SNIFFED_BYTES: u64 = 64 * 1024;
 
 /// Reads the whole file once: names, types, rows, and every fault of its form.
 pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
-    let delimiter = match options.delimiter {
+    let said = said(path, options)?;
+    let skip = options.skip.saturating_add(u32::from(said.is_some()));
+    let options = &ReadOptions { skip, ..options.clone() };
+    let delimiter = match options.delimiter.or(said) {
         Some(delimiter) => delimiter,
         None => sniff(path, options)?,
     };
@@ -49,7 +56,7 @@ pub(super) fn scan(path: &Path, options: &ReadOptions) -> Result<Part> {
         more = lines.read(&mut record)?;
     }
     let columns = columns.parts();
-    let layout = Layout::Csv(Dialect { delimiter, names });
+    let layout = Layout::Csv(Dialect { delimiter, skip, names });
     Ok(Part { path: path.to_owned(), layout, columns, rows })
 }
 
@@ -131,6 +138,7 @@ pub(super) fn batches(
     wanted: &[Column],
     options: &ReadOptions,
 ) -> Result<Batches> {
+    let options = &ReadOptions { skip: dialect.skip, ..options.clone() };
     let mut lines = Lines::open(path, dialect.delimiter, options)?;
     let mut record = StringRecord::new();
     if options.header {
@@ -425,6 +433,22 @@ pub(super) fn is_null(text: &str, words: &[String]) -> bool {
     text.is_empty() && words.iter().any(String::is_empty)
         || text.len() <= 8 && !text.is_empty() && words.iter().any(|word| word == text)
         || text.len() > 8 && words.iter().any(|word| word.len() > 8 && word == text)
+}
+
+/// The delimiter that the first line says for Excel: `sep=;`.
+fn said(path: &Path, options: &ReadOptions) -> Result<Option<u8>> {
+    let mut head = Vec::new();
+    text::open(path, options)?
+        .take(b"sep=;\r\n".len() as u64)
+        .read_to_end(&mut head)
+        .map_err(|error| text::fault(path, 1, error))?;
+    let (word, rest) = head.split_at_checked(4).unwrap_or_default();
+    Ok(match rest {
+        [mark, b'\n' | b'\r', ..] | [mark] if word.eq_ignore_ascii_case(b"sep=") => {
+            Some(*mark).filter(|mark| mark.is_ascii() && !mark.is_ascii_alphanumeric() && *mark != b'"')
+        }
+        _ => None,
+    })
 }
 
 /// The delimiter that splits the first lines into the same number of fields, the more the better.

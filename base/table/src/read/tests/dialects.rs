@@ -30,6 +30,36 @@ fn a_german_export_is_read() {
 }
 
 #[test]
+fn the_line_in_which_excel_is_told_the_delimiter_is_no_row() {
+    let wanted = [r#"{"name":"a,b","n":1}"#, r#"{"name":"c","n":2}"#];
+    for (mark, end) in [(";", "\n"), ("|", "\r\n"), ("\t", "\n"), ("^", "\r\n")] {
+        let text = format!("sep={mark}\nname{mark}n\n\"a,b\"{mark}1\nc{mark}2\n").replace('\n', end);
+        assert_eq!(read_as("t.csv", text.as_bytes(), json!({})).unwrap(), wanted, "{mark:?}");
+        assert_eq!(read_as("t.tsv", text.as_bytes(), json!({})).unwrap(), wanted, "{mark:?}");
+        let marked = format!("\u{feff}{}", text.replace("sep=", "SEP="));
+        assert_eq!(read_as("t.csv", marked.as_bytes(), json!({})).unwrap(), wanted, "{mark:?}");
+    }
+    let text = "sep=;\na|1\nb|2\n";
+    let options = json!({"delimiter": "|", "header": false});
+    let said = read_as("t.csv", text.as_bytes(), options).unwrap();
+    assert_eq!(said[0], r#"{"column_1":"a","column_2":1}"#, "what is declared counts");
+    let utf16: Vec<u8> =
+        "\u{feff}sep=;\nname;n\n\"a,b\";1\nc;2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(read_as("t.csv", &utf16, json!({})).unwrap(), wanted);
+    assert_eq!(
+        refused("t.csv", b"sep=;\na;b\n1;2;3\n", json!({})),
+        "`, line 3: 3 fields, but the first line has 2"
+    );
+    let types = json!({"types": {"n": "integer"}});
+    assert!(refused("t.csv", b"sep=;\nn\n1\nx\n", types).starts_with("`, line 4: "));
+    assert!(read_as("t.csv", b"sep=;\n", json!({})).is_err());
+    for header in ["sep=", "sep=a", "sep=;;", "sep", "separator"] {
+        let found = read_as("t.csv", format!("{header}\n1\n").as_bytes(), json!({"delimiter": ","})).unwrap();
+        assert_eq!(found, [format!("{{\"{header}\":1}}")]);
+    }
+}
+
+#[test]
 fn encodings_are_told_by_their_mark_or_by_name() {
     let text = "id,name\n1,日本\n2,\u{e9}\n";
     for big in [false, true] {
