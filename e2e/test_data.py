@@ -35,6 +35,23 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_an_export_of_excel_is_read_and_its_decimal_commas_are_told(empty):
+    (empty.folder / "prices.csv").write_text("sep=;\nday;price\n2024-01-01;3,14\n2024-01-02;2,5\n")
+    (empty.folder / "suite.yaml").write_text("- { column: price, between: { min: 0 } }\n")
+    way = 'read: { decimal: "," }'
+    told = empty("data", "add", "prices.csv")
+    assert "2 rows" in told.stdout and "`price`" in told.stderr and way in told.stderr
+    refused = empty("data", "check", "prices.csv", "--suite", "suite.yaml", code=6)
+    assert "`price`" in refused.stderr and way in refused.stderr
+    alerts = empty.json("data", "profile", "prices.csv")["alerts"]
+    assert any(alert["kind"] == "type_number" and way in alert["message"] for alert in alerts), alerts
+    declared = empty.folder / "rondo.yaml"
+    declared.write_text(declared.read_text().replace("source: prices.csv", f"source: prices.csv\n    {way}"))
+    told = empty("data", "add", "prices")
+    assert "read in another way" in told.stdout and "comma" not in told.stderr, told
+    assert "comma" not in empty("data", "check", "prices", "--suite", "suite.yaml").stderr
+
+
 def test_a_folder_of_any_files_is_versioned_and_comes_back(empty):
     images = empty.folder / "images"
     fill(images, 300)

@@ -84,6 +84,12 @@ fn options_for(name: &str, options: &ReadOptions) -> ReadOptions {
     ReadOptions { format, ..options.clone() }
 }
 
+/// Whether a file is delimited text whose numbers are read as programs write them.
+pub(crate) fn has_points(name: &str, options: &ReadOptions) -> bool {
+    let options = options_for(name, options);
+    options.format == Some(Format::Csv) && options.decimal == b'.' && options.thousands.is_none()
+}
+
 /// How a file or folder is read.
 pub fn options_at(name: &str, path: &Path, options: &ReadOptions) -> ReadOptions {
     if path.is_dir() { options.clone() } else { options_for(name, options) }

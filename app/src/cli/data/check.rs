@@ -120,9 +120,21 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     // After the run is recorded.
     let written = args.files.write(session, &subject.title(), &reports);
+    if !passed && let Some(note) = commas(&subject, &args.read).await {
+        session.printer().note(&note);
+    }
     let text = format!("{}: {}\n{}", subject.title(), verdict(&reports), page(&reports));
     let refused = (!passed).then(|| format!("accept `{}`: {}", args.what, verdict(&reports)));
     end(session, written, value, &text, refused)
+}
+
+/// Which columns of delimited text are no numbers for their comma, which no rule says.
+async fn commas(subject: &Subject, read: &[String]) -> Option<String> {
+    let profile = match subject {
+        Subject::Path { path, .. } => profile_path(path, &super::reading(read).ok()?).await.ok()?,
+        Subject::Version { .. } => subject.profile().await.ok()?,
+    };
+    profile.commas().map(|found| format!("note: {found}"))
 }
 
 /// The end of a check by hand: what was found, and a failure with its reason where the data are `refused`.

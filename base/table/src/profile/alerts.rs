@@ -6,7 +6,7 @@
 use rondo_core::signature::ColumnType;
 use serde::{Deserialize, Serialize};
 
-use super::{CategoryProfile, ColumnProfile, Distinct, NumericProfile, Profile, TextKind};
+use super::{CategoryProfile, ColumnProfile, Distinct, NumericProfile, Profile, TextKind, commas};
 
 /// A share of missing values, of zeros or of repeated rows below this is not worth a line.
 const SHARE: f64 = 0.01;
@@ -271,7 +271,9 @@ fn of_texts(
         let message = format!("every text has {} characters", category.lengths.min);
         alert(Gravity::Low, AlertKind::ConstantLength, message);
     }
-    if let Some((kind, share)) = category.forms.as_ref().and_then(|forms| forms.main_kind())
+    if let Some(read) = commas::read(column) {
+        alert(Gravity::Medium, AlertKind::TypeNumber, format!("has numbers with a comma: {read}"));
+    } else if let Some((kind, share)) = category.forms.as_ref().and_then(|forms| forms.main_kind())
         && share >= READS_AS
     {
         let zeros = category.forms.as_ref().map_or(0, |forms| forms.leading_zeros);

@@ -12,6 +12,7 @@
 
 pub mod alerts;
 mod category;
+mod commas;
 mod correlation;
 mod duplicates;
 mod encode;
@@ -40,6 +41,7 @@ use crate::error::{Result, TableError};
 use crate::read::{self, TableReader};
 
 pub use category::{CategoryProfile, Lengths};
+pub use commas::Commas;
 pub use correlation::{Correlated, Correlations};
 pub use duplicates::{Duplicates, EXACT_ROWS, RowSample};
 pub use forms::{TextForms, TextKind};

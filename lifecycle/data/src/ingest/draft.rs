@@ -111,6 +111,9 @@ impl Datasets {
             profile => profile?,
         };
         draft.is_steady()?;
+        if let Some(profile) = &profile {
+            self.told_commas(draft, profile);
+        }
         let profile_digest = match &profile {
             Some(profile) => Some(self.keep_profile(profile).await?),
             None => None,
@@ -194,6 +197,10 @@ impl Datasets {
             return Ok(reports);
         }
         reports.retain(|report| !report.passed());
+        // What is text may have been meant as numbers, which the rules do not say.
+        if let Ok(Some(profile)) = self.profile_draft(draft, None).await {
+            self.told_commas(draft, &profile);
+        }
         Err(Error::ChecksFailed { dataset: intake.dataset.clone(), reports })
     }
 
@@ -280,6 +287,20 @@ impl Datasets {
         }
         message.push_str("; `format: files` beside its source says so for good");
         self.progress.report(Event::Note { subject: intake.dataset.clone(), message });
+    }
+
+    /// Says which columns are text because their numbers have a comma.
+    fn told_commas(&self, draft: &Draft<'_>, profile: &Profile) {
+        let intake = draft.intake;
+        if !draft.tables.keys().all(|name| table::has_points(name, &intake.options)) {
+            return;
+        }
+        let found =
+            profile.commas().and_then(|found| found.without(|name| intake.options.types.contains_key(name)));
+        if let Some(found) = found {
+            let message = found.to_string();
+            self.progress.report(Event::Note { subject: intake.dataset.clone(), message });
+        }
     }
 
     async fn keep_profile(&self, profile: &Profile) -> Result<Digest, Error> {

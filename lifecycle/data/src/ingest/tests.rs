@@ -19,6 +19,8 @@ use crate::remote::{Beside, Wanted};
 use crate::status::SourceState;
 use crate::tags::{Tag, Taken};
 
+mod commas;
+
 /// A clock that moves on by a second each time it is looked at.
 struct Ticking(AtomicI64);
 
