@@ -12,7 +12,7 @@ use rondo_core::ports::{Event, RowsToScore, Scored};
 use rondo_core::run::Link;
 use rondo_core::signature::Signature;
 use rondo_core::{Code, Digest, Timestamp, suggest};
-use rondo_monitoring::reference::Reference;
+use rondo_monitoring::reference::{Predictions, Reference};
 use rondo_pipeline::RunReport;
 use rondo_project::project::{Gate, Model, Reference as Output, Work};
 use rondo_registry::approval::{self, Approval, Decision};
@@ -184,7 +184,8 @@ impl Platform {
         }
         let features: Vec<&str> =
             engine.signature().inputs.iter().map(|column| column.name.as_str()).collect();
-        let reference = Reference::build(training.source(), &features, &scored.scores)?;
+        let reference =
+            Reference::build(training.source(), &features, &Predictions::of(&scored, model.task))?;
         let candidate = ModelCandidate {
             model: name.to_owned(),
             file: made.file.clone(),

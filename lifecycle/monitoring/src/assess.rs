@@ -9,12 +9,12 @@ use rondo_project::project::Monitor;
 use rondo_table::drift::{self, DriftOptions};
 use rondo_table::profile::{Profile, Profiler};
 use rondo_table::rows;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::error::Error;
 use crate::inputs::{Inputs, sent};
 use crate::quality;
-use crate::reference::{Reference, score_column, score_row};
+use crate::reference::{Predictions, Reference};
 use crate::score::{Scoring, score};
 use crate::window::{ColumnDrift, Stage, Window, WindowReport};
 
@@ -111,13 +111,14 @@ fn drift_of(monitor: &Monitor, reference: &Reference, rows: &[Row]) -> Result<Ve
     let empty = Map::new();
     let mut features = Profiler::new(&columns);
     features.update(&rows::batch(&columns, &sent(rows, &empty))?)?;
-    let mut scores = Profiler::new(&[score_column()]);
-    let scored: Vec<Map<String, Value>> = rows.iter().map(|row| score_row(row.observation.score)).collect();
-    let borrowed: Vec<&Map<String, Value>> = scored.iter().collect();
-    scores.update(&rows::batch(&[score_column()], &borrowed)?)?;
+    let observations = rows.iter().map(|row| &row.observation);
+    let predictions = match reference.is_of_classes() {
+        true => Predictions::Classes(observations.map(|one| one.label.as_deref()).collect()),
+        false => Predictions::Scores(observations.map(|one| one.score).collect()),
+    };
     let options = options(monitor, &reference.features);
     let mut found = compare(&reference.features, &features.finish()?, &options);
-    found.extend(compare(&reference.scores, &scores.finish()?, &options));
+    found.extend(compare(&reference.predictions, &predictions.profile()?, &options));
     Ok(found)
 }
 
@@ -169,6 +170,7 @@ fn quantile(mut values: Vec<f64>, share: f64) -> Option<f64> {
 mod tests {
     use rondo_core::evaluation::Task;
     use rondo_core::objective::Objective;
+    use rondo_core::ports::Scored;
     use rondo_core::{Span, Timestamp};
     use rondo_project::project::Drift;
     use rondo_table::checks::Severity;
@@ -251,7 +253,7 @@ mod tests {
         }
         std::fs::write(&file, text).unwrap();
         let scores: Vec<f64> = rows(2000, 0.0, false).iter().map(|row| row.observation.score).collect();
-        Reference::build(&file, &["temp", "carrier"], &scores).unwrap()
+        Reference::build(&file, &["temp", "carrier"], &Predictions::Scores(scores)).unwrap()
     }
 
     fn window() -> Window {
@@ -274,6 +276,67 @@ mod tests {
             shifted.drift.iter().filter(|d| d.drifted).map(|d| d.column.as_str()).collect();
         assert_eq!(drifted, ["temp"]);
         assert!(shifted.evaluation.is_none());
+    }
+
+    /// Answers of a model of several classes: so many of each, all with the same probability.
+    fn answers(counts: &[(&str, usize)], score: f64) -> Vec<Row> {
+        let said = counts.iter().flat_map(|(class, count)| std::iter::repeat_n(*class, *count));
+        let mut rows = rows(said.clone().count() as u32, 0.0, false);
+        for (row, class) in rows.iter_mut().zip(said) {
+            (row.observation.score, row.observation.label) = (score, Some(class.to_owned()));
+        }
+        rows
+    }
+
+    /// The drift of the prediction of a model that had answered 500 times `ant`, 300 `bee` and 200 `cat`.
+    fn of_classes(current: &[Row], threshold: Option<f64>) -> ColumnDrift {
+        let counts = [("ant", 500), ("bee", 300), ("cat", 200)];
+        let places =
+            counts.iter().enumerate().flat_map(|(place, (_, count))| std::iter::repeat_n(place, *count));
+        let classes = vec!["ant".to_owned(), "bee".into(), "cat".into()];
+        let probabilities =
+            places.flat_map(|place| (0..3).map(move |at| if at == place { 0.8 } else { 0.1 }));
+        let scored = Scored { scores: vec![0.8; 1000], classes, probabilities: probabilities.collect() };
+        let predictions = Predictions::of(&scored, Task::Multiclass);
+        let predictions = predictions.profile().unwrap();
+        let stored = serde_json::to_value(Reference { predictions, ..reference() }).unwrap();
+        let reference: Reference = serde_json::from_value(stored).unwrap();
+        let mut monitor = monitor();
+        monitor.drift.threshold = threshold;
+        let drift = drift_of(&monitor, &reference, current).unwrap();
+        drift.into_iter().find(|drift| drift.column == "prediction").unwrap()
+    }
+
+    #[test]
+    fn of_several_classes_the_shares_of_the_predicted_ones_are_compared() {
+        let same = of_classes(&answers(&[("ant", 250), ("bee", 150), ("cat", 100)], 0.4), None);
+        assert!(!same.drifted, "the probability of the likeliest has no part in it: {same:?}");
+        let turned = answers(&[("ant", 150), ("bee", 150), ("cat", 200)], 0.8);
+        let moved = of_classes(&turned, None);
+        assert!(moved.drifted);
+        assert_eq!(moved.detail, "`ant` 50.0 % → 30.0 %, `cat` 20.0 % → 40.0 %, `bee` 30.0 % → 30.0 %");
+        // scipy 1.17.1 and numpy 2.4.6, p = [0.5, 0.3, 0.2], q = [0.3, 0.3, 0.4]: abs(p - q).max(),
+        // jensenshannon(p, q, base=2), chi2_contingency([[500, 300, 200], [150, 150, 200]])
+        assert_eq!(moved.method, "l_infinity");
+        assert!((moved.statistic - 0.2).abs() < 1e-12, "{moved:?}");
+        let one_threshold = of_classes(&turned, Some(0.1));
+        assert_eq!(one_threshold.method, "jensen_shannon");
+        assert!((one_threshold.statistic - 0.206_730_860_332_140_78).abs() < 1e-12, "{one_threshold:?}");
+        assert!((moved.p_value.unwrap() / 2.891_907_414_046_885_8e-18 - 1.0).abs() < 1e-6, "{moved:?}");
+        let new = of_classes(&answers(&[("ant", 250), ("bee", 145), ("cat", 97), ("dog", 8)], 0.8), None);
+        assert!(
+            new.drifted && new.method == "new_categories" && (new.statistic - 0.016).abs() < 1e-12,
+            "{new:?}"
+        );
+    }
+
+    #[test]
+    fn what_an_earlier_release_kept_of_several_classes_is_compared_as_it_was() {
+        let reference = reference();
+        let current = answers(&[("ant", 250), ("bee", 250)], 0.99);
+        let drift = drift_of(&monitor(), &reference, &current).unwrap();
+        let prediction = drift.iter().find(|drift| drift.column == "prediction").unwrap();
+        assert!(prediction.drifted && prediction.detail.starts_with("mean "), "{prediction:?}");
     }
 
     #[test]

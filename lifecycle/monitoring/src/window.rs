@@ -60,7 +60,7 @@ pub struct WindowReport {
     pub reference: Option<u32>,
     /// The mean score.
     pub mean_score: Option<f64>,
-    /// Drift by column; the score's under the name [`crate::reference::SCORE`].
+    /// Drift by column; the prediction's under the name [`crate::reference::PREDICTION`].
     pub drift: Vec<ColumnDrift>,
     /// What the monitor's checks say of the inputs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
