@@ -119,7 +119,7 @@ serve:
   first: { model: grade@champion }
   second: { model: grade@champion }
 monitor:
-  first: { window: 1d, drift: off, ground_truth: { max_delay: 1d }, min_rows: 5 }
+  first: { window: 1d, ground_truth: { max_delay: 1d }, min_rows: 5 }
   second: { window: 1d, drift: off, ground_truth: { max_delay: 1d }, min_rows: 5 }
 """
 CLASSES = ["early", "late", "ok"]
@@ -129,7 +129,9 @@ def test_several_classes_are_measured_as_scikit_learn_does_at_each_endpoint_by_i
     made = Path(__file__).parent.parent / "packages" / "evaluate" / "tests"
     rondo = Rondo(tmp_path)
     (tmp_path / "data").mkdir()
-    shutil.copy(made / "grades.csv", tmp_path / "data")
+    header, *lines = (made / "grades.csv").read_text().splitlines()
+    # Drift is told of no fewer than a hundred rows.
+    (tmp_path / "data" / "grades.csv").write_text("\n".join([header, *lines * 3, ""]))
     shutil.copy(made / "grades.onnx", tmp_path)
     (tmp_path / "rondo.yaml").write_text(GRADES)
     rondo("run")
@@ -158,7 +160,8 @@ def test_several_classes_are_measured_as_scikit_learn_does_at_each_endpoint_by_i
         for endpoint, labels in told.items():
             answer = post(endpoint, "predict", {"records": records})
             assert answer.status_code == 200, answer.text
-            said = [one["label"] for one in answer.json()["predictions"]]
+            answers = answer.json()["predictions"]
+            said = [one["label"] for one in answers]
             refused = post(endpoint, "truth", truths([*labels[:-1], "never"]))
             assert refused.status_code == 400 and "classes of `grade`: early, late, ok" in refused.json()["message"]
             refused = post(endpoint, "truth", truths([None]))
@@ -191,9 +194,23 @@ def test_several_classes_are_measured_as_scikit_learn_does_at_each_endpoint_by_i
         for name, value in expected.items():
             assert abs(found[name] - value) < 1e-6, (name, found[name], value)
         assert window["evaluation"]["confusion"]["labels"] == CLASSES
+        drift = {one["column"]: one for one in window["drift"]}
+        assert ("prediction" in drift) == (endpoint == "first")
+        if endpoint == "first":
+            assert not drift["prediction"]["drifted"] and "`late`" in drift["prediction"]["detail"], drift
         missed = [alert["name"] for alert in report["alerts"]]
         assert missed == ([] if endpoint == "first" else ["second.objective.0"])
     assert "f1_macro 0." in rondo("monitor", "report", "first").stdout
+
+    # An id is that of an endpoint.
+    asked = rondo.json("trace", "7", code=2)["error"]
+    assert "`first`, `second`" in asked["message"]
+    assert asked["hints"] == ["say which: rondo trace 7 --endpoint first"]
+    for arguments in [("7", "--endpoint", "second"), ("second/7",)]:
+        hops = rondo.json("trace", *arguments)["hops"]
+        assert [hop["title"] for hop in hops[:3]] == ["7", "second", "grade 1"], hops[:3]
+    missing = rondo.json("trace", "7000", "--endpoint", "second", code=3)["error"]
+    assert "second/7000" in missing["message"]
 
     # Another task than the model's own is told before anything is served.
     path = tmp_path / "rondo.yaml"

@@ -33,6 +33,14 @@ pub enum Error {
         /// What to do.
         hint: Option<String>,
     },
+    /// A prediction's id that several endpoints have answered with.
+    #[error("find one prediction `{id}`: the endpoints {} have answered with it", listed(endpoints))]
+    SeveralEndpoints {
+        /// The id.
+        id: String,
+        /// The endpoints.
+        endpoints: Vec<String>,
+    },
     /// Something is not as it has to be.
     #[error("{message}")]
     Invalid {
@@ -78,7 +86,10 @@ impl Error {
                 let error: &(dyn std::error::Error + 'static) = &**error;
                 error.downcast_ref()
             }
-            Self::Io { .. } | Self::NotFound { .. } | Self::Invalid { .. } => None,
+            Self::Io { .. }
+            | Self::NotFound { .. }
+            | Self::SeveralEndpoints { .. }
+            | Self::Invalid { .. } => None,
         }
     }
 
@@ -117,6 +128,7 @@ impl Explain for Error {
         match self {
             Self::Stage(Inner(error)) => error.code(),
             Self::Io { .. } => Code::Io,
+            Self::SeveralEndpoints { .. } => Code::Usage,
             Self::NotFound { code, .. } | Self::Invalid { code, .. } => *code,
         }
     }
@@ -125,6 +137,10 @@ impl Explain for Error {
         match self {
             Self::Stage(Inner(error)) => error.hints(),
             Self::NotFound { hint, .. } => hint.clone().into_iter().collect(),
+            Self::SeveralEndpoints { id, endpoints } => {
+                let endpoint = endpoints.first().map_or("ENDPOINT", String::as_str);
+                vec![format!("say which: rondo trace {id} --endpoint {endpoint}")]
+            }
             Self::Io { .. } | Self::Invalid { .. } => Vec::new(),
         }
     }
@@ -132,7 +148,14 @@ impl Explain for Error {
     fn objections(&self) -> Vec<Objection> {
         match self {
             Self::Stage(Inner(error)) => error.objections(),
-            Self::Io { .. } | Self::NotFound { .. } | Self::Invalid { .. } => Vec::new(),
+            Self::Io { .. }
+            | Self::NotFound { .. }
+            | Self::SeveralEndpoints { .. }
+            | Self::Invalid { .. } => Vec::new(),
         }
     }
+}
+
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

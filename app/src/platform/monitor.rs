@@ -58,13 +58,22 @@ impl Platform {
         LogReader::new(&self.store().root().join("predictions"))
     }
 
-    /// A prediction by its id.
+    /// A prediction by its id, at an endpoint where one is said.
     ///
     /// # Errors
-    /// When the log cannot be read.
-    pub async fn find_prediction(&self, id: &str) -> Result<Option<Observation>, Error> {
-        let (reader, id) = (self.log_reader(), id.to_owned());
-        blocking(move || Ok(reader.find(&id)?)).await
+    /// When several endpoints have answered with the id, or the log cannot be read.
+    pub async fn find_prediction(
+        &self,
+        id: &str,
+        endpoint: Option<&str>,
+    ) -> Result<Option<Observation>, Error> {
+        let (reader, wanted, at) = (self.log_reader(), id.to_owned(), endpoint.map(str::to_owned));
+        let mut found = blocking(move || Ok(reader.find(&wanted, at.as_deref())?)).await?;
+        if found.len() > 1 {
+            let endpoints = found.into_iter().map(|observation| observation.deployment).collect();
+            return Err(Error::SeveralEndpoints { id: id.to_owned(), endpoints });
+        }
+        Ok(found.pop())
     }
 
     /// Event time has come this far: assesses every window of an endpoint's monitor that is due, in the

@@ -52,20 +52,35 @@ impl Chain {
 }
 
 impl Platform {
-    /// Traces a prediction's id, a model version (`delay@champion`, `delay/3`), a dataset version
-    /// (`flights@latest`, or the beginning of its digest) or a run (the beginning of its id).
+    /// Traces a prediction's id (behind its endpoint and `/`, where several have answered with it), a model
+    /// version (`delay@champion`, `delay/3`), a dataset version (`flights@latest`, or the beginning of its
+    /// digest) or a run (the beginning of its id). With an endpoint it is a prediction's id there.
     ///
     /// # Errors
-    /// When it is none of these, or the store cannot be read.
-    pub async fn trace(&self, thing: &str) -> Result<Chain, Error> {
+    /// When it is none of these, several endpoints have answered with the id, or the store cannot be read.
+    pub async fn trace(&self, thing: &str, endpoint: Option<&str>) -> Result<Chain, Error> {
         let mut chain = Chain::default();
-        if let Some(observation) = self.find_prediction(thing).await? {
+        let mut found = self.find_prediction(thing, endpoint).await?;
+        if let Some(endpoint) = endpoint.filter(|_| found.is_none()) {
+            return Err(Error::NotFound {
+                kind: "prediction",
+                name: format!("{endpoint}/{thing}"),
+                code: Code::PredictionNotFound,
+                hint: Some("rondo monitor predictions".to_owned()),
+            });
+        }
+        if found.is_none()
+            && let Some((endpoint, id)) = thing.split_once('/')
+            && !(id.parse::<u32>().is_ok() && self.is_model(endpoint).await)
+        {
+            found = self.find_prediction(id, Some(endpoint)).await?;
+        }
+        if let Some(observation) = found {
             self.trace_prediction(&mut chain, &observation).await?;
             return Ok(chain);
         }
         if let Some((name, rest)) = thing.split_once('@').or_else(|| thing.split_once('/')) {
-            let known = self.store().meta().registered_model(name).await.is_ok();
-            if known || self.project().models.contains(name) {
+            if self.is_model(name).await {
                 let found = dossier::find(self.store(), name, Some(rest)).await?;
                 if found.of_client().is_some() {
                     self.trace_client_version(&mut chain, found).await?;
@@ -104,6 +119,10 @@ impl Platform {
             code: Code::PredictionNotFound,
             hint: Some("rondo trace MODEL@champion".to_owned()),
         })
+    }
+
+    async fn is_model(&self, name: &str) -> bool {
+        self.project().models.contains(name) || self.store().meta().registered_model(name).await.is_ok()
     }
 
     async fn trace_prediction(&self, chain: &mut Chain, observation: &Observation) -> Result<(), Error> {

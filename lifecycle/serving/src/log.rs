@@ -274,23 +274,6 @@ impl PredictionLog {
         Ok(reader::join(observations, known_by, |id| self.inner.truths.get(&query.deployment, id)))
     }
 
-    /// The observation of a prediction's id, at whatever endpoint.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn find(&self, prediction_id: &str) -> Result<Option<Observation>> {
-        let place = {
-            let index = self.inner.index();
-            let at = |deployment: &str| {
-                let time = index.event_time(Fingerprint::of_id(deployment, prediction_id))?;
-                Some((deployment.to_owned(), time))
-            };
-            index.deployments().filter(|name| !reader::is_shadow(name)).find_map(at)
-        };
-        let near = place.as_ref().map(|(deployment, time)| (deployment.as_str(), *time));
-        self.reader()?.find_where(prediction_id, near)
-    }
-
     /// The highest event time that was seen at an endpoint.
     pub fn watermark(&self, deployment: &str) -> Option<Timestamp> {
         self.inner.index().watermark(deployment)
@@ -577,11 +560,27 @@ mod tests {
         let log = open(root.path());
         log.record(&[one("delay.shadow", "a", 5, 9.0), one("delay", "a", 5, 1.0)], false).unwrap();
         let expected = one("delay", "a", 5, 1.0).record.observation;
-        assert_eq!(log.find("a").unwrap(), Some(expected.clone()));
+        let reader = log.reader().unwrap();
+        assert_eq!(reader.find("a", None).unwrap(), [expected.clone()]);
         log.compact().unwrap();
-        assert_eq!(log.find("a").unwrap(), Some(expected.clone()));
-        assert_eq!(LogReader::new(root.path()).find("a").unwrap(), Some(expected));
-        assert_eq!(log.find("z").unwrap(), None);
+        assert_eq!(reader.find("a", None).unwrap(), [expected]);
+        assert_eq!(reader.find("z", None).unwrap(), []);
+    }
+
+    #[test]
+    fn a_prediction_is_found_at_each_endpoint_that_has_its_id() {
+        let root = tempfile::tempdir().unwrap();
+        let log = open(root.path());
+        log.record(&[one("second", "a", 5, 1.0), one("first", "a", 9 * DAY, 2.0)], false).unwrap();
+        let reader = log.reader().unwrap();
+        for _ in 0..2 {
+            let found = reader.find("a", None).unwrap();
+            let endpoints: Vec<&str> = found.iter().map(|one| one.deployment.as_str()).collect();
+            assert_eq!(endpoints, ["first", "second"]);
+            assert_eq!(reader.find("a", Some("second")).unwrap(), found[1..]);
+            assert_eq!(reader.find("a", Some("third")).unwrap(), []);
+            log.compact().unwrap();
+        }
     }
 
     #[test]
@@ -648,11 +647,8 @@ mod tests {
         assert!(log.look_up("delay", "id-2", inputs).unwrap().is_some());
         assert!(log.look_up("delay", "id-1", inputs).unwrap().is_none());
         assert_eq!(log.watermark("delay"), Some(Timestamp(2 * DAY + 9)));
-        assert_eq!(
-            log.find("id-0").unwrap().unwrap().prediction_id,
-            "id-0",
-            "it is looked for in every part"
-        );
+        let found = LogReader::new(root.path()).find("id-0", None).unwrap();
+        assert_eq!(found[0].prediction_id, "id-0", "it is looked for in every part");
     }
 
     #[test]

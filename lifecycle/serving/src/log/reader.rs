@@ -4,7 +4,7 @@
 //! the partitions are listed: compaction puts a partition in place before it deletes the segments, so
 //! that nothing is missed, and what is found twice is kept once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rondo_core::Timestamp;
@@ -154,45 +154,38 @@ impl LogReader {
         Ok(join(self.observations(query)?, known_by, known))
     }
 
-    /// The first observation of a prediction's id, at whatever endpoint but a shadow's.
+    /// The first observation of a prediction's id at each endpoint, in the order of their names: at one, where it
+    /// is said, else at all but shadows.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn find(&self, prediction_id: &str) -> Result<Option<Observation>> {
-        self.find_where(prediction_id, None)
-    }
-
-    /// As [`Self::find`], looking only where a known moment lies.
-    pub(crate) fn find_where(
-        &self,
-        prediction_id: &str,
-        known: Option<(&str, Timestamp)>,
-    ) -> Result<Option<Observation>> {
-        let mut found: Vec<Observation> = Vec::new();
+    pub fn find(&self, prediction_id: &str, deployment: Option<&str>) -> Result<Vec<Observation>> {
+        let asked = |name: &str| deployment.map_or_else(|| !is_shadow(name), |deployment| name == deployment);
+        let mut found: BTreeMap<String, Observation> = BTreeMap::new();
+        let mut take = |observation: Observation| match found.get(&observation.deployment) {
+            Some(first) if first.received <= observation.received => {}
+            Some(_) | None => drop(found.insert(observation.deployment.clone(), observation)),
+        };
         self.each_in_segments(
-            |glance| glance.prediction_id == prediction_id && !is_shadow(&glance.deployment),
-            |record| found.push(record.observation),
+            |glance| glance.prediction_id == prediction_id && asked(&glance.deployment),
+            |record| take(record.observation),
         )?;
-        for part in partition::list(&self.layout.predictions(), known.map(|(deployment, _)| deployment))? {
-            let is_near =
-                known.is_none_or(|(_, time)| part.may_have(time, Timestamp(time.0.saturating_add(1))));
-            if is_shadow(&part.deployment) || !is_near {
-                continue;
-            }
+        let parts = partition::list(&self.layout.predictions(), deployment)?;
+        for part in parts.iter().filter(|part| asked(&part.deployment)) {
             // Inputs are decoded only of the file that has the id.
             let mut has_it = false;
-            partition::read(&part, false, |record| {
+            partition::read(part, false, |record| {
                 has_it |= record.observation.prediction_id == prediction_id
             })?;
             if has_it {
-                partition::read(&part, true, |record| {
+                partition::read(part, true, |record| {
                     if record.observation.prediction_id == prediction_id {
-                        found.push(record.observation);
+                        take(record.observation);
                     }
                 })?;
             }
         }
-        Ok(found.into_iter().min_by_key(|observation| observation.received))
+        Ok(found.into_values().collect())
     }
 
     /// The highest event time that was seen at an endpoint.

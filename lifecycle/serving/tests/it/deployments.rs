@@ -10,7 +10,7 @@ use rondo_core::ports::Clock;
 use rondo_core::{Code, Digest, Explain, Timestamp};
 use rondo_serving::deployment::{Answer, Candidate, Deployments, LogPolicy};
 use rondo_serving::engine::{Engine, LoadOptions, load_file};
-use rondo_serving::log::reader::Query;
+use rondo_serving::log::reader::{LogReader, Query};
 use rondo_serving::log::{Options, PredictionLog};
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn engine(name: &str) -> Box<dyn Engine> {
 }
 
 struct Bench {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     log: Arc<PredictionLog>,
     deployments: Deployments,
 }
@@ -59,7 +59,7 @@ fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let log = Arc::new(PredictionLog::open(folder.path(), Options::default()).unwrap());
     let deployments = Deployments::new(Arc::clone(&log), Arc::new(Noon)).unwrap();
-    Bench { _folder: folder, log, deployments }
+    Bench { folder, log, deployments }
 }
 
 fn record(id: &str, delay: f64) -> Value {
@@ -255,7 +255,7 @@ fn a_model_that_cannot_be_loaded_leaves_the_old_one_in_place() {
 
 #[test]
 fn a_shadow_scores_the_same_rows_and_nobody_sees_it() {
-    let Bench { log, deployments, .. } = &bench();
+    let Bench { folder, log, deployments } = &bench();
     deployments.swap(candidate("forest", 1)).unwrap();
     deployments.shadow(candidate("boosting", 2)).unwrap();
     for step in 0..5 {
@@ -269,7 +269,7 @@ fn a_shadow_scores_the_same_rows_and_nobody_sees_it() {
         assert_eq!(one.event_time.rfc3339(), "2013-04-01T05:15:00Z");
     }
     assert_eq!((shadow.len(), log.observations(&Query::all("delay")).unwrap().len()), (5, 5));
-    assert_eq!(log.find("id-3").unwrap().unwrap().version, 1);
+    assert_eq!(LogReader::new(folder.path()).find("id-3", None).unwrap()[0].version, 1);
     deployments.end_shadow("delay").unwrap();
     one(deployments, record("later", 1.0));
     deployments.drain_shadows();
