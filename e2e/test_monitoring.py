@@ -162,6 +162,9 @@ def test_several_classes_are_measured_as_scikit_learn_does_at_each_endpoint_by_i
             assert answer.status_code == 200, answer.text
             answers = answer.json()["predictions"]
             said = [one["label"] for one in answers]
+            again = post(endpoint, "invocations", {"records": records[:3]}).json()["predictions"]
+            tried = post(endpoint, "predict?dry_run=true", {"records": records[:3]}).json()["predictions"]
+            assert again == tried == answers[:3]
             refused = post(endpoint, "truth", truths([*labels[:-1], "never"]))
             assert refused.status_code == 400 and "classes of `grade`: early, late, ok" in refused.json()["message"]
             refused = post(endpoint, "truth", truths([None]))
@@ -177,6 +180,7 @@ def test_several_classes_are_measured_as_scikit_learn_does_at_each_endpoint_by_i
 
     listed = rondo.json("monitor", "predictions", "first", "-n", "1000")["predictions"]
     logged = {one["prediction_id"]: one["probabilities"] for one in listed}
+    assert [one["probabilities"] for one in answers] == [logged[str(at)] for at in range(len(flights))]
     shares = [[logged[str(at)][name] for name in CLASSES] for at in range(len(flights))]
     for endpoint, labels in told.items():
         report = rondo.json("monitor", "report", endpoint)

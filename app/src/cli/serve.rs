@@ -7,9 +7,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use rondo_core::evaluation::Task;
 use rondo_core::handoff::Deployment;
 use rondo_core::{Code, Digest, Timestamp};
-use rondo_serving::deployment::{Candidate, LiveModel};
+use rondo_serving::deployment::{Candidate, LiveModel, try_out};
 use rondo_serving::engine::LoadOptions;
 use serde_json::{Value, json};
 
@@ -84,6 +85,12 @@ async fn predict(State(live): State<Arc<LiveModel>>, body: Bytes) -> Answer<Json
     let body: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::new(Code::RequestInvalid, format!("the body is not JSON: {error}")))?;
     let request = live.read(body)?;
-    let scores = live.engine.predict(&request.batch)?.scores;
-    Ok(Json(json!({ "predictions": scores })))
+    let said = try_out(&live, request)?;
+    let scores: Vec<f64> = said.iter().map(|answer| answer.score).collect();
+    let mut answer = json!({ "predictions": scores });
+    if live.engine.task() == Task::Multiclass {
+        answer["labels"] = said.iter().map(|answer| json!(answer.label)).collect();
+        answer["probabilities"] = said.into_iter().map(|answer| Value::from(answer.probabilities)).collect();
+    }
+    Ok(Json(answer))
 }

@@ -6,7 +6,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use rondo_core::handoff::Truth;
 use rondo_core::{Code, Timestamp};
-use rondo_serving::deployment::{Answer as Prediction, Status};
+use rondo_serving::deployment::{self, Answer as Prediction, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -69,16 +69,7 @@ fn try_out(state: &AppState, name: &str, body: &[u8]) -> Result<Vec<Prediction>,
     let live = state.deployments.live(name)?;
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| Problem::new(Code::RequestInvalid, format!("the body is not JSON: {error}")))?;
-    let request = live.read(body)?;
-    let scores = live.engine.predict(&request.batch)?.scores;
-    let answers = request.rows.into_iter().zip(scores).map(|(row, score)| Prediction {
-        prediction_id: row.prediction_id.unwrap_or_default(),
-        score,
-        label: None,
-        model: live.deployment.model.clone(),
-        version: live.deployment.version,
-    });
-    Ok(answers.collect())
+    Ok(deployment::try_out(&live, live.read(body)?)?)
 }
 
 /// Ground truth, as it comes.

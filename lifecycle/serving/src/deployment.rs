@@ -34,7 +34,7 @@ pub mod answer;
 pub mod live;
 mod shadow;
 
-pub use answer::Answer;
+pub use answer::{Answer, try_out};
 pub use live::{Candidate, LiveModel, LogPolicy};
 
 /// What came of a swap.

@@ -26,6 +26,9 @@ pub struct Answer {
     /// The predicted label, of a classifier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Of several classes the probability of each, in the model's order.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub probabilities: Map<String, Value>,
     /// The model.
     pub model: String,
     /// The version that answered.
@@ -40,17 +43,19 @@ impl Answer {
             prediction_id: observation.prediction_id,
             score: observation.score,
             label: observation.label,
+            probabilities: observation.probabilities,
             model: observation.model,
             version: observation.version,
         }
     }
 
     /// What was answered before for the same id.
-    fn repeated(prediction_id: String, known: &Known) -> Self {
+    fn repeated(prediction_id: String, known: Known) -> Self {
         Self {
             prediction_id,
             score: known.score,
             label: known.label.as_ref().map(|label| label.as_ref().to_owned()),
+            probabilities: known.probabilities,
             model: known.model.as_ref().to_owned(),
             version: known.version,
         }
@@ -115,7 +120,7 @@ pub(crate) fn answer(
         if known.is_none() {
             open.push(place);
         }
-        answers.push(known.map(|known| Answer::repeated(row.id.clone(), &known)));
+        answers.push(known.map(|known| Answer::repeated(row.id.clone(), known)));
     }
     let mut is_scored = vec![false; rows.len()];
     let predictions = score(live, &request.batch, &rows, &open, received, started)?;
@@ -127,7 +132,7 @@ pub(crate) fn answer(
         *is_scored = known.is_none();
         *slot = Some(match known {
             // Another request with this id, or an earlier row of this one, was faster.
-            Some(known) => Answer::repeated(prediction.record.observation.prediction_id, &known),
+            Some(known) => Answer::repeated(prediction.record.observation.prediction_id, known),
             None => Answer::new(prediction),
         });
     }
@@ -136,6 +141,27 @@ pub(crate) fn answer(
     let answers = answers.into_iter().collect::<Option<Vec<Answer>>>();
     let answers = answers.ok_or_else(|| Error::Internal { reason: "a row was not answered".to_owned() })?;
     Ok(Answered { answers, repeated, scored })
+}
+
+/// Answers a request without logging it and without remembering its ids.
+///
+/// # Errors
+/// When the model cannot score it.
+pub fn try_out(live: &LiveModel, request: Request) -> Result<Vec<Answer>> {
+    let predictions = live.engine.predict(&request.batch)?;
+    let answers =
+        request.rows.into_iter().zip(&predictions.scores).enumerate().map(|(place, (row, score))| {
+            let said = live.said(&predictions, place, *score);
+            Answer {
+                prediction_id: row.prediction_id.unwrap_or_default(),
+                score: said.score,
+                label: said.label,
+                probabilities: said.probabilities,
+                model: live.deployment.model.clone(),
+                version: live.deployment.version,
+            }
+        });
+    Ok(answers.collect())
 }
 
 /// Scores the rows that nobody has answered yet.

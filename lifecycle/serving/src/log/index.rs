@@ -1,13 +1,14 @@
 //! The index of answered predictions: what makes an id idempotent.
 //!
-//! It is held in memory, about 120 bytes for each id, and bounded: beyond its limit the oldest ids are
-//! forgotten. A request with a forgotten id is answered anew and logged again; readers keep the first
+//! It is held in memory, about 120 bytes for each id and 16 for each class of several, and bounded: beyond its
+//! limit the oldest ids are forgotten. A request with a forgotten id is answered anew and logged again; readers keep the first
 //! record of an id.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use rondo_core::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::log::record::{Fingerprint, Record};
 
@@ -18,6 +19,8 @@ pub struct Known {
     pub score: f64,
     /// The label, of a classifier.
     pub label: Option<Arc<str>>,
+    /// Of several classes the probability of each.
+    pub probabilities: Map<String, Value>,
     /// The model.
     pub model: Arc<str>,
     /// The version that answered.
@@ -43,10 +46,21 @@ struct Entry {
     version: u32,
     model: u32,
     label: u32,
+    /// Classes with their probabilities.
+    probabilities: Box<[(u32, f64)]>,
+}
+
+impl Entry {
+    /// How much room it takes, in ids of a model without several classes.
+    fn weight(&self) -> usize {
+        1 + self.probabilities.len() / CLASSES
+    }
 }
 
 /// No label.
 const NONE: u32 = u32::MAX;
+/// The probabilities of so many classes take as much room as an id.
+const CLASSES: usize = 8;
 
 /// The index.
 #[derive(Debug)]
@@ -56,11 +70,12 @@ pub struct Index {
     words: Vec<Arc<str>>,
     numbers: HashMap<Arc<str>, u32>,
     watermarks: HashMap<String, Timestamp>,
+    weight: usize,
     limit: usize,
 }
 
 impl Index {
-    /// An empty index for so many ids.
+    /// An empty index for so many ids; for fewer where each has the probabilities of many classes.
     pub fn new(limit: usize) -> Self {
         Self {
             entries: HashMap::new(),
@@ -68,6 +83,7 @@ impl Index {
             words: Vec::new(),
             numbers: HashMap::new(),
             watermarks: HashMap::new(),
+            weight: 0,
             limit: limit.max(1),
         }
     }
@@ -101,6 +117,11 @@ impl Index {
         Known {
             score: entry.score,
             label: word(entry.label),
+            probabilities: entry
+                .probabilities
+                .iter()
+                .filter_map(|(class, share)| Some((word(*class)?.as_ref().to_owned(), (*share).into())))
+                .collect(),
             model: word(entry.model).unwrap_or_else(|| Arc::from("")),
             version: entry.version,
         }
@@ -117,16 +138,22 @@ impl Index {
             version: observation.version,
             model: self.number(&observation.model),
             label: observation.label.as_ref().map_or(NONE, |label| self.number(label)),
+            probabilities: observation
+                .probabilities
+                .iter()
+                .filter_map(|(class, share)| Some((self.number(class), share.as_f64()?)))
+                .collect(),
         };
         self.note_time(&observation.deployment, observation.event_time);
         if let std::collections::hash_map::Entry::Vacant(slot) = self.entries.entry(id) {
+            self.weight += entry.weight();
             slot.insert(entry);
             self.order.push_back(id);
         }
-        while self.order.len() > self.limit {
-            if let Some(oldest) = self.order.pop_front() {
-                self.entries.remove(&oldest);
-            }
+        // The newest stays, however much room it takes.
+        while self.weight > self.limit && self.order.len() > 1 {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.weight -= self.entries.remove(&oldest).map_or(0, |entry| entry.weight());
         }
     }
 
@@ -205,6 +232,34 @@ pub(crate) mod tests {
         assert_eq!(index.look_up(id, Fingerprint(0)), Lookup::Other);
         assert_eq!(index.look_up(Fingerprint::of_id("other", "a"), one.inputs_digest), Lookup::New);
         assert_eq!(index.watermark("delay"), Some(Timestamp(1000)));
+    }
+
+    #[test]
+    fn the_probabilities_of_an_id_are_known_in_their_order_and_take_their_room() {
+        let mut index = Index::new(4);
+        let classes = |id: &str, count: usize| {
+            let mut record = record("kind", id, 0, 1.0);
+            let shares =
+                (0..count).rev().map(|class| (format!("c{class}"), (1.0 / (class + 1) as f64).into()));
+            record.observation.probabilities = shares.collect();
+            record
+        };
+        let few = classes("few", 3);
+        index.note(&few);
+        let of = |index: &Index, record: &Record| {
+            let observation = &record.observation;
+            index.look_up(
+                Fingerprint::of_id(&observation.deployment, &observation.prediction_id),
+                record.inputs_digest,
+            )
+        };
+        let Lookup::Same(known) = of(&index, &few) else { panic!("it is known") };
+        assert!(known.probabilities.iter().eq(few.observation.probabilities.iter()));
+        let many = classes("many", 24);
+        index.note(&many);
+        assert_eq!((of(&index, &few), index.len()), (Lookup::New, 1), "1 + 4 are beyond 4");
+        index.note(&classes("more", 800));
+        assert_eq!(index.len(), 1, "the newest stays");
     }
 
     #[test]

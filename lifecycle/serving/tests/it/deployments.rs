@@ -8,7 +8,7 @@ use rondo_core::handoff::{Deployment, Truth};
 use rondo_core::label::Label;
 use rondo_core::ports::Clock;
 use rondo_core::{Code, Digest, Explain, Timestamp};
-use rondo_serving::deployment::{Answer, Candidate, Deployments, LogPolicy};
+use rondo_serving::deployment::{Answer, Candidate, Deployments, LogPolicy, try_out};
 use rondo_serving::engine::{Engine, LoadOptions, load_file};
 use rondo_serving::log::reader::{LogReader, Query};
 use rondo_serving::log::{Options, PredictionLog};
@@ -105,7 +105,18 @@ fn the_probabilities_of_several_classes_are_logged_and_survive_compaction() {
     let engine = engine("forest_classes");
     let columns = [800.0, 30.0, 9.0].map(|value| Values::Number(vec![value])).to_vec();
     let said = engine.predict(&Batch::new(1, columns).unwrap()).unwrap().probabilities;
+    let of = |answer: &Answer| {
+        let shares =
+            answer.probabilities.iter().map(|(class, share)| (class.clone(), share.as_f64().unwrap()));
+        shares.collect::<Vec<_>>()
+    };
+    let named: Vec<(String, f64)> = engine.classes().iter().cloned().zip(said.iter().copied()).collect();
+    assert_eq!(of(&answer), named);
+    let live = deployments.live("delay").unwrap();
+    let tried = try_out(&live, live.read(record("a", 30.0)).unwrap()).unwrap();
+    assert_eq!(tried, [answer.clone()], "the same where nothing is logged");
     let check = || {
+        assert_eq!(one(deployments, record("a", 30.0)), answer, "the same again");
         let observation = log.observations(&Query::all("delay")).unwrap().remove(0);
         assert_eq!(observation.label, answer.label);
         let classes: Vec<&String> = observation.probabilities.keys().collect();
@@ -117,7 +128,8 @@ fn the_probabilities_of_several_classes_are_logged_and_survive_compaction() {
     log.compact().unwrap();
     check();
     deployments.swap(candidate("forest", 2)).unwrap();
-    one(deployments, record("b", 30.0));
+    let of_two = serde_json::to_value(one(deployments, record("b", 30.0))).unwrap();
+    assert_eq!(of_two.get("probabilities"), None);
     let binary = log.observations(&Query { version: Some(2), ..Query::all("delay") }).unwrap().remove(0);
     assert!(binary.probabilities.is_empty() && binary.label.is_some());
 }
