@@ -53,7 +53,7 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bytes of closed segments from which they are compacted by themselves; never where zero.
     pub compact_bytes: u64,
-    /// Prediction ids that are remembered for repeated requests.
+    /// Prediction ids that are remembered for repeated requests; fewer of models of many classes.
     pub remembered_ids: usize,
     /// Bytes that may wait to be written before predictions are dropped.
     pub buffer_bytes: usize,
@@ -561,7 +561,7 @@ mod tests {
         log.record(&[one("delay.shadow", "a", 5, 9.0), one("delay", "a", 5, 1.0)], false).unwrap();
         let expected = one("delay", "a", 5, 1.0).record.observation;
         let reader = log.reader().unwrap();
-        assert_eq!(reader.find("a", None).unwrap(), [expected.clone()]);
+        assert_eq!(reader.find("a", None).unwrap(), std::slice::from_ref(&expected));
         log.compact().unwrap();
         assert_eq!(reader.find("a", None).unwrap(), [expected]);
         assert_eq!(reader.find("z", None).unwrap(), []);

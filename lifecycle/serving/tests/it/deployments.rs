@@ -114,7 +114,7 @@ fn the_probabilities_of_several_classes_are_logged_and_survive_compaction() {
     assert_eq!(of(&answer), named);
     let live = deployments.live("delay").unwrap();
     let tried = try_out(&live, live.read(record("a", 30.0)).unwrap()).unwrap();
-    assert_eq!(tried, [answer.clone()], "the same where nothing is logged");
+    assert_eq!(tried, std::slice::from_ref(&answer), "the same where nothing is logged");
     let check = || {
         assert_eq!(one(deployments, record("a", 30.0)), answer, "the same again");
         let observation = log.observations(&Query::all("delay")).unwrap().remove(0);
