@@ -91,7 +91,7 @@ impl Bench {
                         .then(|| format!("the image `{image}` cannot be had"))
                 }
             },
-            "papermill" => match find_program("python", path).or_else(|| find_program("python3", path)) {
+            "papermill" => match find_program("python3", path).or_else(|| find_program("python", path)) {
                 Some(python) if ends_well(&python, &["-c", "import ipykernel"]) => None,
                 Some(_) | None => none("Python with `ipykernel`"),
             },

@@ -241,7 +241,8 @@ impl Builtin for Papermill {
         let any = PathBuf::from("python3");
         let python = match place {
             Surroundings::Made(_, python) => python.clone(),
-            Surroundings::Host | Surroundings::Python(..) | Surroundings::Unknown => Some(any.clone()),
+            Surroundings::Host => None,
+            Surroundings::Python(..) | Surroundings::Unknown => Some(any.clone()),
         };
         let Some((notebook, found)) = self.kernel(root, with, python) else { return Vec::new() };
         let key = if with.contains_key("kernel") { "kernel" } else { "notebook" };
@@ -253,7 +254,7 @@ impl Builtin for Papermill {
                 let message = format!("the environment `{name}` has no `ipykernel`, which runs it");
                 about(message, "add `ipykernel` to its requirements".to_owned())
             }
-            (Ok(spec), Surroundings::Host) if !spec.is_forked_by(&any) => match self.missing(&spec) {
+            (Ok(spec), Surroundings::Host) => match self.missing(&spec) {
                 Some(program) => about(
                     format!(
                         "its kernel `{}` runs `{program}`, which is not on this machine's PATH",
@@ -263,6 +264,10 @@ impl Builtin for Papermill {
                 ),
                 None => Vec::new(),
             },
+            (Err(Error::NoInterpreter { .. }), Surroundings::Host) => about(
+                "no Python is on this machine's PATH".to_owned(),
+                "give the step an `environment:` with `ipykernel` among its requirements".to_owned(),
+            ),
             (Err(Error::KernelUnknown { name, known }), Surroundings::Host) => {
                 about(format!("no kernel `{name}` is installed"), there_are(&known))
             }
@@ -299,8 +304,20 @@ impl Papermill {
             is_open(&with.notebook) || with.kernel.as_deref().map(Path::new).is_some_and(is_open);
         let path = root.join(&with.notebook);
         let notebook = Notebook::read(&path).ok().filter(|_| !is_unknown)?;
-        let choice = KernelChoice { name: with.kernel, python, data_dirs: self.data_dirs.clone() };
+        let choice = self.choice(with.kernel, python, &self.variables);
         Some((with.notebook, resolve(&choice, &notebook, &path)))
+    }
+
+    /// Which kernel is taken: without an interpreter of an environment, the one on the `PATH`.
+    fn choice(
+        &self,
+        name: Option<String>,
+        python: Option<PathBuf>,
+        variables: &BTreeMap<String, String>,
+    ) -> KernelChoice {
+        let path = search_path(variables);
+        let host = find_program("python3", path).or_else(|| find_program("python", path));
+        KernelChoice { name, python, host, data_dirs: self.data_dirs.clone() }
     }
 
     /// The program of a kernel that is not on this machine.
@@ -338,8 +355,7 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
     let path = format!("notebook/{stem}.ipynb");
     let output = call.kept().join(&path);
     let secrets = secrets(&with, &package.variables)?;
-    let kernel =
-        KernelChoice { name: with.kernel, python: call.python.clone(), data_dirs: package.data_dirs.clone() };
+    let kernel = package.choice(with.kernel, call.python.clone(), &call.environment);
     let usual = ExecuteRequest::new(input, output.clone(), kernel);
     let executed = Box::pin(execute(ExecuteRequest {
         kept: Some(Kept::Artifact(call.step.run, path)),
@@ -421,6 +437,8 @@ fn declared_copies(with: &With, call: &BuiltinCall) -> Result<Vec<PathBuf>, Erro
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use serde_json::json;
 
     use super::*;
@@ -459,7 +477,10 @@ mod tests {
     fn a_kernel_that_is_not_there_is_told_before_anything_runs() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("n.py"), "# %%\n1\n").unwrap();
-        let package = Papermill::default();
+        let package = Papermill {
+            variables: [("PATH".to_owned(), folder.path().display().to_string())].into(),
+            ..Papermill::default()
+        };
         let python = |names: &[&str]| {
             Surroundings::Python("py".to_owned(), names.iter().map(|&name| name.to_owned()).collect())
         };
@@ -469,9 +490,15 @@ mod tests {
         };
         let plain = json!({"notebook": "n.py"});
         assert!(lacks(plain.clone(), &python(&["pandas"]))[0].contains("`py` has no `ipykernel`"));
-        for place in [python(&["ipykernel"]), Surroundings::Host, Surroundings::Unknown] {
+        for place in [python(&["ipykernel"]), Surroundings::Unknown] {
             assert_eq!(lacks(plain.clone(), &place), Vec::<String>::new());
         }
+        let host = lacks(plain.clone(), &Surroundings::Host);
+        assert_eq!(host, ["notebook: the notebook `n.py`: no Python is on this machine's PATH"]);
+        let interpreter = folder.path().join("python3");
+        fs::write(&interpreter, "").unwrap();
+        fs::set_permissions(&interpreter, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(lacks(plain.clone(), &Surroundings::Host), Vec::<String>::new());
         let julia = json!({"notebook": "n.py", "kernel": "julia-1.11"});
         assert_eq!(
             lacks(julia.clone(), &Surroundings::Host),

@@ -205,6 +205,7 @@ pub(super) fn request(
         name: args.kernel.clone(),
         python: kernel::python(args.python.as_deref(), session)?,
         data_dirs: session.config().kernel_folders(),
+        ..KernelChoice::default()
     };
     let usual = ExecuteRequest::new(source.path.clone(), output, choice);
     let cwd = match &args.cwd {

@@ -3,7 +3,8 @@
 //! Python notebooks run on the step's interpreter, `<python> -m ipykernel_launcher`, whatever name their
 //! author's kernel had: the environment belongs to the step, not to the notebook. Kernels of other languages
 //! are looked up by their `kernel.json` in the data folders that are given, where a bare `python` is the
-//! step's interpreter too.
+//! step's interpreter too. A step without an environment has the machine's interpreter, unless a kernel is
+//! installed for what its notebook asks for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,6 +26,8 @@ pub struct KernelChoice {
     pub name: Option<String>,
     /// The Python interpreter of the step's environment.
     pub python: Option<PathBuf>,
+    /// The machine's interpreter, for a Python notebook that has neither an environment nor an installed kernel.
+    pub host: Option<PathBuf>,
     /// Jupyter data folders, each with `kernels/NAME/kernel.json`. Those of the interpreter's own prefix are
     /// looked at first without being named.
     pub data_dirs: Vec<PathBuf>,
@@ -122,10 +125,9 @@ pub fn resolve(choice: &KernelChoice, notebook: &Notebook, path: &Path) -> Resul
             == Some(Language::Python);
     match (&choice.python, is_python) {
         (Some(interpreter), true) => Ok(KernelSpec::python(interpreter)),
-        (None, true) => match find(choice, wanted) {
-            Some(spec) => Ok(spec),
-            None => Err(Error::NoInterpreter { notebook: path.to_owned() }),
-        },
+        (None, true) => find(choice, wanted)
+            .or_else(|| choice.host.as_deref().map(KernelSpec::python))
+            .ok_or_else(|| Error::NoInterpreter { notebook: path.to_owned() }),
         (_, false) => Err(Error::KernelUnknown { name: wanted.to_owned(), known: names(choice) }),
     }
 }
@@ -155,7 +157,8 @@ fn find(choice: &KernelChoice, name: &str) -> Option<KernelSpec> {
     if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
         return None;
     }
-    folders(choice).find_map(|folder| read(&folder.join(name), name, choice.python.as_deref()))
+    let python = choice.python.as_deref().or(choice.host.as_deref());
+    folders(choice).find_map(|folder| read(&folder.join(name), name, python))
 }
 
 fn read(folder: &Path, name: &str, python: Option<&Path>) -> Option<KernelSpec> {
@@ -211,6 +214,7 @@ mod tests {
             name: Some("bash".to_owned()),
             python: Some("/env/bin/python".into()),
             data_dirs: vec![folder.path().to_owned()],
+            ..KernelChoice::default()
         };
         let spec = resolve(&choice, &Notebook::new("x", "y"), Path::new("n")).unwrap();
         let command = spec.command(Path::new("/tmp/c.json"));
@@ -234,8 +238,8 @@ mod tests {
         let folder = kernels();
         let choice = KernelChoice {
             name: Some("bahs".to_owned()),
-            python: None,
             data_dirs: vec![folder.path().to_owned()],
+            ..KernelChoice::default()
         };
         let error = resolve(&choice, &Notebook::new("x", "y"), Path::new("n")).unwrap_err();
         use rondo_core::Explain;
@@ -252,5 +256,27 @@ mod tests {
         let error = resolve(&KernelChoice::default(), &Notebook::new("python3", "python"), Path::new("n"))
             .unwrap_err();
         assert!(matches!(error, Error::NoInterpreter { .. }));
+    }
+
+    #[test]
+    fn the_machines_interpreter_comes_after_the_environments_and_after_an_installed_kernel() {
+        let folder = kernels();
+        let notebook = Notebook::new("python3", "python");
+        let program = |choice: &KernelChoice| {
+            resolve(choice, &notebook, Path::new("n")).unwrap().argv.first().cloned().unwrap()
+        };
+        let host = KernelChoice { host: Some("/usr/bin/python3".into()), ..KernelChoice::default() };
+        assert_eq!(program(&host), "/usr/bin/python3");
+        assert_eq!(
+            program(&KernelChoice { python: Some("/env/bin/python".into()), ..host.clone() }),
+            "/env/bin/python"
+        );
+        let installed = folder.path().join("kernels/python3");
+        fs::create_dir_all(&installed).unwrap();
+        fs::write(installed.join("kernel.json"), r#"{"argv": ["/opt/python"]}"#).unwrap();
+        assert_eq!(
+            program(&KernelChoice { data_dirs: vec![folder.path().to_owned()], ..host }),
+            "/opt/python"
+        );
     }
 }

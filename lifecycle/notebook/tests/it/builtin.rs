@@ -58,6 +58,18 @@ async fn a_step_makes_its_outputs_and_keeps_the_executed_notebook() {
 }
 
 #[tokio::test]
+async fn without_an_environment_the_interpreter_of_the_path_runs_it() {
+    let Some(work) = Work::new() else { return };
+    work.notebook(&[("1", &[])]);
+    let mut call = call(&work, json!({"notebook": "in.ipynb"}));
+    call.python = None;
+    let folder = work.python.parent().unwrap().display();
+    call.environment.insert("PATH".to_owned(), format!("{folder}:/usr/bin:/bin"));
+    Papermill::default().run(call).await.unwrap();
+    assert!(work.path("scratch/kept/notebook/in.ipynb").is_file());
+}
+
+#[tokio::test]
 async fn an_output_that_the_step_does_not_declare_is_refused() {
     let Some(work) = Work::new() else { return };
     work.notebook(&[("1", &[])]);
@@ -91,6 +103,7 @@ async fn a_kernel_that_knows_no_unix_sockets_is_started_on_ports() {
         name: Some("odd".to_owned()),
         python: Some(work.python.clone()),
         data_dirs: vec![work.path("data")],
+        ..KernelChoice::default()
     };
     let request = ExecuteRequest { kernel, ..work.request(&[("import os; print(os.environ['ODD'])", &[])]) };
     execute(request).await.unwrap();

@@ -41,7 +41,11 @@ fn kernel(work: &Work, script: &str) -> KernelChoice {
     std::fs::create_dir_all(&folder).unwrap();
     let spec = json!({"argv": ["/bin/sh", "-c", script], "language": "python", "display_name": "odd"});
     std::fs::write(folder.join("kernel.json"), spec.to_string()).unwrap();
-    KernelChoice { name: Some("odd".to_owned()), python: None, data_dirs: vec![work.path("jupyter")] }
+    KernelChoice {
+        name: Some("odd".to_owned()),
+        data_dirs: vec![work.path("jupyter")],
+        ..KernelChoice::default()
+    }
 }
 
 #[tokio::test]

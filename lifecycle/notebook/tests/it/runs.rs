@@ -304,7 +304,7 @@ async fn r_takes_parameters_and_gives_metrics() {
                     ```{r}\nstop(label)\n```\n";
     let input = work.path("in.qmd");
     std::fs::write(&input, document).unwrap();
-    let kernel = KernelChoice { name: None, python: None, data_dirs };
+    let kernel = KernelChoice { data_dirs, ..KernelChoice::default() };
     let mut request = ExecuteRequest::new(input, work.path("out.ipynb"), kernel);
     request.given.values = given(json!({"n.rows": 5, "label": "it's \"over\" $x"}));
     let error = execute(request).await.unwrap_err();
