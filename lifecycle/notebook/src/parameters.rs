@@ -64,10 +64,14 @@ impl Given {
     }
 }
 
-/// The variable that hands a secret to the kernel.
+/// The variable that hands a secret to the kernel; one of its own also for names in other scripts.
 fn variable(name: &str) -> String {
-    let fits = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("RONDO_SECRET_{}", name.chars().map(fits).collect::<String>())
+    let part = |c: char| match c {
+        c if c.is_ascii_alphanumeric() => c.to_ascii_uppercase().to_string(),
+        c if c.is_ascii() => "_".to_owned(),
+        c => format!("_{:X}_", u32::from(c)),
+    };
+    format!("RONDO_SECRET_{}", name.chars().map(part).collect::<String>())
 }
 
 /// The language that a notebook's parameters are written in, where it is one that is known here.
@@ -148,7 +152,7 @@ fn place(notebook: &mut Notebook, parameters: &[Parameter], given: &Given, langu
         .map(|(index, _)| index)
         .collect();
     let open = given.values.iter().chain(&given.also);
-    let open = open.map(|(name, value)| (name, literal::write(value, language)));
+    let open = open.map(|(name, value)| (name, expression(name, value, parameters, language)));
     let secret = given.secrets.keys().map(|name| (name, language.variable(&variable(name))));
     let lines: Vec<(&String, String)> = open
         .chain(secret)
@@ -172,6 +176,15 @@ fn place(notebook: &mut Notebook, parameters: &[Parameter], given: &Given, langu
     for (place, lines) in added.into_iter().rev() {
         let source = format!("{} Parameters\n{lines}", language.comment());
         notebook.cells.insert(place, Cell::code(&source, &[INJECTED]));
+    }
+}
+
+/// A value in the notebook's language: `inf` is a number where the parameter takes one.
+fn expression(name: &str, value: &Value, parameters: &[Parameter], language: Language) -> String {
+    let is_number = parameters.iter().any(|known| known.name == name && known.kind == Kind::Number);
+    match value.as_str().filter(|_| is_number).and_then(literal::not_finite) {
+        Some(number) => literal::write_not_finite(number, language),
+        None => literal::write(value, language),
     }
 }
 
@@ -219,6 +232,13 @@ mod tests {
     }
 
     #[test]
+    fn an_infinity_is_a_number_where_the_parameter_takes_one() {
+        let mut one = notebook(&[("rate = 1.0\nlabel = 'x'", &[PARAMETERS])]);
+        inject(&mut one, Path::new("n"), &given(json!({"rate": "-inf", "label": "inf"})), false).unwrap();
+        assert_eq!(one.cells[1].source(), "# Parameters\nlabel = \"inf\"\nrate = float(\"-inf\")\n");
+    }
+
+    #[test]
     fn a_name_can_never_be_code() {
         let mut one = notebook(&[("print(1)", &[])]);
         let values = given(json!({"a = 1\nimport os": 2}));
@@ -237,6 +257,7 @@ mod tests {
         );
         assert!(!String::from_utf8(one.to_bytes()).unwrap().contains("hunter22"));
         assert_eq!(values.variables().next(), Some(("RONDO_SECRET_TOKEN".into(), "hunter22".into())));
+        assert_ne!(variable("größe"), variable("grüße"));
         let unknown = Given { secrets: [("tokn".to_owned(), "x".to_owned())].into(), ..Given::default() };
         assert!(inject(&mut one, Path::new("n"), &unknown, false).is_err());
     }

@@ -153,21 +153,31 @@ impl Language {
 
     /// Whether a text is a plain variable name: what keeps a parameter's name from being code.
     pub fn is_name(self, name: &str) -> bool {
-        let mut chars = name.chars();
-        let Some(first) = chars.next() else { return false };
-        let first_fits = match self {
-            Self::R => first.is_ascii_alphabetic() || first == '.',
-            Self::Matlab => first.is_ascii_alphabetic(),
+        let Some(first) = name.chars().next() else { return false };
+        let begins = match self {
+            Self::R => first == '.',
+            Self::Matlab => false,
             Self::Python
             | Self::Bash
             | Self::Julia
             | Self::Scala
             | Self::CSharp
             | Self::FSharp
-            | Self::PowerShell => first.is_ascii_alphabetic() || first == '_',
+            | Self::PowerShell => first == '_',
         };
-        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (c == '.' && self == Self::R);
-        first_fits && chars.all(fits) && !self.words().contains(&name)
+        let begins = begins || (first.is_alphabetic() && self.is_in_name(first));
+        begins && name.chars().all(|c| self.is_in_name(c)) && !self.words().contains(&name)
+    }
+
+    /// Whether a variable's name may hold a character: letters of any script, where the language takes them.
+    pub fn is_in_name(self, c: char) -> bool {
+        match self {
+            Self::Bash | Self::Matlab => c.is_ascii_alphanumeric() || c == '_',
+            Self::R => c.is_alphanumeric() || matches!(c, '_' | '.'),
+            Self::Python | Self::Julia | Self::Scala | Self::CSharp | Self::FSharp | Self::PowerShell => {
+                c.is_alphanumeric() || c == '_'
+            }
+        }
     }
 
     /// The reserved words: what cannot be a name, and what is shown as such.
@@ -412,13 +422,22 @@ mod tests {
     fn names_that_would_be_code_are_refused() {
         assert!(Language::Python.is_name("max_depth"));
         for language in Language::ALL {
-            for name in ["", "1x", "a b", "a;b", "a$b", "x=1\nimport os", "é"] {
+            for name in ["", "1x", "a b", "a;b", "a$b", "x=1\nimport os", "a–b", "a’", "a\u{a0}b"] {
                 assert!(!language.is_name(name), "{name}");
             }
         }
         assert!(!Language::Python.is_name("a.b") && !Language::Python.is_name("import"));
         assert!(Language::R.is_name("max.depth"));
         assert!(!Language::R.is_name("_x") && !Language::Matlab.is_name("_x"));
+    }
+
+    #[test]
+    fn names_have_letters_of_any_script_where_the_language_takes_them() {
+        for name in ["größe", "名前", "é2"] {
+            assert!(Language::Python.is_name(name) && Language::R.is_name(name), "{name}");
+            assert!(!Language::Bash.is_name(name) && !Language::Matlab.is_name(name), "{name}");
+        }
+        assert!(!Language::Python.is_name("²x"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 mod write;
 
-pub use write::write;
+pub use write::{not_finite, write, write_not_finite};
 
 use serde_json::{Map, Number, Value};
 

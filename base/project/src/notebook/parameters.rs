@@ -58,6 +58,7 @@ impl Kind {
         match (self, value) {
             (Self::Any, _) | (_, Value::Null) => true,
             (Self::Integer, Value::Number(number)) => !number.is_f64(),
+            (Self::Number, Value::String(text)) => literal::not_finite(text).is_some(),
             (Self::Number, Value::Number(_))
             | (Self::Boolean, Value::Bool(_))
             | (Self::Text, Value::String(_))
@@ -217,13 +218,17 @@ fn ill_typed(parameter: &Parameter, value: &Value) -> Option<ParameterFault> {
     }
     let name = &parameter.name;
     let hint = match (parameter.kind, value) {
+        (Kind::Integer, Value::String(text)) if is_whole(text) => Some(
+            "a whole number has at most 64 bits here: take a text, and make the number of it in a cell"
+                .to_owned(),
+        ),
         (Kind::Integer, Value::Number(_)) => {
             Some(format!("write the default of `{name}` with a decimal point to allow fractions"))
         }
         (Kind::Integer | Kind::Number, Value::String(text)) => text
             .trim()
             .parse::<f64>()
-            .is_ok()
+            .is_ok_and(f64::is_finite)
             .then(|| format!("write the number without quotes: `{name}: {}`", text.trim())),
         (Kind::Text, Value::Number(_) | Value::Bool(_)) => {
             Some(format!("write it in quotes: `{name}: \"{value}\"`"))
@@ -252,8 +257,20 @@ pub fn from_text(parameters: &[Parameter], name: &str, text: &str) -> Value {
         (_, "True" | "TRUE") => Value::Bool(true),
         (_, "False" | "FALSE") => Value::Bool(false),
         (_, "None" | "NULL") => Value::Null,
-        (_, _) => serde_json::from_str(text).unwrap_or_else(|_| as_is()),
+        (_, _) => match serde_json::from_str::<Value>(text) {
+            // More digits than a number holds here would be rounded.
+            Ok(Value::Number(number)) if number.is_f64() && kind != Kind::Number && is_whole(text) => as_is(),
+            Ok(value) => value,
+            Err(_) => as_is(),
+        },
     }
+}
+
+/// Whether a text is a whole number, of any length.
+fn is_whole(text: &str) -> bool {
+    let digits = text.trim();
+    let digits = digits.strip_prefix('-').unwrap_or(digits);
+    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())
 }
 
 /// One parameter that does not fit, and what would.
@@ -349,6 +366,26 @@ home = os.getcwd()
         assert_eq!(from_text(&parameters, "n", "5"), json!(5));
         assert_eq!(from_text(&parameters, "n", "five"), json!("five"));
         assert_eq!(from_text(&parameters, "flag", "False"), json!(false));
+    }
+
+    #[test]
+    fn whole_numbers_beyond_64_bits_are_never_rounded() {
+        let parameters = python("n = 1\nrate = 1.0\nid = None");
+        let long = "12345678901234567890123";
+        assert_eq!(from_text(&parameters, "id", long), json!(long));
+        assert_eq!(from_text(&parameters, "rate", long), json!(12345678901234567890123.0));
+        let faults = check(&parameters, &[("n".to_owned(), from_text(&parameters, "n", long))].into());
+        assert!(faults[0].message.contains(long) && faults[0].hint.as_ref().unwrap().contains("64 bits"));
+    }
+
+    #[test]
+    fn a_number_may_be_infinite_or_none() {
+        let parameters = python("n = 1\nrate = 1.0");
+        for text in ["nan", "-inf", ".nan"] {
+            assert_eq!(check(&parameters, &given(json!({"rate": text}))), [], "{text}");
+            let faults = check(&parameters, &given(json!({"n": text})));
+            assert_eq!(faults.iter().map(|fault| fault.hint.clone()).collect::<Vec<_>>(), [None], "{text}");
+        }
     }
 
     #[test]

@@ -132,8 +132,7 @@ fn assignment(statement: Statement, language: Language) -> Option<Assignment> {
             break;
         }
     }
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (c == '.' && language == Language::R);
-    let end = code.find(|c: char| !fits(c))?;
+    let end = code.find(|c: char| !language.is_in_name(c))?;
     let (name, rest) = code.split_at(end);
     if !language.is_name(name) {
         return None;
@@ -233,6 +232,7 @@ a, b = 1, 2
         assert_eq!(found[0].comment.as_deref(), Some("how deep"));
         assert_eq!(found[2].value, "'a # b'");
         assert!(found[3].value.contains("'y'"));
+        assert_eq!(names("größe = 1\n名前: str = 'x'", Language::Python).len(), 2);
     }
 
     #[test]

@@ -19,6 +19,36 @@ pub fn write(value: &Value, language: Language) -> String {
     }
 }
 
+/// The number that a text names and JSON does not have: `nan`, `inf`, `-Infinity`, YAML's `.nan` and `-.inf`.
+pub fn not_finite(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let (sign, digits) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
+    match digits.strip_prefix('.').unwrap_or(digits).to_ascii_lowercase().as_str() {
+        "nan" => Some(f64::NAN),
+        "inf" | "infinity" => Some(sign * f64::INFINITY),
+        _ => None,
+    }
+}
+
+/// An infinity or what is no number, as an expression.
+pub fn write_not_finite(number: f64, language: Language) -> String {
+    let (nan, infinity, minus) = match language {
+        Language::Python => ("float(\"nan\")", "float(\"inf\")", "float(\"-inf\")"),
+        Language::R | Language::Julia | Language::Matlab => ("NaN", "Inf", "-Inf"),
+        Language::Bash => ("nan", "inf", "-inf"),
+        Language::Scala => ("Double.NaN", "Double.PositiveInfinity", "Double.NegativeInfinity"),
+        Language::CSharp => ("double.NaN", "double.PositiveInfinity", "double.NegativeInfinity"),
+        Language::FSharp => ("nan", "infinity", "-infinity"),
+        Language::PowerShell => ("[double]::NaN", "[double]::PositiveInfinity", "[double]::NegativeInfinity"),
+    };
+    let word = match number {
+        number if number.is_nan() => nan,
+        number if number > 0.0 => infinity,
+        _ => minus,
+    };
+    word.to_owned()
+}
+
 fn each(values: &[Value], write: fn(&Value) -> String) -> String {
     values.iter().map(write).collect::<Vec<_>>().join(", ")
 }
@@ -285,11 +315,23 @@ mod tests {
             assert_eq!(write(&value, language), literal);
         }
         assert_eq!(write(&json!([1, 2]), Language::R), "c(1, 2)");
+        assert_eq!(write_not_finite(f64::NEG_INFINITY, Language::Python), "float(\"-inf\")");
+        assert_eq!(write_not_finite(f64::NAN, Language::R), "NaN");
         assert_eq!(write(&json!([1, 2]), Language::CSharp), "new [] { 1, 2 }");
         assert_eq!(write(&json!(5_000_000_000_i64), Language::Scala), "5000000000L");
         assert_eq!(write(&json!("it's"), Language::Bash), r"'it'\''s'");
         assert_eq!(write(&json!(["a", 1]), Language::Bash), "('a' 1)");
         assert_eq!(write(&json!({"a": 1}), Language::Bash), r#"'{"a":1}'"#);
         assert_eq!(write(&json!("it’s"), Language::PowerShell), "'it’’s'");
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_have_are_read_as_people_write_them() {
+        for text in ["inf", "Infinity", ".inf", ".Inf"] {
+            assert_eq!(not_finite(text), Some(f64::INFINITY), "{text}");
+            assert_eq!(not_finite(&format!("-{text}")), Some(f64::NEG_INFINITY), "{text}");
+        }
+        assert!(["nan", "NaN", ".nan"].iter().all(|text| not_finite(text).is_some_and(f64::is_nan)));
+        assert!(["", "1", "info", "..nan", "- inf"].iter().all(|text| not_finite(text).is_none()));
     }
 }
