@@ -20,6 +20,11 @@ use crate::mask::Mask;
 use crate::{fenced, percent, upgrade};
 use rondo_project::notebook::language::Language;
 
+/// Whether files with this extension are read as scripts or documents, and are no notebooks.
+pub fn is_source(extension: &str) -> bool {
+    Language::of_extension(extension).is_some() || matches!(extension, "qmd" | "Rmd" | "rmd" | "md")
+}
+
 /// A notebook in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notebook {

@@ -31,9 +31,9 @@ pub enum Error {
         /// The major version that it names.
         found: u64,
     },
-    /// The executed notebook would overwrite the script or document that it is made of.
-    #[error("run `{}`: the output is the script itself, and would be a notebook", path.display())]
-    SameFile {
+    /// The executed notebook would have the name of a script or document, or overwrite one.
+    #[error("write the executed notebook to `{}`: that names a script or document", path.display())]
+    OutputIsSource {
         /// The file.
         path: PathBuf,
     },
@@ -155,7 +155,9 @@ impl Error {
 impl Explain for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Invalid { .. } | Self::Version { .. } | Self::SameFile { .. } => Code::NotebookInvalid,
+            Self::Invalid { .. } | Self::Version { .. } | Self::OutputIsSource { .. } => {
+                Code::NotebookInvalid
+            }
             Self::KernelUnknown { .. } => Code::KernelNotFound,
             Self::Parameters { .. } => Code::NotebookParameter,
             Self::NoInterpreter { .. } | Self::KernelStart { .. } | Self::KernelDied { .. } => {
@@ -177,10 +179,11 @@ impl Explain for Error {
             Self::Version { path, found } if *found < 4 => {
                 vec![format!("jupyter nbconvert --to notebook --nbformat 4 --inplace {}", path.display())]
             }
-            Self::SameFile { .. } => vec!["name another file for the executed notebook".to_owned()],
+            Self::OutputIsSource { .. } => vec!["name a file that ends in `.ipynb`".to_owned()],
             Self::Parameters { notebook, faults } => {
                 let mut hints: Vec<String> = faults.iter().filter_map(|fault| fault.hint.clone()).collect();
-                hints.push(format!("rondo notebook inspect {}", notebook.display()));
+                hints.dedup();
+                hints.push(format!("rondo notebook inspect {}", quoted(&notebook.to_string_lossy())));
                 hints
             }
             Self::KernelUnknown { known, .. } if known.is_empty() => {
@@ -202,7 +205,7 @@ impl Explain for Error {
                     Some(_) => vec![
                         format!(
                             "{} -m pip install ipykernel",
-                            command.split(' ').next().unwrap_or("python3")
+                            quoted(command.split(" -m ").next().unwrap_or("python3"))
                         ),
                         "for a step: `ipykernel` among the requirements of its `environment:`".to_owned(),
                     ],

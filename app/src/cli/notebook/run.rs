@@ -10,6 +10,7 @@ use rondo_core::{Code, Digest};
 use rondo_notebook::cache::{self, Cache, Environment};
 use rondo_notebook::document::write_atomically;
 use rondo_notebook::error::Kept;
+use rondo_notebook::execute::place::Place;
 use rondo_notebook::execute::{ExecuteRequest, Executed, execute, prepare_only};
 use rondo_notebook::kernel::KernelChoice;
 use rondo_notebook::kernel::fork::ForkServer;
@@ -290,6 +291,7 @@ impl Keep {
         let Some((cache, environment, inputs)) = &self.0 else {
             return Ok(Ran { executed: execute(request).await?, cached: false });
         };
+        Place::of(&request.input, &request.output)?;
         let key: Option<Digest> = match &request.notebook {
             Some(notebook) => Some(cache::key(&request, notebook, environment, inputs)?),
             None => None,

@@ -40,6 +40,7 @@ pub async fn run(args: &Args, source: &Source, target: &Target, session: &Sessio
     let values: Vec<BTreeMap<String, Value>> = all.iter().map(parameters::Given::shown).collect();
     let stem = source.path.file_stem().map_or_else(|| "notebook".into(), |stem| stem.to_string_lossy());
     let names = grid::names(&stem, &values);
+    refuse_replacing(source, &names, target)?;
     let varied = grid::varied(&values);
     let progress: Arc<dyn Progress> = Arc::new(Stream::to(session.printer(), true));
     let first = request(args, source, target.local.clone(), progress, session)?;
@@ -114,6 +115,27 @@ fn refuse_unknown(
         return Ok(());
     }
     Err(rondo_notebook::Error::Parameters { notebook: source.path.clone(), faults }.into())
+}
+
+/// A folder for copies is no word for replacing the notebook: it may be the notebook's own.
+fn refuse_replacing(source: &Source, names: &[String], target: &Target) -> Outcome {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let notebook = real(&source.path).filter(|_| source.is_file);
+    let replaces = |name: &String| {
+        let copy = real(&target.local.join(format!("{name}.ipynb")));
+        copy.is_some() && copy == notebook
+    };
+    if !names.iter().any(replaces) {
+        return Ok(());
+    }
+    let shown = source.path.display();
+    Err(Failure::hinted(
+        Code::Usage,
+        format!(
+            "write a copy of `{shown}` into its own folder: it has the notebook's name and would replace it"
+        ),
+        "name another folder for the copies, or, to replace the notebook, the notebook itself as OUT",
+    ))
 }
 
 fn finish(

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::document;
 use crate::error::Error;
 
 /// Both places.
@@ -22,16 +23,20 @@ impl Place {
     /// The places of a run from one file to another.
     ///
     /// # Errors
-    /// [`Error::SameFile`] where both are one file and that is no notebook but a script or document, which a
-    /// notebook must not replace.
+    /// [`Error::OutputIsSource`] where the copy would have the name of a script or document, or would replace
+    /// one: it is a notebook.
     pub fn of(input: &Path, output: &Path) -> Result<Self, Error> {
+        let named = output.extension().unwrap_or_default().to_string_lossy();
+        if document::is_source(&named) {
+            return Err(Error::OutputIsSource { path: output.to_owned() });
+        }
         let real = |path: &Path| fs::canonicalize(path).ok();
         let (Some(input), Some(last)) = (real(input), real(output)) else { return Ok(Self::at(output)) };
         if input != last {
             return Ok(Self::at(output));
         }
         if last.extension().is_none_or(|extension| extension != "ipynb") {
-            return Err(Error::SameFile { path: output.to_owned() });
+            return Err(Error::OutputIsSource { path: output.to_owned() });
         }
         let stem = last.file_stem().unwrap_or_default().to_string_lossy();
         let growing = last.with_file_name(format!(".{stem}.{}.running.ipynb", std::process::id()));
@@ -77,6 +82,10 @@ mod tests {
         fs::write(&place.growing, "half").unwrap();
         drop(place);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
-        assert!(matches!(Place::of(&script, &script), Err(Error::SameFile { .. })));
+        for output in [&script, &folder.path().join("other.py"), &folder.path().join("new.qmd")] {
+            assert!(matches!(Place::of(&script, output), Err(Error::OutputIsSource { .. })));
+        }
+        let bare = file("script");
+        assert!(matches!(Place::of(&bare, &bare), Err(Error::OutputIsSource { .. })));
     }
 }
