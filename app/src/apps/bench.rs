@@ -12,6 +12,7 @@ use std::time::Duration;
 use rondo_core::{Code, Digest};
 use rondo_pipeline::environment::host::{base_variables, find_program, search_path};
 use rondo_pipeline::environment::provision::Provisioned;
+use rondo_pipeline::execute::mask::Mask;
 use rondo_pipeline::execute::outputs::variable;
 use rondo_pipeline::execute::process::Command;
 use rondo_pipeline::execute::shell;
@@ -63,6 +64,8 @@ pub(super) struct Prepared {
     /// What goes with the process.
     pub folder: PathBuf,
     pub lent: Vec<Lent>,
+    /// Keeps its secrets out of what it says.
+    pub mask: Mask,
 }
 
 /// The folder of sockets: nobody else may look into it.
@@ -160,7 +163,7 @@ impl Bench {
             What::Files(text) => {
                 let text = substitute::text(text, &values).map_err(wrong)?;
                 let target = Target::files(self.platform.root(), &folder, Path::new(&text))?;
-                return Ok(Prepared { command: None, target, token, folder, lent });
+                return Ok(Prepared { command: None, target, token, folder, lent, mask: Mask::default() });
             }
             What::Command(command) => command,
         };
@@ -191,7 +194,9 @@ impl Bench {
         let secrets = params::secrets(declared.packaged.as_ref(), &self.platform.config().environment);
         let missing =
             |why| Error::Invalid { code: Code::ValueInvalid, message: format!("app `{}`: {why}", spec.name) };
-        variables.extend(secrets.map_err(missing)?);
+        let secrets = secrets.map_err(missing)?;
+        let mask = Mask::of(&secrets);
+        variables.extend(secrets.into_iter().map(|(name, value)| (params::variable(&name), value)));
         let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
         set("RONDO_STEP_FILE", file.to_string_lossy().into_owned());
         set("RONDO_APP", spec.name.clone());
@@ -210,7 +215,7 @@ impl Bench {
             mark: Some(format!("RONDO_STEP_FILE={}", file.display())),
             variables,
         };
-        Ok(Prepared { command: Some(command), target, token, folder, lent })
+        Ok(Prepared { command: Some(command), target, token, folder, lent, mask })
     }
 
     /// Where the command runs: the project, or a copy of the package that it is from.

@@ -80,13 +80,15 @@ impl Instance {
             value.set_sensitive(true);
             Some(value)
         });
-        let Prepared { command, target, folder, lent, .. } = prepared;
+        let Prepared { command, target, folder, lent, mut mask, .. } = prepared;
         let (log, objects, socket) = (log.clone(), objects.clone(), target.clone());
         tokio::spawn(async move {
             let cause = match &command {
                 Some(command) => {
-                    let mut take = |bytes: &[u8]| log.take(bytes);
-                    match process::run(command, None, &mut stopped, &mut take).await {
+                    let mut take = |bytes: &[u8]| log.take(&mask.pass(bytes));
+                    let ended = process::run(command, None, &mut stopped, &mut take).await;
+                    log.take(&mask.rest());
+                    match ended {
                         Ok(ended) if ended.stopped.is_some() => "it was stopped".to_owned(),
                         Ok(ended) => {
                             let exit = cause::exit(&ended, None, || None);

@@ -158,6 +158,16 @@ pub enum Error {
         /// The program.
         program: String,
     },
+    /// The variable that a step's secret is in is not set.
+    #[error("step `{step}` takes its secret `{secret}` from the variable `{variable}`, which is not set")]
+    SecretMissing {
+        /// The step.
+        step: String,
+        /// The parameter.
+        secret: String,
+        /// The variable.
+        variable: String,
+    },
     /// R of another version than the wanted one.
     #[error("environment `{environment}` wants R `{wanted}`, and this machine has R {found}")]
     RVersion {
@@ -316,6 +326,7 @@ impl Error {
             Self::Expression { step, .. } | Self::ProgramMissing { step, .. } => at(step, "run"),
             Self::Unsupported { step, .. } | Self::PackageNotFound { step, .. } => at(step, "uses"),
             Self::Condition { step, .. } => at(step, "when"),
+            Self::SecretMissing { step, .. } => at(step, "with"),
             Self::ToolMissing { environment, at, .. } => format!("environments.{environment}.{at}"),
             Self::PythonMissing { environment, .. } => format!("environments.{environment}.python"),
             Self::RVersion { environment, .. } => format!("environments.{environment}.r"),
@@ -384,6 +395,7 @@ impl Explain for Error {
             | Self::RPackagesMissing { .. }
             | Self::IsolationMissing { .. }
             | Self::EnvironmentFailed { .. } => Code::EnvironmentFailed,
+            Self::SecretMissing { .. } => Code::ValueInvalid,
             Self::LockFile { .. } => Code::ProjectInvalid,
             Self::LockChanged { .. } => Code::LockChanged,
             Self::StepFailed { code, .. } => *code,
@@ -424,6 +436,7 @@ impl Explain for Error {
             Self::ProgramMissing { program, .. } => {
                 vec![format!("install `{program}`, or give the step an `environment:` that has it")]
             }
+            Self::SecretMissing { variable, .. } => vec![format!("export {variable}=…")],
             Self::SqlRefused { hint, .. } | Self::SqlFailed { hint, .. } => hint.iter().cloned().collect(),
             Self::Table(error) => error.hints(),
             Self::RVersion { .. } => vec!["install that R, or widen `r:` of the environment".to_owned()],

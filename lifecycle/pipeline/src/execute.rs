@@ -15,6 +15,7 @@ pub mod guard;
 pub mod image;
 mod keep;
 pub mod log;
+pub mod mask;
 pub mod outputs;
 pub mod process;
 pub mod shell;

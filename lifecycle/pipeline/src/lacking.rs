@@ -1,9 +1,9 @@
 //! What this machine lacks for a run, as far as that can be told before the first step starts: the
 //! interpreter of an environment, R with its packages, the host's tools that one names, the program that makes
-//! it, the program of a plain command. What is only wanted perhaps (by a step with a condition, or after one
+//! it, the program of a plain command, the variable that a secret is in. What is only wanted perhaps (by a step with a condition, or after one
 //! that may change everything) is left to its turn.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rondo_project::project::{Step, Work};
 use rondo_project::substitute::{Piece, pieces};
@@ -61,6 +61,9 @@ pub async fn check(runner: &Runner, planner: &Planner, request: &RunRequest) -> 
         if let Some(program) = missing_program(step, &mut is_there) {
             missing.insert(&node.name, Error::ProgramMissing { step: node.name.clone(), program });
         }
+        if let Some((secret, variable)) = missing_secret(step, &runner.host_env) {
+            missing.insert(&node.name, Error::SecretMissing { step: node.name.clone(), secret, variable });
+        }
     }
     // What the team has made needs no program here.
     if missing.is_empty() || runner.shared.is_some() {
@@ -107,6 +110,25 @@ fn missing_program<'a>(step: &'a Step, is_there: &mut impl FnMut(&'a str) -> boo
     };
     let is_missing = !wanted.is_empty() && !wanted.iter().any(|name| is_there(name));
     is_missing.then(|| wanted.join("` or `"))
+}
+
+/// A secret of a step whose variable is not set, and that variable.
+fn missing_secret(step: &Step, host: &BTreeMap<String, String>) -> Option<(String, String)> {
+    let packaged = step.packaged.iter().flat_map(|packaged| packaged.secrets.iter());
+    let packaged = packaged.map(|(name, variable)| (name, variable.as_str()));
+    let notebooks = match &step.work {
+        Work::Uses { package, with } if package == "papermill" => {
+            with.get("secrets").and_then(Value::as_object)
+        }
+        Work::Run { .. } | Work::Sql { .. } | Work::Uses { .. } => None,
+    };
+    let notebooks = notebooks.into_iter().flatten();
+    let notebooks = notebooks.filter_map(|(name, variable)| Some((name.as_str(), variable.as_str()?)));
+    let is_set = |variable: &str| host.get(variable).is_some_and(|value| !value.is_empty());
+    packaged
+        .chain(notebooks)
+        .find(|(_, variable)| !is_set(variable))
+        .map(|(name, variable)| (name.to_owned(), variable.to_owned()))
 }
 
 /// The program that one plain command surely starts: its first word.

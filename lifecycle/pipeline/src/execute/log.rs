@@ -1,10 +1,11 @@
 //! The log of a step: all that its process says, in a file, and line by line to whoever watches.
 //!
 //! What is kept is bounded, on the disk too while it is written: the beginning, and of what comes after
-//! that the last two pieces, each in a file of its own. What was left out between is counted. Nothing is
-//! held back, so that another process reads what was said as soon as it was ([`crate::logs`]).
+//! that the last two pieces, each in a file of its own. What was left out between is counted. Nothing but what
+//! may be the beginning of a secret is held back, so that another process reads what was said as soon as it was
+//! ([`crate::logs`]).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use rondo_core::ports::{Event, Progress};
 
+use super::mask::Mask;
 use crate::worktree::lock;
 
 /// How much of the beginning is kept.
@@ -41,6 +43,7 @@ struct Inner {
     tail: VecDeque<String>,
     subject: String,
     progress: Arc<dyn Progress>,
+    mask: Mask,
     broken: Option<io::Error>,
 }
 
@@ -90,27 +93,28 @@ impl Log {
             tail: VecDeque::new(),
             subject: subject.to_owned(),
             progress,
+            mask: Mask::default(),
             broken: None,
         })))
+    }
+
+    /// Keeps texts out of what is said from now on, by the names of the secrets that they are.
+    pub fn hide(&self, secrets: &BTreeMap<String, String>) {
+        lock(&self.0).mask = Mask::of(secrets);
     }
 
     /// Takes bytes as they come.
     pub fn take(&self, bytes: &[u8]) {
         let mut inner = lock(&self.0);
-        inner.keep(bytes);
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = LINE.saturating_sub(inner.line.len());
-            let whole = part.ends_with(b"\n");
-            inner.line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or(part));
-            if whole {
-                inner.show();
-            }
-        }
+        let shown = inner.mask.pass(bytes);
+        inner.say(&shown);
     }
 
     /// Ends the log.
     pub fn finish(&self) -> Written {
         let mut inner = lock(&self.0);
+        let rest = inner.mask.rest();
+        inner.say(&rest);
         if !inner.line.is_empty() {
             inner.show();
         }
@@ -126,6 +130,20 @@ impl Log {
 }
 
 impl Inner {
+    fn say(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.keep(bytes);
+        }
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE.saturating_sub(self.line.len());
+            let whole = part.ends_with(b"\n");
+            self.line.extend_from_slice(part.get(..room.min(part.len())).unwrap_or(part));
+            if whole {
+                self.show();
+            }
+        }
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         if self.broken.is_some() {
             return;
@@ -297,6 +315,18 @@ mod tests {
         assert_eq!(*lines.0.lock().unwrap(), ["hello", "20%", "last"]);
         assert_eq!(written.tail, ["hello", "20%", "last"]);
         assert_eq!(std::fs::read(written.path.unwrap()).unwrap(), b"hello\n10%\r20%\r\nlast");
+    }
+
+    #[test]
+    fn a_secret_is_in_no_line_and_not_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched));
+        log.hide(&[("token".to_owned(), "hunter22".to_owned())].into());
+        log.take(b"it is hun");
+        log.take(b"ter22\nhunt");
+        let written = log.finish();
+        assert_eq!(written.tail, ["it is [secret token]", "hunt"]);
+        assert_eq!(std::fs::read(written.path.unwrap()).unwrap(), b"it is [secret token]\nhunt");
     }
 
     #[test]

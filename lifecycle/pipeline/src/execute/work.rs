@@ -64,7 +64,9 @@ pub(super) async fn work(
         // Set once: a try has one process.
         let _ = bench.confined.set(confined.clone());
     }
-    variables.extend(params::secrets(step.packaged.as_ref(), &session.host).map_err(failed)?);
+    let secrets = params::secrets(step.packaged.as_ref(), &session.host).map_err(failed)?;
+    bench.log.hide(&secrets);
+    variables.extend(secrets.into_iter().map(|(name, value)| (params::variable(&name), value)));
     let values = Values { matrix: Some(&bench.matrix), ..Values::of(&bench.contract) };
     let expression = |source| failed(chain(&Error::Expression { step: node.name.clone(), source }));
     let mark = Some(format!("RONDO_STEP_FILE={}", bench.file.display()));

@@ -40,7 +40,12 @@ pub fn placed(
     params
 }
 
-/// The variables that hold a package's secrets, from those that Rondo was started with.
+/// The variable in which a process finds a parameter of its package.
+pub fn variable(name: &str) -> String {
+    format!("RONDO_PARAM_{}", crate::execute::outputs::variable(name))
+}
+
+/// The values of a package's secrets by their names, from the variables that Rondo was started with.
 ///
 /// # Errors
 /// Why one is missing, in words.
@@ -51,9 +56,7 @@ pub fn secrets(
     let secrets = packaged.into_iter().flat_map(|packaged| packaged.secrets.iter());
     secrets
         .map(|(name, variable)| match host.get(variable) {
-            Some(value) => {
-                Ok((format!("RONDO_PARAM_{}", crate::execute::outputs::variable(name)), value.clone()))
-            }
+            Some(value) => Ok((name.to_owned(), value.clone())),
             None => Err(format!("its secret `{name}` is in the variable `{variable}`, which is not set")),
         })
         .collect()

@@ -212,6 +212,30 @@ async fn what_this_machine_lacks_is_told_before_anything_runs() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_not_set_is_missed_early_and_one_that_is_set_stays_out_of_the_log() {
+    let steps = "  first: { run: 'echo x > ${{ outputs.a }}', outputs: { a: a } }\n  \
+           last: { uses: ./packages/tell, with: { token: { from_env: LAB_TOKEN } }, inputs: { a: first.a } }\n";
+    let lab = lab(steps).await;
+    let package = "name: tell\nversion: 1.0.0\nsummary: Tells\ninputs: { a: any }\n\
+         params: { token: { type: secret } }\nrun: 'echo it is $RONDO_PARAM_TOKEN'\n";
+    lab.write("packages/tell/package.yaml", package);
+    let error = lab.try_run(RunRequest::default()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::SecretMissing { step, variable, .. } if step == "last" && variable == "LAB_TOKEN"),
+        "{error}"
+    );
+    assert!(!lab.root.join("a").exists());
+    let mut runner = lab.runner();
+    runner.host_env.insert("LAB_TOKEN".to_owned(), "hunter22".to_owned());
+    let (_never, cancel) = watch::channel(false);
+    let report = runner.run(RunRequest::default(), cancel).await.unwrap();
+    assert_eq!(outcomes(&report), "first:ran last:ran");
+    let run = lab.store.meta().require_run(report.step("last").unwrap().run.unwrap()).await.unwrap();
+    assert_eq!(lab.store.objects().read(run.detail.log.unwrap()).unwrap(), b"it is [secret token]\n");
+    assert_eq!(outcomes(&lab.run().await), "first:cached last:cached");
+}
+
+#[tokio::test]
 async fn a_program_that_is_wanted_late_is_missed_early_unless_the_cache_may_stand_for_it() {
     use std::os::unix::fs::PermissionsExt;
     let lab = lab("  first: { run: 'echo ${{ params.name }} > /dev/null; echo x > ${{ outputs.a }}', outputs: { a: a } }\n  \
