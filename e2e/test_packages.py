@@ -297,7 +297,7 @@ def test_real_cue_takes_the_examples_and_refuses_the_broken(empty, tmp_path):
         assert code == 0, said
     good = "project: p\nsteps:\n  s: { uses: split, with: { test: 0.2 }, inputs: [data.x], outputs: { train: t.parquet } }\n"
     assert vet(good)[0] == 0
-    for old, new in [("test: 0.2", "test: 7"), ("test: 0.2", "tset: 0.2"), ("uses: split", "usse: split"), ("project: p", "project: 3")]:
+    for old, new in [("test: 0.2", "test: 7"), ("test: 0.2", "tset: 0.2"), ("uses: split", "usse: split"), ("uses: split", "uses: splitt"), ("project: p", "project: 3")]:
         code, said = vet(good.replace(old, new))
         assert code != 0, (new, said)
 

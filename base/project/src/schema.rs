@@ -14,6 +14,9 @@ const NAME: &str = "^[A-Za-z][A-Za-z0-9_-]{0,99}$";
 const SPAN: &str = "^\\s*[0-9]+\\s*(ms|s|m|h|d|w)\\s*$";
 const BYTES: &str = "^\\s*[0-9.]+\\s*(B|[kKMGT]B?|[KMGT]iB?)\\s*$";
 
+/// What `uses:` is where it names no package that is built in: a folder, or a Git address.
+pub(crate) const ELSEWHERE: &str = "^(\\.{1,2}/|[a-z]+://)";
+
 /// The schema, with the `with:` blocks of these packages.
 pub fn schema(builtins: &Builtins) -> Value {
     let mut schema = object(&ROOT);
@@ -30,11 +33,22 @@ pub fn schema(builtins: &Builtins) -> Value {
             .map(|package| block(package))
             .collect();
         let entry = schema.pointer_mut(&format!("/properties/{section}/additionalProperties"));
-        if let Some(entry) = entry.and_then(Value::as_object_mut).filter(|_| !blocks.is_empty()) {
-            entry.insert("allOf".into(), Value::Array(blocks));
+        let Some(entry) = entry.and_then(Value::as_object_mut).filter(|_| !blocks.is_empty()) else {
+            continue;
+        };
+        entry.insert("allOf".into(), Value::Array(blocks));
+        if let Some(uses) = entry.get_mut("properties").and_then(|properties| properties.get_mut("uses")) {
+            let named = json!([{ "enum": names(builtins, app) }, { "type": "string", "pattern": ELSEWHERE }]);
+            *uses = json!({ "anyOf": named, "description": uses.get("description") });
         }
     }
     schema
+}
+
+/// The packages that are built in for steps, or for apps.
+pub(crate) fn names(builtins: &Builtins, app: bool) -> Vec<&str> {
+    let packages = builtins.packages.iter().filter(|package| package.app == app);
+    packages.map(|package| package.name.as_str()).collect()
 }
 
 /// What a check may have: any of these keys, and others, since Great Expectations' form has more.

@@ -30,6 +30,12 @@ pub fn project(builtins: &Builtins) -> String {
         if let Some(entries) = schema.as_object_mut() {
             entries.remove("oneOf");
         }
+        // One pattern: of a choice that fails CUE tells every word.
+        let named = crate::schema::names(builtins, section == "apps").join("|");
+        let uses = schema.pointer_mut("/properties/uses").and_then(Value::as_object_mut);
+        if let Some(uses) = uses.filter(|_| !named.is_empty()) {
+            uses.insert("pattern".into(), format!("^({named})$|{}", crate::schema::ELSEWHERE).into());
+        }
         let mut body = value(&schema, 0);
         let blocks: String = builtins
             .packages
