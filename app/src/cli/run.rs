@@ -151,8 +151,8 @@ pub fn cancelled() -> watch::Receiver<bool> {
             // Whoever asks twice does not want to wait for steps that do not listen: their guard ends them,
             // and the next command that looks at runs closes what this one leaves open.
             () = super::up::stopped() => {
-                super::output::last_words("stopped at once: steps that did not listen are killed, and the next \
-                                           `rondo runs` or `rondo run` closes their runs");
+                super::output::last_words("stopped at once: what did not listen is killed, and where runs are \
+                                           left open, the next `rondo runs` or `rondo run` closes them");
                 std::process::exit(i32::from(Code::Interrupted.kind().exit_code()))
             }
         }
