@@ -218,6 +218,23 @@ def test_an_app_that_dies_comes_back_and_one_that_cannot_live_is_given_up(plain)
         assert up.rondo.json("app", "start", "broken", code=8)["error"]["code"] == "app-unavailable"
 
 
+def test_a_secret_that_an_app_says_is_not_in_its_log(tmp_path, monkeypatch):
+    package = tmp_path / "packages/tell/package.yaml"
+    package.parent.mkdir(parents=True)
+    package.write_text(
+        "name: tell\nversion: 1.0.0\nsummary: Tells\nparams: { token: { type: secret } }\n"
+        "run: { service: 'echo it is $RONDO_PARAM_TOKEN; exit 3' }\n"
+    )
+    (tmp_path / "rondo.yaml").write_text(
+        "project: p\napps:\n  tell: { uses: ./packages/tell, with: { token: { from_env: APP_TOKEN } }, restarts: 0 }\n"
+    )
+    monkeypatch.setenv("APP_TOKEN", "hunter22")
+    with Up(tmp_path) as up:
+        failed = until(lambda: (app := up.app("tell"))["state"] == "failed" and app, "it is given up")
+        assert failed["tail"] == ["it is [secret token]"]
+    assert "hunter22" not in (tmp_path / ".rondo/apps/tell.log").read_text()
+
+
 def test_apps_are_stopped_started_and_read_from_another_terminal(plain):
     with Up(plain) as up:
         first = up.running("echo")

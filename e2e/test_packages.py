@@ -49,6 +49,17 @@ def test_a_copy_of_what_is_built_in_is_a_package_of_the_project(empty):
     assert empty.json("package", "test", "./packages/split")["passed"]
 
 
+def test_a_copy_of_a_notebook_replaces_neither_a_script_nor_the_notebook_through_its_folder(empty):
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    for name, text in [("n.ipynb", json.dumps(notebook)), ("n.py", "# %%\n1\n"), ("other.py", "x = 1\n")]:
+        (empty.folder / name).write_text(text)
+    assert "would replace it" in empty("notebook", "run", "n.ipynb", ".", code=2).stderr
+    assert json.loads((empty.folder / "n.ipynb").read_text()) == notebook
+    for flags in [[], ["--cache"], ["--prepare-only"]]:
+        assert "`other.py`" in empty("notebook", "run", "n.py", "other.py", *flags, code=2).stderr
+    assert (empty.folder / "other.py").read_text() == "x = 1\n"
+
+
 def test_arguments_that_do_not_fit_together_are_shown_with_all_other_faults(empty):
     (empty.folder / "rondo.yaml").write_text(
         "project: p\nsteps:\n"
