@@ -4,9 +4,12 @@
 //! What only the shell knows (a variable, a pattern, the folder behind `cd "$X"`) is left alone: `code:`
 //! declares it.
 
+mod options;
 mod words;
+mod wrapper;
 
-use words::{Simple, below, commands, is_assignment};
+use options::{Behind, Options, is_option};
+use words::{Simple, below, commands};
 
 /// One piece of code that a command starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,24 +30,19 @@ struct Interpreter {
     name: &'static str,
     /// What its scripts end with.
     endings: &'static [&'static str],
-    /// Its options that have a value of their own behind them.
-    valued: &'static [&'static str],
-    /// Its options after which there is no script.
-    instead: &'static [&'static str],
+    options: Options,
 }
 
 const PYTHON: Interpreter = Interpreter {
     name: "python",
     endings: &[".py"],
-    valued: &["-X", "-W", "--check-hash-based-pycs"],
-    instead: &["-c"],
+    options: Options { valued: "-X -W --check-hash-based-pycs", instead: "-c" },
 };
 
 const SHELL: Interpreter = Interpreter {
     name: "sh",
     endings: &[".sh"],
-    valued: &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"],
-    instead: &["-c", "-s"],
+    options: Options { valued: "-o +o -O +O --rcfile --init-file", instead: "-c -s" },
 };
 
 const INTERPRETERS: [Interpreter; 10] = [
@@ -54,20 +52,28 @@ const INTERPRETERS: [Interpreter; 10] = [
     Interpreter { name: "bash", ..SHELL },
     Interpreter { name: "dash", ..SHELL },
     Interpreter { name: "zsh", ..SHELL },
-    Interpreter { name: "Rscript", endings: &[".R", ".r"], valued: &[], instead: &["-e"] },
+    Interpreter { name: "Rscript", endings: &[".R", ".r"], options: Options { valued: "", instead: "-e" } },
     Interpreter {
         name: "julia",
         endings: &[".jl"],
-        valued: &["-t", "-p", "-L", "-J", "-C", "-H", "--threads", "--procs", "--load", "--sysimage"],
-        instead: &["-e", "-E", "--eval", "--print"],
+        options: Options {
+            valued: "-t -p -L -J -C -H --threads --procs --load --sysimage",
+            instead: "-e -E --eval --print",
+        },
     },
     Interpreter {
         name: "node",
         endings: &[".js", ".mjs", ".cjs"],
-        valued: &["-r", "-C", "--require", "--import", "--loader", "--env-file"],
-        instead: &["-e", "-p", "--eval", "--print"],
+        options: Options {
+            valued: "-r -C --require --import --loader --env-file",
+            instead: "-e -p --eval --print",
+        },
     },
-    Interpreter { name: "perl", endings: &[".pl"], valued: &["-I"], instead: &["-e", "-E"] },
+    Interpreter {
+        name: "perl",
+        endings: &[".pl"],
+        options: Options { valued: "-I -M -m", instead: "-e -E" },
+    },
 ];
 
 /// A program that takes a script among options of its own, too many to know: the first word that ends as a
@@ -97,36 +103,6 @@ const AS_MODULES: [(&str, &str); 3] = [
     ("accelerate.commands.launch", "torchrun"),
 ];
 
-/// Words that may go before a command, and their options that have a value of their own behind them.
-const BEFORE: [(&str, &[&str]); 26] = [
-    ("if", &[]),
-    ("then", &[]),
-    ("elif", &[]),
-    ("else", &[]),
-    ("while", &[]),
-    ("until", &[]),
-    ("do", &[]),
-    ("!", &[]),
-    ("{", &[]),
-    ("time", &["-f", "-o"]),
-    ("exec", &["-a"]),
-    ("command", &[]),
-    ("env", &["-u", "-C", "-S"]),
-    ("nohup", &[]),
-    ("setsid", &[]),
-    ("nice", &["-n"]),
-    ("ionice", &["-c", "-n"]),
-    ("stdbuf", &["-i", "-o", "-e"]),
-    ("taskset", &["-c"]),
-    ("uv run", &["-p", "--python", "--with", "--extra", "--group", "--env-file"]),
-    ("poetry run", &[]),
-    ("pipenv run", &[]),
-    ("pixi run", &["-e", "--environment"]),
-    ("conda run", &["-n", "-p", "--name", "--prefix"]),
-    ("mamba run", &["-n", "-p", "--name", "--prefix"]),
-    ("xvfb-run", &["-n", "-s"]),
-];
-
 /// The code that a shell's command surely starts, each piece once, in the order of the text.
 pub fn started(command: &str) -> Vec<Started> {
     let mut found = Vec::new();
@@ -142,7 +118,7 @@ pub fn started(command: &str) -> Vec<Started> {
 
 fn of_simple(simple: &Simple) -> Vec<Started> {
     let Some(folder) = &simple.folder else { return Vec::new() };
-    let words = command(&simple.words);
+    let words = wrapper::unwrapped(&simple.words);
     let Some((Some(program), arguments)) = words.split_first() else { return Vec::new() };
     let script = |path: &str| script(folder, path);
     if program.starts_with("./") || program.starts_with("../") {
@@ -173,28 +149,6 @@ fn of_simple(simple: &Simple) -> Vec<Started> {
     }
 }
 
-/// A simple command without assignments and without the words that only say how it is run.
-fn command(words: &[Option<String>]) -> &[Option<String>] {
-    let mut words = words;
-    loop {
-        let word = |at: usize| words.get(at).and_then(Option::as_deref).unwrap_or_default();
-        if is_assignment(word(0)) {
-            words = words.get(1..).unwrap_or_default();
-            continue;
-        }
-        let name = word(0).rsplit('/').next().unwrap_or_default();
-        let two = format!("{name} {}", word(1));
-        let Some((before, valued)) = BEFORE.iter().find(|(before, _)| *before == name || *before == two)
-        else {
-            return words;
-        };
-        words = words.get(before.split(' ').count()..).unwrap_or_default();
-        while let Some(Some(option)) = words.first().filter(|word| word.as_deref().is_some_and(is_option)) {
-            words = words.get(1 + usize::from(valued.contains(&option.as_str()))..).unwrap_or_default();
-        }
-    }
-}
-
 enum Argument<'a> {
     Script(&'a str),
     Module(&'a str),
@@ -214,14 +168,14 @@ fn first_argument<'a>(
             let module = behind.first().and_then(Option::as_deref).map_or(Argument::None, Argument::Module);
             return (module, behind.get(1..).unwrap_or_default());
         }
-        if interpreter.instead.contains(&word.as_str()) {
-            break;
-        }
-        if interpreter.valued.contains(&word.as_str()) {
-            rest = behind.get(1..).unwrap_or_default();
-        } else if !is_option(word) {
+        if !is_option(word) {
             let is_script = interpreter.endings.iter().any(|ending| word.ends_with(ending));
             return (if is_script { Argument::Script(word) } else { Argument::None }, behind);
+        }
+        match interpreter.options.behind(word) {
+            Behind::Argument => {}
+            Behind::Value => rest = behind.get(1..).unwrap_or_default(),
+            Behind::Nothing => break,
         }
     }
     (Argument::None, &[])
@@ -237,10 +191,6 @@ fn launched<'a>(name: &str, arguments: &'a [Option<String>]) -> Option<&'a str> 
     let is_script =
         |word: &&str| launcher.endings.iter().any(|ending| word.ends_with(ending)) && !is_option(word);
     arguments.iter().flatten().map(String::as_str).find(is_script)
-}
-
-fn is_option(word: &str) -> bool {
-    word.len() > 1 && word.starts_with(['-', '+'])
 }
 
 /// A script seen from where the command is given; none of what surely lies elsewhere.
@@ -295,10 +245,17 @@ mod tests {
             "torchrun --nproc_per_node 2 t.py --epochs 3",
             "accelerate launch --num_processes 2 t.py",
             "streamlit run t.py",
+            "timeout 60 python t.py",
+            "sudo -u me -E timeout -k 5 60 python t.py",
+            "flock .lock stdbuf -oL torchrun t.py",
         ] {
             assert_eq!(shown(command), ["t.py"], "{command}");
         }
-        assert_eq!(shown("bash -e -o pipefail a.sh; sh ./b.sh"), ["a.sh", "./b.sh"]);
+        assert_eq!(
+            shown("bash -e -o pipefail a.sh; sh ./b.sh; bash -euo pipefail c.sh; bash -xc 'no.sh' no.sh"),
+            ["a.sh", "./b.sh", "c.sh"]
+        );
+        assert_eq!(shown("perl -MData::Dumper a.pl; perl -ne 1 no.pl"), ["a.pl"]);
         assert_eq!(
             shown("Rscript --vanilla a.R; julia --project=. -t 4 b.jl; node --require x c.mjs"),
             ["a.R", "b.jl", "c.mjs"]
@@ -335,7 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_command_can_be_read(command in "(python|-m|-u|env|uv run|A=1|x\\.py|cd|\\.\\./|;|\"|\\$|\n| ){0,30}") {
+        fn any_command_can_be_read(command in "(python|-m|-u|env|timeout|uv run|A=1|x\\.py|cd|\\.\\./|;|\"|\\$|\n| ){0,30}") {
             started(&command);
         }
     }
