@@ -54,12 +54,17 @@ impl Failure {
 
     /// The same, shown where a project file of that name and text says what it is about, if it does.
     pub fn located(self, file: &str, source: &str) -> Self {
-        let faults = fault::locate(source, &self.error.objections());
+        let (faults, others) = fault::locate(source, self.error.objections());
         if self.shown.is_some() || faults.is_empty() {
             return self;
         }
-        let told = faults.iter().filter_map(|fault| fault.hint.clone()).collect();
-        let (text, data) = (fault::render(file, source, &faults), fault::json(file, &faults));
+        let hints = faults.iter().map(|fault| &fault.hint).chain(others.iter().map(|other| &other.hint));
+        let told = hints.flatten().cloned().collect();
+        let (mut text, data) = (fault::render(file, source, &faults), fault::json(file, &faults));
+        for Objection { message, hint, .. } in others {
+            text.push_str(&format!("\nerror: {message}\n"));
+            text.extend(hint.map(|hint| format!("  hint: {hint}\n")));
+        }
         Self { shown: Some(Box::new(Shown { text, data, told })), ..self }
     }
 
@@ -235,5 +240,18 @@ mod tests {
         // A file that says nothing of it shows nothing of it.
         let error = rondo_pipeline::Error::ProgramMissing { step: "gone".into(), program: "quarto".into() };
         assert!(Failure::from(error).located("rondo.yaml", source).text().starts_with("error: step `gone`"));
+    }
+
+    #[test]
+    fn of_several_errors_those_that_the_file_says_nothing_of_are_told_below() {
+        let program = rondo_pipeline::Error::ProgramMissing { step: "show".into(), program: "quarto".into() };
+        let uv = rondo_pipeline::Error::UvMissing { reason: "no".into() };
+        let source = "project: p\nsteps:\n  show:\n    run: quarto render\n";
+        let several = rondo_pipeline::Error::Several { errors: vec![uv, program] };
+        let text = Failure::from(several).located("rondo.yaml", source).text();
+        let below = "\nerror: install `uv`, which provisions Python environments: no\n  \
+                     hint: install `uv` and put it in the PATH\n";
+        assert!(text.contains(" --> rondo.yaml:4:10\n") && text.ends_with(below), "{text}");
+        assert_eq!(text.matches("hint:").count(), 2, "{text}");
     }
 }

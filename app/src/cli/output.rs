@@ -185,7 +185,8 @@ impl Progress for Watch {
                     None => Duration::ZERO,
                 };
                 let mark = if ok { "ok" } else { "failed" };
-                let mut line = format!("{subject:<12} {mark:<6} {message}");
+                let line = format!("{subject:<12} {mark:<6} {message}");
+                let mut line = line.trim_end().to_owned();
                 if took > Duration::from_millis(300) {
                     line.push_str(&format!("  ({:.1} s)", took.as_secs_f64()));
                 }

@@ -291,6 +291,7 @@ async fn judge(
     let words = |step: &rondo_pipeline::StepReport| {
         let mut text = step.cause.clone().unwrap_or_default();
         step.tail.iter().for_each(|line| text.push_str(&format!("\n| {line}")));
+        step.hints.iter().for_each(|hint| text.push_str(&format!("\nhint: {hint}")));
         text
     };
     let said: String = failed.iter().map(|step| words(step)).collect::<Vec<_>>().join("\n");

@@ -108,16 +108,22 @@ pub fn sort(faults: &mut Vec<Fault>) {
     faults.dedup();
 }
 
-/// What cannot be put to use of a file that has no faults by itself, each where the file says it. What is about
-/// nothing in the file is left out.
-pub fn locate(source: &str, objections: &[Objection]) -> Vec<Fault> {
-    let Some(root) = yaml::parse(source).root else { return Vec::new() };
-    let fault = |objection: &Objection| {
-        let Objection { path, message, hint } = objection.clone();
-        let place = said_at(&root, &path)?;
-        Some(Fault { hint, ..Fault::new(path, place, message) })
-    };
-    objections.iter().filter_map(fault).collect()
+/// What cannot be put to use of a file that has no faults by itself, each where the file says it, in its order;
+/// and what is about nothing in the file.
+pub fn locate(source: &str, objections: Vec<Objection>) -> (Vec<Fault>, Vec<Objection>) {
+    let Some(root) = yaml::parse(source).root else { return (Vec::new(), objections) };
+    let (mut faults, mut others) = (Vec::new(), Vec::new());
+    for objection in objections {
+        match said_at(&root, &objection.path) {
+            Some(place) => {
+                let Objection { path, message, hint } = objection;
+                faults.push(Fault { hint, ..Fault::new(path, place, message) });
+            }
+            None => others.push(objection),
+        }
+    }
+    sort(&mut faults);
+    (faults, others)
 }
 
 /// Where a file says what a path leads to, or the last on the way there that it says; nothing where it does not
@@ -274,7 +280,7 @@ mod tests {
             "steps.d.run",
             "environments.r-package.python",
         ];
-        insta::assert_snapshot!(render("rondo.yaml", source, &locate(source, &paths.map(objection))));
+        insta::assert_snapshot!(render("rondo.yaml", source, &locate(source, paths.map(objection).into()).0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can go wrong with a pipeline before and around its steps. A step that fails is a result, not an
 //! error of this crate; [`Error::StepFailed`] exists for callers that want one.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rondo_core::{Code, Digest, Explain, Objection, RunId};
@@ -193,6 +194,8 @@ pub enum Error {
         level: &'static str,
         /// Why not.
         reason: String,
+        /// Where the project file asks for it, where that is known.
+        at: Option<String>,
     },
     /// No interpreter of the wanted version.
     #[error("environment `{environment}` wants Python `{wanted}`, which is not on this machine")]
@@ -269,6 +272,12 @@ pub enum Error {
     /// A table cannot be read.
     #[error(transparent)]
     Table(#[from] rondo_table::TableError),
+    /// Several things at once, each told for itself: two at least.
+    #[error("{}", errors.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
+    Several {
+        /// They.
+        errors: Vec<Error>,
+    },
     /// Stopped from outside.
     #[error("the run was interrupted")]
     Interrupted,
@@ -297,7 +306,7 @@ fn all(faults: &[Objection]) -> String {
 }
 
 /// Where the project file has a step's key; of a step that a package brings, where that is used.
-fn at(step: &str, key: &str) -> String {
+pub(crate) fn at(step: &str, key: &str) -> String {
     match step.split_once('/') {
         Some((outer, _)) => format!("steps.{outer}.uses"),
         None => format!("steps.{}.{key}", step.split('[').next().unwrap_or(step)),
@@ -332,6 +341,7 @@ impl Error {
             Self::RVersion { environment, .. } => format!("environments.{environment}.r"),
             Self::RPackagesMissing { environment, .. } => format!("environments.{environment}.packages"),
             Self::EnvironmentFailed { environment, .. } => format!("environments.{environment}"),
+            Self::IsolationMissing { at, .. } => at.clone()?,
             Self::Store(_)
             | Self::Io { .. }
             | Self::StepNotFound { .. }
@@ -342,7 +352,6 @@ impl Error {
             | Self::NeverMade { .. }
             | Self::PackageRefused { .. }
             | Self::EnvironmentNotFound { .. }
-            | Self::IsolationMissing { .. }
             | Self::UvMissing { .. }
             | Self::LockFile { .. }
             | Self::LockChanged { .. }
@@ -351,9 +360,48 @@ impl Error {
             | Self::SqlRefused { .. }
             | Self::SqlFailed { .. }
             | Self::Table(_)
+            | Self::Several { .. }
             | Self::Interrupted
             | Self::Task { .. } => return None,
         })
+    }
+
+    /// All of them as one, each once; good where there are none.
+    pub(crate) fn all(errors: Vec<Self>) -> Result<(), Self> {
+        let mut seen = HashSet::new();
+        let parts = |error| match error {
+            Self::Several { errors } => errors,
+            error => vec![error],
+        };
+        let mut errors: Vec<Self> = errors.into_iter().flat_map(parts).collect();
+        errors.retain(|error| seen.insert(error.to_string()));
+        match (errors.len(), errors.pop()) {
+            (_, None) => Ok(()),
+            (1, Some(one)) => Err(one),
+            (_, Some(last)) => {
+                errors.push(last);
+                Err(Self::Several { errors })
+            }
+        }
+    }
+
+    /// The same where the project file asks for what is missing there.
+    pub(crate) fn said_at(self, place: String) -> Self {
+        match self {
+            Self::IsolationMissing { level, reason, at: _ } => {
+                Self::IsolationMissing { level, reason, at: Some(place) }
+            }
+            error => error,
+        }
+    }
+
+    /// What the project file is told of it; of what it says nothing of, the message.
+    fn each(&self) -> Vec<Objection> {
+        let hint = self.hints().into_iter().next();
+        match self.objections() {
+            none if none.is_empty() => vec![Objection { hint, ..self.to_string().into() }],
+            objections => objections,
+        }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -402,6 +450,8 @@ impl Explain for Error {
             Self::SqlRefused { .. } => Code::SqlInvalid,
             Self::SqlFailed { .. } => Code::SqlFailed,
             Self::Table(error) => error.code(),
+            // They keep the same run from beginning: the first of them stands for all.
+            Self::Several { errors } => errors.first().map_or(Code::Internal, Self::code),
             Self::Interrupted => Code::Interrupted,
             Self::Task { .. } => Code::Internal,
         }
@@ -444,8 +494,17 @@ impl Explain for Error {
                 let names = crate::environment::r::debian_names(packages);
                 vec![format!("sudo apt-get install {names}  # where Debian has {}", those(packages))]
             }
+            // An environment that is a root file system asks for nothing else.
+            Self::IsolationMissing { at: Some(at), .. } if at.starts_with("environments.") => {
+                vec!["rondo doctor".to_owned()]
+            }
             Self::IsolationMissing { .. } => {
                 vec!["rondo doctor".to_owned(), "ask for what there is: `isolation: auto`".to_owned()]
+            }
+            Self::Several { errors } => {
+                let mut seen = HashSet::new();
+                let hints = errors.iter().flat_map(Self::hints);
+                hints.filter(|hint| seen.insert(hint.clone())).collect()
             }
             Self::StepFailed { run: None, .. }
             | Self::Io { .. }
@@ -466,6 +525,9 @@ impl Explain for Error {
     fn objections(&self) -> Vec<Objection> {
         if let Self::PackageRefused { step, package, faults } = self {
             return faults.iter().map(|fault| refused(step, package, fault)).collect();
+        }
+        if let Self::Several { errors } = self {
+            return errors.iter().flat_map(Self::each).collect();
         }
         let hint = self.hints().into_iter().next();
         let placed = |path| Objection { path, message: self.to_string(), hint };

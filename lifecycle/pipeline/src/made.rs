@@ -29,7 +29,7 @@ struct Asks {
 /// Looks at the steps that will run.
 ///
 /// # Errors
-/// [`Error::PackageRefused`] where one lacks something; when an environment cannot be locked or made.
+/// [`Error::PackageRefused`] for each that lacks something; when an environment cannot be locked or made.
 pub async fn check(store: &Store, planner: &Planner, request: &RunRequest) -> Result<(), Error> {
     let asking = asking(planner)?;
     if asking.is_empty() {
@@ -38,6 +38,7 @@ pub async fn check(store: &Store, planner: &Planner, request: &RunRequest) -> Re
     let plan = why::plan(store, planner, request).await?;
     let runs = plan.steps.iter().filter(|step| matches!(step.forecast, Forecast::Runs | Forecast::Waits));
     let runs: BTreeSet<&str> = runs.map(|step| step.name.as_str()).collect();
+    let mut refused = Vec::new();
     for asks in asking.iter().filter(|asks| runs.contains(asks.node.as_str())) {
         let lock = planner.environments.lock(&planner.project, &asks.environment).await?;
         let made = planner.environments.provision(&lock).await?;
@@ -45,10 +46,10 @@ pub async fn check(store: &Store, planner: &Planner, request: &RunRequest) -> Re
         let faults = asks.builtin.lacks(&asks.root, &asks.with, &place);
         if !faults.is_empty() {
             let package = asks.builtin.name().to_owned();
-            return Err(Error::PackageRefused { step: asks.step.clone(), package, faults });
+            refused.push(Error::PackageRefused { step: asks.step.clone(), package, faults });
         }
     }
-    Ok(())
+    Error::all(refused)
 }
 
 fn asking(planner: &Planner) -> Result<Vec<Asks>, Error> {

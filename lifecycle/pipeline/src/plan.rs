@@ -60,7 +60,7 @@ pub struct Planner {
     pub environments: Environments,
     /// What `rondo.lock` pins.
     pub locked: Lock,
-    /// Whether environments may be locked anew, or only looked up.
+    /// Whether environments may be locked anew, or only looked up, as at first.
     pub locks: bool,
     builtins: Vec<Arc<dyn Builtin>>,
     modules: Modules,
@@ -82,8 +82,7 @@ impl Planner {
     /// Plans a request.
     ///
     /// # Errors
-    /// When it names what does not exist, a dataset that is read has no version, or a step uses what
-    /// cannot be run.
+    /// When it names what does not exist, or a dataset that is read has no version.
     pub async fn new(
         project: Arc<Project>,
         root: &Path,
@@ -112,7 +111,7 @@ impl Planner {
         let is_read = |place: &usize| roles.get(*place) != Some(&Role::Kept);
         let read: Vec<usize> = order.iter().copied().filter(is_read).collect();
         let datasets = datasets(store, &graph, &read, &pins).await?;
-        let planner = Self {
+        Ok(Self {
             graph,
             order,
             roles,
@@ -121,20 +120,21 @@ impl Planner {
             datasets,
             environments,
             locked,
-            locks: true,
+            locks: false,
             builtins,
             modules: Modules::new(root),
             platform: platform(),
             root: root.to_owned(),
             project,
-        };
+        })
+    }
+
+    /// What the steps of this run ask for and cannot be.
+    pub fn faults(&self) -> Vec<Error> {
         let mut seen = HashSet::new();
-        for (place, node) in planner.nodes() {
-            if seen.insert(node.step) && planner.role(place) != Role::Kept {
-                planner.check(node)?;
-            }
-        }
-        Ok(planner)
+        let mut is_checked = |place, node: &Node| seen.insert(node.step) && self.role(place) != Role::Kept;
+        let nodes = self.nodes().filter(|(place, node)| is_checked(*place, node));
+        nodes.filter_map(|(_, node)| self.check(node).err()).collect()
     }
 
     /// The nodes of this run with their places, in order.

@@ -68,11 +68,12 @@ impl Runner {
     pub async fn run(&self, request: RunRequest, cancel: watch::Receiver<bool>) -> Result<RunReport, Error> {
         let began = Instant::now();
         session::clean(self).await?;
-        let planner = Box::pin(self.planner(&request, cancel.clone())).await?;
+        let mut planner = Box::pin(self.draft(&request, cancel.clone())).await?;
+        lacking::check(self, &planner, &request).await?;
+        planner.locks = true;
         if request.locked {
             refuse(lock::differences_before(&planner).await?)?;
         }
-        lacking::check(self, &planner, &request).await?;
         made::check(&self.store, &planner, &request).await?;
         let place = request.place;
         let worktree = (place == Place::WorkTree)
@@ -205,8 +206,8 @@ impl Runner {
 
     async fn forecaster(&self, request: &RunRequest) -> Result<Planner, Error> {
         let (_never, cancel) = watch::channel(false);
-        let mut planner = self.planner(request, cancel).await?;
-        planner.locks = false;
+        let planner = self.draft(request, cancel).await?;
+        Error::all(planner.faults())?;
         Ok(planner)
     }
 
@@ -215,6 +216,14 @@ impl Runner {
         request: &RunRequest,
         cancel: watch::Receiver<bool>,
     ) -> Result<Planner, Error> {
+        let mut planner = self.draft(request, cancel).await?;
+        Error::all(planner.faults())?;
+        planner.locks = true;
+        Ok(planner)
+    }
+
+    /// A plan whose faults nobody has asked for yet.
+    async fn draft(&self, request: &RunRequest, cancel: watch::Receiver<bool>) -> Result<Planner, Error> {
         let locked = lock::read(&self.root)?;
         let environments = self.environments(&locked, cancel);
         let (project, builtins) = (self.project.clone(), self.builtins.clone());

@@ -11,7 +11,7 @@ use rondo_notebook::cache::{self, Cache, Environment};
 use rondo_notebook::document::write_atomically;
 use rondo_notebook::error::Kept;
 use rondo_notebook::execute::place::Place;
-use rondo_notebook::execute::{ExecuteRequest, Executed, execute, prepare_only};
+use rondo_notebook::execute::{ExecuteRequest, Executed, check, execute, prepare_only};
 use rondo_notebook::kernel::KernelChoice;
 use rondo_notebook::kernel::fork::ForkServer;
 use rondo_notebook::{metrics, parameters};
@@ -171,6 +171,7 @@ async fn one(
         session.printer().note(&format!("{subject:<12} prepared, not run: {}", args.output.display()));
         return Ok(None);
     }
+    check(&request).map_err(failure)?;
     let keep = keep(args, source, &request, session)?;
     progress.report(Event::Started { subject: subject.clone(), message: "starts the kernel".to_owned() });
     let output = request.output.clone();

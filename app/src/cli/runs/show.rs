@@ -126,6 +126,9 @@ fn head(run: &RunRow) -> String {
         if let Some(cause) = &exit.cause {
             let _ = writeln!(text, "  cause    {cause}");
         }
+        for hint in &exit.hints {
+            let _ = writeln!(text, "  hint     {hint}");
+        }
         if let (Some(cpu), Some(memory)) = (exit.cpu_seconds, exit.peak_memory) {
             let _ = writeln!(text, "  took     {cpu:.2} CPU s, {} MB at its peak", memory / 1_000_000);
         }

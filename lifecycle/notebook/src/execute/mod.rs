@@ -257,6 +257,14 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     }
 }
 
+/// Whether a notebook could begin: what [`execute`] refuses before it runs anything.
+///
+/// # Errors
+/// When the notebook or its parameters are not valid, or there is no such kernel.
+pub fn check(request: &ExecuteRequest) -> Result<(), Error> {
+    prepare(request.clone()).map(drop)
+}
+
 /// Writes the notebook with its parameters and runs nothing.
 ///
 /// # Errors

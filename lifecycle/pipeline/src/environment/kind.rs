@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rondo_core::Digest;
+use rondo_project::project::Environment;
 use serde::Serialize;
 
 use super::lock::plain_lines;
@@ -55,6 +56,20 @@ impl Kind {
             Self::Rootfs => "archive",
             Self::Nix => "path",
             Self::Host => "platform",
+        }
+    }
+}
+
+impl From<&Environment> for Kind {
+    fn from(environment: &Environment) -> Self {
+        match environment {
+            Environment::Python { .. } => Self::Python,
+            Environment::R { .. } => Self::R,
+            Environment::Conda { .. } => Self::Conda,
+            Environment::Image { .. } => Self::Image,
+            Environment::Rootfs { .. } => Self::Rootfs,
+            Environment::Nix { .. } => Self::Nix,
+            Environment::Host { .. } => Self::Host,
         }
     }
 }

@@ -20,14 +20,21 @@ impl Environments {
         wanted: &Wanted,
         tools: &[String],
     ) -> Result<EnvironmentLock, Error> {
-        let mut text = String::new();
+        let (mut places, mut missing) = (Vec::new(), Vec::new());
         for (index, tool) in tools.iter().enumerate() {
-            let place = self.host_program(tool).ok_or_else(|| Error::ToolMissing {
-                environment: wanted.name.clone(),
-                at: format!("host[{index}]"),
-                tool: format!("`{tool}`"),
-                hint: format!("install `{tool}` and put it in the PATH"),
-            })?;
+            match self.host_program(tool) {
+                Some(place) => places.push((tool, place)),
+                None => missing.push(Error::ToolMissing {
+                    environment: wanted.name.clone(),
+                    at: format!("host[{index}]"),
+                    tool: format!("`{tool}`"),
+                    hint: format!("install `{tool}` and put it in the PATH"),
+                }),
+            }
+        }
+        Error::all(missing)?;
+        let mut text = String::new();
+        for (tool, place) in places {
             let bytes = fs::read(&place).map_err(Error::io("read", &place))?;
             let version = self.tool_version(&place).await?.unwrap_or_else(|| "unknown".to_owned());
             text.push_str(&format!("{tool}=={version} --digest=blake3:{}\n", Digest::of(&bytes)));

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use rondo_core::Explain;
 use rondo_core::run::Exit;
 
+use super::outputs::chain;
 use super::process::{Ended, Stopped};
 
 /// How a process ended. `memory` tells whether the kernel has ended processes for lack of memory meanwhile,
@@ -36,6 +38,7 @@ pub fn exit(ended: &Ended, limit: Option<Duration>, memory: impl Fn() -> Option<
         code: ended.code,
         signal: ended.signal,
         cause,
+        hints: Vec::new(),
         cpu_seconds: Some(ended.cpu_seconds),
         peak_memory: Some(ended.peak_memory),
     }
@@ -44,6 +47,11 @@ pub fn exit(ended: &Ended, limit: Option<Duration>, memory: impl Fn() -> Option<
 /// How what never was a process of its own has failed.
 pub fn failed(cause: impl Into<String>) -> Exit {
     Exit { cause: Some(cause.into()), ..Exit::default() }
+}
+
+/// The same by an error, with what to do about it.
+pub fn failed_by(error: &dyn Explain) -> Exit {
+    Exit { hints: error.hints(), ..failed(chain(error)) }
 }
 
 /// What is known of why something was killed.

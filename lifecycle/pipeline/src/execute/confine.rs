@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rondo_core::run::RunDetail;
-use rondo_project::project::Step;
+use rondo_project::project::{Isolation, Project, Step};
 
 use super::bench::Bench;
 use super::image::is_daemonless;
@@ -27,27 +27,30 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Variables that name folders which an isolated step has not.
 const ELSEWHERE: [&str; 2] = ["XDG_CACHE_HOME", "XDG_DATA_HOME"];
 
-/// The level that a step runs at on this machine. A root file system of its own is a sandbox whatever is
-/// asked for.
+/// The level that a step asks for. A root file system of its own is a sandbox whatever is said.
+pub fn wanted_isolation(project: &Project, step: &Step, kind: Option<Kind>) -> Isolation {
+    match kind {
+        Some(Kind::Rootfs) => Isolation::Bubblewrap,
+        // The engine isolates by itself.
+        Some(Kind::Image) => Isolation::None,
+        _ => step.isolation.unwrap_or(project.isolation),
+    }
+}
+
+/// The level that a step runs at on this machine.
 ///
 /// # Errors
-/// When this machine does not have that level.
+/// When this machine does not have the one that it asks for.
 pub fn level(session: &Session, step: &Step, kind: Option<Kind>) -> Result<Level, Error> {
-    use rondo_project::project::Isolation;
-    let wanted = step.isolation.unwrap_or(session.planner.project.isolation);
-    match kind {
-        Some(Kind::Rootfs) => session.isolation().level(Isolation::Bubblewrap),
-        // The engine isolates by itself.
-        Some(Kind::Image) => Ok(Level::None),
-        _ if wanted == Isolation::None => Ok(Level::None),
-        _ => session.isolation().level(wanted),
+    match wanted_isolation(&session.planner.project, step, kind) {
+        Isolation::None => Ok(Level::None),
+        wanted => session.isolation().level(wanted),
     }
 }
 
 /// Whether a step was to be isolated (`auto`) and this machine could not: its key says what did not hold, so
 /// its result must not stand for that of another machine.
 pub(super) fn is_unheld(session: &Session, step: &Step, keyed: &Keyed, detail: &RunDetail) -> bool {
-    use rondo_project::project::Isolation;
     let wanted = step.isolation.unwrap_or(session.planner.project.isolation);
     let kind = keyed.environment.as_ref().map(|lock| lock.kind);
     wanted != Isolation::None && ran_free(kind, detail.isolation.as_deref())
@@ -107,7 +110,7 @@ pub(super) fn confined(
         network: step.network.unwrap_or(false),
         home: real_home.as_deref().map(Path::new),
     };
-    let looked = |reason| Error::IsolationMissing { level: level.text(), reason };
+    let looked = |reason| Error::IsolationMissing { level: level.text(), reason, at: None };
     let mut surroundings = Surroundings::of(&given).map_err(looked)?;
     // The rules of the kernel have no end; the words of a command do.
     let shown = if level == Level::Landlock { 0 } else { surroundings.linked.len() };
@@ -133,7 +136,6 @@ pub(super) fn confined(
 /// Says at a run's beginning which level holds for its steps, where one of them asks for isolation.
 pub fn announce(session: &Session) {
     use rondo_core::ports::Event;
-    use rondo_project::project::Isolation;
     let planner = &session.planner;
     let steps = planner.nodes().filter(|(place, _)| planner.role(*place) != crate::plan::Role::Kept);
     let mut asked: Vec<Isolation> = steps

@@ -14,7 +14,7 @@ use rondo_store::meta::cache::Ending;
 use serde_json::Value;
 
 use super::bench::{self, Bench};
-use super::cause::failed;
+use super::cause::failed_by;
 use super::outputs::{self, chain};
 use super::{confine, keep, work};
 use crate::graph::Node;
@@ -36,6 +36,8 @@ pub struct Attempt {
     pub outputs: Vec<Link>,
     /// Why it failed.
     pub cause: Option<String>,
+    /// What to do about it.
+    pub hints: Vec<String>,
     /// The last lines of its log.
     pub tail: Vec<String>,
     /// What of its inputs is damaged, where it was not started for that.
@@ -99,7 +101,7 @@ pub async fn attempt(
             (ended, log)
         }
         Err(error) => {
-            let ended = (Err(failed(chain(&error))), None);
+            let ended = (Err(failed_by(&error)), None);
             damaged = Some(error).filter(|error| matches!(error, Error::InputDamaged { .. }));
             ended
         }
@@ -200,6 +202,7 @@ async fn finish(
         (false, false) => RunState::Failed,
     };
     let cause = behind.cloned().or_else(|| exit.cause.clone());
+    let hints = exit.hints.clone();
     let exit = Exit { cause: cause.clone(), ..exit };
     if let Some(trial) = detail.trial.as_mut().filter(|_| behind.is_some()) {
         trial.state = TrialState::Pruned;
@@ -217,7 +220,7 @@ async fn finish(
         None
     };
     let tail = if ok { Vec::new() } else { tail.unwrap_or_default() };
-    Ok(Attempt { run: id, ok, outputs, cause, tail, damaged: None, ending })
+    Ok(Attempt { run: id, ok, outputs, cause, hints, tail, damaged: None, ending })
 }
 
 /// Whether a step's code is still what its key says; said where it is not. A package's files were copied.
@@ -282,7 +285,7 @@ fn notebook_parameters(session: &Session, node: &Node, step: &Step) -> Value {
 
 /// The way through one try. What fails gives how it ended.
 async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, bench: &Bench) -> Through {
-    let told = |error: Error| failed(chain(&error));
+    let told = |error: Error| failed_by(&error);
     let environment = match &keyed.environment {
         Some(lock) => {
             let environment = session.planner.environments.provision(lock).await.map_err(told)?;

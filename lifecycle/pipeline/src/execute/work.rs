@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondo_core::Explain;
 use rondo_core::ports::{Builtin, BuiltinCall, Confinement, Event};
 use rondo_core::run::Exit;
 use rondo_project::project::{SqlSource, Step};
@@ -16,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::bench::{self, Bench};
-use super::cause::{self, failed};
+use super::cause::{self, failed, failed_by};
 use super::image::Boxed;
 use super::log::Logged;
 use super::outputs::chain;
@@ -59,7 +58,7 @@ pub(super) async fn work(
     code::forget_compiled(&bench.root, keyed.code.keys());
     let mut variables = bench::variables(session, bench, environment);
     let confined = confine::confined(session, step, keyed, bench, environment, &mut variables);
-    let confined = confined.map_err(|error| failed(hinted(&error)))?;
+    let confined = confined.map_err(|error| failed_by(&error))?;
     if let Some(confined) = &confined {
         // Set once: a try has one process.
         let _ = bench.confined.set(confined.clone());
@@ -229,8 +228,11 @@ async fn in_process(
         }
         Some(Ok(Err(error))) => {
             // An input is told by its name: where the try has it, nobody can look when it has ended.
-            let told = hinted(error.as_ref());
-            Err(failed(inputs.iter().fold(told, |told, (place, name)| told.replace(place, name))))
+            let named =
+                |told: String| inputs.iter().fold(told, |told, (place, name)| told.replace(place, name));
+            let Exit { cause, hints, .. } = failed_by(error.as_ref());
+            let hints = hints.into_iter().map(named).collect();
+            Err(Exit { cause: cause.map(named), hints, ..Exit::default() })
         }
         Some(Err(error)) => Err(failed(format!("the package ended unexpectedly: {error}"))),
         None => Err(failed("the package ended unexpectedly")),
@@ -247,11 +249,4 @@ async fn sleep(limit: Option<Duration>) {
         Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
     }
-}
-
-/// An error with what to do about it.
-fn hinted(error: &dyn Explain) -> String {
-    let hints = error.hints();
-    let hint = if hints.is_empty() { String::new() } else { format!(" (hint: {})", hints.join("; ")) };
-    format!("{}{hint}", chain(error))
 }

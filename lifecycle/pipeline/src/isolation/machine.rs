@@ -62,7 +62,8 @@ impl Machine {
     /// # Errors
     /// When it asks for one that this machine does not have.
     pub fn level(&self, wanted: Isolation) -> Result<Level, Error> {
-        let missing = |level, reason: &String| Error::IsolationMissing { level, reason: reason.clone() };
+        let missing =
+            |level, reason: &String| Error::IsolationMissing { level, reason: reason.clone(), at: None };
         match wanted {
             Isolation::None => Ok(Level::None),
             Isolation::Landlock => match &self.landlock {

@@ -385,12 +385,13 @@ async fn make(
             return Err(error);
         }
     }
-    let mut hints = untaken(session, node, step, keyed, &attempt.tail);
-    hints.extend(attempt.damaged.iter().flat_map(Explain::hints));
+    let unequal = unequal(session, node, step, keyed, &known, &attempt);
+    let mut hints = attempt.hints;
+    hints.extend(untaken(session, node, step, keyed, &attempt.tail));
     let report = StepReport {
         outcome: if attempt.ok { Outcome::Ran } else { Outcome::Failed },
         run: Some(attempt.run),
-        unequal: unequal(session, node, step, keyed, &known, &attempt),
+        unequal,
         hints,
         damaged: attempt.damaged.is_some(),
         outputs: attempt.outputs,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use rondo_core::RunId;
 use rondo_core::ports::Event;
 use rondo_core::run::{Exit, Link, RunDetail, RunState};
 use rondo_core::sweep::{Sweep, Trial, TrialState};
+use rondo_core::{Explain, RunId};
 use rondo_project::project::{Step, Sweep as Wanted};
 use rondo_store::meta::metrics::{Batch, Point};
 use rondo_store::meta::runs::RunChange;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::resume;
 use super::study::Study;
-use super::trial::{Around, Ended, brief, shown};
+use super::trial::{Around, Ended, Failing, brief, shown};
 use crate::Error;
 use crate::execute::process::cancelled;
 use crate::execute::{checkout, step};
@@ -66,8 +66,8 @@ impl Row<'_> {
 struct Made {
     /// The best so far, and its outputs; those of all others are in the cache.
     best: Option<(u32, Vec<Link>)>,
-    /// The last lines of the one that failed last.
-    tail: Vec<String>,
+    /// What is told of the one that failed last.
+    failing: Failing,
 }
 
 /// Runs a step's sweep.
@@ -198,7 +198,8 @@ async fn run(around: &Around<'_>, trial: Trial, permit: Permit<'_>) -> Result<Op
         ) => {
             let cause = Some(crate::execute::outputs::chain(&error));
             let trial = Trial { state: TrialState::Failed, cause, ..begun };
-            Ok(Some(Ended { trial, outputs: Vec::new(), tail: Vec::new() }))
+            let failing = Failing { hints: error.hints(), ..Failing::default() };
+            Ok(Some(Ended { trial, outputs: Vec::new(), failing }))
         }
         Err(error) => Err(error),
     }
@@ -209,7 +210,7 @@ fn keep(around: &Around<'_>, made: &mut Made, ended: Ended) {
     if best == Some(ended.trial.number) {
         made.best = Some((ended.trial.number, ended.outputs));
     } else if ended.trial.state == TrialState::Failed {
-        made.tail = ended.tail;
+        made.failing = ended.failing;
     }
 }
 
@@ -295,7 +296,12 @@ async fn finish(
     let outputs: Vec<Link> = made.filter(|_| cause.is_none()).into_iter().flatten().map(own).collect();
     detail.outputs.clone_from(&outputs);
     detail.sweep = Some(Box::new(record.clone()));
-    detail.exit = Some(Exit { cause: cause.clone(), ..Exit::default() });
+    let hints = match &ended {
+        Ok(made) if cause.is_some() => made.failing.hints.clone(),
+        Ok(_) => Vec::new(),
+        Err(error) => error.hints(),
+    };
+    detail.exit = Some(Exit { cause: cause.clone(), hints, ..Exit::default() });
     let state = match &cause {
         None => RunState::Finished,
         Some(_) if session.is_cancelled() => RunState::Killed,
@@ -314,14 +320,14 @@ async fn finish(
     } else {
         record::end(&session.store, run, state, detail, now).await?;
     }
-    let tail = ended?.tail;
+    let Failing { tail, hints, damaged } = ended?.failing;
     if let Some(early) = &record.early {
         let message = format!("the sweep ended early: {early}");
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     }
     let (report, sweep) = (StepReport { run: Some(run), ..report }, Some(Box::new(record)));
     if cause.is_some() {
-        return Ok(StepReport { outcome: Outcome::Failed, cause, sweep, tail, ..report });
+        return Ok(StepReport { outcome: Outcome::Failed, cause, sweep, tail, hints, damaged, ..report });
     }
     checkout::place(session, node, step, &outputs).await?;
     Ok(StepReport { outcome: Outcome::Ran, outputs, sweep, ..report })

@@ -79,8 +79,19 @@ pub struct Ended {
     pub trial: Trial,
     /// What it made.
     pub outputs: Vec<Link>,
-    /// The last lines of its log, where it failed.
+    /// What is told of how it failed, if it did.
+    pub failing: Failing,
+}
+
+/// What is told of a failed trial beside its cause.
+#[derive(Default)]
+pub struct Failing {
+    /// The last lines of its log.
     pub tail: Vec<String>,
+    /// What to do about it.
+    pub hints: Vec<String>,
+    /// Whether what it reads is damaged in the store.
+    pub damaged: bool,
 }
 
 impl Around<'_> {
@@ -164,11 +175,11 @@ impl Around<'_> {
         if value.is_nan() {
             let cause = Some(no_number(&self.wanted.metric));
             let trial = Trial { state: TrialState::Failed, cause, ..trial };
-            return Ok(Some(Ended { trial, outputs, tail: Vec::new() }));
+            return Ok(Some(Ended { trial, outputs, failing: Failing::default() }));
         }
         let (value, at) = (Some(value), Some(at));
         let trial = Trial { state: TrialState::Cached, value, step: at, ..trial };
-        Ok(Some(Ended { trial, outputs, tail: Vec::new() }))
+        Ok(Some(Ended { trial, outputs, failing: Failing::default() }))
     }
 
     /// The same in the cache that the team shares.
@@ -239,11 +250,13 @@ impl Around<'_> {
                 let (state, cause) = (TrialState::Pruned, Some(cause.clone()));
                 let (step, value) = reported.unzip();
                 let trial = Trial { state, cause, value, step, ..trial };
-                return Ok(Some(Ended { trial, outputs: Vec::new(), tail: Vec::new() }));
+                return Ok(Some(Ended { trial, outputs: Vec::new(), failing: Failing::default() }));
             }
-            if number > step.retries {
+            if attempt.damaged.is_some() || number > step.retries {
                 let trial = Trial { state: TrialState::Failed, cause: attempt.cause, ..trial };
-                return Ok(Some(Ended { trial, outputs: Vec::new(), tail: attempt.tail }));
+                let damaged = attempt.damaged.is_some();
+                let failing = Failing { tail: attempt.tail, hints: attempt.hints, damaged };
+                return Ok(Some(Ended { trial, outputs: Vec::new(), failing }));
             }
             let mut cancel = session.cancel.clone();
             tokio::select! {
@@ -259,7 +272,7 @@ impl Around<'_> {
         self.measure(trial.number, run).await?;
         let (step, value) = last(&self.session.store, run, &self.wanted.metric).await?.unzip();
         let trial = Trial { state: TrialState::Finished, value, step, ..trial };
-        Ok(Ended { trial, outputs, tail: Vec::new() })
+        Ok(Ended { trial, outputs, failing: Failing::default() })
     }
 
     /// Waits for a try; stops it when everything stops, or when it has fallen behind.

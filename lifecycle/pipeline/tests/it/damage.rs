@@ -157,3 +157,17 @@ steps:
     assert_eq!((lab.count("fit"), lab.read("m.txt").as_str()), (4, "3\n"), "{}", notes(&lab));
     assert_eq!(outcomes(&lab.run().await), "fit:cached");
 }
+
+#[tokio::test]
+async fn a_sweep_whose_input_is_damaged_is_refused_as_a_step_is() {
+    let lab = lab().await;
+    let sweep = "params: { n: 1 }\nsteps:\n  fit:\n    run: ':'\n    inputs: [data.flights]\n    params: [n]\n    \
+                 metrics: m.json\n    retries: 3\n    sweep: { over: { n: [1, 2] }, maximize: m }\n";
+    let head = PROJECT.split("steps:").next().unwrap();
+    lab.write("rondo.yaml", &format!("{head}{sweep}"));
+    spoil(&lab, Digest::of(b"b\na\n"));
+    let report = lab.run().await;
+    assert_eq!(report.failure().unwrap().code(), Code::Corrupt, "{report:#?}");
+    let step = report.step("fit").unwrap();
+    assert!(step.damaged && step.hints[0].contains("--heal"), "{:?}", step.hints);
+}

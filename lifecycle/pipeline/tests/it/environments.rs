@@ -293,11 +293,13 @@ async fn kinds_whose_tool_is_missing_say_what_to_install() {
 async fn the_tool_of_an_environment_is_looked_for_before_anything_runs() {
     let lab = Lab::new().await;
     lab.write("default.nix", "{}");
+    lab.write("box.tar", "");
     for (declared, at) in [
         ("conda: [numpy]", "conda"),
         ("image: 'debian:12'", "image"),
         ("nix: default.nix", "nix"),
         ("r: '4'", "r"),
+        ("rootfs: box.tar", "rootfs"),
     ] {
         lab.write(
             "rondo.yaml",
@@ -313,9 +315,10 @@ async fn the_tool_of_an_environment_is_looked_for_before_anything_runs() {
         runner.host_env.insert("PATH".to_owned(), "/nowhere".to_owned());
         let (_never, cancel) = watch::channel(false);
         let error = runner.run(RunRequest::default(), cancel).await.unwrap_err();
-        assert!(matches!(&error, Error::ToolMissing { .. }), "{error}");
+        assert!(matches!(&error, Error::ToolMissing { .. } | Error::IsolationMissing { .. }), "{error}");
         let objections = rondo_core::Explain::objections(&error);
         assert_eq!(objections[0].path, format!("environments.e.{at}"));
+        assert!(!rondo_core::Explain::hints(&error).iter().any(|hint| hint.contains("auto")), "{error}");
         assert!(!lab.root.join("a").exists(), "{at}");
     }
 }

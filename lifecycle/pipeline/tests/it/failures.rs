@@ -173,7 +173,11 @@ async fn a_package_that_fails_or_panics_fails_its_step() {
     let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
     let cause = |step: &str| report.step(step).unwrap().cause.clone().unwrap();
     assert_eq!(report.count(Outcome::Failed), 3);
-    assert_eq!(cause("a"), "no such luck (hint: try again)");
+    assert_eq!(cause("a"), "no such luck");
+    let a = report.step("a").unwrap();
+    assert_eq!(a.hints, ["try again"]);
+    let row = lab.store.meta().run(a.run.unwrap()).await.unwrap().unwrap();
+    assert_eq!(row.detail.exit.unwrap().hints, ["try again"]);
     assert!(cause("b").starts_with("the package ended unexpectedly"), "{}", cause("b"));
     assert_eq!(cause("c"), "it took longer than 200ms");
 }
@@ -233,6 +237,40 @@ async fn a_secret_that_is_not_set_is_missed_early_and_one_that_is_set_stays_out_
     let run = lab.store.meta().require_run(report.step("last").unwrap().run.unwrap()).await.unwrap();
     assert_eq!(lab.store.objects().read(run.detail.log.unwrap()).unwrap(), b"it is [secret token]\n");
     assert_eq!(outcomes(&lab.run().await), "first:cached last:cached");
+}
+
+#[tokio::test]
+async fn all_that_is_missing_is_told_at_once() {
+    use crate::records::Fake;
+    let mut lab = lab("  first: { run: ': > ${{ outputs.a }}', outputs: { a: a } }\n  \
+           kernel: { uses: fake, with: { parameters: { whole: 1.5 } } }\n  \
+           tools: { run: 'true', environment: tools }\n  again: { run: 'true', environment: tools }\n  \
+           image: { run: 'true', environment: image }\n  \
+           program: { run: 'no-such-program --now', inputs: [first.a] }\n")
+    .await;
+    lab.builtins.push(std::sync::Arc::new(Fake));
+    let environments =
+        "environments: { tools: { host: [no-such-tool, sh, nor-this] }, image: { image: i } }\n";
+    lab.write("rondo.yaml", &(lab.read("rondo.yaml") + environments));
+    let mut runner = lab.runner();
+    std::fs::create_dir(lab.root.join("../empty")).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", lab.root.join("../empty/sh")).unwrap();
+    let path = lab.root.join("../empty").to_string_lossy().into_owned();
+    runner.host_env.insert("PATH".to_owned(), path);
+    let (_never, cancel) = watch::channel(false);
+    let error = runner.run(RunRequest::default(), cancel).await.unwrap_err();
+    let paths: Vec<String> = error.objections().into_iter().map(|told| told.path).collect();
+    let expected = [
+        "steps.kernel.uses",
+        "environments.tools.host[0]",
+        "environments.tools.host[2]",
+        "environments.image.image",
+        "steps.program.run",
+    ];
+    assert_eq!(paths, expected, "{error}");
+    assert!(error.objections().iter().all(|told| told.hint.is_some() || told.path == expected[0]));
+    assert_eq!(error.hints().len(), 4, "{:?}", error.hints());
+    assert!(!lab.root.join("a").exists());
 }
 
 #[tokio::test]

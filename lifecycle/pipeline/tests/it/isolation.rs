@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use rondo_core::Explain;
 use rondo_core::RunId;
 use rondo_core::ports::{Event, TrackingAccess};
 use rondo_pipeline::isolation::{Level, Machine};
@@ -285,16 +286,28 @@ async fn the_tracking_port_is_reached_and_nothing_else_unless_it_is_asked_for() 
 }
 
 #[tokio::test]
-async fn a_step_at_a_level_that_is_not_there_fails_and_says_what_to_do() {
+async fn a_level_that_is_not_there_is_told_before_anything_runs() {
     let lab = Lab::new().await;
-    lab.write("rondo.yaml", "project: p\nsteps:\n  a: { run: 'true', isolation: bubblewrap }\n");
+    let first = "  first: { run: ': > ${{ outputs.a }}', outputs: { a: a } }\n";
+    lab.write(
+        "rondo.yaml",
+        &format!(
+            "project: p\nsteps:\n{first}  a: {{ run: ':', inputs: [first.a], isolation: bubblewrap }}\n"
+        ),
+    );
     let mut runner = lab.runner();
     let empty = tempfile::tempdir().unwrap();
     runner.host_env.insert("PATH".to_owned(), empty.path().to_string_lossy().into_owned());
     let (_never, cancel) = watch::channel(false);
-    let report = runner.run(RunRequest::default(), cancel).await.unwrap();
-    let cause = cause(&report, "a");
-    assert!(cause.contains("`bwrap` is not on the PATH") && cause.contains("rondo doctor"), "{cause}");
+    let error = runner.run(RunRequest::default(), cancel.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("`bwrap` is not on the PATH"), "{error}");
+    assert_eq!(error.objections()[0].path, "steps.a.isolation");
+    assert_eq!(error.hints(), ["rondo doctor", "ask for what there is: `isolation: auto`"]);
+    assert!(!lab.root.join("a").exists());
+    let keep_going = RunRequest { keep_going: true, ..RunRequest::default() };
+    let report = runner.run(keep_going, cancel).await.unwrap();
+    assert!(cause(&report, "a").contains("`bwrap` is not on the PATH"), "{report:#?}");
+    assert_eq!(report.step("a").unwrap().hints[0], "rondo doctor");
 }
 
 #[tokio::test]
@@ -326,7 +339,7 @@ async fn a_confined_step_is_stopped_with_all_that_it_started() {
 
 #[test]
 fn errors_of_isolation_say_what_there_is() {
-    let error = Error::IsolationMissing { level: "landlock", reason: "no".to_owned() };
-    let hints = rondo_core::Explain::hints(&error);
+    let error = Error::IsolationMissing { level: "landlock", reason: "no".to_owned(), at: None };
+    let hints = error.hints();
     assert!(hints.iter().any(|hint| hint.contains("isolation: auto")));
 }
