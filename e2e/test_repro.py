@@ -148,7 +148,8 @@ def test_a_declared_tolerance_is_kept_to(project):
     (project.folder / "rondo.yaml").write_text(yaml + "    reproducible: { tolerance: 1e-6 }\n")
     assert project.json("repro", run)["verdict"] == "within-tolerance"
     (project.folder / "rondo.yaml").write_text(yaml + "    reproducible: { outputs: { far: 1 } }\n")
-    assert "far" in project("repro", run, code=2).stderr
+    # A fault of today is said, and what was declared then holds.
+    assert "`rondo.yaml` has a fault" in project("repro", run, code=6).stderr
 
 
 def test_code_that_was_not_committed_is_kept_and_what_is_gone_is_named(project):

@@ -32,6 +32,8 @@ pub struct Attempt {
     pub run: RunId,
     /// Whether it ended well.
     pub ok: bool,
+    /// Whether its code was edited meanwhile, so that its key does not say what made this.
+    pub edited: bool,
     /// What it made.
     pub outputs: Vec<Link>,
     /// Why it failed.
@@ -210,9 +212,9 @@ async fn finish(
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
     let now = session.clock.now();
-    let kept = ok && step.cache && session.request.again.is_none();
-    let kept =
-        kept && !confine::is_unheld(session, step, keyed, &detail) && unedited(session, node, step, keyed);
+    let edited = ok && !unedited(session, node, step, keyed);
+    let kept = ok && !edited && step.cache && session.request.again.is_none();
+    let kept = kept && !confine::is_unheld(session, step, keyed, &detail);
     let ending = if kept {
         Some(record::end_kept(&session.store, id, detail, keyed.key, &node.name, now)?)
     } else {
@@ -220,7 +222,7 @@ async fn finish(
         None
     };
     let tail = if ok { Vec::new() } else { tail.unwrap_or_default() };
-    Ok(Attempt { run: id, ok, outputs, cause, hints, tail, damaged: None, ending })
+    Ok(Attempt { run: id, ok, edited, outputs, cause, hints, tail, damaged: None, ending })
 }
 
 /// Whether a step's code is still what its key says; said where it is not. A package's files were copied.

@@ -391,6 +391,7 @@ async fn make(
     let report = StepReport {
         outcome: if attempt.ok { Outcome::Ran } else { Outcome::Failed },
         run: Some(attempt.run),
+        key: report.key.filter(|_| !attempt.edited),
         unequal,
         hints,
         damaged: attempt.damaged.is_some(),
@@ -416,7 +417,8 @@ fn unequal(
         let cached = known.outputs().iter().find(|link| link.name == output).map(|link| link.digest);
         cached.or_else(|| locked?.outputs.get(output).copied())
     };
-    let differs = |link: &&Link| before(&link.name).is_some_and(|digest| digest != link.digest);
+    let differs =
+        |link: &&Link| !attempt.edited && before(&link.name).is_some_and(|digest| digest != link.digest);
     let unequal: Vec<String> = attempt.outputs.iter().filter(differs).map(|link| link.name.clone()).collect();
     if !unequal.is_empty() && step.deterministic != Some(false) {
         let message = format!(
