@@ -81,7 +81,8 @@ impl Session {
     }
 
     /// Opens the project for a command that looks at runs, stops them or makes them again from what they
-    /// recorded: faults of its file are told in a line and are no reason not to. What a process that died has left under way is closed first.
+    /// recorded: faults of its file are told in a line and are no reason not to. What a process that died has
+    /// left under way is closed first.
     ///
     /// # Errors
     /// When there is no project, or its store cannot be opened.

@@ -1,8 +1,8 @@
 //! The index of answered predictions: what makes an id idempotent.
 //!
 //! It is held in memory, about 120 bytes for each id and 16 for each class of several, and bounded: beyond its
-//! limit the oldest ids are forgotten. A request with a forgotten id is answered anew and logged again; readers keep the first
-//! record of an id.
+//! limit the oldest ids are forgotten. A request with a forgotten id is answered anew and logged again; readers
+//! keep the first record of an id.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
