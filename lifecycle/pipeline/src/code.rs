@@ -64,11 +64,12 @@ pub(crate) fn collect(path: &Path, name: &str, found: &mut BTreeMap<String, Dige
 }
 
 /// The first of these files that is not what it was: it was edited while a step ran that may have read either.
-pub fn changed<'a>(root: &Path, mut code: impl Iterator<Item = (&'a String, &'a Digest)>) -> Option<&'a str> {
+/// `place` says where each of them is.
+pub fn changed(code: &BTreeMap<String, Digest>, place: impl Fn(&str) -> PathBuf) -> Option<&str> {
     let is_same = |path: &str, known: &Digest| {
-        Objects::digest_path(&root.join(path)).is_ok_and(|found| found.digest == *known)
+        Objects::digest_path(&place(path)).is_ok_and(|found| found.digest == *known)
     };
-    code.find(|(path, known)| !is_same(path, known)).map(|(path, _)| path.as_str())
+    code.iter().find(|(path, known)| !is_same(path, known)).map(|(path, _)| path.as_str())
 }
 
 /// Removes what Python compiled of modules before they were changed last. Python tells a change by size and
@@ -118,11 +119,12 @@ mod tests {
         }
         let paths = ["a.py", "b.py", "c.py"].map(str::to_owned);
         let code = digests(root.path(), "s", &paths).unwrap();
-        assert_eq!(changed(root.path(), code.iter()), None);
+        let place = |path: &str| root.path().join(path);
+        assert_eq!(changed(&code, place), None);
         fs::write(root.path().join("b.py"), "B.py").unwrap();
-        assert_eq!(changed(root.path(), code.iter()), Some("b.py"));
+        assert_eq!(changed(&code, place), Some("b.py"));
         fs::remove_file(root.path().join("a.py")).unwrap();
-        assert_eq!(changed(root.path(), code.iter()), Some("a.py"));
+        assert_eq!(changed(&code, place), Some("a.py"));
     }
 
     #[test]

@@ -374,7 +374,7 @@ impl Error {
             error => vec![error],
         };
         let mut errors: Vec<Self> = errors.into_iter().flat_map(parts).collect();
-        errors.retain(|error| seen.insert(error.to_string()));
+        errors.retain(|error| seen.insert((error.path(), error.to_string())));
         match (errors.len(), errors.pop()) {
             (_, None) => Ok(()),
             (1, Some(one)) => Err(one),

@@ -143,11 +143,13 @@ impl<'a> Host<'a> {
             .environment
             .as_ref()
             .and_then(|name| planner.environments.foresee_making(&planner.project, name).err());
+        // Of a matrix, as the file names it: told once and not of each combination.
+        let name = node.name.split('[').next().unwrap_or(&node.name);
         let program = missing_program(step, |program| self.has(program))
-            .map(|program| Error::ProgramMissing { step: node.name.clone(), program });
+            .map(|program| Error::ProgramMissing { step: name.to_owned(), program });
         let secrets = missing_secrets(step, self.variables)
             .into_iter()
-            .map(|(secret, variable)| Error::SecretMissing { step: node.name.clone(), secret, variable });
+            .map(|(secret, variable)| Error::SecretMissing { step: name.to_owned(), secret, variable });
         let isolation = self.missing_isolation(planner, node, step);
         making.into_iter().chain(program).chain(secrets).chain(isolation).collect()
     }
@@ -207,6 +209,7 @@ fn missing_program<'a>(step: &'a Step, mut is_there: impl FnMut(&'a str) -> bool
 fn missing_secrets(step: &Step, host: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let packaged = step.packaged.iter().flat_map(|packaged| packaged.secrets.iter());
     let packaged = packaged.map(|(name, variable)| (name, variable.as_str()));
+    let packaged = packaged.filter(|(_, variable)| !host.contains_key(*variable));
     let notebooks = match &step.work {
         Work::Uses { package, with } if package == "papermill" => {
             with.get("secrets").and_then(Value::as_object)
@@ -215,12 +218,11 @@ fn missing_secrets(step: &Step, host: &BTreeMap<String, String>) -> Vec<(String,
     };
     let notebooks = notebooks.into_iter().flatten();
     let notebooks = notebooks.filter_map(|(name, variable)| Some((name.as_str(), variable.as_str()?)));
+    // What an expression stands for is known in the step's turn; of a notebook an empty text is no secret.
+    let is_plain = |text: &str| !pieces(text).iter().any(|piece| matches!(piece, Piece::Expression(_)));
     let is_set = |variable: &str| host.get(variable).is_some_and(|value| !value.is_empty());
-    packaged
-        .chain(notebooks)
-        .filter(|(_, variable)| !is_set(variable))
-        .map(|(name, variable)| (name.to_owned(), variable.to_owned()))
-        .collect()
+    let notebooks = notebooks.filter(|(_, variable)| is_plain(variable) && !is_set(variable));
+    packaged.chain(notebooks).map(|(name, variable)| (name.to_owned(), variable.to_owned())).collect()
 }
 
 /// The program that one plain command surely starts: its first word.

@@ -260,8 +260,9 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
 /// Whether a notebook could begin: what [`execute`] refuses before it runs anything.
 ///
 /// # Errors
-/// When the notebook or its parameters are not valid, or there is no such kernel.
+/// When the notebook or its parameters are not valid, its copy cannot be there, or there is no such kernel.
 pub fn check(request: &ExecuteRequest) -> Result<(), Error> {
+    Place::of(&request.input, &request.output)?;
     prepare(request.clone()).map(drop)
 }
 

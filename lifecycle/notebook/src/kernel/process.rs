@@ -514,7 +514,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_left_the_group_is_ended_by_its_mark_and_named() {
-        let argv = ["/bin/sh", "-c", "setsid sleep 600 & sleep 0.2"].map(str::to_owned);
+        let until_it_has_left = "until grep -q sleep /proc/$!/comm; do sleep 0.01; done";
+        let script = format!("setsid sleep 600 & {until_it_has_left}");
+        let argv = ["/bin/sh".to_owned(), "-c".to_owned(), script];
         let mark = format!("RONDO_TEST_KERNEL={}", std::process::id());
         let (name, value) = mark.split_once('=').unwrap();
         let env = [(name.to_owned(), value.to_owned())].into();

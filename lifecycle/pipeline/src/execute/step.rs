@@ -212,7 +212,7 @@ async fn finish(
     detail.outputs.clone_from(&outputs);
     detail.exit = Some(exit);
     let now = session.clock.now();
-    let edited = ok && !unedited(session, node, step, keyed);
+    let edited = ok && is_edited(session, node, step, keyed);
     let kept = ok && !edited && step.cache && session.request.again.is_none();
     let kept = kept && !confine::is_unheld(session, step, keyed, &detail);
     let ending = if kept {
@@ -225,14 +225,20 @@ async fn finish(
     Ok(Attempt { run: id, ok, edited, outputs, cause, hints, tail, damaged: None, ending })
 }
 
-/// Whether a step's code is still what its key says; said where it is not. A package's files were copied.
-pub(crate) fn unedited(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> bool {
-    let own = |path: &str| step.packaged.is_none() || !path.starts_with("package/");
-    let code = keyed.code.iter().filter(|(path, _)| own(path));
-    let Some(path) = code::changed(&session.planner.root, code) else { return true };
-    let message = format!("`{path}` was edited while it ran: no later run takes what it made");
-    session.progress.report(Event::Note { subject: node.name.clone(), message });
-    false
+/// Whether a step's code is not what its key says any more, and said then: of a trial, its sweep says it. A
+/// package's files are copied when the step begins, which may be long after its key was made.
+pub(crate) fn is_edited(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> bool {
+    let root = &session.planner.root;
+    let place = |path: &str| match (&step.packaged, path.strip_prefix("package/")) {
+        (Some(packaged), Some(inner)) => root.join(&packaged.folder).join(inner),
+        _ => root.join(path),
+    };
+    let Some(path) = code::changed(&keyed.code, place) else { return false };
+    if node.trial.is_none() {
+        let message = format!("`{path}` was edited while it ran: no later run takes what it made");
+        session.progress.report(Event::Note { subject: node.name.clone(), message });
+    }
+    true
 }
 
 /// Closes the tracking server to a step again, however its try ends.

@@ -313,8 +313,9 @@ async fn finish(
         let batch = of_best(session, best).await?;
         session.store.meta().log_batch(run, batch).await?;
     }
-    let kept = cause.is_none() && step.cache && session.request.again.is_none();
-    if kept && step::unedited(session, node, step, keyed) {
+    let edited = cause.is_none() && step::is_edited(session, node, step, keyed);
+    let kept = cause.is_none() && !edited && step.cache && session.request.again.is_none();
+    if kept {
         let ending = record::end_kept(&session.store, run, detail, keyed.key, &node.name, now)?;
         ending.written(Duration::ZERO).await?;
     } else {
@@ -325,7 +326,8 @@ async fn finish(
         let message = format!("the sweep ended early: {early}");
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     }
-    let (report, sweep) = (StepReport { run: Some(run), ..report }, Some(Box::new(record)));
+    let key = report.key.filter(|_| !edited);
+    let (report, sweep) = (StepReport { run: Some(run), key, ..report }, Some(Box::new(record)));
     if cause.is_some() {
         return Ok(StepReport { outcome: Outcome::Failed, cause, sweep, tail, hints, damaged, ..report });
     }

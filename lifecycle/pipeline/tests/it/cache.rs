@@ -338,3 +338,24 @@ async fn what_a_script_made_that_was_edited_meanwhile_stands_for_nothing() {
         assert_eq!(outcomes(&lab.run().await), "t:cached");
     }
 }
+
+/// A package's files are copied when its step begins, which may be long after its key was made.
+#[tokio::test]
+async fn what_a_package_made_that_was_edited_meanwhile_stands_for_nothing() {
+    let lab = Lab::new().await;
+    let (edit, own) = (lab.root.join("../edit"), lab.root.join("packages/tell/t.sh"));
+    let run =
+        format!("test ! -e {0} || cp {0} {1}; sh t.sh > $RONDO_OUTPUT_O", edit.display(), own.display());
+    let head = "name: tell\nversion: 1.0.0\nsummary: Tells\noutputs: { o: any }\n";
+    lab.write("packages/tell/package.yaml", &format!("{head}run: '{run}'\n"));
+    lab.write("rondo.yaml", "project: p\nsteps:\n  t: { uses: ./packages/tell, outputs: { o: o.txt } }\n");
+    lab.write("packages/tell/t.sh", "echo one");
+    lab.write("../edit", "echo two");
+    assert_eq!(outcomes(&lab.run().await), "t:ran");
+    let told = "`package/t.sh` was edited while it ran: no later run takes what it made";
+    assert!(lab.events.notes().iter().any(|note| note == told), "{:?}", lab.events.notes());
+    std::fs::remove_file(edit).unwrap();
+    lab.write("packages/tell/t.sh", "echo one");
+    assert_eq!(outcomes(&lab.run().await), "t:ran");
+    assert_eq!(outcomes(&lab.run().await), "t:cached");
+}

@@ -237,6 +237,21 @@ async fn a_secret_that_is_not_set_is_missed_early_and_one_that_is_set_stays_out_
     let run = lab.store.meta().require_run(report.step("last").unwrap().run.unwrap()).await.unwrap();
     assert_eq!(lab.store.objects().read(run.detail.log.unwrap()).unwrap(), b"it is [secret token]\n");
     assert_eq!(outcomes(&lab.run().await), "first:cached last:cached");
+    // One that is set and empty is set.
+    lab.write("rondo.yaml", &lab.read("rondo.yaml").replace("LAB_TOKEN", "LAB_EMPTY"));
+    let mut runner = lab.runner();
+    runner.host_env.insert("LAB_EMPTY".to_owned(), String::new());
+    let (_never, cancel) = watch::channel(false);
+    assert_eq!(outcomes(&runner.run(RunRequest::default(), cancel).await.unwrap()), "first:cached last:ran");
+}
+
+#[tokio::test]
+async fn what_many_steps_lack_is_told_of_each_step_and_of_a_matrix_once() {
+    let steps = "  many: { run: no-such-program, matrix: { seed: [1, 2, 3] } }\n  \
+           other: { run: no-such-program }\n";
+    let error = lab(steps).await.try_run(RunRequest::default()).await.unwrap_err();
+    let told: Vec<String> = error.objections().into_iter().map(|told| told.path).collect();
+    assert_eq!(told, ["steps.many.run", "steps.other.run"], "{error}");
 }
 
 #[tokio::test]
