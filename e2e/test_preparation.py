@@ -104,6 +104,9 @@ def test_files_need_no_project(tmp_path):
     (tmp_path / "b.csv").write_text("x\n3\nNA\n")
     found = Rondo(tmp_path).json("data", "sql", "select count(*) as n, sum(x) as s from '*.csv'")
     assert found["rows"] == [{"n": 4, "s": 6}]
+    (tmp_path / "c.csv").write_text('sep=;\nname;x\n"a,b";1\nc;2\n')
+    found = Rondo(tmp_path).json("data", "sql", "select sum(x) as s, min(name) as name from 'c.csv'")
+    assert found["rows"] == [{"s": 3, "name": "a,b"}]
     (tmp_path / "q.sql").write_text("select 1 as one, [1, 2] as list, date '2024-01-02' as day")
     found = Rondo(tmp_path).json("data", "sql", "--file", "q.sql")
     assert found["rows"] == [{"one": 1, "list": "[1, 2]", "day": "2024-01-02"}]

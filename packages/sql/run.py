@@ -34,6 +34,18 @@ def inputs():
             yield name, reader, files
 
 
+def said(file):
+    """What the first line of delimited text says of its delimiter for Excel, `sep=;`, for the reader."""
+    with file.open("rb") as text:
+        head = text.read(len(b"\xef\xbb\xbfsep=;\r\n"))
+    found = re.match(rb"(?:\xef\xbb\xbf)?sep=([^0-9A-Za-z\"\r\n\x80-\xff])(?:[\r\n]|$)", head, re.IGNORECASE)
+    return f", delim = {literal(found[1].decode())}, skip = 1" if found else ""
+
+
+def literal(text):
+    return "'" + str(text).replace("'", "''") + "'"
+
+
 def name_inputs(connection, duckdb, script):
     """Makes a view of each input that the script names; the names of all of them."""
     known = []
@@ -42,10 +54,11 @@ def name_inputs(connection, duckdb, script):
         known.append(name)
         if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", script, re.IGNORECASE):
             continue
-        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        listed = ", ".join(literal(file) for file in files)
+        options = said(files[0]) if reader == "read_csv" else ""
         quoted = '"' + name.replace('"', '""') + '"'
         try:
-            connection.execute(f"CREATE VIEW {INPUTS}.{quoted} AS SELECT * FROM {reader}([{listed}])")
+            connection.execute(f"CREATE VIEW {INPUTS}.{quoted} AS SELECT * FROM {reader}([{listed}]{options})")
         except duckdb.Error:
             # What is wrong with it is told where the script reads it, if it does.
             pass
@@ -67,8 +80,7 @@ def main():
     if options.memory:
         connection.execute(f"SET memory_limit = '{options.memory // 1_000_000}MB'")
     if options.temporary:
-        folder = str(options.temporary).replace("'", "''")
-        connection.execute(f"SET temp_directory = '{folder}'")
+        connection.execute(f"SET temp_directory = {literal(options.temporary)}")
 
     script = options.script.read_text(encoding="utf-8")
     known = name_inputs(connection, duckdb, script)

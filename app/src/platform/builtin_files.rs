@@ -34,7 +34,7 @@ const FILES: &[(&str, Files)] = files![
     "profile": ["tests/rows.csv"],
     "shiny": ["tests/app.py"],
     "split": ["tests/rows.csv"],
-    "sql": ["tests/rows.csv"],
+    "sql": ["tests/excel.csv", "tests/rows.csv"],
     "streamlit": ["tests/app.py"],
 ];
 

@@ -295,8 +295,12 @@ fn tables(tables: &BTreeMap<String, Table>, folder: &Path) -> Result<Value, Erro
     for (number, (name, table)) in tables.iter().enumerate() {
         let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
         let reading = match table.reading {
-            // The engine reads UTF-8.
-            Reading::Csv if table.files.iter().any(|file| read::is_utf16(file)) => Reading::Other,
+            // The engine reads UTF-8, and Excel's `sep=;` as a row.
+            Reading::Csv
+                if table.files.iter().any(|file| read::is_utf16(file) || read::says_delimiter(file)) =>
+            {
+                Reading::Other
+            }
             reading => reading,
         };
         let value = match reading {
@@ -377,17 +381,24 @@ mod tests {
     }
 
     #[test]
-    fn text_in_utf_16_is_read_by_rondo() {
+    fn text_that_the_engine_reads_otherwise_is_read_by_rondo() {
         let folder = tempfile::tempdir().unwrap();
-        let wide: Vec<u8> = "\u{feff}x,y\n1,ä\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let file = folder.path().join("t.csv");
-        fs::write(&file, wide).unwrap();
+        let wide: Vec<u8> = "\u{feff}x,y\n1,ä\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let excel = b"\xef\xbb\xbfsep=;\r\nx;y\r\n1;b,c\r\n".to_vec();
+        for bytes in [wide, excel, b"SEP=|\nx|y\n1|a\n".to_vec()] {
+            fs::write(&file, bytes).unwrap();
+            let given = BTreeMap::from([("t".to_owned(), Table::of_path(&file).unwrap())]);
+            let told = tables(&given, &folder.path().join("given")).unwrap();
+            assert_eq!(told["t"]["format"], "parquet");
+            let reader = read::open(Path::new(told["t"]["files"][0].as_str().unwrap())).unwrap();
+            let columns: Vec<_> = reader.columns().iter().map(|c| (c.name.as_str(), c.column_type)).collect();
+            assert_eq!(columns, [("x", ColumnType::Integer), ("y", ColumnType::String)]);
+            assert_eq!(reader.rows(), 1);
+        }
+        fs::write(&file, "sep=,y\n1,a\n").unwrap();
         let given = BTreeMap::from([("t".to_owned(), Table::of_path(&file).unwrap())]);
-        let told = tables(&given, &folder.path().join("given")).unwrap();
-        assert_eq!(told["t"]["format"], "parquet");
-        let place = told["t"]["files"][0].as_str().unwrap();
-        let reader = read::open(Path::new(place)).unwrap();
-        assert_eq!((reader.rows(), reader.columns()[0].column_type), (1, ColumnType::Integer));
+        assert_eq!(tables(&given, folder.path()).unwrap()["t"]["format"], "csv", "a column of that name");
     }
 
     #[test]

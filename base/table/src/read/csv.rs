@@ -436,7 +436,7 @@ pub(super) fn is_null(text: &str, words: &[String]) -> bool {
 }
 
 /// The delimiter that the first line says for Excel: `sep=;`.
-fn said(path: &Path, options: &ReadOptions) -> Result<Option<u8>> {
+pub(super) fn said(path: &Path, options: &ReadOptions) -> Result<Option<u8>> {
     let mut head = Vec::new();
     text::open(path, options)?
         .take(b"sep=;\r\n".len() as u64)
@@ -445,7 +445,8 @@ fn said(path: &Path, options: &ReadOptions) -> Result<Option<u8>> {
     let (word, rest) = head.split_at_checked(4).unwrap_or_default();
     Ok(match rest {
         [mark, b'\n' | b'\r', ..] | [mark] if word.eq_ignore_ascii_case(b"sep=") => {
-            Some(*mark).filter(|mark| mark.is_ascii() && !mark.is_ascii_alphanumeric() && *mark != b'"')
+            let taken = |mark: &u8| mark.is_ascii_alphanumeric() || matches!(mark, b'"' | b'\r' | b'\n');
+            Some(*mark).filter(|mark| mark.is_ascii() && !taken(mark))
         }
         _ => None,
     })

@@ -366,7 +366,11 @@ fn format_by_name(path: &Path) -> Option<Format> {
     Format::of_ending(&path.extension()?.to_string_lossy().to_ascii_lowercase())
 }
 
-/// The format from the first bytes, for files whose names do not say.
+/// Whether the first line of a file of delimited text says the delimiter for Excel: `sep=;`.
+pub fn says_delimiter(path: &Path) -> bool {
+    csv::said(path, &ReadOptions::default()).is_ok_and(|mark| mark.is_some())
+}
+
 /// Whether a file says by its first bytes that it is UTF-16.
 pub fn is_utf16(path: &Path) -> bool {
     let mut head = Vec::with_capacity(3);
@@ -374,6 +378,7 @@ pub fn is_utf16(path: &Path) -> bool {
     read.is_ok() && text::is_utf16(&head)
 }
 
+/// The format from the first bytes, for files whose names do not say.
 fn format_by_content(path: &Path) -> Result<Format> {
     let mut head = Vec::with_capacity(512);
     let file = File::open(path).map_err(|error| TableError::io(path, error))?;

@@ -57,6 +57,8 @@ fn the_line_in_which_excel_is_told_the_delimiter_is_no_row() {
         let found = read_as("t.csv", format!("{header}\n1\n").as_bytes(), json!({"delimiter": ","})).unwrap();
         assert_eq!(found, [format!("{{\"{header}\":1}}")]);
     }
+    let found = read_as("t.csv", b"sep=\r\n1\r\n", json!({"delimiter": ","})).unwrap();
+    assert_eq!(found, [r#"{"sep=":1}"#], "the end of a line is no delimiter");
 }
 
 #[test]
