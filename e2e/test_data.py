@@ -52,6 +52,26 @@ def test_an_export_of_excel_is_read_and_its_decimal_commas_are_told(empty):
     assert "comma" not in empty("data", "check", "prices", "--suite", "suite.yaml").stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "way"),
+    [
+        ("t.csv", "day;price\n1;3,14\n2;2,5\n", 'read: { decimal: "," }'),
+        ("t.csv", "day;price\n1;3,14\n2;2,5\n", "read: { types: { price: string } }"),
+        ("t.json", '[{"price": "3,14"}, {"price": "2,5"}]', "format: json"),
+    ],
+)
+def test_a_check_tells_no_commas_of_what_is_read_as_it_is_meant(empty, name, text, way):
+    (empty.folder / name).write_text(text)
+    declared = empty.folder / "rondo.yaml"
+    declared.write_text(
+        f"project: empty\ndata:\n  t:\n    source: {name}\n    {way}\n    checks: [{{ rows: {{ min: 9 }} }}]\n"
+    )
+    refused = empty("data", "check", name, code=6)
+    assert "1 of 1 check fails" in refused.stdout + refused.stderr and "comma" not in refused.stderr
+    refused = empty("data", "add", "t", code=6)
+    assert "comma" not in refused.stderr
+
+
 def test_a_folder_of_any_files_is_versioned_and_comes_back(empty):
     images = empty.folder / "images"
     fill(images, 300)

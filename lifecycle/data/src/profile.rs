@@ -2,6 +2,7 @@
 //! [`rondo_table::profile`], whose JSON is there for programs. Folders of pictures and of texts, which are
 //! no tables, are summed up in [`files`].
 
+pub mod commas;
 mod decode;
 pub mod files;
 pub mod pictures;

@@ -84,10 +84,11 @@ fn options_for(name: &str, options: &ReadOptions) -> ReadOptions {
     ReadOptions { format, ..options.clone() }
 }
 
-/// Whether a file is delimited text whose numbers are read as programs write them.
-pub(crate) fn has_points(name: &str, options: &ReadOptions) -> bool {
-    let options = options_for(name, options);
-    options.format == Some(Format::Csv) && options.decimal == b'.' && options.thousands.is_none()
+/// Whether a file or folder is delimited text whose numbers are read as programs write them.
+pub(crate) fn has_points(name: &str, path: &Path, options: &ReadOptions) -> bool {
+    options.decimal == b'.'
+        && options.thousands.is_none()
+        && read::is_delimited(path, &options_at(name, path, options))
 }
 
 /// How a file or folder is read.

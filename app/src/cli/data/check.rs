@@ -15,9 +15,11 @@ use rondo_core::ports::Clock;
 use rondo_data::Source;
 use rondo_data::check::{Around, FileReport, Suite};
 use rondo_data::ingest::Intake;
+use rondo_data::profile::commas::commas_of_path;
 use rondo_data::profile::profile_path;
 use rondo_project::fault::{self, Fault};
 use rondo_table::checks::{RuleResult, Severity};
+use rondo_table::read::ReadOptions;
 use serde_json::{Value, json};
 
 use self::files::Files;
@@ -81,7 +83,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     let keep = args.files.keep();
     let started = WallClock.now();
-    let reports = match &subject {
+    let (reports, options) = match &subject {
         Subject::Version { platform, version } => {
             let because = Because::new(session.config().user(), "checked by hand");
             let intake = platform.intake(&version.dataset, because)?;
@@ -90,7 +92,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             let suite = suite.map_or(intake.suite, |suite| suite.within(platform.around()).keyed(&key));
             let suite = suite.keeping(keep);
             let options = rondo_data::table::options_for_version(version)?;
-            platform.datasets().check(version, &suite, &options).await?
+            (platform.datasets().check(version, &suite, &options).await?, options)
         }
         Subject::Path { given, path } => {
             let asked = super::reading(&args.read)?;
@@ -101,7 +103,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
                     (intake.suite, if args.read.is_empty() { intake.options } else { asked })
                 }
             };
-            vec![suite.keeping(keep).check_given(path, &options).await?]
+            (vec![suite.keeping(keep).check_given(path, &options).await?], options)
         }
     };
     let passed = reports.iter().all(FileReport::passed);
@@ -120,7 +122,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     }
     // After the run is recorded.
     let written = args.files.write(session, &subject.title(), &reports);
-    if !passed && let Some(note) = commas(&subject, &args.read).await {
+    if !passed && let Some(note) = commas(&subject, &options).await {
         session.printer().note(&note);
     }
     let text = format!("{}: {}\n{}", subject.title(), verdict(&reports), page(&reports));
@@ -129,12 +131,12 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
 }
 
 /// Which columns of delimited text are no numbers for their comma, which no rule says.
-async fn commas(subject: &Subject, read: &[String]) -> Option<String> {
-    let profile = match subject {
-        Subject::Path { path, .. } => profile_path(path, &super::reading(read).ok()?).await.ok()?,
-        Subject::Version { .. } => subject.profile().await.ok()?,
+async fn commas(subject: &Subject, options: &ReadOptions) -> Option<String> {
+    let found = match subject {
+        Subject::Path { path, .. } => commas_of_path(path, options).await,
+        Subject::Version { platform, version } => platform.datasets().commas_of(version).await,
     };
-    profile.commas().map(|found| format!("note: {found}"))
+    found.map(|found| format!("note: {found}"))
 }
 
 /// The end of a check by hand: what was found, and a failure with its reason where the data are `refused`.
@@ -365,8 +367,6 @@ pub(in crate::cli) fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rondo_table::read::ReadOptions;
-
     use super::*;
 
     fn checked(text: &str, rules: &Value) -> FileReport {

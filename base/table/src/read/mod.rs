@@ -366,6 +366,12 @@ fn format_by_name(path: &Path) -> Option<Format> {
     Format::of_ending(&path.extension()?.to_string_lossy().to_ascii_lowercase())
 }
 
+/// Whether a file, or every file of a folder, is delimited text.
+pub fn is_delimited(path: &Path, options: &ReadOptions) -> bool {
+    let delimited = |file: &PathBuf| matches!(format_of(file, options), Ok(Format::Csv));
+    files_of(path, options).is_ok_and(|files| files.iter().all(delimited))
+}
+
 /// Whether the first line of a file of delimited text says the delimiter for Excel: `sep=;`.
 pub fn says_delimiter(path: &Path) -> bool {
     csv::said(path, &ReadOptions::default()).is_ok_and(|mark| mark.is_some())

@@ -1,7 +1,9 @@
 //! A version that is being made: what it is already, its checks, its profile, and the one transaction that
 //! adds it. Where its content comes from is the room above's business.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::path::{Path, PathBuf};
 
 use rondo_core::handoff::{DatasetVersion, Origin};
@@ -17,6 +19,7 @@ use super::{Added, Intake, Outcome, Table};
 use crate::check::FileReport;
 use crate::fetch::blocking;
 use crate::listing::leaf_of;
+use crate::profile::commas;
 use crate::versions::Datasets;
 use crate::{Error, table};
 
@@ -111,9 +114,7 @@ impl Datasets {
             profile => profile?,
         };
         draft.is_steady()?;
-        if let Some(profile) = &profile {
-            self.told_commas(draft, profile);
-        }
+        self.told_commas(draft, ready(profile.as_ref())).await;
         let profile_digest = match &profile {
             Some(profile) => Some(self.keep_profile(profile).await?),
             None => None,
@@ -198,9 +199,8 @@ impl Datasets {
         }
         reports.retain(|report| !report.passed());
         // What is text may have been meant as numbers, which the rules do not say.
-        if let Ok(Some(profile)) = self.profile_draft(draft, None).await {
-            self.told_commas(draft, &profile);
-        }
+        let profile = async { self.profile_draft(draft, None).await.ok().flatten() };
+        self.told_commas(draft, profile).await;
         Err(Error::ChecksFailed { dataset: intake.dataset.clone(), reports })
     }
 
@@ -290,14 +290,14 @@ impl Datasets {
     }
 
     /// Says which columns are text because their numbers have a comma.
-    fn told_commas(&self, draft: &Draft<'_>, profile: &Profile) {
+    async fn told_commas<P: Borrow<Profile>>(
+        &self,
+        draft: &Draft<'_>,
+        profile: impl Future<Output = Option<P>>,
+    ) {
         let intake = draft.intake;
-        if !draft.tables.keys().all(|name| table::has_points(name, &intake.options)) {
-            return;
-        }
-        let found =
-            profile.commas().and_then(|found| found.without(|name| intake.options.types.contains_key(name)));
-        if let Some(found) = found {
+        let tables = draft.tables.iter().map(|(name, table)| (name.as_str(), table.path.as_path()));
+        if let Some(found) = commas::of_tables(tables, &intake.options, profile).await {
             let message = found.to_string();
             self.progress.report(Event::Note { subject: intake.dataset.clone(), message });
         }
