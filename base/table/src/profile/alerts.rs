@@ -272,7 +272,9 @@ fn of_texts(
         alert(Gravity::Low, AlertKind::ConstantLength, message);
     }
     if let Some(read) = commas::read(column) {
-        alert(Gravity::Medium, AlertKind::TypeNumber, format!("has numbers with a comma: {read}"));
+        // A profile does not know what it was read from.
+        let message = format!("has numbers with a comma; of delimited text: {read}");
+        alert(Gravity::Medium, AlertKind::TypeNumber, message);
     } else if let Some((kind, share)) = category.forms.as_ref().and_then(|forms| forms.main_kind())
         && share >= READS_AS
     {

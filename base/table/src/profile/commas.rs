@@ -1,7 +1,7 @@
 //! Columns of texts whose numbers have a decimal comma, which nothing but `read:` says: `3,14`, `1.234,50`.
 //!
-//! They are told by the shapes of their texts, and with them whether points group digits. A comma before three
-//! digits wherever one stands may group them itself: `1,234`.
+//! They are told by the shapes of their texts, and with them whether points group digits. A comma behind at
+//! most three digits and before three, wherever one stands, may group them itself: `1,234`.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ enum Kind {
     Grouped,
     /// There are decimal commas.
     Decimal,
-    /// All commas stand before three digits.
+    /// All commas stand where one may group digits.
     Either,
 }
 
@@ -79,7 +79,9 @@ fn kind(column: &ColumnProfile) -> Option<Kind> {
     }
     let groups = |text: &str| {
         let text = text.trim().trim_start_matches(['+', '-']);
-        text.split_once(',').is_none_or(|(whole, digits)| digits.len() == 3 && !matches!(whole, "" | "0"))
+        text.split_once(',').is_none_or(|(whole, digits)| {
+            (1..=3).contains(&whole.len()) && !whole.starts_with('0') && digits.len() == 3
+        })
     };
     let either = category.counts().is_none_or(|counts| counts.keys().all(|text| groups(text)));
     Some(if either { Kind::Either } else { Kind::Decimal })
@@ -113,6 +115,7 @@ fn grouped(forms: &TextForms) -> Option<bool> {
 mod tests {
     use std::fmt::Write;
 
+    use super::super::alerts::AlertKind;
     use super::*;
     use crate::read;
 
@@ -124,7 +127,14 @@ mod tests {
             writeln!(text, "{row};{value}").unwrap();
         }
         std::fs::write(&path, text).unwrap();
-        let commas = Profile::of(read::open(&path).unwrap()).unwrap().commas();
+        let profile = Profile::of(read::open(&path).unwrap()).unwrap();
+        let commas = profile.commas();
+        let told = profile.alerts().into_iter().find(|alert| alert.kind == AlertKind::TypeNumber);
+        let alert = commas.as_ref().map(|commas| format!("; of delimited text: {}", commas.kind.read()));
+        assert_eq!(
+            told.map(|told| told.message),
+            alert.map(|alert| format!("has numbers with a comma{alert}"))
+        );
         assert!(commas.as_ref().is_none_or(|commas| commas.columns == ["x"]));
         commas.map(|commas| commas.kind.read())
     }
@@ -132,7 +142,9 @@ mod tests {
     #[test]
     fn numbers_with_a_decimal_comma_are_told_with_the_way_to_read_them() {
         assert_eq!(found(&["3,14", "-2,5", "7", ",5"]), Some(r#"`read: { decimal: "," }`"#));
-        assert_eq!(found(&["0,125", "0,250"]), Some(r#"`read: { decimal: "," }`"#));
+        for values in [["0,125", "0,250"], ["1,234", "-1234,567"], ["1,234", "012,500"]] {
+            assert_eq!(found(&values), Some(r#"`read: { decimal: "," }`"#), "{values:?}");
+        }
         let grouped = Some(r#"`read: { decimal: ",", thousands: "." }`"#);
         assert_eq!(found(&["1.234,50", "-1.234.567,5", "2.000", "12"]), grouped);
         let either = Some(r#"`read: { decimal: "," }`, or `{ thousands: "," }` for 1,234"#);
