@@ -6,7 +6,6 @@ use std::time::Duration;
 use rondo_core::run::Link;
 use rondo_core::{Code, Digest, RunId, Timestamp};
 use rusqlite::OptionalExtension;
-use sqlx::Row;
 
 use super::runs::{RunChange, missing, set};
 use super::scribe::Later;
@@ -70,19 +69,21 @@ impl Meta {
     /// When the database cannot be read.
     pub async fn cached_of(&self, keys: &[Digest]) -> Result<HashMap<Digest, Cached>, Error> {
         let hex: Vec<String> = keys.iter().map(Digest::hex).collect();
-        let rows = sqlx::query(
-            "SELECT key, run, outputs, created FROM step_cache WHERE key IN (SELECT value FROM json_each($1))",
-        )
-        .bind(encode("cache entries", "list", &hex)?)
-        .fetch_all(self.readers())
-        .await?;
+        let hex = encode("cache entries", "list", &hex)?;
+        let rows: Vec<(String, String, String, i64)> = self.finder().glance(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT key, run, outputs, created FROM step_cache
+                     WHERE key IN (SELECT value FROM json_each(?1))",
+                )?
+                .query_map([&hex], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect()
+        })?;
         let mut found = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            let (key, run): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        for (key, run, outputs, created) in rows {
             let Ok(digest) = key.parse() else { continue };
-            let outputs = decode("cache entry", key, row.try_get(2)?)?;
-            let created = Timestamp(row.try_get(3)?);
-            found.insert(digest, Cached { run: parse_run(run)?, outputs, created });
+            let outputs = decode("cache entry", &key, &outputs)?;
+            found.insert(digest, Cached { run: parse_run(&run)?, outputs, created: Timestamp(created) });
         }
         Ok(found)
     }

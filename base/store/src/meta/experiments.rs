@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rondo_core::{Code, Timestamp};
+use rusqlite::{OptionalExtension, ToSql};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -149,11 +150,7 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn experiment(&self, id: i64) -> Result<Option<Experiment>, Error> {
-        let row = sqlx::query("SELECT * FROM experiment WHERE id = $1")
-            .bind(id)
-            .fetch_optional(self.readers())
-            .await?;
-        self.with_tags(row).await
+        self.find_experiment("SELECT * FROM experiment WHERE id = ?1", &id)
     }
 
     /// An experiment by its name.
@@ -161,11 +158,7 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn experiment_by_name(&self, name: &str) -> Result<Option<Experiment>, Error> {
-        let row = sqlx::query("SELECT * FROM experiment WHERE name = $1")
-            .bind(name)
-            .fetch_optional(self.readers())
-            .await?;
-        self.with_tags(row).await
+        self.find_experiment("SELECT * FROM experiment WHERE name = ?1", &name)
     }
 
     /// All experiments, newest first.
@@ -253,19 +246,25 @@ impl Meta {
         .await
     }
 
-    async fn with_tags(&self, row: Option<SqliteRow>) -> Result<Option<Experiment>, Error> {
-        let Some(row) = row else { return Ok(None) };
-        let mut experiment = read(&row)?;
-        experiment.tags = self.experiment_tags(experiment.id).await?;
-        Ok(Some(experiment))
-    }
-
-    pub(super) async fn experiment_tags(&self, id: i64) -> Result<BTreeMap<String, String>, Error> {
-        let rows = sqlx::query("SELECT key, value FROM experiment_tag WHERE experiment = $1")
-            .bind(id)
-            .fetch_all(self.readers())
-            .await?;
-        rows.iter().map(|row| Ok((row.try_get("key")?, row.try_get("value")?))).collect()
+    fn find_experiment(&self, query: &str, key: &dyn ToSql) -> Result<Option<Experiment>, Error> {
+        self.finder().glance(|connection| {
+            let found = connection.prepare_cached(query)?.query_row([key], |row| {
+                Ok(Experiment {
+                    id: row.get("id")?,
+                    name: row.get("name")?,
+                    artifact_location: row.get("artifact_location")?,
+                    deleted: row.get("deleted")?,
+                    created: Timestamp(row.get("created")?),
+                    updated: Timestamp(row.get("updated")?),
+                    tags: BTreeMap::new(),
+                })
+            });
+            let Some(experiment) = found.optional()? else { return Ok(None) };
+            let tags = "SELECT key, value FROM experiment_tag WHERE experiment = ?1";
+            let mut tags = connection.prepare_cached(tags)?;
+            let tags = tags.query_map([experiment.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(Some(Experiment { tags: tags.collect::<rusqlite::Result<_>>()?, ..experiment }))
+        })
     }
 
     /// Deletes an experiment (softly) with its runs and logged models, or brings them back.

@@ -73,7 +73,7 @@ impl Finder {
         done
     }
 
-    /// Reads a row or two by their key, on this thread: that takes less than to wake another.
+    /// Reads rows by their keys, on this thread: that takes less than to wake another.
     ///
     /// # Errors
     /// When the database cannot be read.
