@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::session::Session;
 use crate::graph::Node;
-use crate::sweep::trial;
+use crate::sweep::{resume, trial};
 use crate::{Error, again};
 
 /// MLflow's kind of source for what a project runs.
@@ -228,6 +228,7 @@ pub async fn killed(store: &Store, row: RunRow, log: Option<Digest>, at: Timesta
     let exit = Exit { cause: Some("the process that ran it is gone".to_owned()), ..Exit::default() };
     detail.exit = Some(exit);
     if let Some(sweep) = &mut detail.sweep {
+        resume::complete(store, row.id, sweep).await?;
         sweep.close();
     }
     end(store, row.id, RunState::Killed, detail, at).await

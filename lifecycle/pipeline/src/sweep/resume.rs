@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use rondo_core::run::{RunKind, RunState};
-use rondo_core::sweep::{Trial, TrialState};
-use rondo_core::{Digest, canonical};
+use rondo_core::sweep::{Sweep, Trial, TrialState};
+use rondo_core::{Digest, RunId, canonical};
 use rondo_store::Store;
 use serde_json::json;
 
+use super::trial::last;
 use crate::{Error, again};
 
 /// The part of a sweep's key that says how many trials there may be.
@@ -38,22 +39,41 @@ pub async fn earlier(store: &Store, experiment: i64, name: &str, study: Digest) 
         row.experiment == experiment && own == Some(study) && !again::is_again(&row.detail)
     };
     let Some(row) = rows.into_iter().find(of_study) else { return Ok(Vec::new()) };
-    let recorded = row.detail.sweep.map(|sweep| sweep.trials).unwrap_or_default();
-    let mut trials: BTreeMap<u32, Trial> = recorded.into_iter().map(|trial| (trial.number, trial)).collect();
-    // A process that was killed has written its trials' own rows, and perhaps not all of them on the
-    // sweep's.
-    for child in store.meta().children(row.id).await? {
-        let Some(mut trial) = child.detail.trial.map(|trial| *trial) else { continue };
-        let pruned = trial.state == TrialState::Pruned && child.state == RunState::Killed;
-        let open = |known: &Trial| matches!(known.state, TrialState::Running | TrialState::Killed);
-        let known = trials.get(&trial.number).is_some_and(|known| !open(known));
-        if known {
+    let Some(mut sweep) = row.detail.sweep else { return Ok(Vec::new()) };
+    complete(store, row.id, &mut sweep).await?;
+    Ok(sweep.trials)
+}
+
+/// Takes into a sweep's record what the rows of its trials say and the record does not: it is written less
+/// often than they are, and a process that was killed has perhaps not written it again.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn complete(store: &Store, run: RunId, sweep: &mut Sweep) -> Result<(), Error> {
+    // The tries of one trial in the order in which they began.
+    for child in store.meta().children(run).await? {
+        let Some(trial) = child.detail.trial else { continue };
+        let open = |known: &Trial| {
+            matches!(known.state, TrialState::Running | TrialState::Killed | TrialState::Failed)
+        };
+        let known = sweep.trials.binary_search_by_key(&trial.number, |known| known.number).ok();
+        if known.and_then(|at| sweep.trials.get(at)).is_some_and(|known| !open(known)) {
             continue;
         }
-        trial.state = if pruned { TrialState::Pruned } else { TrialState::Running };
-        trial.run = Some(child.id);
-        trial.cause = child.detail.exit.and_then(|exit| exit.cause).filter(|_| pruned);
-        trials.insert(trial.number, trial);
+        let state = match child.state {
+            RunState::Finished => TrialState::Finished,
+            RunState::Failed => TrialState::Failed,
+            RunState::Killed if trial.state == TrialState::Pruned => TrialState::Pruned,
+            RunState::Killed | RunState::Running | RunState::Scheduled => TrialState::Running,
+        };
+        let (step, value) = match state {
+            TrialState::Finished | TrialState::Pruned => last(store, child.id, &sweep.metric).await?.unzip(),
+            _ => (None, None),
+        };
+        let cause = child.detail.exit.and_then(|exit| exit.cause);
+        let cause = cause.filter(|_| matches!(state, TrialState::Pruned | TrialState::Failed));
+        let seconds = child.ended.map_or(0.0, |ended| (ended - child.started).0.max(0) as f64 / 1000.0);
+        sweep.put(Trial { state, value, step, cause, seconds, run: Some(child.id), ..*trial });
     }
-    Ok(trials.into_values().collect())
+    Ok(())
 }

@@ -374,7 +374,7 @@ fn given(step: &Step, wanted: &Wanted, values: &BTreeMap<String, Value>) -> Step
 }
 
 /// The newest value of a metric, with its step.
-async fn last(store: &Store, run: RunId, metric: &str) -> Result<Option<(i64, f64)>, Error> {
+pub(super) async fn last(store: &Store, run: RunId, metric: &str) -> Result<Option<(i64, f64)>, Error> {
     let latest = store.meta().latest_metrics(run).await?;
     let own = latest.into_iter().filter(|latest| latest.key == metric);
     // What was measured of a model or on a dataset is taken only where nothing else was.
