@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use nix::unistd::{Uid, User};
+
 /// What a process was started with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -48,16 +50,24 @@ impl Config {
 
     /// Who is at the keyboard, the journal's actor: as the environment says (`RONDO_USER`, `USER`,
     /// `LOGNAME`), else Git's `user.name` in the folder that the command works in, else the name of the
-    /// account. Programs are asked only where nothing else says it.
+    /// account.
     pub fn user(&self) -> &str {
         self.user.get_or_init(|| {
-            let set = |name: &&str| self.environment.get(*name).filter(|value| !value.trim().is_empty());
             let here = self.here.as_deref().unwrap_or_else(|| Path::new("."));
             let git = || said(&mut crate::history::git(here, &["config", "user.name"]));
-            let account = || said(Command::new("id").arg("-un"));
-            let named = ["RONDO_USER", "USER", "LOGNAME"].iter().find_map(set).cloned();
-            named.or_else(git).or_else(account).unwrap_or_else(|| "unknown".to_owned())
+            self.named().or_else(git).unwrap_or_else(account)
         })
+    }
+
+    /// Whose runs are those of this process: as the environment says, else the name of the account, as the
+    /// `mlflow` client names it. No program is asked, for runs are many.
+    pub fn account(&self) -> String {
+        self.named().unwrap_or_else(account)
+    }
+
+    fn named(&self) -> Option<String> {
+        let set = |name: &&str| self.environment.get(*name).filter(|value| !value.trim().is_empty());
+        ["RONDO_USER", "USER", "LOGNAME"].iter().find_map(set).cloned()
     }
 
     /// The folders in which Jupyter keeps the kernels of other languages, the user's before the system's.
@@ -75,6 +85,12 @@ impl Config {
         folders.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
         folders
     }
+}
+
+/// The name of the account that this process runs under.
+fn account() -> String {
+    let known = User::from_uid(Uid::current()).ok().flatten();
+    known.map_or_else(|| "unknown".to_owned(), |user| user.name)
 }
 
 /// What a program says in a line; nothing where it fails or says nothing.

@@ -86,7 +86,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
         jobs: args.jobs,
         resources: args.resources.into_iter().collect(),
         replay: args.follow,
-        user: session.config().user().to_owned(),
+        user: session.config().account(),
         ..RunRequest::default()
     };
     let steps: Vec<String> = args.steps.iter().map(|step| step_of(step).to_owned()).collect();
@@ -98,11 +98,11 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     tell_edited(&platform, &request.pins, session).await;
     let report = Box::pin(platform.run(request, cancelled())).await?;
     let registered = match report.failure() {
-        None => {
+        None if !platform.project().models.is_empty() => {
             let because = Because::new(session.config().user(), "registered by `rondo run`");
             Box::pin(platform.register_models(&report, PromotionRule::First, &because)).await?
         }
-        Some(_) => Vec::new(),
+        None | Some(_) => Vec::new(),
     };
     let value = || {
         json!({

@@ -198,7 +198,7 @@ async fn opened(
 async fn ran(bench: &Bench, platform: Platform) -> Result<Ran, Error> {
     let request = RunRequest {
         started_by: "user".to_owned(),
-        user: bench.config.user().to_owned(),
+        user: bench.config.account(),
         force: true,
         ..RunRequest::default()
     };

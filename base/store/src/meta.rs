@@ -109,19 +109,27 @@ impl Meta {
             .statement_cache_capacity(256)
             .pragma("wal_autocheckpoint", CHECKPOINT)
             .disable_statement_logging();
-        let connection = opened(&options, root).await?;
+        let path = root.join("metadata.db");
+        let finder = Arc::new(Finder::new(path.clone(), WAIT));
+        // Who only reads, or sends scripts, needs no other connection.
+        let connection = match finder.format() {
+            Some(format) if format == MIGRATIONS.len() as i64 => None,
+            Some(_) | None => {
+                // What has looked at an older format knows the old columns.
+                finder.close();
+                Some(opened(&options, root).await?)
+            }
+        };
+        let turn = Arc::new(Mutex::new(()));
+        let writer = Writer::start(connection, options.clone(), Arc::clone(&turn));
         let readers = SqlitePoolOptions::new()
             .min_connections(0)
             .max_connections(4)
             // A file does not hang up: to ask before each use would cost a trip to the driver's thread.
             .test_before_acquire(false)
             .connect_lazy_with(options.with_regexp().pragma("query_only", "ON"));
-        let path = root.join("metadata.db");
-        let finder = Arc::new(Finder::new(path.clone(), WAIT));
-        let turn = Arc::new(Mutex::new(()));
-        let writer = Writer::start(connection, Arc::clone(&turn));
         let scribe =
-            Scribe::start(Desk { path, wait: WAIT, checkpoint: CHECKPOINT, turn, seat: Default::default() })?;
+            Scribe::new(Desk { path, wait: WAIT, checkpoint: CHECKPOINT, turn, seat: Default::default() });
         Ok(Self { readers, finder, writer, scribe, bell: Arc::default() })
     }
 

@@ -228,7 +228,7 @@ impl Objects {
             // Nobody knows its name any more, so that it is read once; who has it open may still write to it.
             let stamp = || moved.as_file().metadata().map(|metadata| Stamp::of(&metadata));
             let before = stamp().map_err(Error::io("read", path))?;
-            let (digest, size) = read_through(moved.as_file(), path)?;
+            let (digest, size) = read_through(moved.as_file(), before.size, path)?;
             if stamp().map_err(Error::io("read", path))? != before {
                 return Err(Error::Changed { path: path.to_owned() });
             }
@@ -242,7 +242,7 @@ impl Objects {
             return Ok(stored);
         }
         let copied = self.copied(path)?;
-        if read_through(copied.as_file(), path)?.0 != stored.digest {
+        if read_through(copied.as_file(), stored.size, path)?.0 != stored.digest {
             return Err(Error::Changed { path: path.to_owned() });
         }
         self.keep(copied, stored.digest)?;
@@ -551,16 +551,18 @@ fn walk(
 }
 
 fn hash_file(path: &Path) -> Result<Digest, Error> {
-    Ok(read_through(&open(path)?, path)?.0)
+    let file = open(path)?;
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    Ok(read_through(&file, length, path)?.0)
 }
 
-/// The digest of what an open file holds, and how much that is.
-fn read_through(mut file: &File, path: &Path) -> Result<(Digest, u64), Error> {
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
+/// The digest of what an open file holds, and how much that is: about as much as `length`.
+fn read_through(file: &File, length: u64, path: &Path) -> Result<(Digest, u64), Error> {
     if length <= WHOLE {
-        // Most are far shorter than the buffer that a hasher reads by, which has to be cleared first.
+        // Most are far shorter than the buffer that a hasher reads by, which has to be cleared first. Nobody
+        // has to ask the system once more how long they are.
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
-        file.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        file.take(u64::MAX).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
         return Ok((Digest::of(&bytes), bytes.len() as u64));
     }
     let mut hasher = blake3::Hasher::new();

@@ -270,7 +270,7 @@ impl Platform {
             started_by: Again::reason(run.id),
             place: Place::Detached,
             keep_going: true,
-            user: self.config().user().to_owned(),
+            user: self.config().account(),
             again: Some(Again {
                 of: run.id,
                 inputs,

@@ -1,10 +1,28 @@
 //! Leases: what only one process may do at a time, without a lock that a dead process would leave behind.
 
+use std::time::Duration;
+
 use rondo_core::{Span, Timestamp};
 use sqlx::Row;
 
 use super::Meta;
+use super::scribe::Later;
+use super::script::Script;
 use crate::Error;
+
+/// A lease that is taken or given back with the next change of a run.
+#[must_use]
+pub struct Leasing(Later);
+
+impl Leasing {
+    /// Waits until it is on the disk; whether there was such a lease to take or to give back.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn written(self) -> Result<bool, Error> {
+        Ok(!self.0.written(Duration::ZERO).await?.is_empty())
+    }
+}
 
 impl Meta {
     /// Takes or renews a lease until `now + span`. Whether it is ours.
@@ -12,24 +30,7 @@ impl Meta {
     /// # Errors
     /// When the database refuses.
     pub async fn lease(&self, name: &str, holder: &str, now: Timestamp, span: Span) -> Result<bool, Error> {
-        let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.write(move |conn| {
-            Box::pin(async move {
-                let taken = sqlx::query(
-                    "INSERT INTO lease (name, holder, until) VALUES ($1, $2, $3)
-                     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-                     WHERE lease.holder = excluded.holder OR lease.until <= $4",
-                )
-                .bind(&name)
-                .bind(&holder)
-                .bind((now + span).millis())
-                .bind(now.millis())
-                .execute(conn)
-                .await?;
-                Ok(taken.rows_affected() == 1)
-            })
-        })
-        .await
+        Ok(!self.script(taking(name, holder, now, span)).await?.is_empty())
     }
 
     /// Gives a lease back.
@@ -37,18 +38,17 @@ impl Meta {
     /// # Errors
     /// When the database refuses.
     pub async fn release(&self, name: &str, holder: &str) -> Result<(), Error> {
-        let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.write(move |conn| {
-            Box::pin(async move {
-                sqlx::query("DELETE FROM lease WHERE name = $1 AND holder = $2")
-                    .bind(&name)
-                    .bind(&holder)
-                    .execute(conn)
-                    .await?;
-                Ok(())
-            })
-        })
-        .await
+        self.script(giving_back(name, holder)).await.map(drop)
+    }
+
+    /// As [`Meta::lease`], in one commit with the row of a run that is made or changed next.
+    pub fn lease_with_next(&self, name: &str, holder: &str, now: Timestamp, span: Span) -> Leasing {
+        Leasing(self.scribe.later(taking(name, holder, now, span)))
+    }
+
+    /// As [`Meta::release`], in one commit with the row of a run that is made or changed next.
+    pub fn release_with_next(&self, name: &str, holder: &str) -> Leasing {
+        Leasing(self.scribe.later(giving_back(name, holder)))
     }
 
     /// A small value that processes share, such as the replay's event time.
@@ -84,4 +84,24 @@ impl Meta {
         })
         .await
     }
+}
+
+/// Gives a row where the lease is ours then.
+fn taking(name: &str, holder: &str, now: Timestamp, span: Span) -> Script {
+    let mut script = Script::on(name.to_owned());
+    script.statement("INSERT INTO lease (name, holder, until) VALUES ($1, ").value(holder.to_owned());
+    script.sql(", ").value((now + span).millis());
+    script.sql(
+        ") ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+         WHERE lease.holder = excluded.holder OR lease.until <= ",
+    );
+    script.value(now.millis()).sql(" RETURNING name");
+    script
+}
+
+fn giving_back(name: &str, holder: &str) -> Script {
+    let mut script = Script::on(name.to_owned());
+    script.statement("DELETE FROM lease WHERE name = $1 AND holder = ").value(holder.to_owned());
+    script.sql(" RETURNING name");
+    script
 }

@@ -68,6 +68,16 @@ impl Meta {
         rows.first().map(drop).ok_or_else(|| missing(id))
     }
 
+    /// As [`Meta::update_run`], for who can do nothing before it is written: on this thread, which the disk
+    /// holds up meanwhile, where nobody else writes.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn end_run(&self, id: RunId, change: RunChange) -> Result<(), Error> {
+        let rows = self.scribe.send_here(alteration(id, &change)?).await?;
+        rows.first().map(drop).ok_or_else(|| missing(id))
+    }
+
     /// Changes a run's row; the row as it is then, and where the artifacts of its experiment go.
     ///
     /// # Errors
@@ -103,9 +113,9 @@ impl Meta {
     /// When the database cannot be read.
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>, Error> {
         let row = self.finder().glance(|connection| {
-            script::row(&mut *connection.prepare_cached("SELECT * FROM run WHERE id = ?1")?, &id.hex())
+            script::rows(&mut *connection.prepare_cached("SELECT * FROM run WHERE id = ?1")?, [id.hex()])
         })?;
-        row.as_ref().map(read).transpose()
+        row.first().map(read).transpose()
     }
 
     /// A run's row.
@@ -183,10 +193,10 @@ impl Meta {
     /// # Errors
     /// When the database cannot be read.
     pub async fn live_runs(&self) -> Result<Vec<RunRow>, Error> {
-        let rows =
-            sqlx::query("SELECT * FROM run WHERE state IN ('RUNNING', 'SCHEDULED') ORDER BY started, id")
-                .fetch_all(self.readers())
-                .await?;
+        let rows = self.finder().glance(|connection| {
+            let live = "SELECT * FROM run WHERE state IN ('RUNNING', 'SCHEDULED') ORDER BY started, id";
+            script::rows(&mut *connection.prepare_cached(live)?, [])
+        })?;
         rows.iter().map(read).collect()
     }
 

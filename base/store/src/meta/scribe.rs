@@ -40,6 +40,8 @@ pub(super) struct Scribe {
     tray: Arc<Lock<Vec<Order>>>,
     /// How many orders have been put into the queue and are not done yet.
     queued: Arc<AtomicUsize>,
+    /// The queue's far end, until the thread has it.
+    orders: Arc<Lock<Option<mpsc::Receiver<Vec<Order>>>>>,
     desk: Arc<Desk>,
 }
 
@@ -71,17 +73,23 @@ pub(super) struct Desk {
 }
 
 impl Scribe {
-    /// Starts the thread. The database is opened when the first script comes.
-    pub(super) fn start(desk: Desk) -> Result<Self, Error> {
+    /// A scribe whose thread starts with the first script that is not done where it was given, and whose
+    /// database is opened for the first one.
+    pub(super) fn new(desk: Desk) -> Self {
         let (queue, orders) = mpsc::channel(4096);
-        let (desk, queued) = (Arc::new(desk), Arc::default());
-        let scribe =
-            Self { queue, tray: Arc::default(), queued: Arc::clone(&queued), desk: Arc::clone(&desk) };
+        let (tray, queued) = Default::default();
+        Self { queue, tray, queued, orders: Arc::new(Lock::new(Some(orders))), desk: Arc::new(desk) }
+    }
+
+    /// Starts the thread, once.
+    fn start(&self) -> Result<(), Error> {
+        let Some(orders) = self.orders().take() else { return Ok(()) };
+        let (desk, queued) = (Arc::clone(&self.desk), Arc::clone(&self.queued));
         std::thread::Builder::new()
             .name("rondo-scribe".to_owned())
             .spawn(move || serve(&desk, orders, &queued))
-            .map_err(Error::io("start a thread that writes to", &scribe.desk.path))?;
-        Ok(scribe)
+            .map(drop)
+            .map_err(Error::io("start a thread that writes to", &self.desk.path))
     }
 
     /// Sends a script; the rows of all its statements.
@@ -119,6 +127,9 @@ impl Scribe {
 
     /// Ends the thread and closes its connection, after all that was sent before.
     pub(super) async fn close(&self) {
+        if self.tray().is_empty() && self.orders().take().is_some() {
+            return drop(self.desk.seat().take());
+        }
         // An error means that it has ended already.
         let _ = self.order(None).await;
     }
@@ -138,6 +149,7 @@ impl Scribe {
 
     /// Puts what is on the tray into the queue, and an order behind it.
     async fn hand_over(&self, order: Option<Order>) -> Result<(), Error> {
+        self.start()?;
         let place = self.queue.reserve().await.map_err(|_| Error::Closed)?;
         // Held until they stand in the queue, so that nothing that comes later overtakes them.
         let mut tray = self.tray();
@@ -145,6 +157,11 @@ impl Scribe {
         self.queued.fetch_add(orders.len(), Ordering::Release);
         place.send(orders);
         Ok(())
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Option<mpsc::Receiver<Vec<Order>>>> {
+        // It is there or not whatever a thread that held it did.
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tray(&self) -> MutexGuard<'_, Vec<Order>> {

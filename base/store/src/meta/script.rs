@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rusqlite::types::{FromSql, Value, ValueRef};
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, Params, Statement};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -130,11 +130,15 @@ fn columns(statement: &Statement<'_>) -> Arc<[String]> {
     statement.column_names().into_iter().map(str::to_owned).collect()
 }
 
-/// The first row that a statement gives for an argument.
-pub(super) fn row(statement: &mut Statement<'_>, argument: &str) -> rusqlite::Result<Option<Row>> {
+/// The rows that a statement gives for its arguments.
+pub(super) fn rows(statement: &mut Statement<'_>, arguments: impl Params) -> rusqlite::Result<Vec<Row>> {
     let columns = columns(statement);
-    let mut found = statement.query([argument])?;
-    found.next()?.map(|row| Row::of(row, &columns)).transpose()
+    let mut found = statement.query(arguments)?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        rows.push(Row::of(row, &columns)?);
+    }
+    Ok(rows)
 }
 
 /// A row that a statement gave.

@@ -220,6 +220,44 @@ async fn experiments_have_one_name_each() {
 }
 
 #[tokio::test]
+async fn a_lease_is_taken_and_given_back_with_the_row_of_a_run() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let lease = |holder: &str, now| meta.lease_with_next("run/1", holder, Timestamp(now), Span(100));
+    let mine = lease("a", 0);
+    let run = run(RunId::random());
+    meta.begin_run(&run, &[]).await.unwrap();
+    assert!(mine.written().await.unwrap());
+    let (theirs, given) = (lease("b", 50), meta.release_with_next("run/1", "b"));
+    meta.end_run(run.id, RunChange { ended: Some(Timestamp(60)), ..RunChange::default() }).await.unwrap();
+    assert_eq!((theirs.written().await.unwrap(), given.written().await.unwrap()), (false, false));
+    // By themselves they do not wait for a run for ever.
+    assert!(meta.release_with_next("run/1", "a").written().await.unwrap());
+    assert!(lease("b", 70).written().await.unwrap());
+    assert!(meta.end_run(RunId::random(), RunChange::default()).await.is_err());
+}
+
+/// Opening a database again that is up to date makes no connection that writes; the first write does.
+#[tokio::test]
+async fn a_store_that_is_opened_again_reads_and_writes_in_any_order() {
+    let (folder, store) = store().await;
+    let kept = run(RunId::random());
+    store.meta().create_run(&kept).await.unwrap();
+    store.close().await;
+    let store = Store::open(folder.path()).await.unwrap();
+    assert_eq!(store.meta().require_run(kept.id).await.unwrap().id, kept.id);
+    store.close().await;
+    let store = Store::open(folder.path()).await.unwrap();
+    store.meta().set_setting("a", "b").await.unwrap();
+    assert_eq!(store.meta().setting("a").await.unwrap().as_deref(), Some("b"));
+    store.close().await;
+    // What is no database of ours is refused as it was.
+    std::fs::write(folder.path().join("metadata.db"), "no database at all, and longer than a header of one")
+        .unwrap();
+    assert!(Store::open(folder.path()).await.is_err());
+}
+
+#[tokio::test]
 async fn a_lease_is_held_by_one_until_it_runs_out() {
     let (_folder, store) = store().await;
     let lease = |holder: &'static str, now| store.meta().lease("worker", holder, Timestamp(now), Span(100));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -35,10 +36,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task that writes on this connection, in its turn.
-    pub(super) fn start(connection: SqliteConnection, turn: Arc<Mutex<()>>) -> Self {
+    /// Starts the task that writes in its turn: on this connection, else on one that is opened for the first
+    /// piece of work.
+    pub(super) fn start(
+        connection: Option<SqliteConnection>,
+        options: SqliteConnectOptions,
+        turn: Arc<Mutex<()>>,
+    ) -> Self {
         let (queue, jobs) = mpsc::channel(4096);
-        tokio::spawn(serve(connection, turn, jobs));
+        tokio::spawn(serve(connection, options, turn, jobs));
         Self { queue }
     }
 
@@ -172,7 +178,8 @@ fn settle<T>(outcome: Option<Result<T, Error>>, committed: Result<(), Error>) ->
 }
 
 async fn serve(
-    mut connection: SqliteConnection,
+    mut connection: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
     turn: Arc<Mutex<()>>,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
 ) {
@@ -181,20 +188,33 @@ async fn serve(
         let last = group.iter().any(|job| job.ends());
         // Everyone of the group is told the same, with the database's own code.
         let held = turn.lock().await;
-        let committed = commit(&mut connection, &mut group).await.map_err(DatabaseError::from);
+        let committed = commit(&mut connection, &options, &mut group).await.map_err(DatabaseError::from);
         drop(held);
         let answer = |job: Box<dyn Job>| job.answer(committed.clone().map_err(Error::Database));
         if last {
             jobs.close();
             // Nothing is lost if this fails: the write-ahead log is read at the next start.
-            let _ = connection.close().await;
+            if let Some(connection) = connection {
+                let _ = connection.close().await;
+            }
             return group.drain(..).for_each(answer);
         }
         group.drain(..).for_each(answer);
     }
 }
 
-async fn commit(connection: &mut SqliteConnection, group: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
+async fn commit(
+    connection: &mut Option<SqliteConnection>,
+    options: &SqliteConnectOptions,
+    group: &mut [Box<dyn Job>],
+) -> Result<(), sqlx::Error> {
+    if group.iter().all(|job| job.ends()) {
+        return Ok(());
+    }
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(SqliteConnection::connect_with(options).await?),
+    };
     if let [only] = group {
         return only.alone(connection).await;
     }

@@ -7,7 +7,7 @@
 //! object is hashed. What cannot be seen without reading is found by [`Objects::verify`].
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -27,7 +27,7 @@ impl Objects {
     /// # Errors
     /// When it is not in the store, cannot be read, or is corrupt.
     pub fn sound(&self, digest: Digest) -> Result<PathBuf, Error> {
-        let place = self.require(digest)?;
+        let place = self.place(digest);
         self.assure(digest, &place)?;
         Ok(place)
     }
@@ -35,25 +35,34 @@ impl Objects {
     /// Looks whether an object's bytes are what its digest says.
     ///
     /// # Errors
-    /// When it cannot be read, or is corrupt.
+    /// When it is not in the store, cannot be read, or is corrupt.
     pub(super) fn assure(&self, digest: Digest, place: &Path) -> Result<(), Error> {
-        let file = open(place)?;
-        let stamp = || file.metadata().map(|metadata| Stamp::of(&metadata)).map_err(Error::io("read", place));
-        let before = stamp()?;
+        let file = match File::open(place) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(Error::ObjectNotFound(digest));
+            }
+            opened => opened.map_err(Error::io("open", place))?,
+        };
+        let metadata = || file.metadata().map_err(Error::io("read", place));
+        let found = metadata()?;
+        if !found.is_file() {
+            return Err(Error::ObjectNotFound(digest));
+        }
+        let before = Stamp::of(&found);
         if before.size > HASHED && self.noted(digest).is_some_and(|noted| noted == text(&before)) {
             return Ok(());
         }
         let found = if before.size > HASHED {
             hash_open(&file, before.size).map_err(Error::io("read", place))?
         } else {
-            read_through(&file, place)?.0
+            read_through(&file, before.size, place)?.0
         };
         if found != digest {
             return Err(Error::Corrupt { digest, found });
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
-        if before.size > HASHED && !before.is_racy(now) && stamp()? == before {
+        if before.size > HASHED && !before.is_racy(now) && Stamp::of(&metadata()?) == before {
             self.write_note(digest, &before);
         }
         Ok(())
@@ -130,7 +139,7 @@ impl Objects {
     pub(super) fn write_hint(&self, place: &Path, text: &str) {
         let fresh = self.incoming.name();
         let written = fs::write(&fresh, text).and_then(|()| match fs::rename(&fresh, place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 fs::create_dir_all(place.parent().unwrap_or(&self.root))?;
                 fs::rename(&fresh, place)
             }

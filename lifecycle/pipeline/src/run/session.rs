@@ -163,12 +163,9 @@ impl Session {
             outcomes: Mutex::default(),
             store,
         };
-        // In one commit: they stand in the writer's queue together.
-        let lease = async {
-            let meta = session.store.meta();
-            Ok::<_, Error>(meta.lease(&lease_name(run), &holder, now, LEASE).await?)
-        };
-        tokio::try_join!(lease, record::begin_pipeline(&session, now))?;
+        let lease = session.store.meta().lease_with_next(&lease_name(run), &holder, now, LEASE);
+        record::begin_pipeline(&session, now).await?;
+        lease.written().await?;
         Ok(session)
     }
 
@@ -385,12 +382,11 @@ impl Session {
             let tag = ("mlflow.source.git.commit".to_owned(), commit);
             Ok::<_, Error>(self.store.meta().set_run_tags(self.run, vec![tag]).await?)
         };
-        let ended = record::end(&self.store, self.run, state, detail, self.clock.now());
-        let released = async {
-            let holder = format!("process {}", std::process::id());
-            Ok::<_, Error>(self.store.meta().release(&lease_name(self.run), &holder).await?)
-        };
-        tokio::try_join!(tagged, ended, released)?;
+        let holder = format!("process {}", std::process::id());
+        let released = self.store.meta().release_with_next(&lease_name(self.run), &holder);
+        let ended = record::end_pipeline(&self.store, self.run, state, detail, self.clock.now());
+        tokio::try_join!(tagged, ended)?;
+        released.written().await?;
         self.folder.remove();
         if let Some(worktree) = &self.worktree {
             worktree.save()?;

@@ -37,7 +37,7 @@ pub async fn record(
     tags.extend(version.map(|version| (VERSION.to_owned(), version)));
     let new = NewRun {
         experiment: experiment.to_string(),
-        user: platform.config().user().to_owned(),
+        user: platform.config().account(),
         name: Some(format!("check {what}")),
         started: Some(started.millis()),
         tags,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, ToSql};
 use tokio::sync::Semaphore;
 
@@ -88,6 +88,18 @@ impl Finder {
         let found = work(&connection)?;
         self.keep(connection);
         Ok(found)
+    }
+
+    /// The format of a database that is there, whole and with a write-ahead log; nothing of another.
+    pub(crate) fn format(&self) -> Option<i64> {
+        let found = self.glance(|connection| {
+            let word = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, Value>(0));
+            Ok((word("journal_mode")?, word("user_version")?))
+        });
+        match found {
+            Ok((Value::Text(mode), Value::Integer(format))) if mode == "wal" => Some(format),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     fn on_connection<T>(
