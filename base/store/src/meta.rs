@@ -4,6 +4,7 @@
 //! writer (see [`writer`]), which commits what has gathered in one transaction and only then answers, so
 //! that many small writes share one sync of the disk. Writers of several processes wait for each other.
 //! Searches of runs have connections of their own (see [`search`]), so that a long one delays nobody.
+//! Each connection is opened for the first who needs it: it costs more than many a question.
 
 pub mod access;
 pub mod artifacts;

@@ -111,6 +111,11 @@ impl Confined {
         Refused { read, written }
     }
 
+    /// Whether it has no network, and the last words of a failing step speak of one.
+    pub fn lacks_network(&self, tail: &[String]) -> bool {
+        !self.surroundings.network && tail.iter().any(|line| undeclared::speaks_of_network(line))
+    }
+
     /// What a step was refused, in words.
     pub fn told(&self, refused: &Refused, step: &str) -> String {
         let read = listed(&refused.read, step, ["as an input", "as inputs"]);

@@ -142,6 +142,12 @@ fn explained(
     let Some(confined) = bench.confined.get() else { return ended };
     // What a step that went well says last is no complaint.
     let tail = log.map(|(_, tail)| tail.as_slice()).filter(|_| ended.is_err()).unwrap_or_default();
+    let ended = ended.map_err(|mut exit| {
+        if confined.lacks_network(tail) {
+            exit.hints.push(format!("`network: true` at step `{}` lets it use the network", node.name));
+        }
+        exit
+    });
     let refused = confined.refused(tail);
     if refused.is_empty() {
         return ended;

@@ -30,6 +30,28 @@ pub(super) fn named(surroundings: &Surroundings, elsewhere: bool, lines: &[Strin
     names
 }
 
+/// What programs and the C library say, in lower case, where there is no network, no name is resolved or
+/// nothing is reached.
+const NETWORK: [&str; 11] = [
+    "network is unreachable",
+    "name or service not known",
+    "temporary failure in name resolution",
+    "could not resolve host",
+    "failed to resolve",
+    "nodename nor servname",
+    "failed to establish a new connection",
+    "failed to connect",
+    "connection refused",
+    "urlopen error",
+    "in create_connection",
+];
+
+/// Whether a line is a complaint about a network.
+pub(super) fn speaks_of_network(line: &str) -> bool {
+    let line = line.to_lowercase();
+    NETWORK.iter().any(|words| line.contains(words))
+}
+
 /// Whether a place belongs to the system or to a tool, as it is written or as it is; the kernel's own files
 /// and devices do.
 fn is_tool(surroundings: &Surroundings, place: &Path) -> bool {
@@ -94,6 +116,11 @@ mod tests {
         ] {
             assert_eq!(said(line), ["data/extra.csv"], "{line}");
         }
+        for line in ["curl: (6) Could not resolve host: a.org", "OSError: [Errno 101] Network is unreachable"]
+        {
+            assert!(speaks_of_network(line), "{line}");
+        }
+        assert!(!speaks_of_network("PermissionError: [Errno 13] Permission denied: 'data/extra.csv'"));
         assert_eq!(said("no `data/my rows/a.csv`"), ["data/my rows/a.csv"]);
         for line in ["File \"train.py\", line 1", "data", "../x /etc/passwd", "data/none.csv", ""] {
             assert!(said(line).is_empty(), "{line}");

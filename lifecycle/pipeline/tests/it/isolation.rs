@@ -282,6 +282,8 @@ async fn the_tracking_port_is_reached_and_nothing_else_unless_it_is_asked_for() 
         assert_eq!(report.step("open").unwrap().cause, None, "{level}: {report:#?}");
         let refused = cause(&report, "other");
         assert!(refused.contains("Permission denied") || refused.contains("refused"), "{level}: {refused}");
+        let hints = &report.step("other").unwrap().hints;
+        assert_eq!(*hints, ["`network: true` at step `other` lets it use the network"], "{level}");
     }
 }
 
