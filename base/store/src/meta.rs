@@ -122,7 +122,7 @@ impl Meta {
             }
         };
         let turn = Arc::new(Mutex::new(()));
-        let writer = Writer::start(connection, options.clone(), Arc::clone(&turn));
+        let writer = Writer::start(connection, options.clone().create_if_missing(false), Arc::clone(&turn));
         let readers = SqlitePoolOptions::new()
             .min_connections(0)
             .max_connections(4)
