@@ -325,6 +325,10 @@ impl DatabaseError {
         {
             return Code::Busy;
         }
+        // Room for what readers and writers share is asked for when the database is opened.
+        if self.extended() == ffi::SQLITE_IOERR_SHMSIZE {
+            return Code::DiskFull;
+        }
         match self.extended() & 0xff {
             ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Code::Busy,
             ffi::SQLITE_PERM | ffi::SQLITE_READONLY | ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN => Code::Io,
@@ -458,12 +462,15 @@ impl Explain for Error {
             | Self::ParameterChanged { .. }
             | Self::ModelParameterChanged { .. }
             | Self::TraceElsewhere { .. }
-            | Self::CorruptDatabase { .. }
             | Self::Busy { .. }
             | Self::Closed => Vec::new(),
+            Self::CorruptDatabase { .. } => vec![RESTORE.to_owned()],
         }
     }
 }
+
+/// What helps where a database is lost.
+const RESTORE: &str = "a backup makes a whole store again: rondo admin restore BACKUP --data NEW-FOLDER";
 
 /// What helps where the database has failed.
 fn database_hints(code: Code) -> Vec<String> {
@@ -473,9 +480,10 @@ fn database_hints(code: Code) -> Vec<String> {
         }
         Code::Busy => "another process has been writing to this store for a minute: fuser .rondo/metadata.db",
         Code::Corrupt => {
-            "look at the file before anything else writes to it: sqlite3 .rondo/metadata.db 'PRAGMA integrity_check'"
+            let look = "look at the file before anything else writes to it: sqlite3 .rondo/metadata.db 'PRAGMA integrity_check'";
+            return vec![look.to_owned(), RESTORE.to_owned()];
         }
-        Code::Io => "look whether the store can be written to: ls -ld .rondo .rondo/metadata.db",
+        Code::Io => "look whether the store can be written to: ls -ld .rondo .rondo/*",
         _ => return Vec::new(),
     };
     vec![hint.to_owned()]

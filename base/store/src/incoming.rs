@@ -1,4 +1,5 @@
-//! Where what is being written lies until it is whole: a folder for each process, locked while it lives.
+//! Where what is being written lies until it is whole: a folder for each process that writes, locked while it
+//! lives.
 //!
 //! A process that was killed holds no lock any more, so the next one that opens the store takes what it
 //! left away, and never what another process is writing just now. Nothing in here has a name yet that
@@ -8,6 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +21,15 @@ const LOOSE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The bits that files get at most; the process's umask may take more away.
 const FILE: u32 = 0o640;
 
-/// The folder of this process. It goes with its last owner.
+/// The folder of all processes, and this one's own in it as soon as it writes: who only reads needs no right
+/// to write.
 pub(crate) struct Incoming {
+    all: PathBuf,
+    own: OnceLock<Own>,
+}
+
+/// The folder of this process. It goes with its last owner.
+struct Own {
     path: PathBuf,
     /// How many names have been given.
     given: AtomicU64,
@@ -28,9 +37,40 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Sweeps the folder of all processes and makes this one's own in it.
+    /// Sweeps the folder of all processes.
     pub(crate) fn open(all: &Path) -> Result<Self, Error> {
         sweep(all)?;
+        Ok(Self { all: all.to_owned(), own: OnceLock::new() })
+    }
+
+    fn own(&self) -> Result<&Own, Error> {
+        if let Some(own) = self.own.get() {
+            return Ok(own);
+        }
+        // Of two that are made at once one goes again.
+        let own = Own::make(&self.all)?;
+        Ok(self.own.get_or_init(|| own))
+    }
+
+    /// The folder of this process.
+    pub(crate) fn path(&self) -> Result<&Path, Error> {
+        Ok(&self.own()?.path)
+    }
+
+    /// A name in it that nothing has.
+    pub(crate) fn name(&self) -> Result<PathBuf, Error> {
+        let own = self.own()?;
+        Ok(own.path.join(format!("new-{}", own.given.fetch_add(1, Ordering::Relaxed))))
+    }
+
+    /// A new file of a name that nobody can guess.
+    pub(crate) fn file(&self) -> Result<tempfile::NamedTempFile, Error> {
+        file_in(self.path()?)
+    }
+}
+
+impl Own {
+    fn make(all: &Path) -> Result<Self, Error> {
         loop {
             let made = tempfile::Builder::new()
                 .prefix("process-")
@@ -52,23 +92,9 @@ impl Incoming {
             }
         }
     }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// A name in here that nothing has.
-    pub(crate) fn name(&self) -> PathBuf {
-        self.path.join(format!("new-{}", self.given.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    /// A new file of a name that nobody can guess.
-    pub(crate) fn file(&self) -> Result<tempfile::NamedTempFile, Error> {
-        file_in(&self.path)
-    }
 }
 
-impl Drop for Incoming {
+impl Drop for Own {
     fn drop(&mut self) {
         // What stays is taken away by who opens the store next.
         let _ = fs::remove_dir_all(&self.path);
@@ -141,10 +167,12 @@ mod tests {
         let file = first.file().unwrap();
         let second = Incoming::open(all.path()).unwrap();
         assert!(!dead.exists() && !loose.exists());
-        assert!(file.path().exists() && second.path().exists() && all.path().join(".tmpnew").exists());
+        assert!(
+            file.path().exists() && second.path().unwrap().exists() && all.path().join(".tmpnew").exists()
+        );
         let mode = fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o137, 0, "{mode:o}");
-        let was = second.path().to_owned();
+        let was = second.path().unwrap().to_owned();
         drop(second);
         assert!(!was.exists());
     }

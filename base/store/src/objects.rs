@@ -120,6 +120,20 @@ impl Objects {
         Ok(objects)
     }
 
+    /// Whether there is any object.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(crate) fn any(&self) -> Result<bool, Error> {
+        for prefix in 0..=u8::MAX {
+            let folder = self.root.join(hex::encode([prefix]));
+            if folder.is_dir() && !names(&folder)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn place(&self, digest: Digest) -> PathBuf {
         let hex = digest.hex();
         self.root.join(&hex[..2]).join(&hex[2..])
@@ -251,7 +265,7 @@ impl Objects {
 
     /// A file, moved to where nothing has its name yet; nothing where it lies on another disk.
     fn moved(&self, path: &Path) -> Result<Option<NamedTempFile>, Error> {
-        let fresh = self.incoming.name();
+        let fresh = self.incoming.name()?;
         if fs::rename(path, &fresh).is_err() {
             return Ok(None);
         }
@@ -426,8 +440,8 @@ impl Objects {
     /// When nothing can be written there.
     pub fn probe_links(&self) -> Result<Linked, Error> {
         let stored = self.put_bytes(b"rondo")?;
-        let folder = tempfile::tempdir_in(self.incoming.path())
-            .map_err(Error::io("write in", self.incoming.path()))?;
+        let incoming = self.incoming.path()?;
+        let folder = tempfile::tempdir_in(incoming).map_err(Error::io("write in", incoming))?;
         self.check_out_file(stored.digest, Mode::File, &folder.path().join("probe"))
     }
 

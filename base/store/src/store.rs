@@ -18,11 +18,19 @@ impl Store {
     /// missing.
     ///
     /// # Errors
-    /// When the folder cannot be written, or a newer version of Rondo wrote it.
+    /// When the folder cannot be read or what is missing not be made, its database is lost, or a newer version
+    /// of Rondo wrote it.
     pub async fn open(root: &Path) -> Result<Self, Error> {
         make_private(root).map_err(Error::io("make", root))?;
         let root = root.canonicalize().map_err(Error::io("open", root))?;
+        let database = root.join("metadata.db");
+        let may_be_lost = root.join("objects").is_dir() && is_empty(&database);
         let objects = Objects::open(&root.join("objects"))?;
+        // Another process that makes the store at this moment has stored nothing yet.
+        if may_be_lost && objects.any()? && is_empty(&database) {
+            let reason = "it is missing or empty, and the store has objects".to_owned();
+            return Err(Error::CorruptDatabase { path: database, reason });
+        }
         let parts = Parts::new(&root.join("uploads"));
         parts.sweep();
         let meta = Meta::open(&root).await?;
@@ -53,6 +61,12 @@ impl Store {
     pub async fn close(&self) {
         self.meta.close().await;
     }
+}
+
+/// Whether there is no such file, or nothing in it.
+fn is_empty(file: &Path) -> bool {
+    std::fs::metadata(file)
+        .map_or_else(|error| error.kind() == std::io::ErrorKind::NotFound, |at| at.len() == 0)
 }
 
 /// Makes a store's folder, unless it is there, for its owner alone: it holds what users may not see of each

@@ -251,7 +251,21 @@ async fn a_store_that_is_opened_again_reads_and_writes_in_any_order() {
     store.meta().set_setting("a", "b").await.unwrap();
     assert_eq!(store.meta().setting("a").await.unwrap().as_deref(), Some("b"));
     store.close().await;
-    // What is no database of ours is refused as it was.
+    // One that is lost is not taken for a new one as long as there is an object; what is no database of ours is
+    // refused as it was.
+    std::fs::write(folder.path().join("metadata.db"), "").unwrap();
+    Store::open(folder.path()).await.unwrap().close().await;
+    let objects = crate::Objects::open(&folder.path().join("objects")).unwrap();
+    objects.put_bytes(b"kept").unwrap();
+    for lost in [Some(""), None] {
+        std::fs::remove_file(folder.path().join("metadata.db")).unwrap();
+        if let Some(text) = lost {
+            std::fs::write(folder.path().join("metadata.db"), text).unwrap();
+        }
+        let refused = Store::open(folder.path()).await.err().unwrap();
+        assert!(refused.to_string().contains("missing or empty"), "{refused}");
+        assert!(rondo_core::Explain::hints(&refused)[0].contains("admin restore"), "{refused}");
+    }
     std::fs::write(folder.path().join("metadata.db"), "no database at all, and longer than a header of one")
         .unwrap();
     assert!(Store::open(folder.path()).await.is_err());

@@ -238,7 +238,7 @@ impl Bulk {
                 return Ok(digest);
             }
         }
-        let fresh = Fresh(self.objects.incoming.name());
+        let fresh = Fresh(self.objects.incoming.name()?);
         let copied = if reflink_copy::reflink(path, &fresh.0).is_ok() {
             fs::set_permissions(&fresh.0, fs::Permissions::from_mode(READ_ONLY))
                 .map_err(Error::io("protect", &fresh.0))
@@ -301,7 +301,7 @@ impl Bulk {
         let stage = match &batch.stage {
             Some(stage) => stage.clone(),
             None => {
-                let stage = Stage::new(self.objects.incoming.name(), &self.objects.root)?;
+                let stage = Stage::new(self.objects.incoming.name()?, &self.objects.root)?;
                 batch.stage.insert(Arc::new(stage)).clone()
             }
         };
@@ -428,7 +428,7 @@ mod tests {
             assert_eq!(objects.read(*digest).unwrap().len(), size);
             assert_eq!(fs::metadata(place).unwrap().permissions().mode() & 0o777, READ_ONLY);
         }
-        assert_eq!(fs::read_dir(objects.incoming.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(objects.incoming.path().unwrap()).unwrap().count(), 0);
     }
 
     #[test]
@@ -477,7 +477,7 @@ mod tests {
             assert_eq!(objects.read(Digest::of(&bytes(number))).unwrap(), bytes(number));
         }
         for objects in [objects, other] {
-            assert_eq!(fs::read_dir(objects.incoming.path()).unwrap().count(), 0);
+            assert_eq!(fs::read_dir(objects.incoming.path().unwrap()).unwrap().count(), 0);
         }
     }
 
@@ -528,7 +528,7 @@ mod tests {
         let (_folder, objects) = house();
         let bulk = objects.bulk(|_| {});
         let first = bulk.put_bytes(b"first").unwrap();
-        for stage in fs::read_dir(objects.incoming.path()).unwrap() {
+        for stage in fs::read_dir(objects.incoming.path().unwrap()).unwrap() {
             let stage = stage.unwrap().path();
             fs::rename(&stage, stage.with_extension("moved")).unwrap();
             fs::remove_dir_all(stage.with_extension("moved")).unwrap();
@@ -560,7 +560,7 @@ mod tests {
         let digest = bulk.put_bytes(b"half").unwrap();
         drop(bulk);
         assert!(objects.path(digest).is_none());
-        assert_eq!(fs::read_dir(objects.incoming.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(objects.incoming.path().unwrap()).unwrap().count(), 0);
         assert!(matches!(objects.bulk(|_| {}).put_file(folder.path(), false), Err(Error::Special { .. })));
     }
 

@@ -137,7 +137,7 @@ impl Objects {
 
     /// Writes a note; where it cannot be had, the bytes are hashed the next time.
     pub(super) fn write_hint(&self, place: &Path, text: &str) {
-        let fresh = self.incoming.name();
+        let Ok(fresh) = self.incoming.name() else { return };
         let written = fs::write(&fresh, text).and_then(|()| match fs::rename(&fresh, place) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 fs::create_dir_all(place.parent().unwrap_or(&self.root))?;

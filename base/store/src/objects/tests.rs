@@ -83,3 +83,14 @@ fn an_upload_that_is_dropped_leaves_nothing() {
     drop(objects);
     assert_eq!(fs::read_dir(incoming).unwrap().count(), 0);
 }
+
+#[test]
+fn who_only_reads_makes_no_folder() {
+    let (folder, objects) = objects();
+    let digest = objects.put_bytes(b"kept").unwrap().digest;
+    drop(objects);
+    let objects = Objects::open(&folder.path().join("objects")).unwrap();
+    assert_eq!(objects.read(digest).unwrap(), b"kept");
+    assert!(objects.damage(digest, false).unwrap().is_empty());
+    assert_eq!(fs::read_dir(folder.path().join("objects/incoming")).unwrap().count(), 0);
+}

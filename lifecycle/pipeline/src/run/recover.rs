@@ -113,9 +113,12 @@ pub async fn recover(
         }
     }
     remove_old(&store.root().join("scratch"));
-    // Only now: as long as the folder is there, another start finds the run dead too.
+    // Only now: as long as the folder is there, another start finds the run dead too. One that another user
+    // has left stays for that one's next start: its run has ended all the same.
     for folder in folders.dead {
-        fs::remove_dir_all(&folder.path).map_err(Error::io("remove", &folder.path))?;
+        if let Err(error) = fs::remove_dir_all(&folder.path) {
+            tracing::warn!("remove {}: {error}", folder.path.display());
+        }
     }
     Ok(ended)
 }
