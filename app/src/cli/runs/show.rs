@@ -106,6 +106,7 @@ fn head(run: &RunRow) -> String {
     let _ = writeln!(text, "  kind     {}", run.kind.text());
     let _ = writeln!(text, "  state    {}", run.state.status().to_lowercase());
     let _ = writeln!(text, "  started  {}", run.started);
+    let _ = writeln!(text, "  by       {}", run.user);
     if let Some(ended) = run.ended {
         let _ = writeln!(text, "  ended    {ended}");
     }
