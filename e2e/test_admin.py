@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -111,3 +112,30 @@ def test_a_backup_that_is_made_under_load_restores_to_what_was_acknowledged(tmp_
 def test_a_folder_without_a_backup_is_not_found(tmp_path, where):
     (tmp_path / "empty").mkdir()
     Rondo(tmp_path)("admin", "restore", where, "--data", "new", code=3)
+
+
+def test_who_cleans_up_or_backs_up_holds_others_up_until_it_ends_however_it_ends(tmp_path):
+    rondo, store = Rondo(tmp_path), tmp_path / "store"
+    with serve(store) as client:
+        client.run()
+    clean = ("admin", "gc", "--data", str(store))
+    rondo(*clean)
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(store / "upkeep.lock")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )
+    try:
+        other.stdout.readline()
+        for refused in (clean, ("admin", "backup", "bk", "--data", str(store))):
+            assert "upkeep.lock" in rondo(*refused, code=8).stderr
+    finally:
+        other.kill()
+        other.wait()
+    rondo(*clean)
+    rondo("admin", "backup", "bk", "--data", str(store))
+    rondo("admin", "restore", "bk", "--data", "restored")
+    assert not (tmp_path / "restored/upkeep.lock").exists()

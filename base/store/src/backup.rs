@@ -16,13 +16,13 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use rondo_core::ports::{Event, Progress};
-use rondo_core::{Code, Digest, RunId, Timestamp};
+use rondo_core::{Code, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Row, SqliteConnection};
 
+use crate::lock::Lock;
 use crate::meta::marks::marks;
-use crate::upkeep::{LEASE, LEASE_SPAN};
 use crate::{Error, Objects, Store};
 
 const FORMAT: u32 = 1;
@@ -133,22 +133,7 @@ impl Backup {
         at: Timestamp,
         progress: &dyn Progress,
     ) -> Result<Saved, Error> {
-        let holder = RunId::random().hex();
-        if !store.meta().lease(LEASE, &holder, at, LEASE_SPAN).await? {
-            return Err(Error::Busy { what: "another process is cleaning up or backing up this store" });
-        }
-        let saved = self.save_alone(store, folders, at, progress).await;
-        store.meta().release(LEASE, &holder).await?;
-        saved
-    }
-
-    async fn save_alone(
-        &self,
-        store: &Store,
-        folders: &[&str],
-        at: Timestamp,
-        progress: &dyn Progress,
-    ) -> Result<Saved, Error> {
+        let _alone = Lock::take(store.root())?;
         let scratch = tempfile::tempdir_in(&self.root).map_err(Error::io("write in", &self.root))?;
         let copy = scratch.path().join(METADATA);
         store.meta().copy_to(&copy).await?;
@@ -376,14 +361,15 @@ fn none_in(root: &Path) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use rondo_core::Explain;
     use rondo_core::ports::Unwatched;
+    use rondo_core::{Explain, Span};
 
     use super::*;
 
     async fn filled(folder: &Path) -> (Store, Digest) {
         let store = Store::open(&folder.join("store")).await.unwrap();
         store.meta().ensure_default_experiment(Timestamp(1)).await.unwrap();
+        assert!(store.meta().lease("worker", "here", Timestamp(1), Span(100)).await.unwrap());
         let stored = store.objects().put_bytes(b"a model").unwrap();
         store.meta().put_artifact("r", "model", stored.digest, stored.size, Timestamp(1)).await.unwrap();
         let log = store.root().join("log/deep");
@@ -397,6 +383,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (store, model) = filled(folder.path()).await;
         let backup = Backup::create(&folder.path().join("backup")).unwrap();
+        let other = Lock::take(store.root()).unwrap();
+        let refused = backup.save(&store, &[], Timestamp(1_000), &Unwatched).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Busy);
+        drop(other);
         let first = backup.save(&store, &["log", "none"], Timestamp(1_000), &Unwatched).await.unwrap();
         assert_eq!((first.copied, first.snapshot.objects, first.snapshot.files.len()), (1, 1, 1));
 
@@ -414,7 +404,7 @@ mod tests {
             assert_eq!(restored.meta().experiments().await.unwrap().len(), experiments);
             assert_eq!(restored.objects().read(model).unwrap(), b"a model");
             assert_eq!(fs::read_to_string(data.join("log/deep/0.log")).unwrap(), "frames");
-            assert!(restored.meta().lease(LEASE, "x", Timestamp(1), LEASE_SPAN).await.unwrap());
+            assert!(restored.meta().lease("worker", "x", Timestamp(1), Span(100)).await.unwrap());
         }
     }
 

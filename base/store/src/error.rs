@@ -246,11 +246,11 @@ pub enum Error {
         /// What the database found.
         reason: String,
     },
-    /// Only one process may do it at a time.
-    #[error("{what}")]
+    /// Only one process may clean up or back up a store at a time.
+    #[error("another process is cleaning up or backing up this store")]
     Busy {
-        /// Who is at it.
-        what: &'static str,
+        /// The file that the other one holds locked.
+        lock: PathBuf,
     },
     /// Another program's database cannot be read.
     #[error("read `{}` as a database of MLflow's", path.display())]
@@ -429,6 +429,9 @@ impl Explain for Error {
             }
             Self::OwnStore { .. } => vec!["give the folder of the data alone".to_owned()],
             Self::Newer { .. } => vec!["install the newer version of rondo".to_owned()],
+            Self::Busy { lock } => {
+                vec![format!("try again when it has ended; which one it is: fuser {}", shown(lock))]
+            }
             Self::Changed { path } => vec![format!("try again when nothing writes to `{}`", path.display())],
             Self::Corrupt { .. } => vec![
                 "rondo data verify --heal".to_owned(),
@@ -462,7 +465,6 @@ impl Explain for Error {
             | Self::ParameterChanged { .. }
             | Self::ModelParameterChanged { .. }
             | Self::TraceElsewhere { .. }
-            | Self::Busy { .. }
             | Self::Closed => Vec::new(),
             Self::CorruptDatabase { .. } => vec![RESTORE.to_owned()],
         }

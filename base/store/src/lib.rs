@@ -6,6 +6,7 @@
 //!   uploads/             files that come in parts, until they are whole
 //!   stat/                what was seen of files outside, so that unchanged ones are not read again
 //!   metadata.db          runs, metrics, refs, journal, cache, queue (SQLite, WAL, synchronous=FULL)
+//!   upkeep.lock          empty; locked by who cleans up or backs up, one process at a time
 //! ```
 //!
 //! This is the only crate that knows the metadata's SQL. It knows nothing of what a stage means by its
@@ -22,6 +23,7 @@ pub mod parts;
 pub mod scan;
 
 mod incoming;
+mod lock;
 
 pub mod backup;
 pub mod foreign;

@@ -9,20 +9,15 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use rondo_core::journal::Because;
-use rondo_core::{Digest, RunId, Span, Timestamp};
+use rondo_core::{Digest, Span, Timestamp};
 use serde::Serialize;
 
+use crate::lock::Lock;
 use crate::meta::marks::{VersionId, Versions};
 use crate::meta::outdated::Outdated;
 use crate::meta::purge::Purge;
 use crate::objects::Swept;
 use crate::{Error, Store};
-
-/// The lease under which one process at a time sweeps or copies objects.
-pub(crate) const LEASE: &str = "upkeep";
-
-/// For how long that lease is taken; whoever dies with it holds nobody up for longer.
-pub(crate) const LEASE_SPAN: Span = Span(4 * 3_600_000);
 
 /// What is to be kept and for how long.
 #[derive(Debug, Clone)]
@@ -90,16 +85,7 @@ impl Store {
     /// # Errors
     /// When another process is at it, or the store cannot be read or written.
     pub async fn tidy(&self, retention: &Retention, now: Timestamp) -> Result<Report, Error> {
-        let holder = RunId::random().hex();
-        if !self.meta().lease(LEASE, &holder, now, LEASE_SPAN).await? {
-            return Err(Error::Busy { what: "another process is cleaning up or backing up this store" });
-        }
-        let report = self.tidy_alone(retention, now).await;
-        self.meta().release(LEASE, &holder).await?;
-        report
-    }
-
-    async fn tidy_alone(&self, retention: &Retention, now: Timestamp) -> Result<Report, Error> {
+        let _alone = Lock::take(self.root())?;
         let before = now - retention.deleted;
         let purge = self.meta().purgeable(before).await?;
         let files = if retention.dry_run { self.meta().plain_files_of(&purge).await? } else { 0 };
@@ -223,7 +209,7 @@ fn report(purge: &Purge, overwritten: u64, swept: Swept, missing: usize, dry_run
 #[cfg(test)]
 mod tests {
     use rondo_core::run::{RunDetail, RunKind, RunRow, RunState};
-    use rondo_core::{Code, Explain};
+    use rondo_core::{Code, Explain, RunId};
 
     use super::*;
     use crate::meta::metrics::{Batch, Point};
@@ -369,9 +355,11 @@ mod tests {
     #[tokio::test]
     async fn only_one_process_tidies_at_a_time() {
         let (_folder, store) = store().await;
-        assert!(store.meta().lease(LEASE, "other", Timestamp(5), LEASE_SPAN).await.unwrap());
+        let other = Lock::take(store.root()).unwrap();
         let refused = store.tidy(&now_at_once(false), Timestamp(6)).await.unwrap_err();
         assert_eq!(refused.code(), Code::Busy);
-        assert!(store.tidy(&now_at_once(false), Timestamp(5) + LEASE_SPAN).await.is_ok());
+        drop(other);
+        store.tidy(&now_at_once(false), Timestamp(6)).await.unwrap();
+        store.tidy(&now_at_once(false), Timestamp(6)).await.unwrap();
     }
 }
