@@ -139,3 +139,19 @@ def test_who_cleans_up_or_backs_up_holds_others_up_until_it_ends_however_it_ends
     rondo("admin", "backup", "bk", "--data", str(store))
     rondo("admin", "restore", "bk", "--data", "restored")
     assert not (tmp_path / "restored/upkeep.lock").exists()
+
+
+def test_a_store_and_a_backup_are_found_from_a_folder_that_is_named_by_a_relative_path(tmp_path):
+    project, rondo = tmp_path / "cc", Rondo(tmp_path)
+    (project / "deep").mkdir(parents=True)
+    (project / "rondo.yaml").write_text("project: p\n")
+    for here in ("cc", "cc/deep"):
+        rondo("-C", here, "admin", "user", "list")
+        rondo("-C", here, "admin", "gc")
+        rondo("-C", here, "admin", "backup", "bk")
+        rondo("-C", here, "admin", "restore", "bk", "--data", "restored")
+        assert (tmp_path / here / "bk/snapshots").is_dir() and (tmp_path / here / "restored/metadata.db").is_file()
+    rondo("-C", "cc", "admin", "gc", "--data", ".rondo")
+    assert "restored" in rondo("-C", "cc", "admin", "gc", "--data", "restord", code=3).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cc"]
+    assert not (project / "deep/.rondo").exists()

@@ -27,7 +27,9 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(global: Global, printer: Printer) -> Self {
+    pub(super) fn new(mut global: Global, printer: Printer) -> Self {
+        // Once: a path that was made from it is then the same wherever it is taken from.
+        global.project = global.project.map(|project| std::path::absolute(&project).unwrap_or(project));
         let config = Arc::new(Config::read(global.project.clone()));
         Self { global, printer, config, stores: Mutex::default() }
     }
