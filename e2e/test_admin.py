@@ -155,3 +155,25 @@ def test_a_store_and_a_backup_are_found_from_a_folder_that_is_named_by_a_relativ
     assert "restored" in rondo("-C", "cc", "admin", "gc", "--data", "restord", code=3).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cc"]
     assert not (project / "deep/.rondo").exists()
+
+
+def test_what_a_backup_has_lost_is_told_by_name_and_nothing_else_is(tmp_path):
+    rondo, store = Rondo(tmp_path), tmp_path / "store"
+    with serve(store) as client:
+        run = client.run()
+        requests.put(client.artifact(run), data=b"a model", timeout=60).raise_for_status()
+        # Looks like a digest, and never was an object.
+        client.post("/runs/set-tag", run_id=run["run_id"], key="commit", value="ab" * 32)
+    saved = rondo.json("admin", "backup", "bk", "--data", str(store))["backup"]
+    assert saved["snapshot"]["objects"] == 1 and "missing" not in saved["snapshot"]
+    verify = ("admin", "restore", "bk", "--dry-run")
+    whole = rondo.json(*verify)
+    assert (whole["objects"], whole["missing"], whole["damaged"]) == (1, [], [])
+    [lost] = [path for path in (tmp_path / "bk/objects").glob("??/*") if path.read_bytes() == b"a model"]
+    name = lost.parent.name + lost.name
+    lost.unlink()
+    data = rondo.json(*verify, code=6)["error"]["data"]
+    assert ([digest.removeprefix("blake3:") for digest in data["missing"]], data["damaged"]) == ([name], [])
+    for told in (rondo(*verify, code=6), rondo("admin", "restore", "bk", "--data", "new", code=6)):
+        assert f"1 missing: {data['missing'][0]}\n" in told.stderr and "admin backup 'bk' --list" in told.stderr
+        assert "run --force" not in told.stderr and "verify --heal" not in told.stderr

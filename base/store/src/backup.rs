@@ -11,6 +11,8 @@
 //! snapshot is not. The next backup into the same folder copies only what is new. Everything is verified
 //! by its digest while it is copied, either way.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -25,7 +27,7 @@ use crate::lock::Lock;
 use crate::meta::marks::marks;
 use crate::{Error, Objects, Store};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const METADATA: &str = "metadata.db";
 
 /// A store at one moment.
@@ -40,17 +42,75 @@ pub struct Snapshot {
     pub metadata: Digest,
     /// Files beside it, by their path in the store's folder.
     pub files: Vec<(String, Digest)>,
-    /// How many objects it names.
+    /// How many objects it has.
     pub objects: u64,
-    /// Objects that the database names and the store did not have. Digests of what never was an object are
-    /// among them.
-    pub missing: u64,
+    /// Digests in the database that the store had no object of: keys of steps are among them, and objects
+    /// that were swept before.
+    #[serde(rename = "missing")]
+    absent: Absent,
     /// Objects whose bytes were not what their digest says: they are not in the backup.
     pub corrupt: Vec<Digest>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Absent {
+    Named(Vec<Digest>),
+    /// All that the first format says of them.
+    Counted(u64),
+}
+
+impl Snapshot {
+    /// Those of some digests without an object that it had one of. Where it only counted those that it had
+    /// none of, all are lost if there are more of them now.
+    fn lost(&self, mut unknown: Vec<Digest>) -> Vec<Digest> {
+        match &self.absent {
+            Absent::Named(absent) => {
+                let known: HashSet<&Digest> = absent.iter().chain(&self.corrupt).collect();
+                unknown.retain(|digest| !known.contains(digest));
+            }
+            Absent::Counted(absent) if unknown.len() as u64 <= absent + self.corrupt.len() as u64 => {
+                unknown.clear();
+            }
+            Absent::Counted(_) => {}
+        }
+        unknown.sort_unstable();
+        unknown
+    }
+}
+
+/// What of a snapshot is not in its backup as it was saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// Objects that are not there any more.
+    pub missing: Vec<Digest>,
+    /// Objects whose bytes are not what their digest says.
+    pub damaged: Vec<Digest>,
+}
+
+impl Damage {
+    /// Whether all is whole.
+    pub const fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.damaged.is_empty()
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for (what, digests) in [("missing", &self.missing), ("damaged", &self.damaged)] {
+            if let [first, rest @ ..] = digests.as_slice() {
+                write!(f, "{between}{} {what}: {first}", digests.len())?;
+                rest.iter().try_for_each(|digest| write!(f, ", {digest}"))?;
+                between = "; ";
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What came of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     /// The snapshot's name.
     pub name: String,
@@ -139,20 +199,21 @@ impl Backup {
         store.meta().copy_to(&copy).await?;
         let mut named = marks(&mut read_only(&copy).await?).await?;
         let metadata = put_prefix(&self.objects, &copy)?.ok_or_else(|| none_in(&self.root))?;
-        let missing = store.objects().close_over(&mut named)?;
+        let mut absent = store.objects().close_over(&mut named)?;
+        absent.sort_unstable();
+        for digest in &absent {
+            named.remove(digest);
+        }
         let mut snapshot = Snapshot {
             format: FORMAT,
             at,
             rondo: env!("CARGO_PKG_VERSION").to_owned(),
             metadata,
             files: Vec::new(),
-            objects: (named.len() - missing.len()) as u64,
-            missing: missing.len() as u64,
+            objects: named.len() as u64,
+            absent: Absent::Named(absent),
             corrupt: Vec::new(),
         };
-        for digest in missing {
-            named.remove(&digest);
-        }
         let mut copied = 0;
         for (done, digest) in (0_u64..).zip(&named) {
             match self.objects.fetch(store.objects(), *digest) {
@@ -209,32 +270,63 @@ impl Backup {
         File::open(&folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", &folder))
     }
 
-    /// Reads everything that a snapshot needs and compares it with its digest. Gives back what is missing
-    /// or corrupt.
+    /// Reads everything that a snapshot has and compares it with its digest.
     ///
     /// # Errors
     /// When the backup cannot be read.
-    pub async fn verify(&self, snapshot: &Snapshot, progress: &dyn Progress) -> Result<Vec<Digest>, Error> {
-        let mut named = self.needed(snapshot).await?;
-        let unknown = self.objects.close_over(&mut named)?;
-        let mut bad: Vec<Digest> = Vec::new();
-        // What the store lacked already when it was saved is known, not lost.
-        let lost = unknown.len() as u64 > snapshot.missing + snapshot.corrupt.len() as u64;
-        if lost {
-            bad.extend(&unknown);
+    pub async fn verify(&self, snapshot: &Snapshot, progress: &dyn Progress) -> Result<Damage, Error> {
+        let mut damage = Damage::default();
+        self.look(snapshot.metadata, &mut damage)?;
+        // Without its database nobody knows what else it has.
+        if !damage.is_empty() {
+            return Ok(damage);
         }
-        for digest in unknown {
-            named.remove(&digest);
-        }
-        let total = named.len() as u64;
-        for (done, digest) in (0_u64..).zip(&named) {
-            if !self.objects.verify(*digest)? {
-                bad.push(*digest);
-            }
+        let metadata = self.objects.require(snapshot.metadata)?;
+        let (mut held, lost) = self.held(snapshot, &metadata).await?;
+        damage.missing = lost;
+        held.extend(snapshot.files.iter().map(|(_, digest)| *digest));
+        let total = held.len() as u64;
+        for (done, digest) in (0_u64..).zip(&held) {
+            self.look(*digest, &mut damage)?;
             advance(progress, done, total);
         }
-        bad.sort_unstable();
-        Ok(bad)
+        damage.missing.sort_unstable();
+        damage.damaged.sort_unstable();
+        Ok(damage)
+    }
+
+    fn look(&self, digest: Digest, damage: &mut Damage) -> Result<(), Error> {
+        match self.objects.verify(digest) {
+            Ok(true) => {}
+            Ok(false) => damage.damaged.push(digest),
+            Err(Error::ObjectNotFound(_)) => damage.missing.push(digest),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The objects that a snapshot has by its database, and those that it had and that are not here.
+    async fn held(
+        &self,
+        snapshot: &Snapshot,
+        metadata: &Path,
+    ) -> Result<(HashSet<Digest>, Vec<Digest>), Error> {
+        let mut held = marks(&mut read_only(metadata).await?).await?;
+        if let Absent::Named(absent) = &snapshot.absent {
+            for digest in absent {
+                held.remove(digest);
+            }
+        }
+        let unknown = self.objects.close_over(&mut held)?;
+        for digest in &unknown {
+            held.remove(digest);
+        }
+        Ok((held, snapshot.lost(unknown)))
+    }
+
+    /// The error that says what of a snapshot is not here as it was saved.
+    pub fn not_whole(&self, damage: Damage) -> Error {
+        Error::BackupDamaged { path: self.root.clone(), damage }
     }
 
     /// Makes a store of a snapshot, in a folder that is not there yet or empty. The folder appears whole
@@ -256,7 +348,15 @@ impl Backup {
         let above = data.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(above).map_err(Error::io("make", above))?;
         let fresh = tempfile::tempdir_in(above).map_err(Error::io("write in", above))?;
-        self.fill(snapshot, fresh.path(), progress).await?;
+        self.fill(snapshot, fresh.path(), progress).await.map_err(|error| match error {
+            Error::Corrupt { digest, .. } => {
+                self.not_whole(Damage { damaged: vec![digest], ..Damage::default() })
+            }
+            Error::ObjectNotFound(digest) => {
+                self.not_whole(Damage { missing: vec![digest], ..Damage::default() })
+            }
+            other => other,
+        })?;
         if data.is_dir() {
             fs::remove_dir(data).map_err(Error::io("replace", data))?;
         }
@@ -270,16 +370,12 @@ impl Backup {
         let metadata = folder.join(METADATA);
         self.copy_out(snapshot.metadata, &metadata)?;
         check(&metadata).await?;
-        let mut named = marks(&mut read_only(&metadata).await?).await?;
-        let unknown = self.objects.close_over(&mut named)?;
-        if unknown.len() as u64 > snapshot.missing + snapshot.corrupt.len() as u64 {
-            return Err(unknown.first().map_or(Error::Closed, |digest| Error::ObjectNotFound(*digest)));
+        let (held, lost) = self.held(snapshot, &metadata).await?;
+        if !lost.is_empty() {
+            return Err(self.not_whole(Damage { missing: lost, ..Damage::default() }));
         }
-        for digest in unknown {
-            named.remove(&digest);
-        }
-        let total = named.len() as u64;
-        for (done, digest) in (0_u64..).zip(&named) {
+        let total = held.len() as u64;
+        for (done, digest) in (0_u64..).zip(&held) {
             objects.fetch(&self.objects, *digest)?;
             advance(progress, done, total);
         }
@@ -304,15 +400,6 @@ impl Backup {
         let mut to = File::create(place).map_err(Error::io("write", place))?;
         io::copy(&mut from, &mut to).map_err(Error::io("write", place))?;
         to.sync_all().map_err(Error::io("sync", place))
-    }
-
-    /// All that a snapshot names.
-    async fn needed(&self, snapshot: &Snapshot) -> Result<std::collections::HashSet<Digest>, Error> {
-        let metadata = self.objects.require(snapshot.metadata)?;
-        let mut named = marks(&mut read_only(&metadata).await?).await?;
-        named.insert(snapshot.metadata);
-        named.extend(snapshot.files.iter().map(|(_, digest)| *digest));
-        Ok(named)
     }
 }
 
@@ -420,13 +507,53 @@ mod tests {
         let object = backup.objects.path(model).unwrap();
         fs::remove_file(&object).unwrap();
         fs::write(&object, "not it").unwrap();
-        assert_eq!(backup.verify(&saved.snapshot, &Unwatched).await.unwrap(), [model]);
+        let found = backup.verify(&saved.snapshot, &Unwatched).await.unwrap();
+        assert_eq!(found, Damage { damaged: vec![model], ..Damage::default() });
         let data = folder.path().join("restored");
         let refused = backup.restore(&saved.snapshot, &data, &Unwatched).await.unwrap_err();
         assert_eq!(refused.code(), Code::Corrupt);
         assert!(!data.exists());
+        assert!(refused.to_string().contains(&format!("1 damaged: {model}")), "{refused}");
         fs::remove_file(&object).unwrap();
-        assert_eq!(backup.verify(&saved.snapshot, &Unwatched).await.unwrap(), [model]);
+        let found = backup.verify(&saved.snapshot, &Unwatched).await.unwrap();
+        assert_eq!(found, Damage { missing: vec![model], ..Damage::default() });
+        let refused = backup.restore(&saved.snapshot, &data, &Unwatched).await.unwrap_err();
+        assert!(refused.to_string().contains(&format!("1 missing: {model}")), "{refused}");
+        fs::remove_file(backup.objects.path(saved.snapshot.metadata).unwrap()).unwrap();
+        let found = backup.verify(&saved.snapshot, &Unwatched).await.unwrap();
+        assert_eq!(found, Damage { missing: vec![saved.snapshot.metadata], ..Damage::default() });
+    }
+
+    #[tokio::test]
+    async fn only_what_a_snapshot_had_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, model) = filled(folder.path()).await;
+        let never = Digest::of(b"the key of a step");
+        let swept = store.objects().put_bytes(b"swept").unwrap().digest;
+        store.meta().put_record("test", &serde_json::json!({ "a": never, "b": swept })).await.unwrap();
+        fs::remove_file(store.objects().path(swept).unwrap()).unwrap();
+        let backup = Backup::create(&folder.path().join("backup")).unwrap();
+        let saved = backup.save(&store, &[], Timestamp(1_000), &Unwatched).await.unwrap();
+        assert_eq!(saved.snapshot.objects, 1);
+        let Absent::Named(absent) = &saved.snapshot.absent else { panic!("{:?}", saved.snapshot) };
+        assert!(absent.contains(&never) && absent.contains(&swept));
+
+        let (_, read) = backup.snapshot(None).unwrap();
+        assert_eq!(read, saved.snapshot);
+        let counted = Snapshot { absent: Absent::Counted(absent.len() as u64), ..read.clone() };
+        let path = backup.root.join("snapshots").join(format!("{}.json", saved.name));
+        let mut first_format: serde_json::Value = serde_json::to_value(&read).unwrap();
+        first_format["format"] = 1.into();
+        first_format["missing"] = absent.len().into();
+        fs::write(path, first_format.to_string()).unwrap();
+        assert_eq!(backup.snapshot(None).unwrap().1, Snapshot { format: 1, ..counted.clone() });
+
+        for snapshot in [&read, &counted] {
+            assert_eq!(backup.verify(snapshot, &Unwatched).await.unwrap(), Damage::default());
+        }
+        fs::remove_file(backup.objects.path(model).unwrap()).unwrap();
+        assert_eq!(backup.verify(&read, &Unwatched).await.unwrap().missing, [model]);
+        assert!(backup.verify(&counted, &Unwatched).await.unwrap().missing.contains(&model));
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@ use rondo_core::tree::TreeError;
 use rondo_core::{Code, Digest, Explain};
 use rusqlite::ffi;
 
+use crate::backup::Damage;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,6 +58,14 @@ pub enum Error {
         digest: Digest,
         /// What its bytes give.
         found: Digest,
+    },
+    /// Objects of a snapshot are not in the backup as they were saved.
+    #[error("backup `{}` is not whole: {damage}", path.display())]
+    BackupDamaged {
+        /// The folder of the backup.
+        path: PathBuf,
+        /// Which.
+        damage: Damage,
     },
     /// A folder listing cannot be read.
     #[error("object {digest} is no folder")]
@@ -392,7 +402,7 @@ impl Explain for Error {
             Self::TooLong { .. } => Code::ValueInvalid,
             Self::Newer { .. } => Code::Database,
             Self::Record { .. } | Self::Series { .. } => Code::Corrupt,
-            Self::Corrupt { .. } | Self::NotAFolder { .. } => Code::Corrupt,
+            Self::Corrupt { .. } | Self::NotAFolder { .. } | Self::BackupDamaged { .. } => Code::Corrupt,
             Self::Tree { .. } | Self::Special { .. } | Self::Deleted { .. } => Code::ValueInvalid,
             Self::Loop { .. } | Self::Dangling { .. } | Self::Deep { .. } | Self::NotUtf8 { .. } => {
                 Code::SourceInvalid
@@ -437,6 +447,15 @@ impl Explain for Error {
                 "rondo data verify --heal".to_owned(),
                 "or, where a step has made it: rondo run --force".to_owned(),
             ],
+            Self::BackupDamaged { path, .. } => {
+                let path = shown(path);
+                vec![
+                    format!(
+                        "make it again from the store, which copies what that still has: rondo admin backup {path}"
+                    ),
+                    format!("or restore another one (`--at`): rondo admin backup {path} --list"),
+                ]
+            }
             Self::Database(error) => database_hints(error.code()),
             Self::TooLong { .. } => {
                 vec!["search fewer experiments, or order by a metric or by start_time".to_owned()]

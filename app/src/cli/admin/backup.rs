@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use rondo_core::Code;
 use rondo_core::ports::Clock;
 use rondo_serving::log::FOLDERS;
-use rondo_store::backup::Backup;
-use serde_json::json;
+use rondo_store::backup::{Backup, Saved};
+use serde_json::{Value, json};
 
 use super::Which;
 use crate::cli::Session;
@@ -55,7 +55,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
         saved.snapshot.files.len(),
         folder.display()
     );
-    session.printer().result(&json!({ "schema": 1, "backup": saved }), &text);
+    session.printer().result(&value(&saved), &text);
     match saved.snapshot.corrupt.as_slice() {
         [] => Ok(()),
         corrupt => {
@@ -64,6 +64,19 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             Err(Failure::new(Code::Corrupt, message))
         }
     }
+}
+
+fn value(saved: &Saved) -> Value {
+    let Saved { name, snapshot, copied } = saved;
+    let snapshot = json!({
+        "at": snapshot.at,
+        "rondo": snapshot.rondo,
+        "metadata": snapshot.metadata,
+        "files": snapshot.files,
+        "objects": snapshot.objects,
+        "corrupt": snapshot.corrupt,
+    });
+    json!({ "schema": 1, "backup": { "name": name, "snapshot": snapshot, "copied": copied } })
 }
 
 fn lines(names: &[String]) -> String {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use rondo_core::Code;
 use rondo_store::backup::Backup;
 use serde_json::json;
 
@@ -38,12 +37,18 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let progress = session.printer().progress();
     let printer = session.printer();
     if args.dry_run {
-        let bad = backup.verify(&snapshot, progress.as_ref()).await?;
-        let value = json!({ "schema": 1, "name": name, "objects": snapshot.objects, "damaged": bad });
-        if !bad.is_empty() {
-            let all: Vec<String> = bad.iter().map(ToString::to_string).collect();
-            let message = format!("verify backup `{name}`: missing or damaged: {}", all.join(", "));
-            return Err(Failure::new(Code::Corrupt, message).shown(String::new(), value));
+        let damage = backup.verify(&snapshot, progress.as_ref()).await?;
+        let value = json!({
+            "schema": 1,
+            "name": name,
+            "objects": snapshot.objects,
+            "missing": damage.missing,
+            "damaged": damage.damaged,
+        });
+        if !damage.is_empty() {
+            let failure = Failure::from(backup.not_whole(damage));
+            let text = failure.heading();
+            return Err(failure.shown(text, value));
         }
         printer.result(&value, &format!("{name}: {} objects, all as their digests say\n", snapshot.objects));
     }
