@@ -177,3 +177,19 @@ def test_what_a_backup_has_lost_is_told_by_name_and_nothing_else_is(tmp_path):
     for told in (rondo(*verify, code=6), rondo("admin", "restore", "bk", "--data", "new", code=6)):
         assert f"1 missing: {data['missing'][0]}\n" in told.stderr and "admin backup 'bk' --list" in told.stderr
         assert "run --force" not in told.stderr and "verify --heal" not in told.stderr
+
+
+def test_the_next_backup_mends_what_is_damaged_in_the_folder(tmp_path):
+    rondo, store = Rondo(tmp_path), tmp_path / "store"
+    with serve(store) as client:
+        requests.put(client.artifact(client.run()), data=b"a model", timeout=60).raise_for_status()
+    save = ("admin", "backup", "bk", "--data", str(store))
+    rondo(*save)
+    [spoilt] = [path for path in (tmp_path / "bk/objects").glob("??/*") if path.read_bytes() == b"a model"]
+    spoilt.chmod(0o640)
+    with spoilt.open("ab") as file:
+        file.write(b"and more")
+    assert "1 damaged: " in rondo("admin", "restore", "bk", "--data", "restored", code=6).stderr
+    assert "0 of them new, 1 mended that were damaged there" in rondo(*save).stdout
+    assert rondo.json(*save)["backup"]["mended"] == 0
+    rondo("admin", "restore", "bk", "--data", "restored")

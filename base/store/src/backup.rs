@@ -8,7 +8,7 @@
 //!
 //! The database is copied as of one moment while others go on writing; objects never change, so that
 //! those which it names can be copied after it. A snapshot's file is written last: until it is there, the
-//! snapshot is not. The next backup into the same folder copies only what is new. Everything is verified
+//! snapshot is not. The next backup into the same folder copies what is new, and what is damaged there. Everything is verified
 //! by its digest while it is copied, either way.
 
 use std::collections::HashSet;
@@ -116,8 +116,10 @@ pub struct Saved {
     pub name: String,
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// How many objects had to be copied.
+    /// How many objects the backup did not have yet.
     pub copied: u64,
+    /// How many objects took the place of damaged ones in the backup.
+    pub mended: u64,
 }
 
 /// A folder of snapshots.
@@ -214,10 +216,13 @@ impl Backup {
             absent: Absent::Named(absent),
             corrupt: Vec::new(),
         };
-        let mut copied = 0;
+        let (mut copied, mut mended) = (0, 0);
         for (done, digest) in (0_u64..).zip(&named) {
+            let was_there = self.objects.path(*digest).is_some();
             match self.objects.fetch(store.objects(), *digest) {
-                Ok(new) => copied += u64::from(new),
+                Ok(false) => {}
+                Ok(true) if was_there => mended += 1,
+                Ok(true) => copied += 1,
                 Err(Error::Corrupt { .. }) => snapshot.corrupt.push(*digest),
                 Err(error) => return Err(error),
             }
@@ -228,7 +233,7 @@ impl Backup {
         }
         let name = at.rfc3339().replace(':', "-");
         self.write_snapshot(&name, &snapshot)?;
-        Ok(Saved { name, snapshot, copied })
+        Ok(Saved { name, snapshot, copied, mended })
     }
 
     /// Adds the files below a folder. Files that vanish meanwhile are passed over: whoever removes one has
@@ -298,7 +303,10 @@ impl Backup {
     fn look(&self, digest: Digest, damage: &mut Damage) -> Result<(), Error> {
         match self.objects.verify(digest) {
             Ok(true) => {}
-            Ok(false) => damage.damaged.push(digest),
+            Ok(false) => {
+                self.objects.forget(digest);
+                damage.damaged.push(digest);
+            }
             Err(Error::ObjectNotFound(_)) => damage.missing.push(digest),
             Err(error) => return Err(error),
         }
@@ -350,6 +358,7 @@ impl Backup {
         let fresh = tempfile::tempdir_in(above).map_err(Error::io("write in", above))?;
         self.fill(snapshot, fresh.path(), progress).await.map_err(|error| match error {
             Error::Corrupt { digest, .. } => {
+                self.objects.forget(digest);
                 self.not_whole(Damage { damaged: vec![digest], ..Damage::default() })
             }
             Error::ObjectNotFound(digest) => {
@@ -452,6 +461,7 @@ mod tests {
     use rondo_core::{Explain, Span};
 
     use super::*;
+    use crate::objects::Stamp;
 
     async fn filled(folder: &Path) -> (Store, Digest) {
         let store = Store::open(&folder.join("store")).await.unwrap();
@@ -522,6 +532,53 @@ mod tests {
         fs::remove_file(backup.objects.path(saved.snapshot.metadata).unwrap()).unwrap();
         let found = backup.verify(&saved.snapshot, &Unwatched).await.unwrap();
         assert_eq!(found, Damage { missing: vec![saved.snapshot.metadata], ..Damage::default() });
+    }
+
+    /// Other bytes of the same length where an object of a backup was, as a disk does it: what is noted of
+    /// the file holds.
+    fn rot(backup: &Backup, digest: Digest) {
+        let place = backup.objects.path(digest).unwrap();
+        let metadata = fs::metadata(&place).unwrap();
+        let mut bytes = fs::read(&place).unwrap();
+        bytes[0] ^= 1;
+        fs::remove_file(&place).unwrap();
+        fs::write(&place, bytes).unwrap();
+        fs::set_permissions(&place, metadata.permissions()).unwrap();
+        let stamp = Stamp::of(&fs::metadata(&place).unwrap());
+        let noted = format!("1 {} {} {} {}\n", stamp.inode, stamp.size, stamp.modified, stamp.changed);
+        let note = backup.root.join("objects/noted").join(digest.hex());
+        if note.exists() {
+            fs::write(note, noted).unwrap();
+            backup.objects.sound(digest).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_backup_mends_what_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, model) = filled(folder.path()).await;
+        let large = store.objects().put_bytes(&vec![7; 300 << 10]).unwrap();
+        store.meta().put_artifact("r", "large", large.digest, large.size, Timestamp(1)).await.unwrap();
+        let backup = Backup::create(&folder.path().join("backup")).unwrap();
+        let first = backup.save(&store, &["log"], Timestamp(1_000), &Unwatched).await.unwrap();
+        assert_eq!((first.copied, first.mended), (2, 0));
+
+        let longer = backup.objects.path(model).unwrap();
+        fs::remove_file(&longer).unwrap();
+        fs::write(&longer, "a model and more").unwrap();
+        rot(&backup, large.digest);
+        for (_, log) in &first.snapshot.files {
+            rot(&backup, *log);
+        }
+        let found = backup.verify(&first.snapshot, &Unwatched).await.unwrap();
+        assert_eq!((found.missing.len(), found.damaged.len()), (0, 3));
+        let second = backup.save(&store, &["log"], Timestamp(2_000), &Unwatched).await.unwrap();
+        assert_eq!((second.copied, second.mended), (0, 2));
+        for snapshot in [&first.snapshot, &second.snapshot] {
+            assert!(backup.verify(snapshot, &Unwatched).await.unwrap().is_empty());
+        }
+        let third = backup.save(&store, &["log"], Timestamp(3_000), &Unwatched).await.unwrap();
+        assert_eq!((third.copied, third.mended), (0, 0));
     }
 
     #[tokio::test]

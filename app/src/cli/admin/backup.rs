@@ -48,10 +48,11 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let saved = backup.save(&store, &folders, WallClock.now(), progress.as_ref()).await?;
     store.close().await;
     let text = format!(
-        "{}: {} objects, {} of them new, and {} files in `{}`\n",
+        "{}: {} objects, {} of them new{}, and {} files in `{}`\n",
         saved.name,
         saved.snapshot.objects,
         saved.copied,
+        mended(saved.mended),
         saved.snapshot.files.len(),
         folder.display()
     );
@@ -67,7 +68,7 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
 }
 
 fn value(saved: &Saved) -> Value {
-    let Saved { name, snapshot, copied } = saved;
+    let Saved { name, snapshot, copied, mended } = saved;
     let snapshot = json!({
         "at": snapshot.at,
         "rondo": snapshot.rondo,
@@ -76,7 +77,11 @@ fn value(saved: &Saved) -> Value {
         "objects": snapshot.objects,
         "corrupt": snapshot.corrupt,
     });
-    json!({ "schema": 1, "backup": { "name": name, "snapshot": snapshot, "copied": copied } })
+    json!({ "schema": 1, "backup": { "name": name, "snapshot": snapshot, "copied": copied, "mended": mended } })
+}
+
+fn mended(count: u64) -> String {
+    if count == 0 { String::new() } else { format!(", {count} mended that were damaged there") }
 }
 
 fn lines(names: &[String]) -> String {

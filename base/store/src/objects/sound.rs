@@ -119,8 +119,8 @@ impl Objects {
         done
     }
 
-    /// Forgets an object that goes.
-    pub(super) fn forget(&self, digest: Digest) {
+    /// Forgets what was known of an object: it goes, or is damaged.
+    pub(crate) fn forget(&self, digest: Digest) {
         // Few have a note, and one that is left fits nothing.
         for note in [self.note_of(digest), self.note_of_all(digest)] {
             let _ = fs::remove_file(note);

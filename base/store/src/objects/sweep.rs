@@ -223,13 +223,13 @@ fn is_listing(path: &Path) -> Result<bool, Error> {
 }
 
 impl Objects {
-    /// Copies an object here from another place where objects lie, verifying its bytes. Whether it was
-    /// new.
+    /// Copies an object here from another place where objects lie, verifying its bytes, unless it stands
+    /// here. Whether it was copied.
     ///
     /// # Errors
     /// When it is not there, corrupt there, or cannot be written here.
     pub fn fetch(&self, from: &Self, digest: Digest) -> Result<bool, Error> {
-        if self.renew(digest) {
+        if self.stands(digest) {
             return Ok(false);
         }
         let path = from.require(digest)?;
