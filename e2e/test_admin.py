@@ -101,6 +101,8 @@ def test_a_backup_that_is_made_under_load_restores_to_what_was_acknowledged(tmp_
     assert rondo.json("admin", "restore", str(backup), "--dry-run")["damaged"] == []
     rondo("admin", "restore", str(backup), "--at", first["name"], "--data", "restored")
     rondo("admin", "restore", str(backup), "--data", "restored", code=4)
+    nosuch = rondo("admin", "restore", str(backup), "--at", "nosuch", "--data", "other", code=3).stderr
+    assert "has no snapshot `nosuch`" in nosuch and "--list" in nosuch
     with serve(tmp_path / "restored") as client:
         for run in before:
             answer = requests.get(client.url + API + "/runs/get", params={"run_id": run["run_id"]}, timeout=60)

@@ -169,10 +169,12 @@ impl Backup {
     pub fn snapshot(&self, name: Option<&str>) -> Result<(String, Snapshot), Error> {
         let names = self.names()?;
         let name = match name {
-            Some(name) => names.into_iter().find(|known| known == name),
-            None => names.into_iter().next_back(),
+            Some(name) if names.iter().any(|known| known == name) => name.to_owned(),
+            Some(name) => {
+                return Err(Error::SnapshotNotFound { path: self.root.clone(), name: name.to_owned() });
+            }
+            None => names.into_iter().next_back().ok_or_else(|| none_in(&self.root))?,
         };
-        let name = name.ok_or_else(|| none_in(&self.root))?;
         let path = self.root.join("snapshots").join(format!("{name}.json"));
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let snapshot: Snapshot = crate::meta::decode("snapshot", &name, &text)?;
@@ -614,8 +616,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_without_backups_is_not_found() {
+    async fn a_folder_without_backups_and_a_snapshot_that_it_has_not_are_not_found() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Backup::open(folder.path()).err().unwrap().code(), Code::BackupNotFound);
+        let empty = Backup::create(folder.path()).unwrap();
+        let told = format!("backup `{}` ", folder.path().display());
+        let none = empty.snapshot(None).unwrap_err();
+        assert_eq!(none.to_string(), format!("{told}does not exist"));
+        let other = empty.snapshot(Some("nosuch")).unwrap_err();
+        assert_eq!(other.code(), Code::BackupNotFound);
+        assert_eq!(other.to_string(), format!("{told}has no snapshot `nosuch`"));
+        assert_eq!(other.hints(), [format!("rondo admin backup '{}' --list", folder.path().display())]);
     }
 }

@@ -67,6 +67,14 @@ pub enum Error {
         /// Which.
         damage: Damage,
     },
+    /// A backup has no such snapshot.
+    #[error("backup `{}` has no snapshot `{name}`", path.display())]
+    SnapshotNotFound {
+        /// The folder of the backup.
+        path: PathBuf,
+        /// The snapshot.
+        name: String,
+    },
     /// A folder listing cannot be read.
     #[error("object {digest} is no folder")]
     NotAFolder {
@@ -413,6 +421,7 @@ impl Explain for Error {
             Self::ObjectNotFound(_) | Self::UploadNotFound { .. } => Code::ObjectNotFound,
             Self::PartNotFound { .. } => Code::ValueInvalid,
             Self::NotFound { code, .. } | Self::Exists { code, .. } => *code,
+            Self::SnapshotNotFound { .. } => Code::BackupNotFound,
             Self::Needed { .. } => Code::Needed,
             Self::RefMoved { .. } | Self::VersionDropped { .. } => Code::RefMoved,
             Self::LastAdmin { .. } => Code::LastAdmin,
@@ -456,6 +465,7 @@ impl Explain for Error {
                     format!("or restore another one (`--at`): rondo admin backup {path} --list"),
                 ]
             }
+            Self::SnapshotNotFound { path, .. } => vec![format!("rondo admin backup {} --list", shown(path))],
             Self::Database(error) => database_hints(error.code()),
             Self::TooLong { .. } => {
                 vec!["search fewer experiments, or order by a metric or by start_time".to_owned()]
