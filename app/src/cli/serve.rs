@@ -66,11 +66,12 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let server = Server::start(&args.listen, router).await?;
     let url = server.url();
     let inputs: Vec<String> = live.signature().inputs.iter().map(|column| column.name.clone()).collect();
+    let stop = super::up::stopped();
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "engine": live.engine.name(), "inputs": inputs }),
         &format!("listening on {url}\n  POST {url}/predict\n  inputs: {}\n", inputs.join(", ")),
     );
-    super::up::stopped().await;
+    stop.await;
     server.stop().await;
     Ok(())
 }

@@ -98,11 +98,12 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let server = Server::start(&args.listen, router).await?;
     let courier = Courier::start(webhooks, clock, session.printer().progress());
     let url = format!("{}{prefix}", server.url());
+    let stop = super::up::stopped();
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "data": store.root() }),
         &format!("listening on {url}\n"),
     );
-    super::up::stopped().await;
+    stop.await;
     tokio::select! {
         () = server.stop() => {}
         // Told twice, it waits for nobody.

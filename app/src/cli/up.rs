@@ -10,7 +10,7 @@ use rondo_registry::webhooks::Webhooks;
 use rondo_registry::webhooks::courier::Courier;
 use rondo_registry::webhooks::target::{Allow, Entry};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Session;
 use super::doorway::Doorway;
@@ -59,6 +59,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let server = bound.serve(router(state, plan));
     let worker = Worker::start(platform.clone(), deployments.clone());
     let courier = Courier::start(webhooks, platform.clock().clone(), platform.progress().clone());
+    let stop = stopped();
+    tokio::pin!(stop);
     let url = server.url();
     let mut text = format!("listening on {url}\n");
     for deployment in &live {
@@ -79,8 +81,6 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     if platform.project().triggers.iter().any(|trigger| matches!(trigger.cause, Cause::Schedule(_))) {
         session.printer().note("schedules are not run yet: only alerts start a retraining");
     }
-    let stop = stopped();
-    tokio::pin!(stop);
     let mut said: Option<String> = None;
     loop {
         tokio::select! {
@@ -119,17 +119,21 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     Ok(())
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub async fn stopped() {
-    let interrupted = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminated) => {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
+/// Waits for Ctrl-C or SIGTERM, which are heard from the call on.
+pub fn stopped() -> impl Future<Output = ()> {
+    let (interrupted, terminated) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async {
+        tokio::select! {
+            () = heard(interrupted) => {}
+            () = heard(terminated) => {}
         }
-        // Without that handler Ctrl-C has to do.
-        Err(_) => drop(interrupted.await),
+    }
+}
+
+/// Waits for a signal; where it has no handler the other one has to do.
+async fn heard(signal: std::io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => std::future::pending().await,
     }
 }
