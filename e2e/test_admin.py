@@ -1,6 +1,7 @@
 """Looking after a store that a server uses: cleaning up, backing up, restoring."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,17 +15,24 @@ API = "/api/2.0/mlflow"
 
 
 @contextmanager
-def serve(store):
-    """A tracking server on a free port over this store."""
+def serving(*args, **started):
+    """What a tracking server on a free port says at its start."""
     process = subprocess.Popen(
-        [RONDO, "server", "--listen", "127.0.0.1:0", "--data", str(store), "--json"],
+        [RONDO, "server", *args, "--listen", "127.0.0.1:0", "--json"], **started,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )
     try:
-        yield Client(json.loads(process.stdout.readline())["listen"])
+        yield json.loads(process.stdout.readline())
     finally:
         process.terminate()
         assert process.wait(timeout=120) == 0
+
+
+@contextmanager
+def serve(store):
+    """A tracking server on a free port over this store."""
+    with serving("--data", str(store)) as said:
+        yield Client(said["listen"])
 
 
 class Client:
@@ -44,6 +52,30 @@ class Client:
     def artifact(self, run):
         place = run["artifact_uri"].removeprefix("mlflow-artifacts:")
         return f"{self.url}/api/2.0/mlflow-artifacts/artifacts{place}/a.bin"
+
+
+def test_the_store_that_is_served_is_that_of_the_project(tmp_path):
+    """By its folder, by one below it, by the environment; without a project it is that of the folder."""
+    project, apart = tmp_path / "project", tmp_path / "apart"
+    for folder in (project / "code", apart):
+        folder.mkdir(parents=True)
+    (project / "rondo.yaml").write_text("project: served\n")
+    named = os.environ | {"RONDO_PROJECT": "project"}
+    for args, started in [
+        (("-C", "project"), {"cwd": tmp_path}),
+        (("-C", ".."), {"cwd": project / "code"}),
+        ((), {"cwd": tmp_path, "env": named}),
+        ((), {"cwd": project / "code"}),
+    ]:
+        with serving(*args, **started) as said:
+            assert said["data"] == str(project / ".rondo"), args
+    assert not (project / "code" / ".rondo").exists() and not (tmp_path / ".rondo").exists()
+    with serving(cwd=apart) as said:
+        assert said["data"] == str(apart / ".rondo")
+    with serving("-C", "project", "--data", "store", cwd=tmp_path) as said:
+        assert said["data"] == str(project / "store")
+    refused = Rondo(tmp_path)("-C", "projekt", "server", code=3)
+    assert "rondo.yaml" in refused.stderr and not (tmp_path / "projekt").exists()
 
 
 def test_what_is_deleted_goes_and_what_a_version_needs_stays(tmp_path):

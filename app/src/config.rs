@@ -100,7 +100,26 @@ fn said(command: &mut Command) -> Option<String> {
     (said.status.success() && !line.is_empty()).then_some(line)
 }
 
-/// The project file of a folder or of one above it.
+/// The project file of a folder or of one above it, wherever a relative path stands.
 pub fn find_project(from: &Path) -> Option<PathBuf> {
+    let from = from.canonicalize().ok()?;
     from.ancestors().map(|folder| folder.join("rondo.yaml")).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_is_found_from_below_and_not_from_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("project/code")).unwrap();
+        let file = top.join("project/rondo.yaml");
+        std::fs::write(&file, "project: p\n").unwrap();
+        assert_eq!(find_project(&top.join("project/code")), Some(file.clone()));
+        assert_eq!(find_project(&top.join("project/code/..")), Some(file));
+        assert_eq!(find_project(&top.join("project/..")), None);
+        assert_eq!(find_project(&top.join("nowhere")), None);
+    }
 }

@@ -64,20 +64,15 @@ pub struct Which {
 }
 
 impl Which {
-    fn folder(&self, session: &Session) -> PathBuf {
-        let own = || session.project_root().unwrap_or_else(|| session.here()).join(".rondo");
-        self.data.as_deref().map_or_else(own, |data| session.path(data))
-    }
-
     /// Opens it; none is made.
     async fn open(&self, session: &Session) -> Outcome<Store> {
-        let folder = session.existing("the store", &self.folder(session))?;
+        let folder = session.existing("the store", &session.store_folder(self.data.as_deref())?)?;
         Ok(Store::open(&folder).await?)
     }
 
     /// Opens it to say who may what there; one is made, so that there can be users before the first start.
     async fn office(&self, session: &Session) -> Outcome<Office> {
-        let store = Store::open(&self.folder(session)).await?;
+        let store = Store::open(&session.store_folder(self.data.as_deref())?).await?;
         store.meta().ensure_default_experiment(now()).await?;
         Ok(Office { store, actor: session.config().user().to_owned() })
     }

@@ -49,9 +49,9 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     license: Option<String>,
 
-    /// The folder of the store; of a project its `.rondo`
-    #[arg(long, value_name = "DIR", default_value = ".rondo")]
-    data: PathBuf,
+    /// The folder of the store; without it the project's, and where there is no project `.rondo`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 
     /// Say what would be written, without writing
     #[arg(long)]
@@ -63,8 +63,8 @@ pub struct Args {
 /// # Errors
 /// When there is no store, the folder cannot be written, or not everything could be.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    let data = session.existing("a store", &args.data)?;
-    session.existing("a store", &args.data.join("metadata.db"))?;
+    let data = session.existing("a store", &session.store_folder(args.data.as_deref())?)?;
+    session.existing("a store", &data.join("metadata.db"))?;
     let store = Store::open(&data).await?;
     let form = match args.to {
         Form::Mlruns => return mlruns(args, store, session).await,
@@ -91,7 +91,7 @@ async fn mlruns(args: Args, store: Store, session: &Session) -> Outcome {
     let report = written?;
     let (counts, text) = counted(&report, ["found", "written"]);
     let value = json!({
-        "schema": 1, "data": args.data, "target": path, "dry_run": args.dry_run,
+        "schema": 1, "data": store.root(), "target": path, "dry_run": args.dry_run,
         "complete": report.complete(), "counts": counts, "not_exported": report.skipped(),
     });
     let printer = session.printer();
@@ -105,7 +105,7 @@ async fn mlruns(args: Args, store: Store, session: &Session) -> Outcome {
     if !printer.json() {
         printer.tell(&text);
     }
-    let message = format!("export all of `{}`: {}", args.data.display(), left_out(&report));
+    let message = format!("export all of `{}`: {}", store.root().display(), left_out(&report));
     let hint = "each line `not exported:` says why";
     let failure = Failure::hinted(Code::ImportIncomplete, message, hint);
     let rendered = failure.heading();

@@ -31,9 +31,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     artifacts: Vec<PathBuf>,
 
-    /// The folder of the store to import into; of a project its `.rondo`
-    #[arg(long, value_name = "DIR", default_value = ".rondo")]
-    data: PathBuf,
+    /// The folder of the store to import into; without it the project's, and where there is no project
+    /// `.rondo`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 
     /// Look at everything and say what would be done, without writing
     #[arg(long)]
@@ -49,7 +50,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     for folder in &args.artifacts {
         session.existing("a folder of artifacts", folder)?;
     }
-    let data = session.path(&args.data);
+    let data = session.store_folder(args.data.as_deref())?;
     // A dry run makes no store: where there is none, it looks at an empty one.
     let empty = if args.dry_run && !data.join("metadata.db").exists() {
         Some(tempfile::tempdir().map_err(crate::platform::Error::io("make", Path::new("a folder")))?)
@@ -62,7 +63,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     store.meta().ensure_default_experiment(tracking.now()).await?;
     let report = import(&args, &source, &tracking, session).await;
     store.close().await;
-    show(&report?, &args, &source, session)
+    show(&report?, &args, &data, &source, session)
 }
 
 async fn import(args: &Args, source: &Path, tracking: &Tracking, session: &Session) -> Outcome<Report> {
@@ -98,7 +99,7 @@ fn find(path: &Path) -> PathBuf {
     inside.into_iter().find(|inside| inside.exists()).unwrap_or_else(|| path.to_owned())
 }
 
-fn show(report: &Report, args: &Args, source: &Path, session: &Session) -> Outcome {
+fn show(report: &Report, args: &Args, data: &Path, source: &Path, session: &Session) -> Outcome {
     let printer = session.printer();
     for note in report.notes() {
         printer.note(&format!("note: {note}"));
@@ -117,7 +118,7 @@ fn show(report: &Report, args: &Args, source: &Path, session: &Session) -> Outco
     }
     let complete = report.complete();
     let value = json!({
-        "schema": 1, "source": source, "data": args.data, "dry_run": args.dry_run, "complete": complete,
+        "schema": 1, "source": source, "data": data, "dry_run": args.dry_run, "complete": complete,
         "counts": counts, "notes": report.notes(), "not_imported": report.skipped(),
     });
     if complete {

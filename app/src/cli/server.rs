@@ -36,9 +36,9 @@ pub struct Args {
     #[command(flatten)]
     door: Doorway,
 
-    /// The folder of the store; of a project its `.rondo`
-    #[arg(long, value_name = "DIR", default_value = ".rondo")]
-    data: PathBuf,
+    /// The folder of the store; without it the project's, and where there is no project `.rondo`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 
     /// Where the artifacts of new experiments are: mlflow-artifacts:/PATH goes through this server; a
     /// folder (a path or a file: URI) or another server (an http: or https: URL) is reached by the clients
@@ -75,8 +75,8 @@ pub struct Args {
 /// When the store cannot be opened, artifacts cannot be where they should, or the address cannot be
 /// listened on.
 pub async fn run(args: Args, session: &Session) -> Outcome {
-    let roots = roots(&args)?;
-    let store = Store::open(&args.data).await?;
+    let roots = roots(&args, session)?;
+    let store = Store::open(&session.store_folder(args.data.as_deref())?).await?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     store.meta().ensure_default_experiment_under(&roots.base(), clock.now()).await?;
     let plan = args.door.plan(&args.listen, &store, session).await?;
@@ -101,7 +101,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let stop = super::up::stopped();
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "data": store.root() }),
-        &format!("listening on {url}\n"),
+        &format!("listening on {url}\n  serves the store in {}\n", store.root().display()),
     );
     stop.await;
     tokio::select! {
@@ -119,8 +119,8 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     Ok(())
 }
 
-fn roots(args: &Args) -> Outcome<Roots> {
-    let working = std::env::current_dir()
+fn roots(args: &Args, session: &Session) -> Outcome<Roots> {
+    let working = std::path::absolute(session.here())
         .map_err(|error| Failure::new(Code::Io, format!("find the working folder: {error}")))?;
     let roots = Roots::default().with_root(&args.artifact_root, &working)?;
     match &args.artifacts_destination {

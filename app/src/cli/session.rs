@@ -18,6 +18,9 @@ use crate::platform::{Opened, PROJECT_FILE, Platform};
 /// How long closing a store may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// The folder of a project's store.
+const STORE: &str = ".rondo";
+
 /// A command's surroundings.
 pub struct Session {
     global: Global,
@@ -56,6 +59,21 @@ impl Session {
     /// The project's folder, where there is a project.
     pub fn project_root(&self) -> Option<PathBuf> {
         find_project(&self.here()).and_then(|file| file.parent().map(PathBuf::from))
+    }
+
+    /// The folder of a store: the one that is given, else the project's, else one in this folder.
+    ///
+    /// # Errors
+    /// When none is given and the folder to work in is not there.
+    pub fn store_folder(&self, given: Option<&Path>) -> Outcome<PathBuf> {
+        let here = self.here();
+        let (root, data) = match given {
+            Some(data) => (here, data),
+            None if !here.is_dir() => return Err(self.no_project()),
+            None => (self.project_root().unwrap_or(here), Path::new(STORE)),
+        };
+        std::path::absolute(root.join(data))
+            .map_err(|error| Failure::new(Code::Io, format!("find the working folder: {error}")))
     }
 
     /// Opens the project here or above.
