@@ -105,6 +105,14 @@ pub enum Error {
         /// What is not there.
         need: String,
     },
+    /// What is to be run from some steps to others, and the ones do not depend on the others.
+    #[error("{} on {} (`--from {}`)", without_need(targets), named(from), from.join(" "))]
+    NothingBetween {
+        /// What was asked for.
+        targets: Vec<String>,
+        /// From where.
+        from: Vec<String>,
+    },
     /// Something that the project file may say and that this version cannot run.
     #[error("step `{step}` uses {what}, which this version cannot run")]
     Unsupported {
@@ -326,6 +334,19 @@ fn refused(step: &str, package: &str, fault: &Objection) -> Objection {
     Objection { path: at(step, &format!("with.{path}")), message, hint }
 }
 
+/// Names of the command line, in a sentence.
+fn named(words: &[String]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// That none of them depends.
+fn without_need(targets: &[String]) -> String {
+    match targets {
+        [target] => format!("`{target}` does not depend"),
+        targets => format!("none of {} depends", named(targets)),
+    }
+}
+
 impl Error {
     /// Where the project file says what it is about, where it does.
     fn path(&self) -> Option<String> {
@@ -362,6 +383,7 @@ impl Error {
             | Self::Table(_)
             | Self::Several { .. }
             | Self::Interrupted
+            | Self::NothingBetween { .. }
             | Self::Task { .. } => return None,
         })
     }
@@ -428,6 +450,7 @@ impl Explain for Error {
             Self::StepNotFound { .. } => Code::StepNotFound,
             Self::ParameterNotFound { .. } | Self::ParameterType { .. } => Code::ValueInvalid,
             Self::NeverMade { .. } => Code::StepNotFound,
+            Self::NothingBetween { .. } => Code::ValueInvalid,
             Self::PlaceForeign { .. } => Code::RequestInvalid,
             Self::DatasetMissing { .. } | Self::VersionMissing { .. } => Code::DatasetNotFound,
             Self::CodeMissing { .. } | Self::Expression { .. } | Self::Condition { .. } => {
@@ -505,6 +528,10 @@ impl Explain for Error {
                 let mut seen = HashSet::new();
                 let hints = errors.iter().flat_map(Self::hints);
                 hints.filter(|hint| seen.insert(hint.clone())).collect()
+            }
+            Self::NothingBetween { targets, from } => {
+                let (targets, from) = (targets.join(" "), from.join(" "));
+                vec![format!("ask for one of both: rondo run {targets}, or rondo run --from {from}")]
             }
             Self::StepFailed { run: None, .. }
             | Self::Io { .. }

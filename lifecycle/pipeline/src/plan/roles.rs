@@ -52,8 +52,8 @@ pub(super) fn roles(project: &Project, graph: &Graph, request: &RunRequest) -> R
             let before = graph.with_needs(&wanted);
             wanted = before.into_iter().filter(|place| after.binary_search(place).is_ok()).collect();
             if wanted.is_empty() {
-                let what = format!("`--from {}`: it does not depend on that", request.from.join(" "));
-                return Err(Error::Unsupported { step: request.targets.join(", "), what });
+                let (targets, from) = (request.targets.clone(), request.from.clone());
+                return Err(Error::NothingBetween { targets, from });
             }
         }
     }

@@ -125,6 +125,15 @@ async fn only_takes_what_was_made_and_from_takes_what_follows() {
     assert_eq!(outcomes(&lab.run_with(from).await), "a:cached b:ran c:ran");
     let between = RunRequest { from: vec!["b".into()], targets: vec!["b".into()], ..RunRequest::default() };
     assert_eq!(outcomes(&lab.run_with(between).await), "a:cached b:cached");
+    let apart = |targets: &[&str]| {
+        let targets = targets.iter().map(ToString::to_string).collect();
+        RunRequest { from: vec!["b".into()], targets, ..RunRequest::default() }
+    };
+    let error = lab.try_run(apart(&["d"])).await.unwrap_err();
+    assert_eq!(error.to_string(), "`d` does not depend on `b` (`--from b`)");
+    assert_eq!(error.hints(), ["ask for one of both: rondo run d, or rondo run --from b"]);
+    let error = lab.try_run(apart(&["a", "d"])).await.unwrap_err();
+    assert_eq!(error.to_string(), "none of `a`, `d` depends on `b` (`--from b`)");
     lab.write("rondo.yaml", &text.replace("x: 1", "x: 2"));
     let before = lab.read("rondo.lock");
     let report = lab.run_with(only()).await;
