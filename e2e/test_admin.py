@@ -78,6 +78,13 @@ def test_the_store_that_is_served_is_that_of_the_project(tmp_path):
     assert "rondo.yaml" in refused.stderr and not (tmp_path / "projekt").exists()
 
 
+@pytest.mark.parametrize("command", [("server",), ("up",), ("serve", "model.onnx")])
+def test_a_word_that_is_no_address_is_told_first(tmp_path, command):
+    refused = Rondo(tmp_path)(*command, "--listen", "foo", code=2)
+    assert "--listen <HOST:PORT>" in refused.stderr and "127.0.0.1:5000" in refused.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_deleted_goes_and_what_a_version_needs_stays(tmp_path):
     rondo, store = Rondo(tmp_path), tmp_path / "store"
     with serve(store) as client:

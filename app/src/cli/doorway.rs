@@ -72,6 +72,15 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>().or_else(|_| one()).map_err(|_| "it looks like 10.0.0.0/8 or 10.1.2.3".to_owned())
 }
 
+/// An address to listen on: a host, and a port behind a colon.
+pub fn address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
+        return Err("it looks like 127.0.0.1:5000, and 127.0.0.1:0 is any free port".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A name without a port: a request's host is looked at without its own.
 fn bare(name: &str) -> String {
     let name = name.trim();
@@ -95,6 +104,16 @@ pub fn refuse_network(listen: &str, open_to_network: bool) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_address_to_listen_on_has_a_host_and_a_port() {
+        for listen in ["127.0.0.1:5000", "localhost:0", "[::1]:8080", "0.0.0.0:65535"] {
+            assert_eq!(super::address(listen).as_deref(), Ok(listen));
+        }
+        for word in ["foo", "5000", ":5000", "foo:", "foo:http", "foo:65536", "http://foo:80", ""] {
+            assert!(super::address(word).unwrap_err().contains("127.0.0.1:5000"), "{word}");
+        }
+    }
+
     #[test]
     fn a_hosts_port_is_of_no_account() {
         assert_eq!(super::bare(" mlflow.example.org:5000 "), "mlflow.example.org");

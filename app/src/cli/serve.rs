@@ -25,7 +25,7 @@ pub struct Args {
     /// The model's file (ONNX)
     model: PathBuf,
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT", value_parser = super::doorway::address)]
     listen: String,
     /// Listen beyond this machine: anyone who reaches it may ask
     #[arg(long)]

@@ -31,7 +31,7 @@ const KEY: &str = "server.key";
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:5000", value_name = "HOST:PORT", value_parser = super::doorway::address)]
     listen: String,
     #[command(flatten)]
     door: Doorway,

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(clap::Args)]
 pub struct Args {
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT", value_parser = super::doorway::address)]
     listen: String,
     #[command(flatten)]
     door: Doorway,
