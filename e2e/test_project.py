@@ -1,9 +1,10 @@
 """A new project, from its first run to its lineage, as a user meets it."""
 
+import json
 import resource
 import subprocess
 
-from conftest import RONDO, Rondo, git
+from conftest import PATIENCE, RONDO, Rondo, git, up
 
 
 def outcomes(report):
@@ -41,6 +42,33 @@ def test_a_clone_elsewhere_gives_the_same_digests(project, tmp_path):
     before = (clone / "rondo.lock").read_text()
     Rondo(clone)("run")
     assert (clone / "rondo.lock").read_text() == before
+
+
+def test_a_project_that_is_up_is_said_to_be_and_only_as_long_as_it_is(copy):
+    def serving():
+        return copy.json("status")["serving"][0]
+
+    before = serving()
+    assert (before["url"], before["live"], before["last"]) == (None, None, None)
+    with up(copy.folder) as url:
+        now = serving()
+        assert now["url"] == url and now["live"]["version"] == 1
+        refused = copy("up", "--listen", "127.0.0.1:0", code=8)
+        assert f"the project is up already, at {url}" in refused.stderr
+        assert "already" in copy("up", "--listen", "127.0.0.1:0", "--json", code=8).stdout
+        assert serving() == now
+    after = serving()
+    assert (after["url"], after["live"], after["last"]) == (None, None, now["last"])
+    assert "not up (rondo up), version 1 answered last" in copy("status").stdout
+
+    killed = subprocess.Popen([RONDO, "up", "--listen", "127.0.0.1:0", "--json"], cwd=copy.folder,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    json.loads(killed.stdout.readline())
+    killed.kill()
+    killed.wait(timeout=PATIENCE)
+    assert serving() == after
+    with up(copy.folder) as url:
+        assert serving()["url"] == url
 
 
 def test_trace_leads_from_the_champion_to_data_code_and_objective(project):

@@ -13,6 +13,7 @@ mod apps;
 mod cli;
 mod history;
 mod http;
+mod presence;
 mod upkeep;
 mod worker;
 

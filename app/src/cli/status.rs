@@ -10,6 +10,7 @@ use super::failure::Outcome;
 use super::output::counted;
 use crate::apps::{folder, status};
 use crate::platform::{Error, Platform};
+use crate::presence::up_at;
 
 /// Show the loop: each stage's state at a glance
 #[derive(clap::Args)]
@@ -142,14 +143,22 @@ async fn registry(platform: &Platform) -> Result<Vec<Line>, Error> {
 }
 
 async fn serving(platform: &Platform) -> Result<Vec<Line>, Error> {
+    let up = up_at(platform.store().root())?;
     let mut lines = Vec::new();
-    for name in platform.project().serve.names() {
-        let live = platform.live_deployment(name).await?;
-        let text = match &live {
-            Some(live) => format!("{name}: version {} since {}", live.version, live.since),
-            None => format!("{name}: not up yet (rondo up)"),
+    for (name, endpoint) in platform.project().serve.iter() {
+        let last = platform.live_deployment(name).await?;
+        let live = last.as_ref().filter(|_| up.is_some());
+        let text = match (&up, &last) {
+            (Some(url), Some(live)) => {
+                format!("{name}: version {} since {} at {url}", live.version, live.since)
+            }
+            (Some(_), None) => format!("{name}: waits for {}@{}", endpoint.model.model, endpoint.model.alias),
+            (None, Some(last)) => {
+                format!("{name}: not up (rondo up), version {} answered last", last.version)
+            }
+            (None, None) => format!("{name}: not up yet (rondo up)"),
         };
-        lines.push(line(text, json!({ "endpoint": name, "live": live })));
+        lines.push(line(text, json!({ "endpoint": name, "url": up, "live": live, "last": last })));
     }
     Ok(lines)
 }

@@ -18,6 +18,7 @@ use super::failure::Outcome;
 use crate::apps::Apps;
 use crate::http::server::Server;
 use crate::http::{AppState, router};
+use crate::presence::Presence;
 use crate::worker::Worker;
 
 /// How often aliases and windows are looked at.
@@ -44,6 +45,7 @@ pub struct Args {
 pub async fn run(args: Args, session: &Session) -> Outcome {
     let platform = session.platform().await?;
     let plan = args.door.plan(&args.listen, platform.store(), session).await?;
+    let presence = Presence::take(platform.store().root()).await?;
     let deployments = platform.open_serving().await?;
     platform.protect_declared().await?;
     let live = platform.deploy(&deployments).await?;
@@ -62,6 +64,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let stop = stopped();
     tokio::pin!(stop);
     let url = server.url();
+    presence.announce(&url)?;
     let mut text = format!("listening on {url}\n");
     for deployment in &live {
         text.push_str(&format!(
@@ -113,6 +116,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     // What streams from an app ends with it.
     apps.stop().await;
     server.stop().await;
+    drop(presence);
     courier.stop().await;
     deployments.log().sync()?;
     platform.store().close().await;

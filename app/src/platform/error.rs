@@ -121,6 +121,7 @@ from_stage!(
     rondo_serving::Error,
     rondo_monitoring::Error,
     crate::http::server::ListenError,
+    crate::presence::UpAlready,
 );
 
 impl Explain for Error {
