@@ -54,6 +54,17 @@ steps:
     assert "rondo.yaml" in refused.stderr and "hint: rondo new" in refused.stderr
 
 
+def test_a_metric_that_is_no_number_is_told_alike_to_people_and_programs(tmp_path):
+    rondo = made(tmp_path / "p", """
+steps:
+  a: { run: 'echo "{\\"loss\\": NaN, \\"rows\\": 2}" > $RONDO_METRICS', metrics: a.json }
+""")
+    rondo("run")
+    step = rondo.json("runs", "list", "--step", "a")["runs"][0]["id"]
+    assert rondo.json("runs", "show", step)["metrics"] == {"loss": "NaN", "rows": 2}
+    assert "loss = NaN" in rondo("runs", "show", step).stdout
+
+
 def test_a_matrix_runs_each_combination_and_gives_them_on_together(tmp_path):
     rondo = made(tmp_path / "p", """
 params: { full: false }

@@ -47,10 +47,9 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
     let children = meta.children(run.id).await?;
     let mut artifacts = kept::of(&platform, &run).await?;
     artifacts.retain(|kept| kept.origin == Origin::Artifact);
-    let values: serde_json::Map<String, serde_json::Value> =
-        metrics.iter().map(|metric| (metric.key.clone(), json!(metric.point.value))).collect();
+    let values = metrics.iter().map(|metric| (metric.key.clone(), metric.point.value)).collect();
     let value = json!({
-        "schema": 1, "run": run, "params": params, "metrics": values, "tags": tags, "children": children,
+        "schema": 1, "run": run, "params": params, "metrics": rondo_notebook::metrics::json(&values), "tags": tags, "children": children,
         "artifacts": artifacts,
     });
     let mut text = head(&run);
