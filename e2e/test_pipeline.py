@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -57,11 +58,12 @@ steps:
 def test_a_metric_that_is_no_number_is_told_alike_to_people_and_programs(tmp_path):
     rondo = made(tmp_path / "p", """
 steps:
-  a: { run: 'echo "{\\"loss\\": NaN, \\"rows\\": 2}" > $RONDO_METRICS', metrics: a.json }
+  a: { run: 'echo "{\\"loss\\": NaN, \\"rows\\": 2, \\"low\\": -Infinity}" > $RONDO_METRICS', metrics: a.json }
 """)
     rondo("run")
     step = rondo.json("runs", "list", "--step", "a")["runs"][0]["id"]
-    assert rondo.json("runs", "show", step)["metrics"] == {"loss": "NaN", "rows": 2}
+    assert rondo.json("runs", "show", step)["metrics"] == {
+        "loss": "NaN", "rows": 2, "low": -sys.float_info.max}
     assert "loss = NaN" in rondo("runs", "show", step).stdout
 
 

@@ -213,7 +213,10 @@ pub async fn metrics(session: &Session, id: RunId, metrics: BTreeMap<String, f64
         return Ok(());
     }
     let timestamp = session.clock.now().millis();
-    let point = |(key, value)| (key, Point { timestamp, step: 0, value });
+    // As MLflow keeps what is infinite.
+    let point = |(key, value): (String, f64)| {
+        (key, Point { timestamp, step: 0, value: value.clamp(f64::MIN, f64::MAX) })
+    };
     let batch = Batch { metrics: metrics.into_iter().map(point).collect(), ..Batch::default() };
     Ok(session.store.meta().log_batch(id, batch).await?)
 }
