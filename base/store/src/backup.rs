@@ -8,8 +8,8 @@
 //!
 //! The database is copied as of one moment while others go on writing; objects never change, so that
 //! those which it names can be copied after it. A snapshot's file is written last: until it is there, the
-//! snapshot is not. The next backup into the same folder copies what is new, and what is damaged there. Everything is verified
-//! by its digest while it is copied, either way.
+//! snapshot is not. The next backup into the same folder copies what is new, and what is damaged there.
+//! Everything is verified by its digest while it is copied, either way.
 
 use std::collections::HashSet;
 use std::fmt;
