@@ -79,6 +79,9 @@ impl Snapshot {
     }
 }
 
+/// How many objects an error names beside the first.
+const NAMED: usize = 4;
+
 /// What of a snapshot is not in its backup as it was saved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Damage {
@@ -101,7 +104,10 @@ impl fmt::Display for Damage {
         for (what, digests) in [("missing", &self.missing), ("damaged", &self.damaged)] {
             if let [first, rest @ ..] = digests.as_slice() {
                 write!(f, "{between}{} {what}: {first}", digests.len())?;
-                rest.iter().try_for_each(|digest| write!(f, ", {digest}"))?;
+                rest.iter().take(NAMED).try_for_each(|digest| write!(f, ", {digest}"))?;
+                if rest.len() > NAMED {
+                    write!(f, " and {} more (--dry-run --json names all)", rest.len() - NAMED)?;
+                }
                 between = "; ";
             }
         }

@@ -167,3 +167,12 @@ async fn a_folder_without_backups_and_a_snapshot_that_it_has_not_are_not_found()
     assert_eq!(other.to_string(), format!("{told}has no snapshot `nosuch`"));
     assert_eq!(other.hints(), [format!("rondo admin backup '{}' --list", folder.path().display())]);
 }
+
+#[test]
+fn of_much_damage_a_part_is_named() {
+    let missing: Vec<Digest> = (0..7_u8).map(|byte| Digest::of(&[byte])).collect();
+    let damage = Damage { missing, damaged: vec![Digest::of(b"x")] };
+    let said = damage.to_string();
+    assert!(said.starts_with("7 missing: ") && said.contains(" and 2 more"), "{said}");
+    assert!(said.ends_with(&format!("; 1 damaged: {}", Digest::of(b"x"))), "{said}");
+}
