@@ -206,7 +206,7 @@ steps:
     assert best["values"] == {"depth": 3, "rate": 2.0} and best["value"] == 6.0
     assert (rondo.folder / "model.txt").read_text() == "fixed 3 2.0"
     # JSON of `runs show` has no NaN.
-    assert rondo.json("runs", "show", best["run"])["metrics"] == {"score": 6.0, "depth": 3.0, "loss": None}
+    assert rondo.json("runs", "show", best["run"])["metrics"] == {"score": 6.0, "depth": 3.0, "loss": "NaN"}
     refused = (rondo.folder / "rondo.yaml").read_text().replace("rate: [0.5", "rat: [0.5")
     (rondo.folder / "rondo.yaml").write_text(refused)
     assert "did you mean `rate`" in rondo("run", code=2).stderr
