@@ -1,3 +1,5 @@
+//! What a backup promises: what was saved comes back, and what is lost or damaged is told and mended.
+
 use rondo_core::ports::Unwatched;
 use rondo_core::{Explain, Span};
 
