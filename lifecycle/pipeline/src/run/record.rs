@@ -168,20 +168,6 @@ pub async fn end(
     Ok(store.meta().update_run(id, ended(state, detail, at)).await?)
 }
 
-/// As [`end`], of the pipeline run, after which its process has nothing more to do.
-///
-/// # Errors
-/// When the store refuses.
-pub async fn end_pipeline(
-    store: &Store,
-    id: RunId,
-    state: RunState,
-    detail: RunDetail,
-    at: Timestamp,
-) -> Result<(), Error> {
-    Ok(store.meta().end_run(id, ended(state, detail, at)).await?)
-}
-
 /// Freezes the row of a step's try that went well, and keeps for its key what it made. That has its place in
 /// the queue then: whoever begins another step afterwards has this one on the disk before its own row.
 ///
@@ -200,7 +186,8 @@ pub fn end_kept(
     Ok(store.meta().end_run_with(id, change, key, step, &outputs, at)?)
 }
 
-fn ended(state: RunState, detail: RunDetail, at: Timestamp) -> RunChange {
+/// What freezes a row.
+pub fn ended(state: RunState, detail: RunDetail, at: Timestamp) -> RunChange {
     RunChange { state: Some(state), ended: Some(at), detail: Some(detail), ..RunChange::default() }
 }
 

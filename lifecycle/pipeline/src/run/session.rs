@@ -384,7 +384,9 @@ impl Session {
         };
         let holder = format!("process {}", std::process::id());
         let released = self.store.meta().release_with_next(&lease_name(self.run), &holder);
-        let ended = record::end_pipeline(&self.store, self.run, state, detail, self.clock.now());
+        let frozen = record::ended(state, detail, self.clock.now());
+        // Its process has nothing else to do.
+        let ended = async { Ok::<_, Error>(self.store.meta().end_run(self.run, frozen).await?) };
         tokio::try_join!(tagged, ended)?;
         released.written().await?;
         self.folder.remove();
