@@ -85,7 +85,11 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def copy(project, tmp_path):
-    """A copy of the project with its store, to be changed at will."""
+    """A copy of the project with its store, to be changed at will; its environments are links to the same files."""
     folder = tmp_path / "flowers"
-    shutil.copytree(project.folder, folder, symlinks=True)
+    environments = Path(".rondo", "envs")
+    (folder / environments).parent.mkdir(parents=True)
+    subprocess.run(["cp", "-al", project.folder / environments, folder / environments], check=True)
+    rest = shutil.ignore_patterns("envs")
+    shutil.copytree(project.folder, folder, symlinks=True, ignore=rest, dirs_exist_ok=True)
     return Rondo(folder)
