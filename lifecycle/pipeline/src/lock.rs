@@ -201,8 +201,11 @@ impl Ended<'_> {
             .retain(|name, _| project.environments.contains(name) || is_package_environment(name));
         lock.steps.retain(|name, _| planner.graph.place(name).is_some());
         for (name, version) in &planner.datasets {
-            let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
-            lock.datasets.insert(name.clone(), locked);
+            // What was pinned while this run went on with an older version stays.
+            if lock.datasets.get(name) == planner.locked.datasets.get(name) {
+                let locked = LockedDataset { digest: version.digest, size: version.size, rows: version.rows };
+                lock.datasets.insert(name.clone(), locked);
+            }
         }
         lock.environments.extend(self.used.iter().map(|(name, lock)| (name.clone(), lock.digest)));
         lock.packages.clone_from(&self.packages);

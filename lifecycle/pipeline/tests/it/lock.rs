@@ -75,3 +75,25 @@ async fn a_spoilt_lock_is_refused_before_anything_runs() {
     assert!(matches!(error, Error::LockFile { .. }), "{error}");
     assert!(!lab.root.join("c.csv").exists());
 }
+
+#[tokio::test]
+async fn data_that_is_added_while_a_run_goes_on_stays_pinned() {
+    let lab = Lab::new().await;
+    let old = lab.add_data("flights", "one\n").await;
+    let project = |command: &str| {
+        format!(
+            "project: p\nisolation: none\ndata: {{ flights: {{ source: flights.csv }} }}\nsteps:\n  \
+             copy: {{ run: '{command}; cp ${{{{ inputs.flights }}}} ${{{{ outputs.c }}}}', inputs: [data.flights], outputs: {{ c: c.csv }} }}\n"
+        )
+    };
+    lab.write("rondo.yaml", &project("true"));
+    lab.run().await;
+    let new = lab.add_data("flights", "two\n").await;
+    let lock = lab.root.join("rondo.lock");
+    let pin = format!("sed -i s/{}/{}/ {}", old.hex(), new.hex(), lock.display());
+    lab.write("rondo.yaml", &project(&pin));
+    let report = lab.run().await;
+    assert_eq!(report.datasets[0].digest, old);
+    let text = lab.read("rondo.lock");
+    assert!(text.contains(&format!("flights:\n    digest: {}", new.hex())), "{text}");
+}
