@@ -124,6 +124,7 @@ fn project(context: &mut Context<'_>) -> Project {
     let steps = steps.into_iter().map(|(name, located)| (name, located.step)).collect::<Ordered<_>>();
     let packages = Ordered::new();
     Project {
+        text: context.source.into(),
         name,
         canvas,
         data,

@@ -16,6 +16,7 @@ mod team;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rondo_core::Span;
 use rondo_core::objective::Objective;
@@ -37,6 +38,9 @@ pub use team::{SharedCache, Trust};
 /// A whole project, in the order of the lifecycle.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Project {
+    /// The project file that all this was read from.
+    #[serde(skip)]
+    pub text: Arc<str>,
     /// Its name: also the experiment's.
     pub name: String,
     /// The business problem.

@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn overrides_need_a_known_name_and_the_same_type() {
-        let mut project = Project { name: "p".into(), ..empty() };
+        let mut project = Project { name: "p".into(), ..Project::default() };
         project.params.insert("seed", json!(7));
         project.params.insert("until", json!(null));
         let with = |name: &str, value: Value| params(&project, &[(name.to_owned(), value)].into());
@@ -344,26 +344,5 @@ mod tests {
         assert!(matches!(error, Error::ParameterNotFound { near: Some(near), .. } if near == "seed"));
         let error = with("seed", json!("x")).unwrap_err();
         assert_eq!(error.to_string(), "parameter `seed` is a number in the project, not a text");
-    }
-
-    fn empty() -> Project {
-        Project {
-            isolation: Default::default(),
-            name: String::new(),
-            canvas: Default::default(),
-            data: Default::default(),
-            environments: Default::default(),
-            packages: Default::default(),
-            params: Default::default(),
-            steps: Default::default(),
-            models: Default::default(),
-            serve: Default::default(),
-            monitor: Default::default(),
-            triggers: Vec::new(),
-            apps: Default::default(),
-            remotes: Default::default(),
-            cache: None,
-            notes: Default::default(),
-        }
     }
 }

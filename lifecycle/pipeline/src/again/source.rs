@@ -16,11 +16,9 @@ use rondo_core::{Digest, RunId};
 use rondo_project::lock::{LOCK_FILE, Lock};
 use rondo_store::objects::Take;
 use rondo_store::{Objects, Store};
-use tokio::sync::watch;
 
 use crate::code::{NOT_CODE, inside};
-use crate::environment::host::{base_variables, find_program, search_path};
-use crate::execute::process::{self, Command};
+use crate::git::Git;
 use crate::run::recover::WorkFolder;
 use crate::{Error, lock};
 
@@ -33,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Files of the work tree that are greater than this are linked and not copied.
 const COPIED: u64 = 64 << 20;
 
-/// Puts a step's code and, once a run, the project file into the store.
+/// Puts a step's code and, once a run, the project file into the store, as it was when it was checked.
 ///
 /// # Errors
 /// When a file cannot be read or the disk refuses.
@@ -41,13 +39,12 @@ pub(crate) fn keep(
     objects: &Objects,
     root: &Path,
     code: &BTreeMap<String, Digest>,
-    project: &OnceLock<Digest>,
+    project: &str,
+    kept: &OnceLock<Digest>,
 ) -> Result<(), Error> {
-    if project.get().is_none() {
-        let place = root.join(PROJECT_FILE);
-        let text = fs::read(&place).map_err(Error::io("read", &place))?;
+    if kept.get().is_none() {
         // Another step may have been first; the text is the same.
-        let _ = project.set(objects.put_bytes(&text)?.digest);
+        let _ = kept.set(objects.put_bytes(project.as_bytes())?.digest);
     }
     for path in code.keys() {
         // The files of a package lie elsewhere, under their own path.
@@ -138,37 +135,19 @@ async fn check_out(
     commit: &str,
     host: &BTreeMap<String, String>,
 ) -> bool {
-    let Some(program) = find_program("git", search_path(host)) else { return false };
-    let mut variables = base_variables(host);
-    variables.insert("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned());
-    variables.insert("GIT_INDEX_FILE".to_owned(), index.to_string_lossy().into_owned());
-    let ask = async |arguments: Vec<String>| {
-        let command = Command {
-            program: program.clone(),
-            arguments: arguments.iter().map(Into::into).collect(),
-            folder: root.to_owned(),
-            variables: variables.clone(),
-            mark: None,
-        };
-        let mut said = Vec::new();
-        let (_never, mut cancel) = watch::channel(false);
-        let mut take = |bytes: &[u8]| said.extend_from_slice(bytes);
-        let ended = process::run(&command, Some(LIMIT), &mut cancel, &mut take).await.ok()?;
-        (ended.code == Some(0)).then(|| String::from_utf8_lossy(&said).trim().to_owned())
-    };
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let Some(git) = Git::find(root, host).map(|git| git.with_index(index, LIMIT)) else { return false };
     // Empty where the project is the repository's own folder, else `its/folder/`.
-    let Some(prefix) = ask(words(&["rev-parse", "--show-prefix"])).await else { return false };
-    let tree = format!("{commit}:{}", prefix.trim_end_matches('/'));
-    if ask(words(&["read-tree", &tree])).await.is_none() {
+    let Some(prefix) = git.ask(&["rev-parse", "--show-prefix"]).await else { return false };
+    let tree = format!("{commit}:{}", prefix.trim_end_matches(['\n', '/']));
+    if git.ask(&["read-tree", &tree]).await.is_none() {
         return false;
     }
-    let Some(top) = ask(words(&["rev-parse", "--show-toplevel"])).await else { return false };
+    let Some(top) = git.ask(&["rev-parse", "--show-toplevel"]).await else { return false };
     // `checkout-index` takes the index's paths as the repository's own: it is asked from its top.
-    let mut arguments = vec!["-C".to_owned(), top];
-    arguments.extend(words(&["checkout-index", "--all", "--force", "--quiet"]));
-    arguments.push(format!("--prefix={}/", folder.display()));
-    ask(arguments).await.is_some()
+    let to = format!("--prefix={}/", folder.display());
+    git.ask(&["-C", top.trim_end_matches('\n'), "checkout-index", "--all", "--force", "--quiet", &to])
+        .await
+        .is_some()
 }
 
 /// Copies a project's files, but not what running makes.

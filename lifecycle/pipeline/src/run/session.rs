@@ -204,7 +204,8 @@ impl Session {
     /// Puts a step's code and the project file into the store, so that a run can be made again when they
     /// have changed and were not committed. What is there already costs a look.
     pub async fn keep_code(&self, code: &BTreeMap<String, Digest>) {
-        let kept = again::source::keep(self.store.objects(), &self.planner.root, code, &self.source);
+        let (objects, planner) = (self.store.objects(), &self.planner);
+        let kept = again::source::keep(objects, &planner.root, code, &planner.project.text, &self.source);
         // What cannot be kept fails no step: the run may then not be made again, which is said then.
         if let Err(error) = kept {
             tracing::warn!("keep the code of run {}: {}", self.run, chain(&error));

@@ -243,3 +243,17 @@ async fn a_step_is_told_to_begin_after_the_ends_of_all_that_it_needs() {
     let ended = |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Ended { .. })).count();
     assert_eq!((ended(&events[..begun]), ended(&events[begun..])), (8, 1));
 }
+
+#[tokio::test]
+async fn a_run_keeps_the_project_file_that_it_was_checked_with() {
+    let lab = Lab::new().await;
+    let before = "project: p\nsteps: { a: { run: 'true' } }\n";
+    lab.write("rondo.yaml", before);
+    let runner = lab.runner();
+    lab.write("rondo.yaml", "project: p\nsteps: { a: { run: 'false' } }\n");
+    let (_never, cancel) = tokio::sync::watch::channel(false);
+    let report = runner.run(RunRequest::default(), cancel).await.unwrap();
+    let row = lab.store.meta().run(report.run).await.unwrap().unwrap();
+    let kept = lab.store.objects().read(row.detail.code.files["rondo.yaml"]).unwrap();
+    assert_eq!(String::from_utf8(kept).unwrap(), before);
+}
