@@ -54,9 +54,11 @@ pub(crate) fn collect(path: &Path, name: &str, found: &mut BTreeMap<String, Dige
         let entry = entry.map_err(Error::io("read", path))?;
         let file = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.file_type().map_err(Error::io("read", path))?;
-        // A link to a folder may lead in a circle; one to a file is the file.
-        let linked_folder = kind.is_symlink() && entry.path().is_dir();
-        if !linked_folder && !NOT_CODE.contains(&file.as_str()) && !file.ends_with(".pyc") {
+        // A link to a folder may lead in a circle; one to a file is the file. What is neither (a socket, the link
+        // that leads nowhere by which Emacs locks a file) nobody runs.
+        let is_code =
+            if kind.is_symlink() { entry.path().is_file() } else { kind.is_dir() || kind.is_file() };
+        if is_code && !NOT_CODE.contains(&file.as_str()) && !file.ends_with(".pyc") {
             collect(&entry.path(), &format!("{name}/{file}"), found)?;
         }
     }
@@ -125,6 +127,18 @@ mod tests {
         assert_eq!(changed(&code, place), Some("b.py"));
         fs::remove_file(root.path().join("a.py")).unwrap();
         assert_eq!(changed(&code, place), Some("a.py"));
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_and_sockets_are_no_code() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("src")).unwrap();
+        fs::write(root.path().join("src/train.py"), "t").unwrap();
+        std::os::unix::fs::symlink("ada@host.1234", root.path().join("src/.#train.py")).unwrap();
+        std::os::unix::fs::symlink("train.py", root.path().join("src/linked.py")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(root.path().join("src/socket")).unwrap();
+        let found = digests(root.path(), "s", &["src".to_owned()]).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["src/linked.py", "src/train.py"]);
     }
 
     #[test]
