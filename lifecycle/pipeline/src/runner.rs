@@ -94,6 +94,7 @@ impl Runner {
         };
         // What only makes an earlier run again is given to nobody.
         let shared = self.shared.as_ref().filter(|_| session.request.again.is_none());
+        let mut given = Ok(());
         if let (Some(shared), Ok(steps)) = (shared, &result) {
             let made = steps.iter().filter(|step| step.outcome == Outcome::Ran);
             let made = made.filter_map(|step| step.key.zip(step.run));
@@ -103,17 +104,19 @@ impl Runner {
             let trials = trials.filter(|trial| trial.state == TrialState::Finished);
             let made: Vec<_> = made.chain(trials.filter_map(|trial| trial.key.zip(trial.run))).collect();
             let mut cancel = session.cancel.clone();
-            tokio::select! {
-                given = shared.give(&self.store, &made) => drop(given?),
-                () = cancelled(&mut cancel) => {}
-            }
+            given = tokio::select! {
+                given = shared.give(&self.store, &made) => given.map(drop),
+                () = cancelled(&mut cancel) => Ok(()),
+            };
         }
         let datasets = session.detail().inputs;
         match Arc::try_unwrap(session) {
             Ok(session) => session.end(state, cause).await?,
             Err(_) => return Err(Error::Task { reason: "a step is still under way".to_owned() }),
         }
-        Ok(RunReport { run, steps: result?, datasets, seconds: began.elapsed().as_secs_f64() })
+        let steps = result?;
+        given?;
+        Ok(RunReport { run, steps, datasets, seconds: began.elapsed().as_secs_f64() })
     }
 
     async fn through(

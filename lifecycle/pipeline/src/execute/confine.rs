@@ -50,7 +50,7 @@ pub fn level(session: &Session, step: &Step, kind: Option<Kind>) -> Result<Level
 
 /// Whether a step was to be isolated (`auto`) and this machine could not: its key says what did not hold, so
 /// its result must not stand for that of another machine.
-pub(super) fn is_unheld(session: &Session, step: &Step, keyed: &Keyed, detail: &RunDetail) -> bool {
+pub(crate) fn is_unheld(session: &Session, step: &Step, keyed: &Keyed, detail: &RunDetail) -> bool {
     let wanted = step.isolation.unwrap_or(session.planner.project.isolation);
     let kind = keyed.environment.as_ref().map(|lock| lock.kind);
     wanted != Isolation::None && ran_free(kind, detail.isolation.as_deref())

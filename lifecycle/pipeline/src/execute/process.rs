@@ -169,7 +169,8 @@ async fn watched(
         None => Vec::new(),
     };
     let last = Instant::now() + DRAIN;
-    while open {
+    // A process that was left and found by nobody may write on for ever.
+    while open && Instant::now() < last {
         match tokio::time::timeout_at(last, pipe.read(&mut buffer)).await {
             Ok(Ok(count)) if count > 0 => output(buffer.get(..count).unwrap_or_default()),
             Ok(_) | Err(_) => open = false,

@@ -90,7 +90,7 @@ pub async fn attempt(
     let ended = match furnished(session, node, step, keyed, id, cards).await {
         Ok(bench) => {
             let ended = within(session, node, step, keyed, &bench).await;
-            let ended = unspoilt(session, node, &bench, ended)?;
+            let ended = unspoilt(session, node, &bench, ended).unwrap_or_else(|error| Err(failed_by(&error)));
             let log = keep::log(session, node, &bench);
             let ended = explained(session, node, &bench, ended, log.as_ref(), &mut detail);
             // What the step made that nobody declared goes. A folder that something may still use, hidden by a

@@ -24,8 +24,8 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// The right to make the outputs of a key. The lock belongs to the open file and ends with it.
 pub struct Claim(#[allow(dead_code, reason = "held, not read")] File);
 
-/// Waits for the right to make the outputs of a key. The second value says whether it was waited for;
-/// nothing where somebody wants everything to stop.
+/// Waits for the right to make the outputs of a key: whoever has it looks whether they were made meanwhile.
+/// Nothing where somebody wants everything to stop.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -34,13 +34,13 @@ pub async fn claim(
     key: Digest,
     cancel: &mut watch::Receiver<bool>,
     waits: impl FnOnce(),
-) -> Result<Option<(Claim, bool)>, Error> {
+) -> Result<Option<Claim>, Error> {
     let place = store.root().join("claims.lock");
     let mut waits = Some(waits);
     let mut rest = LOOKS.0;
     loop {
         if let Some(claim) = try_claim(&place, key)? {
-            return Ok(Some((claim, waits.is_none())));
+            return Ok(Some(claim));
         }
         if let Some(waits) = waits.take() {
             waits();
@@ -90,7 +90,7 @@ mod tests {
             all.spawn(async move {
                 let (_never, mut cancel) = watch::channel(false);
                 let key = Digest::of(b"key");
-                let (claim, _) = claim(&store, key, &mut cancel, || {}).await.unwrap().unwrap();
+                let claim = claim(&store, key, &mut cancel, || {}).await.unwrap().unwrap();
                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 inside.fetch_sub(1, Ordering::SeqCst);

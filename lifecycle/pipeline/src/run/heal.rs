@@ -12,16 +12,26 @@ use rondo_store::Objects;
 use super::session::Session;
 use crate::Error;
 use crate::execute::outputs::chain;
+use crate::execute::process::cancelled;
 
 /// Opens the remotes of a project: only what is damaged asks for them.
 pub type Remotes = Arc<dyn Fn() -> Vec<Remote> + Send + Sync>;
 
-/// Fetches what of some objects is damaged. Whether all of them are whole now.
+/// Fetches what of some objects is damaged. Whether all of them are whole now; false where everything is to stop.
 ///
 /// # Errors
 /// When the task that looks comes to a bad end. What is wrong with a remote is only told.
 pub async fn heal(session: &Session, subject: &str, links: &[Link]) -> Result<bool, Error> {
     let Some(remotes) = &session.remotes else { return Ok(false) };
+    let mut cancel = session.cancel.clone();
+    tokio::select! {
+        biased;
+        () = cancelled(&mut cancel) => Ok(false),
+        healed = fetched(session, subject, links, remotes) => healed,
+    }
+}
+
+async fn fetched(session: &Session, subject: &str, links: &[Link], remotes: &Remotes) -> Result<bool, Error> {
     let objects = session.store.objects();
     let mut broken = damage(objects, links).await?;
     for remote in remotes() {

@@ -79,7 +79,21 @@ async fn through_all(session: &Arc<Session>) -> Result<Vec<StepReport>, Error> {
             ready.push_back(place);
         }
     }
-    let mut tasks: JoinSet<(usize, Done)> = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    let result = unfolded(session, unmet, ready, &mut tasks).await;
+    // Where the store refused, no step goes on by itself.
+    tasks.shutdown().await;
+    result
+}
+
+/// Starts what is ready, and what becomes so, until everything has ended.
+async fn unfolded(
+    session: &Arc<Session>,
+    mut unmet: Vec<usize>,
+    mut ready: VecDeque<usize>,
+    tasks: &mut JoinSet<(usize, Done)>,
+) -> Result<Vec<StepReport>, Error> {
+    let planner = &session.planner;
     let mut places: HashMap<Id, usize> = HashMap::new();
     let mut recordings = FuturesUnordered::new();
     loop {
@@ -277,17 +291,17 @@ async fn through(session: &Session, place: usize, node: &Node) -> Result<Done, E
         let message = "another run makes it: waiting for that".to_owned();
         session.progress.report(Event::Note { subject: node.name.clone(), message });
     };
-    let Some((claim, waited)) = claim(&session.store, keyed.key, &mut session.cancel.clone(), waits).await?
-    else {
+    let Some(claim) = claim(&session.store, keyed.key, &mut session.cancel.clone(), waits).await? else {
         return Ok(skipped(&node.name, "the run was interrupted".to_owned()).into());
     };
     let before = match &known {
         Answer::Hit { run, .. } | Answer::Gone { run, .. } => Some(*run),
         Answer::Miss => None,
     };
-    let known = if waited { cache::look(&session.store, step, keyed.key).await? } else { known };
+    // Somebody may have made it between the first look and the claim.
+    let known = cache::look(&session.store, step, keyed.key).await?;
     // Where it is forced, only what was made meanwhile stands for it.
-    if let (Answer::Hit { run, outputs }, true) = (&known, waited)
+    if let Answer::Hit { run, outputs } = &known
         && (!forced || Some(*run) != before)
     {
         return Ok(stands(session, node, step, *run, outputs, report).await?.into());
@@ -434,11 +448,13 @@ fn unequal(
 /// because nothing is any more. It holds its share of the machine while it runs, not while it rests.
 async fn tried(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> Result<Option<Attempt>, Error> {
     let mut number = 1;
+    let mut last = None;
     loop {
         let attempt = {
             let permit = session.machine.acquire(Amounts::wanted(&step.resources)).await;
-            if number == 1 && obstacle(session).is_some() {
-                return Ok(None);
+            let is_over = if last.is_none() { obstacle(session).is_some() } else { session.is_cancelled() };
+            if is_over {
+                return Ok(last);
             }
             step::attempt(session, node, step, keyed, number, &permit.cards).await?
         };
@@ -455,6 +471,7 @@ async fn tried(session: &Session, node: &Node, step: &Step, keyed: &Keyed) -> Re
             () = tokio::time::sleep(rest) => {}
             () = cancelled(&mut cancel) => return Ok(Some(attempt)),
         }
+        last = Some(attempt);
         number += 1;
     }
 }

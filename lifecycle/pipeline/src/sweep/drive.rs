@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -22,7 +23,7 @@ use super::study::Study;
 use super::trial::{Around, Ended, Failing, brief, shown};
 use crate::Error;
 use crate::execute::process::cancelled;
-use crate::execute::{checkout, step};
+use crate::execute::{checkout, confine, step};
 use crate::graph::Node;
 use crate::plan::{Keyed, Role};
 use crate::request::{Outcome, StepReport};
@@ -108,7 +109,8 @@ pub async fn make(
     let stopped: Vec<Trial> = study.record.trials.clone();
     let inputs = &keyed.inputs;
     let study = Mutex::new(study);
-    let around = Around { session, node, step, wanted, inputs, run, cached, study, changes };
+    let edited = AtomicBool::new(false);
+    let around = Around { session, node, step, wanted, inputs, run, cached, study, changes, edited };
     for (trial, run) in stopped.iter().filter_map(|trial| Some((trial.number, trial.run?))) {
         around.measure(trial, run).await?;
     }
@@ -313,8 +315,11 @@ async fn finish(
         let batch = of_best(session, best).await?;
         session.store.meta().log_batch(run, batch).await?;
     }
-    let edited = cause.is_none() && step::is_edited(session, node, step, keyed);
+    // What was edited and is as it was again is none the less what some trial did not run with.
+    let edited = around.edited.load(Ordering::Relaxed);
+    let edited = cause.is_none() && (step::is_edited(session, node, step, keyed) || edited);
     let kept = cause.is_none() && !edited && step.cache && session.request.again.is_none();
+    let kept = kept && !confine::is_unheld(session, step, keyed, &detail);
     if kept {
         let ending = record::end_kept(&session.store, run, detail, keyed.key, &node.name, now)?;
         ending.written(Duration::ZERO).await?;

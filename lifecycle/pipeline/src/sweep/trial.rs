@@ -1,6 +1,7 @@
 //! One trial: a node of its own with a step of its own, run like any step, watched while it runs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct Around<'a> {
     pub study: Mutex<Study>,
     /// Goes up when something was written to the store; none where nobody is judged.
     pub changes: Option<watch::Receiver<u64>>,
+    /// Whether the step's code was edited while a trial ran.
+    pub edited: AtomicBool,
 }
 
 /// A trial that has ended.
@@ -143,8 +146,9 @@ impl Around<'_> {
                 waiting.await?
             }
         };
-        let Some((_claim, waited)) = claimed else { return Ok(None) };
-        if waited && let Some(known) = self.known(&step, &keyed, &trial).await? {
+        let Some(_claim) = claimed else { return Ok(None) };
+        // Somebody may have made it between the first look and the claim.
+        if let Some(known) = self.known(&step, &keyed, &trial).await? {
             return Ok(ended(known));
         }
         if let Some(known) = self.elsewhere(&node, &step, &keyed, &trial).await? {
@@ -227,7 +231,7 @@ impl Around<'_> {
                 Some(held) => held,
                 None => session.machine.acquire(Amounts::wanted(&step.resources)).await,
             };
-            if number == 1 && session.is_cancelled() {
+            if session.is_cancelled() {
                 return Ok(None);
             }
             let (told, stop) = watch::channel(false);
@@ -237,6 +241,7 @@ impl Around<'_> {
             let mut attempt = self.watched(&node, run, &told, attempt).await?;
             // What the sweep goes by is on the disk.
             attempt.recorded().await?;
+            self.edited.fetch_or(attempt.edited, Ordering::Relaxed);
             drop(held);
             let trial = Trial { run: Some(run), ..trial.clone() };
             if attempt.ok {
