@@ -89,7 +89,7 @@ fn arguments(root: &Path) -> Arguments {
         Arc::new(Leakage),
         Arc::new(ProfilePackage::default()),
         Arc::new(CrossValidate),
-        Arc::new(Container),
+        Arc::new(Container::default()),
         Arc::new(Images),
         Arc::new(PackageModel),
     ];
@@ -116,7 +116,7 @@ pub fn in_rust(
         Arc::new(Leakage),
         Arc::new(ProfilePackage { page: Some(profile_page) }),
         Arc::new(CrossValidate),
-        Arc::new(Container),
+        Arc::new(Container { variables: config.environment.clone() }),
         Arc::new(Images),
         Arc::new(PackageModel),
     ]

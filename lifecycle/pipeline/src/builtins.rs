@@ -69,16 +69,25 @@ fn mark(call: &BuiltinCall) -> Option<String> {
     call.environment.get("RONDO_STEP_FILE").map(|file| format!("RONDO_STEP_FILE={file}"))
 }
 
+/// How long a line that does not end may grow before it is shown.
+const LINE: usize = 8 * 1024;
+
 /// Runs a program to its end, kept to what the step is kept to or not; each line of its output is reported.
 /// How it failed, if it did.
 async fn program(call: &BuiltinCall, command: &Command, confinement: bool) -> Result<(), Failed> {
     let rest: Mutex<Vec<u8>> = Mutex::default();
     let mut take = |bytes: &[u8]| {
         let mut rest = lock(&rest);
-        rest.extend_from_slice(bytes);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            said(call, &line);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            rest.extend_from_slice(piece);
+            if rest.ends_with(b"\n") {
+                said(call, &std::mem::take(&mut *rest));
+            } else if rest.len() >= LINE {
+                // A bar of progress, whose steps end with a return: nobody waits for its end.
+                let cut = rest.iter().rposition(|byte| *byte == b'\r').map_or(rest.len(), |at| at + 1);
+                let begun = rest.split_off(cut);
+                said(call, &std::mem::replace(&mut *rest, begun));
+            }
         }
     };
     let (_never, mut cancel) = watch::channel(false);

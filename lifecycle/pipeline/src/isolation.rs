@@ -6,7 +6,8 @@
 //! only what is declared exists, and a network of its own into which the tracking port alone is relayed.
 //!
 //! [`machine`] says what this machine can do; [`surroundings`] what a step may see; [`landlock`],
-//! [`bubblewrap`] and [`network`] hold it to that; [`watch`] and [`undeclared`] name what it was refused. Whether a
+//! [`bubblewrap`] and [`network`] hold it to that; [`watch`] and [`undeclared`] name what it was refused,
+//! [`strays`] what it made that leads out. Whether a
 //! step is isolated is a part of its key, so that what was made without does not stand for it; the level is not,
 //! so that machines of different kinds share what they make.
 
@@ -15,6 +16,7 @@ pub mod landlock;
 pub mod machine;
 pub mod network;
 mod parcel;
+mod strays;
 pub mod surroundings;
 pub mod undeclared;
 pub mod watch;
@@ -28,6 +30,7 @@ use std::process::Command;
 use rondo_core::ports::Confinement;
 
 pub use machine::{Level, Machine};
+pub(crate) use strays::{Stray, stray};
 pub use surroundings::Surroundings;
 
 /// How many refused files a message names.
@@ -100,11 +103,22 @@ impl Refused {
 }
 
 impl Confined {
+    /// The places whose files they could read.
+    pub fn reach(&self) -> Vec<PathBuf> {
+        let Surroundings { readable, linked, writable, tools, .. } = &self.surroundings;
+        // In a root file system of its own, those of the system are others.
+        let tools = if self.shares_root() { tools.as_slice() } else { &[] };
+        readable.iter().chain(linked).chain(writable).chain(tools).cloned().collect()
+    }
+
+    fn shares_root(&self) -> bool {
+        self.level != Level::None && self.surroundings.root.is_none()
+    }
+
     /// What its processes were refused: what they were seen to ask for, and files that its last words name.
     pub fn refused(&self, tail: &[String]) -> Refused {
         let Refused { mut read, written } = self.seen.undeclared(&self.surroundings);
-        let shares_root = self.level != Level::None && self.surroundings.root.is_none();
-        let said = undeclared::named(&self.surroundings, shares_root, tail);
+        let said = undeclared::named(&self.surroundings, self.shares_root(), tail);
         let is_new = |name: &String| !read.contains(name) && !written.contains(name);
         let said: Vec<String> = said.into_iter().filter(is_new).collect();
         read.extend(said);

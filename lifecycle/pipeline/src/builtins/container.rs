@@ -24,8 +24,11 @@ const PASSED: [&str; 2] = ["RONDO_", "MLFLOW_"];
 const MANY: usize = 2000;
 
 /// The package.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Container;
+#[derive(Debug, Clone, Default)]
+pub struct Container {
+    /// The variables of who runs it: by some of them the engine finds its daemon and its images.
+    pub variables: BTreeMap<String, String>,
+}
 
 #[async_trait]
 impl Builtin for Container {
@@ -54,14 +57,14 @@ impl Builtin for Container {
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
-        work(&call).await.map_err(|error| Box::new(error) as PortError)
+        work(&call, &self.variables).await.map_err(|error| Box::new(error) as PortError)
     }
 }
 
-async fn work(call: &BuiltinCall) -> Result<BuiltinResult, Failed> {
-    let command = command(call)?;
+async fn work(call: &BuiltinCall, host: &BTreeMap<String, String>) -> Result<BuiltinResult, Failed> {
+    let command = command(call, host)?;
     let folder = call.environment.get("RONDO_STEP_FILE").and_then(|file| Path::new(file).parent());
-    let running = Running::new(&command.program, call.step.run, folder, &call.environment);
+    let running = Running::new(&command.program, call.step.run, folder, &command.variables);
     // The engine is no part of the step: what it starts is isolated by it.
     program(call, &command, false).await?;
     running.ended();
@@ -171,9 +174,9 @@ impl Drop for Running {
 
 /// The engine's command. Files keep their paths inside of the container, so that the variables of the step
 /// contract mean the same there.
-fn command(call: &BuiltinCall) -> Result<Command, Failed> {
+fn command(call: &BuiltinCall, host: &BTreeMap<String, String>) -> Result<Command, Failed> {
     let wanted = text(&call.with, "engine").unwrap_or("auto");
-    let path = search_path(&call.environment);
+    let path = search_path(host);
     let mut engines = ENGINES.iter().filter(|engine| wanted == "auto" || wanted == **engine);
     let found = engines.find_map(|engine| Some((*engine, find_program(engine, path)?)));
     let Some((engine, program)) = found else {
@@ -224,15 +227,17 @@ fn command(call: &BuiltinCall) -> Result<Command, Failed> {
     arguments.extend(["--workdir".into(), call.scratch.clone().into_os_string()]);
     // By name alone: the engine finds the values in its own environment, and everybody on this machine can
     // read the arguments of a process.
-    let passed = |name: &&String| PASSED.iter().any(|prefix| name.starts_with(prefix));
-    for name in call.environment.keys().filter(passed) {
+    let mut variables = tool_variables(host);
+    let passed = |(name, _): &(&String, &String)| PASSED.iter().any(|prefix| name.starts_with(prefix));
+    for (name, value) in call.environment.iter().filter(passed) {
         arguments.extend(["--env".into(), name.into()]);
+        variables.insert(name.clone(), value.clone());
     }
     arguments.push(image.into());
     if let Some(command) = text(&call.with, "command") {
         arguments.extend(["sh".into(), "-c".into(), command.into()]);
     }
-    let (folder, variables) = (call.scratch.clone(), call.environment.clone());
+    let folder = call.scratch.clone();
     Ok(Command { program, arguments, folder, variables, mark: mark(call) })
 }
 
@@ -284,6 +289,7 @@ mod tests {
     use rondo_core::ports::Unwatched;
     use serde_json::json;
 
+    use super::super::LINE;
     use super::*;
 
     fn call(path: &Path, with: Value) -> BuiltinCall {
@@ -304,7 +310,6 @@ mod tests {
             root: path.to_owned(),
             scratch: path.to_owned(),
             environment: [
-                ("PATH".to_owned(), path.to_string_lossy().into_owned()),
                 ("RONDO_PARAM_A".to_owned(), "1".to_owned()),
                 ("HOME".to_owned(), "/root".to_owned()),
             ]
@@ -315,12 +320,31 @@ mod tests {
         }
     }
 
+    fn host(path: &Path) -> BTreeMap<String, String> {
+        let daemon = ("DOCKER_HOST".to_owned(), "unix:///run/user/1000/docker.sock".to_owned());
+        [("PATH".to_owned(), path.to_string_lossy().into_owned()), daemon].into()
+    }
+
+    #[test]
+    fn the_engine_finds_its_daemon_and_the_home_of_who_runs_it() {
+        let folder = tempfile::tempdir().unwrap();
+        engine(folder.path(), "docker", "");
+        let mut host = host(folder.path());
+        host.insert("HOME".to_owned(), "/home/ada".to_owned());
+        let command = command(&call(folder.path(), json!({"image": "img:1"})), &host).unwrap();
+        assert_eq!(command.variables["DOCKER_HOST"], host["DOCKER_HOST"]);
+        assert_eq!((&*command.variables["HOME"], &*command.variables["RONDO_PARAM_A"]), ("/home/ada", "1"));
+        assert!(!command.arguments.iter().any(|word| word == "DOCKER_HOST"));
+    }
+
     #[test]
     fn without_an_engine_it_is_said_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let error = command(&call(folder.path(), json!({"image": "x"}))).unwrap_err();
+        let error = command(&call(folder.path(), json!({"image": "x"})), &host(folder.path())).unwrap_err();
         assert!(error.to_string().contains("neither podman nor docker"));
-        let error = command(&call(folder.path(), json!({"image": "x", "engine": "docker"}))).unwrap_err();
+        let error =
+            command(&call(folder.path(), json!({"image": "x", "engine": "docker"})), &host(folder.path()))
+                .unwrap_err();
         assert!(error.to_string().contains("docker is on"));
     }
 
@@ -333,7 +357,7 @@ mod tests {
     }
 
     fn words(call: &BuiltinCall) -> Vec<String> {
-        let command = command(call).unwrap();
+        let command = command(call, &host(&call.root)).unwrap();
         command.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
@@ -349,7 +373,7 @@ mod tests {
             assert!(words.windows(2).any(|pair| pair == ["--env", name]), "{words:?}");
         }
         assert!(!words.iter().any(|word| word.contains("s3cret")), "{words:?}");
-        assert_eq!(command(&call).unwrap().variables["RONDO_PARAM_TOKEN"], "s3cret");
+        assert_eq!(command(&call, &host(folder.path())).unwrap().variables["RONDO_PARAM_TOKEN"], "s3cret");
     }
 
     #[test]
@@ -378,7 +402,10 @@ mod tests {
             assert!(mounted(path, "ro"), "{path}: {all:?}");
         }
         assert!(mounted("metrics", "rw") && mounted("out", "rw"), "{all:?}");
-        assert_eq!(command(&call).unwrap().mark, Some(format!("RONDO_STEP_FILE={file}")));
+        assert_eq!(
+            command(&call, &host(folder.path())).unwrap().mark,
+            Some(format!("RONDO_STEP_FILE={file}"))
+        );
 
         for number in 0..MANY {
             std::os::unix::fs::symlink(at("store/aa/1"), at(&format!("in/images/{number}"))).unwrap();
@@ -389,8 +416,35 @@ mod tests {
             let link = at(&format!("in/images/of-its-own-{number}"));
             std::os::unix::fs::symlink(at(&format!("store/aa/of-its-own-{number}")), link).unwrap();
         }
-        let refused = command(&call).err().map(|error| error.to_string()).unwrap();
+        let refused = command(&call, &host(folder.path())).err().map(|error| error.to_string()).unwrap();
         assert!(refused.contains("large files in the store"), "{refused}");
+    }
+
+    #[derive(Default)]
+    struct Said(std::sync::Mutex<Vec<String>>);
+
+    impl rondo_core::ports::Progress for Said {
+        fn report(&self, event: rondo_core::ports::Event) {
+            if let rondo_core::ports::Event::Output { line, .. } = event {
+                self.0.lock().unwrap().push(line);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_does_not_end_is_shown_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "echo begun; i=0; while [ $i -lt 3000 ]; do printf \"step $i\\r\"; i=$((i+1)); done";
+        engine(folder.path(), "podman", script);
+        let said = Arc::new(Said::default());
+        let call = call(folder.path(), json!({"image": "img:1"}));
+        let call = BuiltinCall { progress: said.clone(), ..call };
+        work(&call, &host(folder.path())).await.unwrap();
+        let lines = said.0.lock().unwrap().clone();
+        assert!(lines.len() > 2 && lines[0] == "begun", "{}", lines.len());
+        assert!(lines[1].starts_with("step 0\r") && lines.last().unwrap().ends_with("step 2999"));
+        let longest = lines.iter().map(String::len).max().unwrap();
+        assert!(longest <= LINE + 16 * 1024, "{longest}");
     }
 
     #[tokio::test]
@@ -407,7 +461,8 @@ mod tests {
         call.environment.insert("RONDO_STEP_FILE".to_owned(), file);
         let name = format!("rondo-{}", call.step.run);
         assert!(words(&call).windows(2).any(|pair| pair == ["--name", &name]));
-        let task = tokio::spawn(async move { work(&call).await.map(drop) });
+        let host = host(folder.path());
+        let task = tokio::spawn(async move { work(&call, &host).await.map(drop) });
         let there = async |file: &str| {
             for _ in 0..500 {
                 if folder.path().join(file).exists() {

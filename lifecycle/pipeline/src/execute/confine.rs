@@ -2,22 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondo_core::run::RunDetail;
-use rondo_project::project::{Isolation, Project, Step};
+use rondo_project::project::{Isolation, Project, Step, Work};
 
 use super::bench::Bench;
 use super::image::is_daemonless;
+use super::outputs::chain;
 use crate::Error;
-use crate::builtins::container::too_many;
+use crate::builtins::container::{linked, too_many};
 use crate::environment::kind::Kind;
 use crate::environment::provision::Provisioned;
 use crate::environment::rootfs::ROOT;
 use crate::isolation::surroundings::Given;
 use crate::isolation::watch::Seen;
-use crate::isolation::{Confined, Level, Surroundings};
+use crate::isolation::{Confined, Level, Stray, Surroundings, stray};
 use crate::plan::Keyed;
 use crate::run::session::Session;
 
@@ -133,6 +134,37 @@ pub(super) fn confined(
     Ok(Some(Arc::new(Confined { level, surroundings, bwrap, own_network, seen })))
 }
 
+/// Whether what a step that was held has made can be taken: Rondo follows links with its own rights.
+///
+/// # Errors
+/// Which of it leads where the step may not read, in words.
+pub(super) fn held(step: &Step, bench: &Bench, artifacts: &BTreeMap<String, PathBuf>) -> Result<(), String> {
+    let contract = &bench.contract;
+    let known = match (bench.confined.get(), &step.work) {
+        // A container that a package starts is held by its engine alone.
+        (_, Work::Uses { package, .. }) if package == "container" => {
+            let inputs = linked(contract.inputs.values()).map_err(|error| chain(&error))?;
+            [bench.folder.clone()].into_iter().chain(inputs).collect()
+        }
+        (Some(confined), _) => confined.reach(),
+        (None, _) => return Ok(()),
+    };
+    let known: Vec<PathBuf> = known.iter().filter_map(|place| place.canonicalize().ok()).collect();
+    let outputs = contract.outputs.iter().map(|(name, place)| (format!("output `{name}`"), place));
+    let metrics = contract.metrics.iter().map(|place| ("file of metrics".to_owned(), place));
+    let artifacts = artifacts.iter().map(|(path, place)| (format!("artifact `{path}`"), place));
+    for (what, place) in outputs.chain(metrics).chain(artifacts) {
+        if let Some(Stray { link, to }) = stray(place, &known) {
+            let link = link.strip_prefix(&bench.folder).unwrap_or(&link).display();
+            let to = to.display();
+            return Err(format!(
+                "its {what} leads by the link `{link}` to `{to}`, which it may not read: declare that, and copy it"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Says at a run's beginning which level holds for its steps, where one of them asks for isolation.
 pub fn announce(session: &Session) {
     use rondo_core::ports::Event;
@@ -147,7 +179,7 @@ pub fn announce(session: &Session) {
     asked.dedup();
     let machine = |wanted| match session.isolation().level(wanted) {
         Ok(level) => format!("{}: {}", level.text(), session.isolation().holds(level)),
-        Err(error) => super::outputs::chain(&error),
+        Err(error) => chain(&error),
     };
     let messages: std::collections::BTreeSet<String> = asked.into_iter().map(machine).collect();
     for message in messages {

@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(filled["run"], json!("cat '/my rows.csv' 'a; rm -r x'"));
         assert_eq!(filled["title"], json!("of a; rm -r x"));
         assert_eq!(crate::builtins::CrossValidate.commands(), ["run"]);
-        assert_eq!(crate::builtins::Container.commands(), ["command"]);
+        assert_eq!(crate::builtins::Container::default().commands(), ["command"]);
     }
 
     #[test]

@@ -315,6 +315,7 @@ async fn within(session: &Session, node: &Node, step: &Step, keyed: &Keyed, benc
     }
     let exit = worked.exit.clone();
     let with_cause = |cause: String| Exit { cause: Some(cause), ..exit.clone() };
+    confine::held(step, bench, &worked.artifacts).map_err(with_cause)?;
     keep::metrics(session, step, bench, worked.metrics).await.map_err(with_cause)?;
     if let Some(trial) = &node.trial {
         let unmeasured = unmeasured(&session.store, bench.contract.run, &trial.metric);

@@ -147,6 +147,36 @@ async fn an_undeclared_file_is_refused_and_named() {
 }
 
 #[tokio::test]
+async fn what_a_link_leads_to_is_not_taken_where_the_step_may_not_read_it() {
+    for level in levels() {
+        let lab = Lab::new().await;
+        lab.write("data/extra.json", r#"{"secret": 1}"#);
+        lab.write("declared.csv", "rows");
+        let extra = lab.root.join("data/extra.json");
+        let extra = extra.display();
+        lab.write(
+            "rondo.yaml",
+            &format!(
+                "project: p\nisolation: {level}\nsteps:\n  \
+                 made: {{ run: 'echo 1 > ${{{{ outputs.m }}}}', outputs: {{ m: m }} }}\n  \
+                 file: {{ run: 'ln -s {extra} ${{{{ outputs.o }}}}', outputs: {{ o: o }} }}\n  \
+                 folder: {{ run: 'mkdir -p ${{{{ outputs.d }}}}/a; ln -s {extra} ${{{{ outputs.d }}}}/a/b', outputs: {{ d: d/ }} }}\n  \
+                 metrics: {{ run: 'ln -s {extra} $RONDO_METRICS', metrics: m.json }}\n  \
+                 input: {{ run: 'ln -s ${{{{ inputs.rows }}}} ${{{{ outputs.i }}}}', inputs: {{ rows: made.m }}, outputs: {{ i: i }} }}\n"
+            ),
+        );
+        let report = lab.run_with(RunRequest { keep_going: true, ..RunRequest::default() }).await;
+        for (step, what) in [("file", "output `o`"), ("folder", "output `d`"), ("metrics", "file of metrics")]
+        {
+            let cause = cause(&report, step);
+            assert!(cause.starts_with(&format!("its {what} leads by the link `")), "{level}: {cause}");
+            assert!(cause.contains("data/extra.json`, which it may not read"), "{level}: {cause}");
+        }
+        assert_eq!(report.step("input").unwrap().cause, None, "{level}");
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_goes_on_without_an_undeclared_file_is_told_of() {
     for level in levels() {
         let lab = Lab::new().await;
@@ -235,7 +265,7 @@ async fn what_was_to_be_isolated_and_was_not_is_not_kept() {
     let lab = Lab::new().await;
     lab.write(
         "rondo.yaml",
-        "project: p\nsteps:\n  a: { run: 'echo 1 > ${{ outputs.o }}', outputs: { o: o }, isolation: auto }\n",
+        "project: p\nisolation: auto\nparams: { x: 1 }\nsteps:\n  a: { run: 'echo 1 > ${{ outputs.o }}', outputs: { o: o } }\n  b:\n    run: 'echo \"{\\\"m\\\": 1}\" > $RONDO_METRICS; echo 1 > ${{ outputs.p }}'\n    metrics: m.json\n    outputs: { p: p }\n    sweep: { strategy: grid, over: { x: [1, 2] }, maximize: m }\n",
     );
     let machine = Machine::probe("");
     let free = machine.landlock.is_err() && machine.bubblewrap.is_err();
@@ -251,7 +281,9 @@ async fn what_was_to_be_isolated_and_was_not_is_not_kept() {
             eprintln!("skipped: this kernel has Landlock");
             return;
         }
-        assert_eq!(report.step("a").unwrap().outcome, rondo_pipeline::Outcome::Ran);
+        for step in ["a", "b"] {
+            assert_eq!(report.step(step).unwrap().outcome, rondo_pipeline::Outcome::Ran, "{step}");
+        }
     }
 }
 
