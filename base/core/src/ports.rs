@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use crate::error::{Explain, Objection};
 use crate::handoff::StepInputs;
@@ -126,6 +127,8 @@ pub struct BuiltinCall {
     pub python: Option<PathBuf>,
     /// What its programs are to be kept to, where they are.
     pub confinement: Option<Arc<dyn Confinement>>,
+    /// Becomes true when it is to stop: what it is told by then is kept, and what it runs may tidy up.
+    pub stop: watch::Receiver<bool>,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
 }
@@ -202,6 +205,11 @@ pub trait Builtin: Send + Sync {
 
     /// Whether it depends on what is in its environment, once that is made, whether something is lacking.
     fn asks_made(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> bool {
+        false
+    }
+
+    /// Whether it ends by itself soon after it was told to stop. One that does not is dropped at once.
+    fn stops(&self) -> bool {
         false
     }
 

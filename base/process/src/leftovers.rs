@@ -51,6 +51,35 @@ pub fn end(mark: &str, since: libc::pid_t) -> Vec<String> {
     names
 }
 
+/// Asks the processes in a sandbox to end, where a process is one (`bwrap`) and what is in it carries the mark.
+/// Whether there was any. The first process in it heeds no such request.
+pub fn ask_in_sandbox(mark: &str, sandbox: libc::pid_t) -> bool {
+    let command = fs::read_to_string(format!("/proc/{sandbox}/comm")).unwrap_or_default();
+    if command.trim() != "bwrap" {
+        return false;
+    }
+    let mut any = false;
+    for pid in candidates(sandbox) {
+        if carries(pid, mark) && is_in_a_sandbox(pid) {
+            any = true;
+            // SAFETY: `kill` has no memory effects; see `end`.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
+    }
+    any
+}
+
+/// Whether a process group has others than its leader that have not ended.
+pub fn has_members(leader: libc::pid_t) -> bool {
+    let lives = |pid: libc::pid_t| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name, which may hold anything.
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+        !matches!(state, None | Some("Z" | "X"))
+    };
+    candidates(leader).into_iter().any(|pid| pid != leader && group(pid) == Some(leader) && lives(pid))
+}
+
 /// Whether a process has this variable in its environment.
 pub fn carries(pid: libc::pid_t, mark: &str) -> bool {
     let Ok(variables) = fs::read(format!("/proc/{pid}/environ")) else { return false };

@@ -203,6 +203,10 @@ impl Builtin for Papermill {
         KEYS
     }
 
+    fn stops(&self) -> bool {
+        true
+    }
+
     fn code_files(&self, _root: &Path, with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         with.get("notebook").and_then(Value::as_str).map(PathBuf::from).into_iter().collect()
     }
@@ -365,6 +369,7 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         cwd: call.root.clone(),
         env: call.environment.clone(),
         confinement: call.confinement.clone(),
+        cancel: call.stop.clone(),
         cell_timeout: with.cell_timeout,
         timeout: with.timeout,
         start_timeout: with.start_timeout.unwrap_or(usual.start_timeout),

@@ -15,7 +15,6 @@ use rondo_core::ports::{BuiltinCall, Event};
 use rondo_core::{Code, Explain};
 use rondo_process::leftovers;
 use serde_json::Value;
-use tokio::sync::watch;
 
 use crate::execute::process::{self, Command};
 use crate::worktree::lock;
@@ -90,7 +89,7 @@ async fn program(call: &BuiltinCall, command: &Command, confinement: bool) -> Re
             }
         }
     };
-    let (_never, mut cancel) = watch::channel(false);
+    let mut cancel = call.stop.clone();
     let confinement = confinement.then_some(call.confinement.as_deref()).flatten();
     let ended = process::run_confined(command, confinement, None, &mut cancel, &mut take).await;
     let last = std::mem::take(&mut *lock(&rest));

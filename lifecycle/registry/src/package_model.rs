@@ -372,6 +372,7 @@ mod tests {
         let path = |name: &str| (name.split('.').next().unwrap().to_owned(), root.join(name));
         BuiltinCall {
             confinement: None,
+            stop: tokio::sync::watch::channel(false).1,
             step: StepInputs {
                 project: "p".into(),
                 step: "ship".into(),

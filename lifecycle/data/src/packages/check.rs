@@ -195,6 +195,7 @@ mod tests {
             environment: BTreeMap::new(),
             python: None,
             confinement: None,
+            stop: tokio::sync::watch::channel(false).1,
             progress: Arc::new(rondo_core::ports::Unwatched),
         };
         let error = work(&call, None).unwrap_err();

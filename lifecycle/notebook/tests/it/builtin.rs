@@ -37,6 +37,7 @@ fn call(work: &Work, with: Value) -> BuiltinCall {
         environment: BTreeMap::from([("RONDO_OUTPUT_MODEL".to_owned(), "made/model.txt".to_owned())]),
         python: Some(work.python.clone()),
         confinement: None,
+        stop: tokio::sync::watch::channel(false).1,
         progress: Arc::new(Unwatched),
     }
 }
@@ -55,6 +56,29 @@ async fn a_step_makes_its_outputs_and_keeps_the_executed_notebook() {
     assert_eq!(std::fs::read(&kept).unwrap(), std::fs::read(work.path("made/report.ipynb")).unwrap());
     assert!(kept.with_extension("html").is_file());
     crate::environment::validate(&work.python, &kept);
+}
+
+#[tokio::test]
+async fn a_step_that_is_to_stop_interrupts_its_cell() {
+    let Some(work) = Work::new() else { return };
+    let cell = "import pathlib, time\ntry:\n    pathlib.Path('begun').touch()\n    time.sleep(1000)\n\
+        finally:\n    pathlib.Path('tidied').touch()";
+    work.notebook(&[(cell, &[])]);
+    let (tell, stop) = tokio::sync::watch::channel(false);
+    let call = BuiltinCall { stop, ..call(&work, json!({"notebook": "in.ipynb"})) };
+    let package = Papermill::default();
+    assert!(package.stops());
+    let teller = async {
+        while !work.path("begun").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        tell.send(true).unwrap();
+    };
+    let (ended, ()) = tokio::join!(package.run(call), teller);
+    ended.unwrap_err();
+    assert!(work.path("tidied").exists());
+    let copy = std::fs::read_to_string(work.path("scratch/kept/notebook/in.ipynb")).unwrap();
+    assert!(copy.contains("KeyboardInterrupt"), "{copy}");
 }
 
 #[tokio::test]

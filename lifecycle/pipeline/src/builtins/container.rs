@@ -48,6 +48,10 @@ impl Builtin for Container {
         &["command"]
     }
 
+    fn stops(&self) -> bool {
+        true
+    }
+
     fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }
@@ -316,6 +320,7 @@ mod tests {
             .into(),
             python: None,
             confinement: None,
+            stop: tokio::sync::watch::channel(false).1,
             progress: Arc::new(Unwatched),
         }
     }

@@ -38,6 +38,10 @@ impl Builtin for CrossValidate {
         &["run"]
     }
 
+    fn stops(&self) -> bool {
+        true
+    }
+
     fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }
@@ -261,6 +265,7 @@ mod tests {
             .into(),
             python: None,
             confinement: None,
+            stop: tokio::sync::watch::channel(false).1,
             progress: notes.clone(),
         };
         work(&call).await.unwrap();

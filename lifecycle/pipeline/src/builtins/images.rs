@@ -58,6 +58,10 @@ impl Builtin for Images {
         ]
     }
 
+    fn stops(&self) -> bool {
+        true
+    }
+
     fn code_files(&self, _root: &Path, _with: &BTreeMap<String, Value>) -> Vec<PathBuf> {
         Vec::new()
     }

@@ -32,6 +32,9 @@ use super::guard::Guarded;
 /// How long a process that was asked to stop may take before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether a group that was asked to end is empty.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// How long what an ended process has left in the pipe may take to be read.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -149,18 +152,21 @@ async fn watched(
             },
             ended = &mut ended => {
                 ended?;
+                if let Some(deadline) = deadline.filter(|_| stopped.is_some()) {
+                    group.emptied(deadline, &mut pipe, output).await;
+                }
                 break group.reap()?;
             }
             () = at(deadline) => {
                 let signal = if stopped.is_none() { libc::SIGTERM } else { libc::SIGKILL };
                 deadline = stopped.is_none().then(|| Instant::now() + GRACE);
                 stopped = stopped.or(Some(Stopped::TimedOut));
-                group.signal(signal);
+                if signal == libc::SIGTERM { group.ask() } else { group.signal(signal) }
             },
             () = cancelled(cancel), if stopped.is_none() => {
                 stopped = Some(Stopped::Cancelled);
                 deadline = Some(Instant::now() + GRACE);
-                group.signal(libc::SIGTERM);
+                group.ask();
             },
         }
     };
@@ -208,6 +214,35 @@ impl Group {
         if !self.reaped {
             // SAFETY: `kill` has no memory effects; the number is our own child's, not yet reaped.
             unsafe { libc::kill(-self.leader, signal) };
+        }
+    }
+
+    /// Asks all of the group to end. A sandbox that is asked ends what is in it without asking: there, that is
+    /// asked instead.
+    fn ask(&self) {
+        let inside = self.mark.as_ref().is_some_and(|mark| leftovers::ask_in_sandbox(mark, self.leader));
+        if !inside {
+            self.signal(libc::SIGTERM);
+        }
+    }
+
+    /// Waits for those of an asked group that its leader has left behind, and takes what they say.
+    async fn emptied(
+        &self,
+        deadline: Instant,
+        pipe: &mut pipe::Receiver,
+        output: &mut (dyn FnMut(&[u8]) + Send),
+    ) {
+        let mut buffer = vec![0; BUFFER];
+        let mut open = true;
+        while Instant::now() < deadline && leftovers::has_members(self.leader) {
+            tokio::select! {
+                read = pipe.read(&mut buffer), if open => match read {
+                    Ok(count) if count > 0 => output(buffer.get(..count).unwrap_or_default()),
+                    Ok(_) | Err(_) => open = false,
+                },
+                () = tokio::time::sleep(LOOK) => {}
+            }
         }
     }
 
@@ -435,6 +470,31 @@ mod tests {
         assert_eq!(ended.stopped, Some(Stopped::TimedOut));
         // Some shells say too that the `sleep` in the same group was ended.
         assert!(ended.code == Some(9) && said.starts_with("up\n") && said.ends_with("asked\n"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_a_leader_leaves_behind_that_was_asked_has_its_time_too() {
+        let inner =
+            "sh -c 'trap \"sleep 0.3; echo saved; exit 0\" TERM; echo up; while :; do sleep 0.05; done'";
+        // A shell that dies of the request, one that waits for its program, and one that was to go on after it.
+        let patient = |script: String| crate::execute::shell::patient(&script);
+        for script in
+            [format!("{inner}; true"), patient(inner.to_owned()), patient(format!("{inner}; echo after"))]
+        {
+            let (cancel, mut watched) = watch::channel(false);
+            let mut said = Vec::new();
+            let mut take = |bytes: &[u8]| {
+                said.extend_from_slice(bytes);
+                if said.starts_with(b"up\n") {
+                    let _ = cancel.send(true);
+                }
+            };
+            let ended = run(&shell(&script), None, &mut watched, &mut take).await.unwrap();
+            let said = String::from_utf8(said).unwrap();
+            assert_eq!(ended.stopped, Some(Stopped::Cancelled));
+            assert!(said.contains("saved\n") && !said.contains("after"), "{script}: {said}");
+            assert_eq!(ended.signal, Some(libc::SIGTERM), "{script}");
+        }
     }
 
     #[tokio::test]

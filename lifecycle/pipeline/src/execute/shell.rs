@@ -34,6 +34,12 @@ pub fn command(text: &str, values: &Values<'_>) -> Result<String, SubstituteErro
     Ok(result)
 }
 
+/// A command whose shell waits, when it is asked to stop, for the program that it runs: that one was asked too and
+/// may want to save something. A shell that waits for nothing ends at once, by the same signal.
+pub fn patient(command: &str) -> String {
+    format!("trap 'trap - TERM; kill -TERM $$' TERM; {command}")
+}
+
 /// Puts values into a `with:` block. Those of its keys that are commands are filled as such.
 ///
 /// # Errors

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondo_core::ports::{Builtin, BuiltinCall, Confinement, Event};
+use rondo_core::ports::{Builtin, BuiltinCall, BuiltinResult, Confinement, Event, PortError};
 use rondo_core::run::Exit;
 use rondo_project::project::{SqlSource, Step};
 use rondo_project::substitute::Values;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::bench::{self, Bench};
 use super::cause::{self, failed, failed_by};
@@ -31,6 +31,9 @@ use crate::graph::Node;
 use crate::packages::{SQL, params};
 use crate::plan::{Doer, Keyed, sql_threads};
 use crate::run::session::Session;
+
+/// How long a package in Rust that was told to stop may take for that.
+const STOP: Duration = Duration::from_secs(15);
 
 /// What the work itself came to, before its outputs are looked at.
 #[derive(Default)]
@@ -92,13 +95,13 @@ pub(super) async fn work(
         }
         Doer::Shell(command) if is_of(environment, Kind::Rootfs) => {
             let text = shell::command(command, &values).map_err(expression)?;
-            let arguments = vec!["-c".into(), text.into()];
+            let arguments = vec!["-c".into(), shell::patient(&text).into()];
             Command { program: "/bin/sh".into(), arguments, folder: bench.root.clone(), variables, mark }
         }
         Doer::Shell(command) => {
             let text = shell::command(command, &values).map_err(expression)?;
             let program = session.shell(search_path(&variables));
-            let arguments = vec!["-c".into(), text.into()];
+            let arguments = vec!["-c".into(), shell::patient(&text).into()];
             Command { program, arguments, folder: bench.root.clone(), variables, mark }
         }
         Doer::Sql(source) => {
@@ -117,6 +120,7 @@ pub(super) async fn work(
                 python: environment.and_then(|environment| environment.python.clone()),
                 environment: variables,
                 confinement: confined.map(|confined| confined as Arc<dyn Confinement>),
+                stop: watch::channel(false).1,
                 progress: Arc::new(Logged { log: bench.log.clone(), progress: session.progress.clone() }),
             };
             let (kept, measured) = (call.kept(), call.measured());
@@ -205,8 +209,8 @@ fn named_inputs(step: &Step, call: &BuiltinCall) -> Vec<(String, String)> {
     named
 }
 
-/// Runs a package in Rust. It is dropped where it takes too long or everything should stop; a package whose
-/// future is dropped ends what it has started.
+/// Runs a package in Rust. Where it takes too long or everything should stop, it is told so if it heeds that, and
+/// dropped at last; a package whose future is dropped ends what it has started.
 async fn in_process(
     mut cancel: watch::Receiver<bool>,
     builtin: Arc<dyn Builtin>,
@@ -216,12 +220,26 @@ async fn in_process(
 ) -> Result<Worked, Exit> {
     // In a task of its own: one that panics fails its step and nothing else.
     let mut task = JoinSet::new();
-    task.spawn(async move { builtin.run(call).await });
-    let ended = tokio::select! {
-        ended = task.join_next() => ended,
-        () = cancelled(&mut cancel) => return stopped(task, failed("it was interrupted")).await,
-        () = sleep(limit) => return stopped(task, failed(cause::too_long(limit))).await,
+    let (tell, stop) = watch::channel(false);
+    let grace = if builtin.stops() { STOP } else { Duration::ZERO };
+    task.spawn(async move { builtin.run(BuiltinCall { stop, ..call }).await });
+    let why = tokio::select! {
+        ended = task.join_next() => return came(ended, &inputs),
+        () = cancelled(&mut cancel) => failed("it was interrupted"),
+        () = sleep(limit) => failed(cause::too_long(limit)),
     };
+    let _ = tell.send(true);
+    // Whatever it says then, it was stopped.
+    let _ = tokio::time::timeout(grace, task.join_next()).await;
+    task.shutdown().await;
+    Err(why)
+}
+
+/// What came of a package in Rust.
+fn came(
+    ended: Option<Result<Result<BuiltinResult, PortError>, JoinError>>,
+    inputs: &[(String, String)],
+) -> Result<Worked, Exit> {
     match ended {
         Some(Ok(Ok(result))) => {
             Ok(Worked { exit: Exit::default(), metrics: result.metrics, artifacts: result.artifacts })
@@ -237,11 +255,6 @@ async fn in_process(
         Some(Err(error)) => Err(failed(format!("the package ended unexpectedly: {error}"))),
         None => Err(failed("the package ended unexpectedly")),
     }
-}
-
-async fn stopped<T: 'static>(mut task: JoinSet<T>, exit: Exit) -> Result<Worked, Exit> {
-    task.shutdown().await;
-    Err(exit)
 }
 
 async fn sleep(limit: Option<Duration>) {

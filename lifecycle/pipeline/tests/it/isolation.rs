@@ -345,6 +345,26 @@ async fn a_level_that_is_not_there_is_told_before_anything_runs() {
 }
 
 #[tokio::test]
+async fn a_step_that_is_stopped_has_time_to_save() {
+    for level in levels().into_iter().chain(["none"]) {
+        let lab = Lab::new().await;
+        lab.write(
+            "train.sh",
+            "trap 'sleep 0.5; echo saved; exit 0' TERM\necho up\nwhile :; do sleep 0.05; done\n",
+        );
+        lab.write(
+            "rondo.yaml",
+            &format!("project: p\nisolation: {level}\nsteps:\n  a: {{ run: 'cd . && sh train.sh && echo after', timeout: 4s }}\n"),
+        );
+        let report = run(&lab, Arc::new(Port::open())).await;
+        let step = report.step("a").unwrap();
+        assert!(cause(&report, "a").contains("took longer"), "{level}");
+        let last = step.tail.last().map(String::as_str);
+        assert_eq!(last, Some("saved"), "{level}: {:?}", step.tail);
+    }
+}
+
+#[tokio::test]
 async fn a_confined_step_is_stopped_with_all_that_it_started() {
     for level in levels() {
         let lab = Lab::new().await;
