@@ -474,6 +474,6 @@ steps:
     assert re.search(r"^t .*would run +code `src/feat.py` changed: ", rondo("run", "t", "-n").stdout, re.M)
     assert outcomes(rondo.json("run", "t")) == {"t": "ran"}
     (rondo.folder / "x.txt").write_text("by hand")
-    assert "`x.txt` had been changed by hand" in rondo("run", "t").stderr
+    assert "`x.txt` was not as a run had left it" in rondo("run", "t").stderr
     assert (rondo.folder / "x.txt").read_text() == "three"
     assert "hint: add `params: [seed]` to step `seeded`" in rondo("run", "seeded", code=7).stderr

@@ -71,6 +71,16 @@ pub enum Error {
         /// The version.
         digest: Digest,
     },
+    /// A step would put its output where its own code is.
+    #[error("output `{output}` of step `{step}` would replace `{path}`, which is its own code")]
+    OutputIsCode {
+        /// The step.
+        step: String,
+        /// The output's declared path.
+        output: String,
+        /// The file of its code, relative to the project.
+        path: String,
+    },
     /// A declared code file is not there.
     #[error("step `{step}` names `{path}`, which does not exist")]
     CodeMissing {
@@ -353,6 +363,7 @@ impl Error {
         Some(match self {
             Self::ParameterType { name, .. } => format!("params.{name}"),
             Self::CodeMissing { step, .. } => at(step, "code"),
+            Self::OutputIsCode { step, .. } => at(step, "outputs"),
             Self::Expression { step, .. } | Self::ProgramMissing { step, .. } => at(step, "run"),
             Self::Unsupported { step, .. } | Self::PackageNotFound { step, .. } => at(step, "uses"),
             Self::Condition { step, .. } => at(step, "when"),
@@ -453,9 +464,10 @@ impl Explain for Error {
             Self::NothingBetween { .. } => Code::ValueInvalid,
             Self::PlaceForeign { .. } => Code::RequestInvalid,
             Self::DatasetMissing { .. } | Self::VersionMissing { .. } => Code::DatasetNotFound,
-            Self::CodeMissing { .. } | Self::Expression { .. } | Self::Condition { .. } => {
-                Code::ProjectInvalid
-            }
+            Self::CodeMissing { .. }
+            | Self::OutputIsCode { .. }
+            | Self::Expression { .. }
+            | Self::Condition { .. } => Code::ProjectInvalid,
             Self::Unsupported { .. } | Self::EnvironmentNotFound { .. } => Code::ProjectInvalid,
             Self::PackageNotFound { .. } | Self::PackageRefused { .. } => Code::PackageInvalid,
             Self::PythonMissing { .. }
@@ -512,6 +524,7 @@ impl Explain for Error {
             Self::SecretMissing { variable, .. } => vec![format!("export {variable}=…")],
             Self::SqlRefused { hint, .. } | Self::SqlFailed { hint, .. } => hint.iter().cloned().collect(),
             Self::Table(error) => error.hints(),
+            Self::OutputIsCode { .. } => vec!["give the output a path of its own, as `out/NAME`".to_owned()],
             Self::RVersion { .. } => vec!["install that R, or widen `r:` of the environment".to_owned()],
             Self::RPackagesMissing { packages, .. } => {
                 let names = crate::environment::r::debian_names(packages);

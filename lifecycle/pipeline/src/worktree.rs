@@ -2,7 +2,9 @@
 //!
 //! What was checked out is remembered with a fingerprint of its files (size, times, inode). An equal
 //! fingerprint lets hashing be skipped; it never decides anything by itself: a fingerprint that could have
-//! been taken within the same tick of the clock as a write is not trusted, and what differs is hashed.
+//! been taken within the same tick of the clock as a write is not kept, and what differs is hashed.
+//!
+//! What lies at an output's path and came there by somebody's hand is not thrown away: it is set aside.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -12,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rondo_core::Digest;
 use rondo_core::run::Link;
+use rondo_core::{Digest, Timestamp};
 use rondo_store::Objects;
 use rondo_store::objects::sweep_half_made;
 use serde::{Deserialize, Serialize};
@@ -27,23 +29,28 @@ const TICK_NANOS: i128 = 50_000_000;
 /// The file of what is remembered, in the store's folder.
 const MEMORY: &str = "worktree.json";
 
+/// The folder, in the store's, of what lay where an output was put.
+const ASIDE: &str = "replaced";
+
 /// What is remembered of one checked-out path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     digest: Digest,
-    fingerprint: Digest,
+    /// None where it was taken too soon after a write.
+    fingerprint: Option<Digest>,
     taken: i128,
 }
 
 /// What became of an output in the work tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
     /// It was there.
     There,
     /// It was put there.
     Put,
-    /// It was put there instead of something that no run has made.
-    Instead,
+    /// It was put there instead of something that no run has put there, or that was changed since; that lies
+    /// here now.
+    Instead(PathBuf),
 }
 
 /// The work tree of a project.
@@ -59,7 +66,7 @@ pub struct WorkTree {
 impl WorkTree {
     /// The tree in a project's folder; what it remembers lies in the store's folder.
     pub fn open(root: &Path, store: &Path, objects: Objects) -> Self {
-        let memory = store.join("worktree.json");
+        let memory = store.join(MEMORY);
         // A memory that cannot be read is only a slower start.
         let known =
             fs::read(&memory).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
@@ -72,8 +79,8 @@ impl WorkTree {
         }
     }
 
-    /// Puts an output under its declared path, unless exactly that is there already. Where what was there is
-    /// in the store too, nothing is lost by that; what is not, somebody has written by hand.
+    /// Puts an output under its declared path, unless exactly that is there already. What a run had put there
+    /// gives way, for it is in the store; all else is set aside.
     ///
     /// # Errors
     /// When the path leaves the project, the object is not in the store, or the disk refuses.
@@ -91,8 +98,8 @@ impl WorkTree {
                     self.remember(path, output.digest, now, newest);
                     return Ok(Placed::There);
                 }
-                if !self.objects.holds(there.digest, there.folder) {
-                    placed = Placed::Instead;
+                if !self.has_placed(path) || !self.objects.holds(there.digest, there.folder) {
+                    placed = Placed::Instead(self.set_aside(&place, path)?);
                 }
             }
         }
@@ -102,6 +109,26 @@ impl WorkTree {
             self.remember(path, output.digest, now, newest);
         }
         Ok(placed)
+    }
+
+    /// Moves what lies at a place out of the way; where it is then.
+    fn set_aside(&self, place: &Path, path: &str) -> Result<PathBuf, Error> {
+        let named = |end: &str| path.trim_end_matches('/').to_owned() + end;
+        let moment = Timestamp(i64::try_from(now_nanos() / 1_000_000).unwrap_or(i64::MAX));
+        let moment = moment.rfc3339().replace(':', "-");
+        let aside = self.store.join(ASIDE).join(&moment).join(named(""));
+        let folder = aside.parent().unwrap_or(&self.store);
+        fs::create_dir_all(folder).map_err(Error::io("make", folder))?;
+        match fs::rename(place, &aside) {
+            Ok(()) => Ok(aside),
+            Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+                // What is on another disk stays there.
+                let beside = self.root.join(named(&format!(".{ASIDE}-{moment}")));
+                fs::rename(place, &beside).map_err(Error::io("move aside", place))?;
+                Ok(beside)
+            }
+            Err(error) => Err(Error::io("move aside", place)(error)),
+        }
     }
 
     /// Removes what killed processes have left in a place's folder, once for each folder: a folder may hold
@@ -130,16 +157,19 @@ impl WorkTree {
 
     fn is_known(&self, path: &str, digest: Digest, fingerprint: Digest) -> bool {
         let known = lock(&self.known);
-        known.0.get(path).is_some_and(|known| known.digest == digest && known.fingerprint == fingerprint)
+        let is_same = |known: &Remembered| known.digest == digest && known.fingerprint == Some(fingerprint);
+        known.0.get(path).is_some_and(is_same)
+    }
+
+    /// Whether a run has put something under a path.
+    fn has_placed(&self, path: &str) -> bool {
+        lock(&self.known).0.contains_key(path)
     }
 
     fn remember(&self, path: &str, digest: Digest, fingerprint: Digest, newest: i128) {
         let taken = now_nanos();
         let mut known = lock(&self.known);
-        if taken - newest < TICK_NANOS {
-            known.1 |= known.0.remove(path).is_some();
-            return;
-        }
+        let fingerprint = (taken - newest >= TICK_NANOS).then_some(fingerprint);
         known.0.insert(path.to_owned(), Remembered { digest, fingerprint, taken });
         known.1 = true;
     }
@@ -265,9 +295,29 @@ mod tests {
         // Left by a process that is long gone; and by one that is alive.
         fs::create_dir(root.path().join("out/.raw.2147483646.new")).unwrap();
         fs::create_dir(root.path().join(format!("out/.raw.{}.new.txt", std::process::id()))).unwrap();
-        assert_eq!(again.place(&link, "out/raw/").unwrap(), Placed::Instead);
+        let Placed::Instead(aside) = again.place(&link, "out/raw/").unwrap() else { panic!("it is lost") };
         assert_eq!(fs::read_to_string(&file).unwrap(), "a");
+        assert_eq!(fs::read_to_string(aside.join("a")).unwrap(), "b");
         assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 2);
         assert!(again.place(&link, "../raw/").is_err());
+    }
+
+    #[test]
+    fn what_no_run_has_put_there_is_set_aside_also_where_the_store_has_it() {
+        let (root, objects, link) = tree();
+        let (place, mine) = (root.path().join("reports"), root.path().join("reports/mine.md"));
+        fs::create_dir(&place).unwrap();
+        fs::write(&mine, "mine").unwrap();
+        objects.put_path(&place, Take::Keep).unwrap();
+        let tree = WorkTree::open(root.path(), root.path(), objects.clone());
+        let Placed::Instead(aside) = tree.place(&link, "reports/").unwrap() else { panic!("it is lost") };
+        assert!(!mine.exists() && fs::read_to_string(aside.join("mine.md")).unwrap() == "mine");
+        // What a run has put there, a moment ago, gives way to what another has made.
+        let made = root.path().join("other");
+        fs::create_dir(&made).unwrap();
+        fs::write(made.join("b"), "b").unwrap();
+        let other = objects.put_path(&made, Take::Keep).unwrap();
+        let other = Link { digest: other.digest, ..link };
+        assert_eq!(tree.place(&other, "reports/").unwrap(), Placed::Put);
     }
 }

@@ -20,10 +20,14 @@ pub async fn place(session: &Session, node: &Node, step: &Step, links: &[Link]) 
     let places = seen(node, step, links);
     let small = are_few(places.iter().map(|(link, _)| link));
     let (progress, subject) = (session.progress.clone(), node.name.clone());
+    let root = session.planner.root.clone();
     let all = move || {
         places.iter().try_for_each(|(link, path)| {
-            if worktree.place(link, path)? == Placed::Instead {
-                let message = format!("`{path}` had been changed by hand: it is put back as the run made it");
+            if let Placed::Instead(aside) = worktree.place(link, path)? {
+                let message = format!(
+                    "`{path}` was not as a run had left it: what was there is in `{}` now",
+                    aside.strip_prefix(&root).unwrap_or(&aside).display()
+                );
                 progress.report(Event::Note { subject: subject.clone(), message });
             }
             Ok(())

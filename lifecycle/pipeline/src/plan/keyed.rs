@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rondo_core::Digest;
@@ -77,10 +78,18 @@ impl Planner {
             parts.value(format!("read.{local}"), &Value::Object(read));
         }
         let paths = self.code(node, name, step)?;
+        for path in &paths {
+            let path = code::relative(&self.root, path);
+            if let Some(output) = made_by(node, step, &path) {
+                return Err(Error::OutputIsCode { step: name.to_owned(), output, path });
+            }
+        }
         let mut code = code::digests(&self.root, name, &paths)?;
         for (path, digest) in self.modules(step, &paths) {
             code.entry(path).or_insert(digest);
         }
+        // What the step itself makes in a folder of its code is none.
+        code.retain(|path, _| made_by(node, step, path).is_none());
         code.extend(self.package_code(step)?);
         for (path, digest) in &code {
             parts.digest(format!("code.{path}"), *digest);
@@ -189,7 +198,7 @@ impl Planner {
     }
 
     /// The modules of the project that a step's Python imports, from the files that are named as its code and
-    /// what its command runs by name. What the step itself makes is none.
+    /// what its command runs by name.
     fn modules(&self, step: &Step, paths: &[String]) -> BTreeMap<String, Digest> {
         let mut found = match &step.work {
             Work::Run { command } if step.packaged.is_none() => self.modules.of_command(command),
@@ -198,11 +207,6 @@ impl Planner {
         for path in paths {
             found.extend(self.modules.of_file(&code::relative(&self.root, path)));
         }
-        let own = |path: &String| {
-            let mut outputs = step.outputs.values();
-            outputs.any(|output| path == output || output.ends_with('/') && path.starts_with(output.as_str()))
-        };
-        found.retain(|path, _| !own(path));
         found
     }
 
@@ -218,4 +222,10 @@ impl Planner {
         let Some(packaged) = &step.packaged else { return Ok(BTreeMap::new()) };
         packages::folder::code(&self.root.join(&packaged.folder))
     }
+}
+
+/// The output (or the file of metrics) of a step that is at a path of the project, or around it.
+fn made_by(node: &Node, step: &Step, path: &str) -> Option<String> {
+    let mut made = step.outputs.values().chain(&step.metrics).map(|declared| node.path(declared));
+    made.find(|made| Path::new(path).starts_with(made.trim_start_matches("./").trim_end_matches('/')))
 }

@@ -9,7 +9,7 @@ use rondo_pipeline::{Error, RunRequest};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::lab::{Lab, outcomes, params};
+use crate::lab::{Lab, all_good, outcomes, params};
 
 async fn lab(steps: &str) -> Lab {
     let lab = Lab::new().await;
@@ -320,4 +320,49 @@ async fn what_helps_a_step_that_could_not_begin_stands_apart_from_its_cause() {
     let bad = report.step("bad").unwrap();
     assert!(!bad.cause.as_deref().unwrap().contains("hint"), "{bad:?}");
     assert_eq!(bad.hints, ["install `no-such-tool` and put it in the PATH"]);
+}
+
+#[tokio::test]
+async fn an_output_does_not_replace_the_steps_own_code() {
+    let lab = Lab::new().await;
+    lab.write("t.py", "print(1)");
+    lab.write("src/u.py", "print(2)");
+    lab.write("lib/v.py", "print(3)");
+    lab.write(
+        "rondo.yaml",
+        "project: p\nsteps:\n  \
+         script: { run: 'python3 t.py > ${{ outputs.x }}', outputs: { x: ./t.py } }\n  \
+         folder: { run: 'mkdir ${{ outputs.x }}; echo 1 > ${{ outputs.x }}/a', code: [src/], outputs: { x: src/ } }\n  \
+         beside: { run: 'echo 1 > ${{ outputs.x }}', code: [lib], outputs: { x: lib/made.csv } }\n",
+    );
+    let request = || RunRequest { keep_going: true, ..RunRequest::default() };
+    let report = lab.run_with(request()).await;
+    for (step, said) in [
+        ("script", "output `t.py` of step `script` would replace `t.py`, which is its own code"),
+        ("folder", "output `src/` of step `folder` would replace `src`, which is its own code"),
+    ] {
+        let step = report.step(step).unwrap();
+        assert_eq!(step.cause.as_deref(), Some(said));
+        assert_eq!(step.hints, ["give the output a path of its own, as `out/NAME`"]);
+    }
+    assert_eq!((lab.read("t.py"), lab.read("src/u.py")), ("print(1)".into(), "print(2)".into()));
+    // What a step makes in a folder of its code is not its code: it is cached the next time.
+    let again = lab.run_with(request()).await;
+    assert_eq!(again.step("beside").unwrap().outcome, Outcome::Cached);
+}
+
+#[tokio::test]
+async fn what_lies_where_an_output_goes_is_set_aside_and_named() {
+    let lab = Lab::new().await;
+    lab.write("reports/mine.md", "mine");
+    lab.write(
+        "rondo.yaml",
+        "project: p\nsteps: { rep: { run: 'mkdir ${{ outputs.x }}; echo 1 > ${{ outputs.x }}/auto', outputs: { x: reports/ } } }\n",
+    );
+    assert!(all_good(&lab.run().await));
+    assert!(!lab.root.join("reports/mine.md").exists());
+    let notes = lab.events.notes();
+    let note = notes.iter().find(|note| note.starts_with("`reports/` was not as a run had left it")).unwrap();
+    let aside = note.split('`').nth(3).unwrap();
+    assert_eq!(lab.read(&format!("{aside}/mine.md")), "mine");
 }
