@@ -368,6 +368,7 @@ async fn run(package: &Papermill, call: BuiltinCall) -> Result<BuiltinResult, Er
         report_mode: with.report_mode,
         cwd: call.root.clone(),
         env: call.environment.clone(),
+        inherits: false,
         confinement: call.confinement.clone(),
         cancel: call.stop.clone(),
         cell_timeout: with.cell_timeout,

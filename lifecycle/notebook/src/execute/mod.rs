@@ -72,8 +72,10 @@ pub struct ExecuteRequest {
     pub kernel: KernelChoice,
     /// The folder that the kernel runs in.
     pub cwd: PathBuf,
-    /// Variables laid over this process's environment, for the kernel alone.
+    /// Variables for the kernel alone.
     pub env: BTreeMap<String, String>,
+    /// Whether the kernel has those of this process too, where `env` says nothing else.
+    pub inherits: bool,
     /// The longest that one cell may take.
     pub cell_timeout: Option<Duration>,
     /// The longest that the kernel may take to get ready.
@@ -133,6 +135,7 @@ impl ExecuteRequest {
             stderr: None,
             kernel,
             env: BTreeMap::new(),
+            inherits: true,
             cell_timeout: None,
             start_timeout: Duration::from_secs(60),
             timeout: None,
@@ -219,6 +222,7 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
         spec: &spec,
         cwd: &request.cwd,
         env: &request.env,
+        inherits: request.inherits,
         timeout: request.timeout.map_or(request.start_timeout, |whole| whole.min(request.start_timeout)),
         memory: request.memory,
         confinement: request.confinement.as_deref(),

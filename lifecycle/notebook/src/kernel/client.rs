@@ -21,7 +21,7 @@ use zeromq::{
 use crate::error::{Error, LastWords};
 use crate::kernel::connection::{Channel, Connection, Transport};
 use crate::kernel::fork::ForkServer;
-use crate::kernel::process::{Exit, LineSink, Process};
+use crate::kernel::process::{self, Exit, LineSink, Process};
 use crate::kernel::spec::{InterruptMode, KernelSpec};
 use crate::wire::Message;
 
@@ -52,8 +52,10 @@ pub struct Launch<'a> {
     pub spec: &'a KernelSpec,
     /// The folder it runs in: its own, this process stays where it is.
     pub cwd: &'a Path,
-    /// Variables laid over this process's own.
+    /// Its variables.
     pub env: &'a BTreeMap<String, String>,
+    /// Whether it has this process's own too; one that has not is never forked.
+    pub inherits: bool,
     /// How long it may take to get ready.
     pub timeout: Duration,
     /// The most memory that it may take, in bytes.
@@ -170,7 +172,7 @@ impl Kernel {
         env.insert(name, value);
         place.release();
         let fork = launch.fork.filter(|server| launch.spec.is_forked_by(server.python()));
-        let fork = fork.filter(|_| launch.confinement.is_none());
+        let fork = fork.filter(|_| launch.inherits && launch.confinement.is_none());
         let mut process = match fork {
             Some(server) => {
                 let (folder, file) = (place.folder(), place.file());
@@ -182,10 +184,10 @@ impl Kernel {
             None => {
                 let own = [place.folder().to_owned()];
                 let confinement = launch.confinement.map(|confinement| (confinement, &own[..]));
-                let lines = launch.lines.clone();
-                let (mark, memory) = (Some(mark), launch.memory);
-                Process::spawn_confined(&argv, launch.cwd, &env, mark, memory, lines, confinement)
-                    .map_err(Failure::Spawn)?
+                let (cwd, inherits, memory) = (launch.cwd, launch.inherits, launch.memory);
+                let (argv, env, mark) = (&argv, &env, Some(mark));
+                let start = process::Start { argv, cwd, env, inherits, mark, memory, confinement };
+                Process::spawn(start, launch.lines.clone()).map_err(Failure::Spawn)?
             }
         };
         place.belongs_to(process.id());
@@ -341,7 +343,7 @@ impl Kernel {
     }
 }
 
-/// The variables that the kernel gets beside those that this process has.
+/// The variables that are the kernel's own.
 fn environment(launch: &Launch<'_>, place: &Connection) -> BTreeMap<String, String> {
     let mut env = launch.spec.env.clone();
     // The user's own IPython start-up files are no part of a reproducible run.

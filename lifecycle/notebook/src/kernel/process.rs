@@ -129,36 +129,31 @@ impl fmt::Debug for Kept {
     }
 }
 
-impl Process {
-    /// Starts a command. `env` is laid over the environment that this process has; `lines` gets what the
-    /// process writes, once [`Process::listen`] has been called.
-    ///
-    /// # Errors
-    /// When the program cannot be started.
-    pub fn spawn(
-        argv: &[String],
-        cwd: &Path,
-        env: &BTreeMap<String, String>,
-        memory: Option<u64>,
-        lines: LineSink,
-    ) -> io::Result<Self> {
-        Self::spawn_confined(argv, cwd, env, None, memory, lines, None)
-    }
+/// What a process is started with.
+pub struct Start<'a> {
+    /// The program and its arguments.
+    pub argv: &'a [String],
+    /// The folder it runs in.
+    pub cwd: &'a Path,
+    /// Its variables.
+    pub env: &'a BTreeMap<String, String>,
+    /// Whether it has those that this process has too, where `env` says nothing else.
+    pub inherits: bool,
+    /// The variable, `NAME=value` and one of `env`, by which what it leaves running is known.
+    pub mark: Option<String>,
+    /// The most memory that it may take, in bytes.
+    pub memory: Option<u64>,
+    /// What it is kept to, beside places that are its own.
+    pub confinement: Option<(&'a dyn Confinement, &'a [PathBuf])>,
+}
 
-    /// The same, where the process is kept to something, beside places that are its own. A process that is has
-    /// the variables in `env` and no others. By `mark`, one of them as `NAME=value`, what it leaves is known.
+impl Process {
+    /// Starts a command; `lines` gets what the process writes, once [`Process::listen`] has been called.
     ///
     /// # Errors
     /// When the program cannot be started or confined.
-    pub fn spawn_confined(
-        argv: &[String],
-        cwd: &Path,
-        env: &BTreeMap<String, String>,
-        mark: Option<String>,
-        memory: Option<u64>,
-        lines: LineSink,
-        confinement: Option<(&dyn Confinement, &[PathBuf])>,
-    ) -> io::Result<Self> {
+    pub fn spawn(start: Start<'_>, lines: LineSink) -> io::Result<Self> {
+        let Start { argv, cwd, env, inherits, mark, memory, confinement } = start;
         let words = argv.iter().map(OsString::from).collect();
         let words = match confinement {
             Some((confinement, own)) => confinement.words(words, own),
@@ -168,6 +163,9 @@ impl Process {
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
         let mut command = Command::new(program);
+        if !inherits {
+            command.env_clear();
+        }
         command
             .args(arguments)
             .current_dir(cwd)
@@ -176,10 +174,6 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        if confinement.is_some() {
-            // What Rondo itself was started with is none of its business.
-            command.env_clear().envs(env);
-        }
         let kept = confinement.map(|(confinement, own)| confinement.ready(&mut command, own)).transpose()?;
         let mut child = command.spawn()?;
         // What it was readied with is ours as long as the command is there.
@@ -458,9 +452,19 @@ async fn read_lines(mut pipe: impl AsyncRead + Unpin, keep: Keep) {
 mod tests {
     use super::*;
 
+    fn silent() -> LineSink {
+        Arc::new(|_| {})
+    }
+
+    /// A start with variables and the rest of this process's.
+    fn started<'a>(argv: &'a [String], env: &'a BTreeMap<String, String>) -> Start<'a> {
+        let cwd = Path::new("/");
+        Start { argv, cwd, env, inherits: true, mark: None, memory: None, confinement: None }
+    }
+
     fn shell(script: &str) -> Process {
         let argv = ["/bin/sh", "-c", script].map(str::to_owned);
-        Process::spawn(&argv, Path::new("/"), &BTreeMap::new(), None, Arc::new(|_| {})).unwrap()
+        Process::spawn(started(&argv, &BTreeMap::new()), silent()).unwrap()
     }
 
     #[tokio::test]
@@ -473,28 +477,12 @@ mod tests {
         assert_eq!(words, ["one", "two"]);
     }
 
-    /// Keeps a process to nothing.
-    struct Nothing;
-
-    impl Confinement for Nothing {
-        fn words(&self, words: Vec<OsString>, _own: &[PathBuf]) -> Vec<OsString> {
-            words
-        }
-
-        fn ready(&self, _command: &mut Command, _own: &[PathBuf]) -> io::Result<Box<dyn Send + Sync>> {
-            Ok(Box::new(()))
-        }
-    }
-
     #[tokio::test]
-    async fn a_confined_process_has_the_variables_that_it_is_given_and_no_others() {
+    async fn a_process_that_inherits_nothing_has_the_variables_that_it_is_given_and_no_others() {
         let argv = ["/usr/bin/env".to_owned()];
         let env = [("GIVEN".to_owned(), "1".to_owned())].into();
-        let lines: LineSink = Arc::new(|_| {});
-        let confinement: (&dyn Confinement, &[PathBuf]) = (&Nothing, &[]);
-        let spawned =
-            Process::spawn_confined(&argv, Path::new("/"), &env, None, None, lines, Some(confinement));
-        let mut process = spawned.unwrap();
+        let start = Start { inherits: false, ..started(&argv, &env) };
+        let mut process = Process::spawn(start, silent()).unwrap();
         process.ended().await;
         assert_eq!(process.last_words(50).await.unwrap().0, ["GIVEN=1"]);
     }
@@ -520,10 +508,8 @@ mod tests {
         let mark = format!("RONDO_TEST_KERNEL={}", std::process::id());
         let (name, value) = mark.split_once('=').unwrap();
         let env = [(name.to_owned(), value.to_owned())].into();
-        let lines: LineSink = Arc::new(|_| {});
-        let spawned =
-            Process::spawn_confined(&argv, Path::new("/"), &env, Some(mark.clone()), None, lines, None);
-        let process = spawned.unwrap();
+        let start = Start { mark: Some(mark.clone()), ..started(&argv, &env) };
+        let process = Process::spawn(start, silent()).unwrap();
         process.ended().await;
         let left = process.left();
         assert!(matches!(&left[..], [name] if name.starts_with("sleep (")), "{left:?}");

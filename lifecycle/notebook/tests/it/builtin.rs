@@ -7,6 +7,7 @@ use rondo_core::handoff::StepInputs;
 use rondo_core::ports::{Builtin, BuiltinCall, Unwatched};
 use rondo_core::{Digest, Explain, RunId};
 use rondo_notebook::builtin::Papermill;
+use rondo_notebook::document::Notebook;
 use rondo_notebook::execute::{ExecuteRequest, execute};
 use rondo_notebook::kernel::KernelChoice;
 use rondo_notebook::parameters::Given;
@@ -79,6 +80,20 @@ async fn a_step_that_is_to_stop_interrupts_its_cell() {
     assert!(work.path("tidied").exists());
     let copy = std::fs::read_to_string(work.path("scratch/kept/notebook/in.ipynb")).unwrap();
     assert!(copy.contains("KeyboardInterrupt"), "{copy}");
+}
+
+#[tokio::test]
+async fn a_step_has_the_variables_that_it_is_given_and_none_of_who_started_it() {
+    let Some(work) = Work::new() else { return };
+    // Whoever runs tests sets this one.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let source = "import os\nprint(os.environ.get('CARGO_MANIFEST_DIR'), os.environ['RONDO_OUTPUT_MODEL'])";
+    work.notebook(&[(source, &[])]);
+    let mut call = call(&work, json!({"notebook": "in.ipynb"}));
+    call.step.outputs.clear();
+    Papermill::default().run(call).await.unwrap();
+    let executed = Notebook::read(&work.path("scratch/kept/notebook/in.ipynb")).unwrap();
+    assert_eq!(text(executed.cells.last().unwrap()), "None made/model.txt\n");
 }
 
 #[tokio::test]
