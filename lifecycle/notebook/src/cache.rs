@@ -5,6 +5,8 @@
 //! kernel's command, and the environment: the interpreter and the packages in it by name and version. Outputs and times of the notebook itself are not in it. Only runs
 //! that ended well are kept. In a pipeline it is the pipeline that caches; this has no part in it.
 
+pub mod run;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

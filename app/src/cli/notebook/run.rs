@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rondo_core::Code;
 use rondo_core::ports::{Event, Progress};
-use rondo_core::{Code, Digest};
+use rondo_notebook::cache::run::{Keep, Ran};
 use rondo_notebook::cache::{self, Cache, Environment};
-use rondo_notebook::document::write_atomically;
 use rondo_notebook::error::Kept;
-use rondo_notebook::execute::place::Place;
-use rondo_notebook::execute::{ExecuteRequest, Executed, check, execute, prepare_only};
+use rondo_notebook::execute::{ExecuteRequest, check, prepare_only};
 use rondo_notebook::kernel::KernelChoice;
 use rondo_notebook::kernel::fork::ForkServer;
 use rondo_notebook::{metrics, parameters};
@@ -175,7 +174,7 @@ async fn one(
     let keep = keep(args, source, &request, session)?;
     progress.report(Event::Started { subject: subject.clone(), message: "starts the kernel".to_owned() });
     let output = request.output.clone();
-    let ran = Box::pin(keep.run(request)).await;
+    let ran = Box::pin(cache::run::run(request, keep.as_ref())).await;
     let message = match &ran {
         Ok(ran) => ran.to_string(),
         Err(_) => String::new(),
@@ -245,27 +244,7 @@ pub(super) fn request(
     })
 }
 
-/// What one run came to.
-pub(super) struct Ran {
-    /// What came of it.
-    pub executed: Executed,
-    /// Whether that was an earlier run.
-    pub cached: bool,
-}
-
-impl std::fmt::Display for Ran {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let from = if self.cached { ", from an earlier run" } else { "" };
-        write!(f, "{} cells{from}", self.executed.cells_run)?;
-        self.executed.halt.map_or(Ok(()), |halt| write!(f, ", {halt}"))
-    }
-}
-
-/// Whether and where earlier runs are kept.
-#[derive(Clone)]
-pub(super) struct Keep(Option<(Cache, Environment, Vec<PathBuf>)>);
-
-/// What the flags say of the cache.
+/// Whether and where earlier runs are kept, by the flags.
 ///
 /// # Errors
 /// When an input is not there, or the environment does not say what it is.
@@ -274,46 +253,14 @@ pub(super) fn keep(
     source: &Source,
     request: &ExecuteRequest,
     session: &Session,
-) -> Outcome<Keep> {
+) -> Outcome<Option<Keep>> {
     if !args.cache {
-        return Ok(Keep(None));
+        return Ok(None);
     }
     let environment = Environment::of(request, &source.notebook).map_err(failure)?;
     let inputs = args.inputs.iter().map(|input| session.existing("input", input)).collect::<Outcome<_>>()?;
-    Ok(Keep(Some((Cache::new(session.config().cache.join("notebooks")), environment, inputs))))
-}
-
-impl Keep {
-    /// Runs a notebook, or takes what came of it before.
-    ///
-    /// # Errors
-    /// As the run.
-    pub async fn run(&self, request: ExecuteRequest) -> Result<Ran, rondo_notebook::Error> {
-        let Some((cache, environment, inputs)) = &self.0 else {
-            return Ok(Ran { executed: execute(request).await?, cached: false });
-        };
-        Place::of(&request.input, &request.output)?;
-        let key: Option<Digest> = match &request.notebook {
-            Some(notebook) => Some(cache::key(&request, notebook, environment, inputs)?),
-            None => None,
-        };
-        let output = request.output.clone();
-        if let Some((bytes, executed)) = key.and_then(|key| cache.get(key)) {
-            write_atomically(&output, &bytes)?;
-            for message in &executed.notes {
-                let (subject, message) = (request.subject.clone(), message.clone());
-                request.progress.report(Event::Note { subject, message });
-            }
-            return Ok(Ran { executed, cached: true });
-        }
-        let executed = execute(request).await?;
-        if let Some(key) = key
-            && let Ok(bytes) = std::fs::read(&output)
-        {
-            cache.put(key, &bytes, &executed)?;
-        }
-        Ok(Ran { executed, cached: false })
-    }
+    let cache = Cache::new(session.config().cache.join("notebooks"));
+    Ok(Some(Keep { cache, environment, inputs }))
 }
 
 /// The process that kernels are forked from, where it is wanted and possible; why not is said.

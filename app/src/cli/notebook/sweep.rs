@@ -7,12 +7,13 @@ use std::sync::Arc;
 use futures::StreamExt;
 use rondo_core::Code;
 use rondo_core::ports::{Event, Progress};
+use rondo_notebook::cache::run::Ran;
 use rondo_notebook::document::write_atomically;
 use rondo_notebook::error::Kept;
-use rondo_notebook::{grid, metrics, parameters};
+use rondo_notebook::{cache, grid, metrics, parameters};
 use serde_json::{Value, json};
 
-use super::run::{Args, Ran, failure, fork_server, keep, request, told_first};
+use super::run::{Args, failure, fork_server, keep, request, told_first};
 use super::source::Source;
 use super::stream::Stream;
 use super::target::Target;
@@ -67,7 +68,7 @@ pub async fn run(args: &Args, source: &Source, target: &Target, session: &Sessio
             let ran = tokio::spawn(async move {
                 let (progress, subject) = (one.progress.clone(), one.subject.clone());
                 progress.report(Event::Started { subject: subject.clone(), message: "begins".to_owned() });
-                let ran = Box::pin(keep.run(one)).await.map_err(failure);
+                let ran = Box::pin(cache::run::run(one, keep.as_ref())).await.map_err(failure);
                 let message = match &ran {
                     Ok(ran) => ran.to_string(),
                     Err(failure) => cause(failure),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod builtin;
+mod caches;
 mod environment;
 mod failures;
 mod forks;
