@@ -7,6 +7,7 @@
 //! imported does not survive a fork, and then this says so and kernels are started as ever.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -17,13 +18,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::document::Notebook;
 use crate::kernel::folder::VARIABLE;
-use crate::kernel::process::{End, LineSink, Process};
+use crate::kernel::process::{End, Ending, LineSink, Process};
 
 /// The program of the server.
 const PROGRAM: &str = concat!(include_str!("start.py"), include_str!("fork.py"));
@@ -167,7 +169,8 @@ impl ForkServer {
         lines: LineSink,
     ) -> io::Result<Process> {
         let (out, err) = (folder.join("out"), folder.join("err"));
-        let pipes = (fifo(&out)?, fifo(&err)?);
+        let (read_out, write_out) = fifo(&out)?;
+        let (read_err, write_err) = fifo(&err)?;
         let id = self.count.fetch_add(1, Ordering::Relaxed);
         let (tell, forked) = oneshot::channel();
         self.waiting().forked.insert(id, tell);
@@ -193,7 +196,8 @@ impl ForkServer {
                 }
             }
         }
-        Ok(Process::adopt(pid, end, pipes, Some(mark), lines))
+        let end = Ending { end, kept_open: [write_out, write_err] };
+        Ok(Process::adopt(pid, end, [read_out, read_err], Some(mark), lines))
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
@@ -263,15 +267,17 @@ async fn last_word(words: impl tokio::io::AsyncRead + Unpin) -> Option<String> {
     last
 }
 
-/// A named pipe that a forked kernel writes into.
-fn fifo(path: &Path) -> io::Result<tokio::net::unix::pipe::Receiver> {
+/// A named pipe that a forked kernel writes into: its end that is read, and one that keeps it from seeming to
+/// have ended before the kernel has opened it.
+fn fifo(path: &Path) -> io::Result<(Receiver, File)> {
     let name = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the name is a text that ends with NUL and lives through the call.
     if unsafe { libc::mkfifo(name.as_ptr(), 0o600) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // Opened to write too, so that it does not seem to have ended before the kernel has opened it.
-    tokio::net::unix::pipe::OpenOptions::new().read_write(true).open_receiver(path)
+    let read = tokio::net::unix::pipe::OpenOptions::new().open_receiver(path)?;
+    // With somebody there to read, this waits for nobody.
+    Ok((read, File::options().write(true).open(path)?))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -104,6 +105,14 @@ impl End {
     }
 }
 
+/// The end of a process that another has forked for us, as it will be told.
+pub struct Ending {
+    /// Told when it has ended and its id may be another's.
+    pub end: watch::Receiver<Option<End>>,
+    /// Keeps open what it writes into until then.
+    pub kept_open: [File; 2],
+}
+
 /// A running process.
 #[derive(Debug)]
 pub struct Process {
@@ -198,29 +207,30 @@ impl Process {
         Ok(process)
     }
 
-    /// Takes over a process that another has forked for us, and which leads its group. `end` is told when it
-    /// has ended and its id may be another's.
+    /// Takes over a process that another has forked for us, and which leads its group.
     pub fn adopt(
         pid: i32,
-        mut ended: watch::Receiver<Option<End>>,
-        (out, err): (Receiver, Receiver),
+        ending: Ending,
+        pipes: [Receiver; 2],
         mark: Option<String>,
         lines: LineSink,
     ) -> Self {
         let group = Arc::new(Group { pid, alive: Mutex::new(true) });
         let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
         let keep = || Keep { tail: tail.clone(), loud: loud.clone(), lines: lines.clone() };
-        let readers = vec![tokio::spawn(read_lines(out, keep())), tokio::spawn(read_lines(err, keep()))];
+        let readers = pipes.into_iter().map(|pipe| tokio::spawn(read_lines(pipe, keep()))).collect();
         let (tell, end) = watch::channel(None);
         let (watched, left) = (group.clone(), Left::default());
         let leaves = left.clone();
         // Not waited for like the others: it ends with the process.
         tokio::spawn(async move {
+            let Ending { end: mut ended, kept_open } = ending;
             let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| *end);
             *watched.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
             let look = move || end_left(&leaves, mark.as_deref(), pid, false);
             // Where nothing can be looked for any more, the end is told all the same.
             let _ = tokio::task::spawn_blocking(look).await;
+            drop(kept_open);
             tell.send_replace(Some(end.unwrap_or(End::UNKNOWN)));
         });
         let memory = Memory::of(pid, None);

@@ -1,6 +1,7 @@
 //! Kernels that are forked from one process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rondo_notebook::document::Notebook;
 use rondo_notebook::execute::{ExecuteRequest, execute};
@@ -79,4 +80,31 @@ async fn imports_that_start_threads_are_not_forked_and_missing_packages_are_name
     assert!(refused.to_string().contains("busy one"), "{refused}");
     let refused = ForkServer::start(std::path::Path::new("/bin/false"), &notebook, &env).await.unwrap_err();
     assert!(refused.to_string().contains("`/bin/false`"), "{refused}");
+}
+
+/// The pipes of forked kernels that this process holds open.
+fn open_pipes() -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+    let targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());
+    let is_pipe = |target: &std::path::PathBuf| {
+        let name = target.to_string_lossy();
+        name.contains("/rondo-kernel-") && ["/out", "/err"].iter().any(|end| name.contains(end))
+    };
+    targets.filter(is_pipe).count()
+}
+
+#[tokio::test]
+async fn a_forked_kernel_that_has_ended_leaves_no_pipe_open() {
+    let Some(work) = Work::new() else { return };
+    let cells: &[(&str, &[&str])] = &[("1", &[])];
+    let fork = server(&work, cells).await;
+    for _ in 0..2 {
+        execute(ExecuteRequest { fork: Some(fork.clone()), ..work.request(cells) }).await.unwrap();
+    }
+    let closed = async {
+        while open_pipes() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), closed).await.is_ok(), "{} pipes", open_pipes());
 }
