@@ -23,6 +23,8 @@ pub mod kernel;
 
 pub mod outputs;
 
+pub mod lines;
+
 pub mod metrics;
 
 pub mod execute;

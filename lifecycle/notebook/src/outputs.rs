@@ -35,39 +35,46 @@ impl OutputArea {
         self.outputs.iter().any(|output| output.get("output_type").is_some_and(|kind| kind == "error"))
     }
 
-    /// Adds text of a stream; the part of it that was taken.
-    pub fn stream<'a>(&mut self, name: &str, text: &'a str) -> &'a str {
+    /// Adds text of a stream. What a carriage return overwrites takes no room.
+    pub fn stream(&mut self, name: &str, text: &str) {
         self.clear_if_due();
-        let room = self.limit.saturating_sub(self.size);
-        let taken =
-            if text.len() <= room { text } else { text.get(..text.floor_char_boundary(room)).unwrap_or("") };
-        if !taken.is_empty() {
-            self.size += taken.len();
-            self.append(name, taken);
-        }
-        if taken.len() < text.len() {
+        if !self.full && !self.append(name, text, self.limit.saturating_sub(self.size)) {
             self.drop_rest();
         }
-        taken
     }
 
-    fn append(&mut self, name: &str, text: &str) {
-        let streams = self
-            .outputs
-            .iter_mut()
-            .rev()
-            .take_while(|output| output.get("output_type").is_some_and(|kind| kind == "stream"));
-        for output in streams {
-            if output.get("name").is_some_and(|known| known == name)
-                && let Some(Value::String(known)) = output.get_mut("text")
-            {
-                overwrite(known, text);
-                return;
-            }
+    /// Adds text to a stream that may grow by so many bytes; whether it had room.
+    fn append(&mut self, name: &str, text: &str, room: usize) -> bool {
+        let place = self.place_of(name);
+        let Some(Value::String(known)) =
+            self.outputs.get_mut(place).and_then(|output| output.get_mut("text"))
+        else {
+            return true;
+        };
+        let before = known.len();
+        overwrite(known, text);
+        let most = before.saturating_add(room);
+        let fits = known.len() <= most;
+        if !fits {
+            known.truncate(known.floor_char_boundary(most));
         }
-        let mut whole = String::new();
-        overwrite(&mut whole, text);
-        self.outputs.push(json!({ "name": name, "output_type": "stream", "text": whole }));
+        self.size = self.size.saturating_sub(before).saturating_add(known.len());
+        fits
+    }
+
+    /// The place of the output that a stream goes on in.
+    fn place_of(&mut self, name: &str) -> usize {
+        let is = |output: &Value, key: &str, text: &str| output.get(key).is_some_and(|known| known == text);
+        let streams = self.outputs.iter().rev().take_while(|output| is(output, "output_type", "stream"));
+        let back = streams.enumerate().find(|(_, output)| is(output, "name", name)).map(|(back, _)| back);
+        let last = self.outputs.len();
+        back.map_or_else(
+            || {
+                self.outputs.push(json!({ "name": name, "output_type": "stream", "text": "" }));
+                last
+            },
+            |back| last.saturating_sub(back + 1),
+        )
     }
 
     /// Adds what a cell displays; its place among the outputs, unless it was dropped.
@@ -130,7 +137,8 @@ impl OutputArea {
     fn push(&mut self, output: Value) -> Option<usize> {
         self.clear_if_due();
         let weight = output.get("data").map_or(0, weight);
-        if self.size.saturating_add(weight) > self.limit {
+        // What is small may still fit; a cell's record should not have holes.
+        if self.full || self.size.saturating_add(weight) > self.limit {
             self.drop_rest();
             return None;
         }
@@ -143,10 +151,8 @@ impl OutputArea {
         if !self.full {
             self.full = true;
             let notice = format!("\n[outputs beyond {} bytes were dropped]\n", self.limit);
-            self.append("stderr", &notice);
+            self.append("stderr", &notice, notice.len());
         }
-        // What is small would still fit; a cell's record should not have holes.
-        self.size = self.limit;
     }
 }
 
@@ -228,46 +234,23 @@ fn weight(data: &Value) -> usize {
 }
 
 /// Adds text to a stream's text: what follows a carriage return overwrites its line.
-fn overwrite(text: &mut String, new: &str) {
-    for c in new.chars() {
-        if c != '\r' && text.ends_with('\r') {
+pub(crate) fn overwrite(text: &mut String, new: &str) {
+    for piece in new.split_inclusive('\r') {
+        if piece != "\r" && text.ends_with('\r') {
             text.truncate(text.trim_end_matches('\r').len());
-            if c != '\n' {
+            if !piece.starts_with('\n') {
                 text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
             }
         }
-        text.push(c);
-    }
-}
-
-/// Cuts streams into lines for those who watch.
-#[derive(Debug, Default)]
-pub struct Lines {
-    rest: std::collections::BTreeMap<String, String>,
-}
-
-impl Lines {
-    /// The lines that a piece of a stream completes, without colours.
-    pub fn push(&mut self, stream: &str, text: &str) -> Vec<String> {
-        let rest = self.rest.entry(stream.to_owned()).or_default();
-        overwrite(rest, text);
-        let Some(end) = rest.rfind('\n') else { return Vec::new() };
-        let complete: String = rest.drain(..=end).collect();
-        complete.lines().map(plain).collect()
-    }
-
-    /// What is left at a cell's end.
-    pub fn flush(&mut self) -> Vec<String> {
-        let rest = std::mem::take(&mut self.rest);
-        rest.into_values()
-            .map(|line| plain(line.trim_end_matches('\r')))
-            .filter(|line| !line.is_empty())
-            .collect()
+        text.push_str(piece);
     }
 }
 
 /// A text without terminal escapes.
 pub fn plain(text: &str) -> String {
+    if !text.contains('\u{1b}') {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -325,10 +308,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_progress_bar_overwrites_takes_no_room() {
+        let mut area = OutputArea::new(40);
+        for percent in 0..=100 {
+            area.stream("stderr", &format!("\r{percent}%"));
+        }
+        area.stream("stderr", &format!("\n{}", "\rlast".repeat(100)));
+        assert!(area.display(&json!({"data": {"text/plain": "loss"}})).is_some());
+        assert_eq!(texts(&area)[0].1, "100%\nlast");
+    }
+
+    #[test]
     fn beyond_the_limit_outputs_are_dropped_with_one_notice_but_errors_stay() {
         let mut area = OutputArea::new(10);
-        assert_eq!(area.stream("stdout", "éééééééééé"), "ééééé");
-        assert_eq!(area.stream("stdout", "more"), "");
+        area.stream("stdout", "éééééééééé");
+        area.stream("stdout", "more");
+        area.stream("stdout", "\rover");
+        assert_eq!(texts(&area)[0].1, "ééééé");
         assert_eq!(area.display(&json!({"data": {"text/plain": "x"}})), None);
         area.error(&json!({"ename": "E", "evalue": "v", "traceback": ["t"]}));
         assert_eq!(area.outputs().len(), 3);
@@ -357,11 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_cut_at_their_ends_and_lose_their_colours() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.push("stdout", "a\u{1b}[31mb"), Vec::<String>::new());
-        assert_eq!(lines.push("stdout", "\u{1b}[0m\nc\nd"), ["ab", "c"]);
-        assert_eq!(lines.flush(), ["d"]);
+    fn titles_and_cut_escapes_are_no_text() {
         assert_eq!(plain("\u{1b}]0;title\u{7}x\u{1b}"), "x");
     }
 
@@ -369,10 +361,8 @@ mod tests {
         #[test]
         fn any_pieces_stay_within_the_limit(pieces in proptest::collection::vec("[a\r\né\u{1b}\\[]{0,20}", 0..20)) {
             let mut area = OutputArea::new(50);
-            let mut lines = Lines::default();
             for piece in &pieces {
-                let taken = area.stream("stdout", piece).to_owned();
-                lines.push("stdout", &taken);
+                area.stream("stdout", piece);
             }
             let size: usize = texts(&area).iter().map(|(_, text)| text.len()).sum();
             prop_assert!(size <= 50 + 60);

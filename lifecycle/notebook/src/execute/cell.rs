@@ -21,9 +21,10 @@ use crate::kernel::Kernel;
 use crate::kernel::client::{Incoming, cancelled};
 use crate::kernel::connection::Channel;
 use crate::kernel::process::Exit;
+use crate::lines::Lines;
 use crate::mask::Mask;
 use crate::metrics;
-use crate::outputs::{Failure, Lines, OutputArea, plain};
+use crate::outputs::{Failure, OutputArea, plain};
 use crate::wire::Message;
 
 /// How long an interrupted cell may take to stop before its kernel is killed.
@@ -184,10 +185,9 @@ impl Session {
             Some(_) | None => "stdout",
         };
         let text = content.get("text").and_then(Value::as_str).unwrap_or_default();
-        let taken = self.area(cell).stream(name, text).len();
-        let taken = text.get(..taken).unwrap_or_default();
-        self.tee.push(name, taken, &self.mask);
-        let lines = self.lines.push(name, taken);
+        self.area(cell).stream(name, text);
+        self.tee.push(name, text, &self.mask);
+        let lines = self.lines.push(name, text, &self.mask);
         self.tell(lines);
     }
 

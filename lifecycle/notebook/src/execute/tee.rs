@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::lines::part;
 use crate::mask::Mask;
 
 /// The files, where there are any.
@@ -43,10 +44,11 @@ impl Tee {
         let sink = if stream == "stderr" { self.err.as_mut() } else { self.out.as_mut() };
         let Some(sink) = sink else { return };
         sink.rest.push_str(text);
-        if let Some(end) = sink.rest.rfind('\n') {
-            let whole: String = sink.rest.drain(..=end).collect();
+        let end = sink.rest.rfind('\n').map_or(0, |at| at + 1);
+        let whole: String = sink.rest.drain(..end).collect();
+        for text in [mask.text(&whole).into_owned()].into_iter().chain(part(&mut sink.rest, mask)) {
             // A disk that is full is told at the end.
-            let _ = sink.file.write_all(mask.text(&whole).as_bytes());
+            let _ = sink.file.write_all(text.as_bytes());
         }
     }
 

@@ -277,10 +277,13 @@ async fn a_percent_script_is_a_notebook_and_times_are_kept_when_wanted() {
 }
 
 #[tokio::test]
-async fn outputs_beyond_the_limit_are_dropped_and_the_run_goes_on() {
+async fn outputs_beyond_the_limit_are_dropped_from_the_copy_alone_and_the_run_goes_on() {
     let Some(work) = Work::new() else { return };
+    let watcher = Watcher::default();
     let request = ExecuteRequest {
         output_limit: 10_000,
+        stdout: Some(work.path("printed.txt")),
+        progress: Arc::new(watcher.clone()),
         ..work.request(&[("for _ in range(20_000): print('x' * 100)", &[]), ("print('next')", &[])])
     };
     execute(request).await.unwrap();
@@ -288,6 +291,8 @@ async fn outputs_beyond_the_limit_are_dropped_and_the_run_goes_on() {
     let first = text(&notebook.cells[1]);
     assert!(first.len() < 10_200 && first.contains("dropped"), "{}", first.len());
     assert_eq!(text(&notebook.cells[2]), "next\n");
+    assert_eq!(watcher.lines().len(), 20_001);
+    assert_eq!(std::fs::read_to_string(work.path("printed.txt")).unwrap().lines().count(), 20_001);
 }
 
 #[tokio::test]
