@@ -33,6 +33,7 @@ use crate::execute::saver::Saver;
 use crate::execute::tee::Tee;
 use crate::kernel::client::Launch;
 use crate::kernel::fork::ForkServer;
+use crate::kernel::process::LineSink;
 use crate::kernel::spec::KernelSpec;
 use crate::kernel::{Kernel, KernelChoice, spec};
 use crate::mask::Mask;
@@ -211,12 +212,9 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     saver.save(&mut session, true).await?;
     report_in_place(&request, &place);
     let lines = {
-        let (progress, subject, mask) =
-            (request.progress.clone(), request.subject.clone(), session.mask.clone());
-        Arc::new(move |line: String| {
-            let line = mask.text(&line).into_owned();
-            progress.report(Event::Output { subject: subject.clone(), line });
-        })
+        let (progress, subject) = (request.progress.clone(), request.subject.clone());
+        let take = move |line| progress.report(Event::Output { subject: subject.clone(), line });
+        LineSink { mask: session.mask.clone(), take: Arc::new(take) }
     };
     let launch = Launch {
         spec: &spec,
@@ -454,14 +452,13 @@ async fn failure(
     cell: usize,
     end: CellEnd,
 ) -> Error {
-    let clean = |words: Option<LastWords>| words.map(|words| words.without(mask));
     let notebook = request.input.clone();
     let partial = request.kept.clone().unwrap_or_else(|| Kept::File(request.output.clone()));
     let at = Box::new(CellPlace { notebook: notebook.clone(), cell, partial });
     match end {
         CellEnd::Failed(failure) => Error::CellFailed {
             at,
-            traceback: clean(LastWords::of(&failure.lines(), LAST_WORDS)),
+            traceback: LastWords::of(&failure.lines(), LAST_WORDS).map(|words| words.without(mask)),
             evalue: mask.text(failure.value.lines().next().unwrap_or_default()).into_owned(),
             ename: mask.text(&failure.name).into_owned(),
         },
@@ -477,7 +474,7 @@ async fn failure(
             exit,
             memory: kernel.process.memory_cause(),
             peak_memory: kernel.process.peak_memory(),
-            last_words: clean(kernel.process.last_words(LAST_WORDS).await),
+            last_words: kernel.process.last_words(LAST_WORDS).await,
         },
         CellEnd::Unreachable(error) => error,
         // Neither is a failure; callers sort them out.

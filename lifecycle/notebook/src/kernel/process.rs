@@ -27,11 +27,12 @@ use tokio::task::JoinHandle;
 
 use crate::error::LastWords;
 use crate::kernel::memory::{Memory, MemoryCause};
+use crate::lines::part;
+use crate::mask::Mask;
+use crate::outputs::plain;
 
 /// So many lines of output are kept for an error message.
 const KEPT_LINES: usize = 200;
-/// A longer line is cut in pieces, in bytes.
-const LONGEST_LINE: usize = 8192;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +83,14 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// Takes a line of output.
-pub type LineSink = Arc<dyn Fn(String) + Send + Sync>;
+/// What is done with the lines that a process writes.
+#[derive(Clone)]
+pub struct LineSink {
+    /// Keeps secrets out of them.
+    pub mask: Mask,
+    /// Takes each, once [`Process::listen`] has been called.
+    pub take: Arc<dyn Fn(String) + Send + Sync>,
+}
 
 /// What the end of a process told.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +164,7 @@ pub struct Start<'a> {
 }
 
 impl Process {
-    /// Starts a command; `lines` gets what the process writes, once [`Process::listen`] has been called.
+    /// Starts a command.
     ///
     /// # Errors
     /// When the program cannot be started or confined.
@@ -425,11 +432,11 @@ struct Keep {
 }
 
 impl Keep {
-    fn line(&self, bytes: &[u8]) {
-        let line = String::from_utf8_lossy(bytes);
-        let line = crate::outputs::plain(line.trim_end_matches('\r'));
+    fn line(&self, text: &str) {
+        let line = plain(text.trim_end_matches('\r'));
+        let line = self.lines.mask.text(&line).into_owned();
         if self.loud.load(Ordering::Relaxed) {
-            (self.lines)(line.clone());
+            (self.lines.take)(line.clone());
         }
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == KEPT_LINES {
@@ -440,22 +447,31 @@ impl Keep {
 }
 
 async fn read_lines(mut pipe: impl AsyncRead + Unpin, keep: Keep) {
-    let mut line = Vec::new();
+    let (mut bytes, mut line) = (Vec::new(), String::new());
     let mut chunk = [0u8; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
-        for byte in chunk.iter().take(count) {
-            if *byte != b'\n' {
-                line.push(*byte);
-            }
-            if *byte == b'\n' || line.len() >= LONGEST_LINE {
-                keep.line(&line);
-                line.clear();
-            }
+        bytes.extend(chunk.iter().take(count));
+        line.push_str(&take_text(&mut bytes));
+        let end = line.rfind('\n').map_or(0, |at| at + 1);
+        line.drain(..end).collect::<String>().lines().for_each(|whole| keep.line(whole));
+        if let Some(part) = part(&mut line, &keep.lines.mask) {
+            keep.line(&part);
         }
     }
+    line.push_str(&String::from_utf8_lossy(&bytes));
     if !line.is_empty() {
         keep.line(&line);
     }
+}
+
+/// Takes the text that bytes are; a character whose end is still to come stays.
+fn take_text(bytes: &mut Vec<u8>) -> String {
+    let open = bytes.utf8_chunks().last().map_or(0, |chunk| match std::str::from_utf8(chunk.invalid()) {
+        Err(error) if error.error_len().is_none() => chunk.invalid().len(),
+        _ => 0,
+    });
+    let rest = bytes.split_off(bytes.len().saturating_sub(open));
+    String::from_utf8_lossy(&std::mem::replace(bytes, rest)).into_owned()
 }
 
 #[cfg(test)]
@@ -463,7 +479,7 @@ mod tests {
     use super::*;
 
     fn silent() -> LineSink {
-        Arc::new(|_| {})
+        LineSink { mask: Mask::default(), take: Arc::new(|_| {}) }
     }
 
     /// A start with variables and the rest of this process's.
@@ -485,6 +501,20 @@ mod tests {
         let mut words = process.last_words(5).await.unwrap().0;
         words.sort();
         assert_eq!(words, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_among_the_last_words_also_in_a_line_without_end() {
+        let mask = Mask::new([(&"key".to_owned(), &"hünter-22".to_owned())]);
+        let script =
+            "i=0; while [ $i -lt 20000 ]; do printf 'hünter-22, '; i=$((i + 1)); done; echo; echo hünter-22";
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned);
+        let sink = LineSink { mask, ..silent() };
+        let mut process = Process::spawn(started(&argv, &BTreeMap::new()), sink).unwrap();
+        process.ended().await;
+        let words = process.last_words(50).await.unwrap().0;
+        assert!(words.len() > 2, "in parts");
+        assert!(words.concat() == "[secret key], ".repeat(20000) + "[secret key]");
     }
 
     #[tokio::test]

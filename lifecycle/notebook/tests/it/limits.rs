@@ -72,6 +72,17 @@ async fn a_kernel_that_dies_at_its_start_says_why() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_kernel_that_does_not_start_hold_no_secret() {
+    let Some(work) = Work::new() else { return };
+    let kernel = kernel(&work, "echo no licence for $RONDO_SECRET_TOKEN >&2; exit 9");
+    let mut request = ExecuteRequest { kernel, ..work.request(&[("token = ''  # secret", &["parameters"])]) };
+    request.given.values = BTreeMap::from([("token".to_owned(), json!("hunter-22"))]);
+    let error = execute(request).await.unwrap_err();
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(said, "no licence for [secret token]");
+}
+
+#[tokio::test]
 async fn a_kernel_that_closes_its_sockets_is_not_waited_for() {
     let Some(work) = Work::new() else { return };
     let close = "import glob, os\n\
