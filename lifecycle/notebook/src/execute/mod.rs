@@ -33,7 +33,7 @@ use crate::execute::saver::Saver;
 use crate::execute::tee::Tee;
 use crate::kernel::client::Launch;
 use crate::kernel::fork::ForkServer;
-use crate::kernel::process::LineSink;
+use crate::kernel::output::LineSink;
 use crate::kernel::spec::KernelSpec;
 use crate::kernel::{Kernel, KernelChoice, spec};
 use crate::mask::Mask;

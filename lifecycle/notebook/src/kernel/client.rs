@@ -21,7 +21,8 @@ use zeromq::{
 use crate::error::{Error, LastWords};
 use crate::kernel::connection::{Channel, Connection, Transport};
 use crate::kernel::fork::ForkServer;
-use crate::kernel::process::{self, Exit, LineSink, Process};
+use crate::kernel::output::LineSink;
+use crate::kernel::process::{self, Exit, Process};
 use crate::kernel::spec::{InterruptMode, KernelSpec};
 use crate::wire::Message;
 

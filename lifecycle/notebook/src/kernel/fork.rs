@@ -25,7 +25,8 @@ use tokio::task::JoinHandle;
 
 use crate::document::Notebook;
 use crate::kernel::folder::VARIABLE;
-use crate::kernel::process::{End, Ending, LineSink, Process};
+use crate::kernel::output::LineSink;
+use crate::kernel::process::{End, Ending, Process};
 
 /// The program of the server.
 const PROGRAM: &str = concat!(include_str!("start.py"), include_str!("fork.py"));

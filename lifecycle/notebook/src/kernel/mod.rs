@@ -1,7 +1,7 @@
 //! A kernel: found, started, spoken to, watched and ended.
 //!
 //! [`spec`] says which command starts it, [`connection`] how it is reached, [`process`] runs it in a process
-//! group of its own with its [`memory`] limited, [`fork`] forks it instead where that was asked for, and [`client`] speaks the protocol with it. A kernel lives for one notebook.
+//! group of its own with its [`memory`] limited and its [`output`] kept, [`fork`] forks it instead where that was asked for, and [`client`] speaks the protocol with it. A kernel lives for one notebook.
 
 pub mod spec;
 
@@ -10,6 +10,8 @@ pub mod connection;
 pub mod folder;
 
 pub mod memory;
+
+pub mod output;
 
 pub mod process;
 

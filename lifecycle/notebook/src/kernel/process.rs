@@ -5,7 +5,7 @@
 //! so that a run that is given up leaves nothing behind. A thread waits for the end, because only the system
 //! call that takes the exit status tells the peak of memory of a process that is gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -13,13 +13,11 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rondo_core::ports::Confinement;
 use rondo_process::leftovers;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process as pipes;
 use tokio::sync::watch;
@@ -27,12 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::LastWords;
 use crate::kernel::memory::{Memory, MemoryCause};
-use crate::lines::part;
-use crate::mask::Mask;
-use crate::outputs::plain;
-
-/// So many lines of output are kept for an error message.
-const KEPT_LINES: usize = 200;
+use crate::kernel::output::{LineSink, Output};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,15 +76,6 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// What is done with the lines that a process writes.
-#[derive(Clone)]
-pub struct LineSink {
-    /// Keeps secrets out of them.
-    pub mask: Mask,
-    /// Takes each, once [`Process::listen`] has been called.
-    pub take: Arc<dyn Fn(String) + Send + Sync>,
-}
-
 /// What the end of a process told.
 #[derive(Debug, Clone, Copy)]
 pub struct End {
@@ -125,8 +109,7 @@ pub struct Ending {
 pub struct Process {
     group: Arc<Group>,
     end: watch::Receiver<Option<End>>,
-    tail: Arc<Mutex<VecDeque<String>>>,
-    loud: Arc<AtomicBool>,
+    output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
     memory: Memory,
     left: Left,
@@ -205,12 +188,11 @@ impl Process {
             end_left(&leaves, mark.as_deref(), pid, confined);
             tell.send_replace(Some(end))
         });
-        let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
-        let kept = kept.map(Kept);
-        let mut process = Self { group, end, tail, loud, readers: Vec::new(), memory, left, _kept: kept };
+        let (output, kept) = (Output::new(lines), kept.map(Kept));
+        let mut process = Self { group, end, output, readers: Vec::new(), memory, left, _kept: kept };
         // From here on, an error drops the process and so ends it.
         watcher?;
-        process.read(child.stdout.take(), child.stderr.take(), lines)?;
+        process.read(child.stdout.take(), child.stderr.take())?;
         Ok(process)
     }
 
@@ -223,9 +205,8 @@ impl Process {
         lines: LineSink,
     ) -> Self {
         let group = Arc::new(Group { pid, alive: Mutex::new(true) });
-        let (tail, loud) = (Arc::new(Mutex::new(VecDeque::new())), Arc::new(AtomicBool::new(false)));
-        let keep = || Keep { tail: tail.clone(), loud: loud.clone(), lines: lines.clone() };
-        let readers = pipes.into_iter().map(|pipe| tokio::spawn(read_lines(pipe, keep()))).collect();
+        let output = Output::new(lines);
+        let readers = pipes.into_iter().map(|pipe| tokio::spawn(output.clone().read(pipe))).collect();
         let (tell, end) = watch::channel(None);
         let (watched, left) = (group.clone(), Left::default());
         let leaves = left.clone();
@@ -241,7 +222,7 @@ impl Process {
             tell.send_replace(Some(end.unwrap_or(End::UNKNOWN)));
         });
         let memory = Memory::of(pid, None);
-        Self { group, end, tail, loud, readers, memory, left, _kept: None }
+        Self { group, end, output, readers, memory, left, _kept: None }
     }
 
     /// Sets a limit to the memory of an adopted process.
@@ -260,18 +241,14 @@ impl Process {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn read(
-        &mut self,
-        out: Option<ChildStdout>,
-        err: Option<ChildStderr>,
-        lines: LineSink,
-    ) -> io::Result<()> {
-        let keep = || Keep { tail: self.tail.clone(), loud: self.loud.clone(), lines: lines.clone() };
+    fn read(&mut self, out: Option<ChildStdout>, err: Option<ChildStderr>) -> io::Result<()> {
         if let Some(pipe) = out {
-            self.readers.push(tokio::spawn(read_lines(pipes::ChildStdout::from_std(pipe)?, keep())));
+            let pipe = pipes::ChildStdout::from_std(pipe)?;
+            self.readers.push(tokio::spawn(self.output.clone().read(pipe)));
         }
         if let Some(pipe) = err {
-            self.readers.push(tokio::spawn(read_lines(pipes::ChildStderr::from_std(pipe)?, keep())));
+            let pipe = pipes::ChildStderr::from_std(pipe)?;
+            self.readers.push(tokio::spawn(self.output.clone().read(pipe)));
         }
         Ok(())
     }
@@ -283,7 +260,7 @@ impl Process {
 
     /// From now on each line of output goes to the sink that was given, beside being kept.
     pub fn listen(&self) {
-        self.loud.store(true, Ordering::Relaxed);
+        self.output.listen();
     }
 
     /// Waits for the end.
@@ -328,9 +305,7 @@ impl Process {
     pub async fn last_words(&mut self, count: usize) -> Option<LastWords> {
         let readers = futures::future::join_all(self.readers.drain(..));
         let _ = tokio::time::timeout(Duration::from_millis(300), readers).await;
-        let lines: Vec<String> =
-            self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        LastWords::of_crash(&lines, count)
+        LastWords::of_crash(&self.output.tail(), count)
     }
 }
 
@@ -425,58 +400,10 @@ fn memory_peak(pid: i32) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-struct Keep {
-    tail: Arc<Mutex<VecDeque<String>>>,
-    loud: Arc<AtomicBool>,
-    lines: LineSink,
-}
-
-impl Keep {
-    fn line(&self, text: &str) {
-        let line = plain(text.trim_end_matches('\r'));
-        let line = self.lines.mask.text(&line).into_owned();
-        if self.loud.load(Ordering::Relaxed) {
-            (self.lines.take)(line.clone());
-        }
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if tail.len() == KEPT_LINES {
-            tail.pop_front();
-        }
-        tail.push_back(line);
-    }
-}
-
-async fn read_lines(mut pipe: impl AsyncRead + Unpin, keep: Keep) {
-    let (mut bytes, mut line) = (Vec::new(), String::new());
-    let mut chunk = [0u8; 4096];
-    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
-        bytes.extend(chunk.iter().take(count));
-        line.push_str(&take_text(&mut bytes));
-        let end = line.rfind('\n').map_or(0, |at| at + 1);
-        line.drain(..end).collect::<String>().lines().for_each(|whole| keep.line(whole));
-        if let Some(part) = part(&mut line, &keep.lines.mask) {
-            keep.line(&part);
-        }
-    }
-    line.push_str(&String::from_utf8_lossy(&bytes));
-    if !line.is_empty() {
-        keep.line(&line);
-    }
-}
-
-/// Takes the text that bytes are; a character whose end is still to come stays.
-fn take_text(bytes: &mut Vec<u8>) -> String {
-    let open = bytes.utf8_chunks().last().map_or(0, |chunk| match std::str::from_utf8(chunk.invalid()) {
-        Err(error) if error.error_len().is_none() => chunk.invalid().len(),
-        _ => 0,
-    });
-    let rest = bytes.split_off(bytes.len().saturating_sub(open));
-    String::from_utf8_lossy(&std::mem::replace(bytes, rest)).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mask::Mask;
 
     fn silent() -> LineSink {
         LineSink { mask: Mask::default(), take: Arc::new(|_| {}) }
@@ -558,7 +485,7 @@ mod tests {
     #[tokio::test]
     async fn a_deaf_process_is_killed() {
         let process = shell("trap '' TERM; echo deaf; while :; do sleep 600; done");
-        while process.tail.lock().unwrap().is_empty() {
+        while process.output.tail().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         process.end(Duration::from_millis(50)).await;
