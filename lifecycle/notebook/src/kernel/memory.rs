@@ -8,9 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
+
+use crate::kernel::group::Group;
 
 /// How often memory is measured where the system keeps no limit.
 const LOOK: Duration = Duration::from_millis(50);
@@ -38,12 +40,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Sets the limit, where there is one, to a process that has just been started and leads its group.
-    pub fn of(pid: i32, limit: Option<u64>) -> Self {
+    /// Sets the limit, where there is one, to processes that have just been started.
+    pub fn of(processes: &Arc<Group>, limit: Option<u64>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let group = limit.and_then(|limit| ControlGroup::make(pid, limit));
+        let group = limit.and_then(|limit| ControlGroup::make(processes.leader(), limit));
         let watch = match (limit, &group) {
-            (Some(limit), None) => Some(tokio::spawn(watch(pid, limit, over.clone()))),
+            (Some(limit), None) => Some(tokio::spawn(watch(processes.clone(), limit, over.clone()))),
             _ => None,
         };
         Self { limit, group, watch, over, before: system_kills() }
@@ -74,30 +76,61 @@ fn system_kills() -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
-async fn watch(pid: i32, limit: u64, over: Arc<AtomicBool>) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if resident(pid) > limit {
+/// Measures processes until they have ended, and kills those that have too much.
+async fn watch(group: Arc<Group>, limit: u64, over: Arc<AtomicBool>) {
+    let mut pause = LOOK;
+    while group.is_alive() {
+        tokio::time::sleep(pause).await;
+        let (leader, began) = (group.leader(), Instant::now());
+        let look = tokio::task::spawn_blocking(move || exceeds(leader, limit));
+        if look.await.unwrap_or(false) && group.is_alive() {
             over.store(true, Ordering::Relaxed);
-            // SAFETY: `killpg` takes two integers and touches no memory of ours. The task is stopped before
-            // the process's id can be another's.
-            unsafe {
-                libc::killpg(pid, libc::SIGKILL);
-            }
+            group.signal(libc::SIGKILL);
             return;
+        }
+        // Large processes take long to measure: most of the time is theirs.
+        pause = LOOK.max(4 * began.elapsed());
+    }
+}
+
+/// Whether a process and its descendants have more memory than so many bytes.
+fn exceeds(pid: i32, limit: u64) -> bool {
+    let mut processes = Vec::new();
+    descend(pid, &mut processes);
+    let sum = |measure: fn(i32) -> u64| processes.iter().copied().map(measure).fold(0, u64::saturating_add);
+    // What several share counts in each, so that the first sum is no smaller than the other, and soon made.
+    sum(resident) > limit && sum(proportional) > limit
+}
+
+/// Adds a process and its descendants, whichever of their threads has started them.
+fn descend(pid: i32, processes: &mut Vec<i32>) {
+    if processes.contains(&pid) {
+        return;
+    }
+    processes.push(pid);
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
+    for thread in threads {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+            descend(child, processes);
         }
     }
 }
 
-/// The resident memory of a process and its descendants, in bytes.
+/// The resident memory of a process, in bytes.
 fn resident(pid: i32) -> u64 {
-    let kilobytes = fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|status| {
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let below: u64 = children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(resident).sum();
-    kilobytes.unwrap_or(0) * 1024 + below
+    counted(pid, "status", "VmRSS:").unwrap_or(0)
+}
+
+/// The same with its part alone of what it shares with others, where the system tells.
+fn proportional(pid: i32) -> u64 {
+    counted(pid, "smaps_rollup", "Pss:").unwrap_or_else(|| resident(pid))
+}
+
+fn counted(pid: i32, file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// A control group of our own; it is gone when this is.
@@ -196,6 +229,10 @@ fn sweep(parent: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -211,6 +248,49 @@ mod tests {
     #[test]
     fn memory_of_this_process_is_measured() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        assert!(resident(pid) > 1_000_000);
+        assert!(exceeds(pid, 1_000_000) && !exceeds(pid, 1 << 50));
+    }
+
+    /// Runs a Python program until it says that it is ready, and asks whether it has more than so many bytes.
+    fn python_exceeds(program: &str, limit: u64) -> bool {
+        let mut command = Command::new("python3");
+        command.args(["-c", program]).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut python = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(python.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let group = Group::of(i32::try_from(python.id()).unwrap());
+        let exceeds = exceeds(group.leader(), limit);
+        group.signal(libc::SIGKILL);
+        python.wait().unwrap();
+        assert_eq!(line, "ready\n");
+        exceeds
+    }
+
+    #[test]
+    fn what_processes_share_is_counted_once() {
+        let program = "import os, time\ndata = b'x' * 100_000_000\nfor _ in range(4):\n\
+            \x20   if os.fork() == 0:\n        time.sleep(600)\nprint('ready', flush=True)\ntime.sleep(600)";
+        assert!(python_exceeds(program, 90_000_000));
+        assert!(!python_exceeds(program, 300_000_000));
+    }
+
+    #[test]
+    fn what_any_thread_has_started_is_counted() {
+        let child = "data = b'x' * 100_000_000; print('ready', flush=True); import time; time.sleep(600)";
+        let program = format!(
+            "import subprocess, sys, threading\n\
+             child = threading.Thread(target=subprocess.run, args=([sys.executable, '-c', {child:?}],))\n\
+             child.start()\nchild.join()"
+        );
+        assert!(python_exceeds(&program, 90_000_000));
+    }
+
+    #[tokio::test]
+    async fn the_watch_ends_with_the_processes() {
+        let group = Arc::new(Group::of(i32::try_from(std::process::id()).unwrap()));
+        group.let_go();
+        let over = Arc::new(AtomicBool::new(false));
+        watch(group, 1, over.clone()).await;
+        assert!(!over.load(Ordering::Relaxed));
     }
 }

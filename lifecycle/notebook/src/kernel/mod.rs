@@ -9,6 +9,8 @@ pub mod connection;
 
 pub mod folder;
 
+mod group;
+
 pub mod memory;
 
 pub mod output;

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::LastWords;
+use crate::kernel::group::Group;
 use crate::kernel::memory::{Memory, MemoryCause};
 use crate::kernel::output::{LineSink, Output};
 
@@ -178,8 +179,8 @@ impl Process {
         // What it was readied with is ours as long as the command is there.
         drop(command);
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        let memory = Memory::of(pid, memory);
-        let group = Arc::new(Group { pid, alive: Mutex::new(true) });
+        let group = Arc::new(Group::of(pid));
+        let memory = Memory::of(&group, memory);
         let (tell, end) = watch::channel(None);
         let (watched, left) = (group.clone(), Left::default());
         let (leaves, confined) = (left.clone(), confinement.is_some());
@@ -204,7 +205,7 @@ impl Process {
         mark: Option<String>,
         lines: LineSink,
     ) -> Self {
-        let group = Arc::new(Group { pid, alive: Mutex::new(true) });
+        let group = Arc::new(Group::of(pid));
         let output = Output::new(lines);
         let readers = pipes.into_iter().map(|pipe| tokio::spawn(output.clone().read(pipe))).collect();
         let (tell, end) = watch::channel(None);
@@ -214,20 +215,20 @@ impl Process {
         tokio::spawn(async move {
             let Ending { end: mut ended, kept_open } = ending;
             let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| *end);
-            *watched.alive.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            watched.let_go();
             let look = move || end_left(&leaves, mark.as_deref(), pid, false);
             // Where nothing can be looked for any more, the end is told all the same.
             let _ = tokio::task::spawn_blocking(look).await;
             drop(kept_open);
             tell.send_replace(Some(end.unwrap_or(End::UNKNOWN)));
         });
-        let memory = Memory::of(pid, None);
+        let memory = Memory::of(&group, None);
         Self { group, end, output, readers, memory, left, _kept: None }
     }
 
     /// Sets a limit to the memory of an adopted process.
     pub fn limit_memory(&mut self, limit: Option<u64>) {
-        self.memory = Memory::of(self.group.pid, limit);
+        self.memory = Memory::of(&self.group, limit);
     }
 
     /// Why it was killed, if it was for its memory.
@@ -255,7 +256,7 @@ impl Process {
 
     /// The id of the process that leads the group.
     pub fn id(&self) -> i32 {
-        self.group.pid
+        self.group.leader()
     }
 
     /// From now on each line of output goes to the sink that was given, beside being kept.
@@ -282,7 +283,7 @@ impl Process {
     pub fn peak_memory(&self) -> Option<u64> {
         match *self.end.borrow() {
             Some(end) => end.peak_memory,
-            None => memory_peak(self.group.pid),
+            None => memory_peak(self.group.leader()),
         }
     }
 
@@ -322,74 +323,6 @@ fn end_left(left: &Left, mark: Option<&str>, leader: i32, confined: bool) {
     let is_sandbox = |name: &String| confined && name.starts_with("bwrap (");
     let names = leftovers::end(mark, leader).into_iter().filter(|name| !is_sandbox(name)).collect();
     *left.lock().unwrap_or_else(PoisonError::into_inner) = names;
-}
-
-/// A process group by the id of the process that leads it.
-#[derive(Debug)]
-struct Group {
-    pid: i32,
-    /// Whether the leader's exit status has yet to be taken: until then nobody else can get its id.
-    alive: Mutex<bool>,
-}
-
-impl Group {
-    fn signal(&self, signal: i32) {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        // An id below 2 would mean ourselves or everybody.
-        if *alive && self.pid > 1 {
-            // SAFETY: `killpg` takes two integers and touches no memory of ours.
-            unsafe {
-                libc::killpg(self.pid, signal);
-            }
-        }
-    }
-
-    /// Blocks until the leader ends, ends what it left running, and takes its exit status.
-    fn wait(&self) -> End {
-        // Its id is still taken, so the group cannot be that of others.
-        if self.wait_for_zombie() {
-            self.signal(libc::SIGKILL);
-        }
-        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        *alive = false;
-        let mut status = 0;
-        // SAFETY: all-zero bytes are a valid `rusage`, a struct of integers.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        loop {
-            // SAFETY: both pointers are to locals that live through the call.
-            let found = unsafe { libc::wait4(self.pid, &mut status, 0, &mut usage) };
-            if found == self.pid {
-                let exit = Exit::from(ExitStatus::from_raw(status));
-                return End { exit, peak_memory: peak(&usage) };
-            }
-            if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                return End { exit: Exit::UNKNOWN, peak_memory: None };
-            }
-        }
-    }
-
-    /// Waits for the end without taking the exit status; whether it came.
-    fn wait_for_zombie(&self) -> bool {
-        let Ok(id) = libc::id_t::try_from(self.pid) else { return false };
-        loop {
-            // SAFETY: all-zero bytes are a valid `siginfo_t`; the pointer is to a local that lives through
-            // the call.
-            let failed = unsafe {
-                let mut info: libc::siginfo_t = std::mem::zeroed();
-                libc::waitid(libc::P_PID, id, &mut info, libc::WEXITED | libc::WNOWAIT) != 0
-            };
-            if !failed || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                return !failed;
-            }
-        }
-    }
-}
-
-/// The peak of resident memory in bytes: Linux counts in kilobytes, macOS in bytes. Linux counts from the
-/// start of the process, when it still had the size of the one that made it.
-fn peak(usage: &libc::rusage) -> Option<u64> {
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    u64::try_from(usage.ru_maxrss).ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)
 }
 
 /// The peak of a living process's resident memory in bytes, as Linux tells it.
