@@ -4,6 +4,7 @@
 //! [`crate::tree`]); a record's is the BLAKE3 of its canonical JSON (see [`crate::canonical`]).
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -16,6 +17,14 @@ impl Digest {
     /// The digest of a run of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The digest of what a reader gives, in parts.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_reader(reader: impl io::Read) -> io::Result<Self> {
+        Ok(blake3::Hasher::new().update_reader(reader)?.finalize().into())
     }
 
     /// A digest from its 32 bytes.

@@ -8,7 +8,7 @@
 pub mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, DirEntry, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -166,29 +166,25 @@ pub fn key(
 /// Puts the digest of a file, or of each file of a folder, under its name.
 fn add(files: &mut BTreeMap<String, String>, path: &Path) -> Result<(), Error> {
     let failed = |error| Error::io("read", path, error);
-    let mut found = fs::metadata(path).map_err(failed)?;
-    if !found.is_dir() {
-        let bytes = fs::read(path).map_err(failed)?;
-        files.insert(path.to_string_lossy().into_owned(), Digest::of(&bytes).hex());
+    if !fs::metadata(path).map_err(failed)?.is_dir() {
+        let digest = File::open(path).and_then(Digest::of_reader).map_err(failed)?;
+        files.insert(path.to_string_lossy().into_owned(), digest.hex());
         return Ok(());
     }
-    let mut waiting = vec![path.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?.path();
-            found = fs::metadata(&entry).map_err(failed)?;
-            if found.is_dir() {
-                let link = fs::symlink_metadata(&entry).is_ok_and(|found| found.is_symlink());
-                let made = entry.file_name().is_some_and(|name| name == "__pycache__");
-                if !link && !made {
-                    waiting.push(entry);
-                }
-            } else {
-                add(files, &entry)?;
-            }
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if has_contents(&entry) {
+            add(files, &entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Whether an entry of a folder is a file, a link to one, or a folder that was not made by Python. A link to a folder
+/// may lead in a circle; one that leads nowhere, as editors leave them, and a socket hold nothing.
+fn has_contents(entry: &DirEntry) -> bool {
+    let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+    if is_folder { entry.file_name() != "__pycache__" } else { entry.path().is_file() }
 }
 
 /// The modules in the folder that a notebook runs in which its cells import, with what those import. Of a
@@ -282,5 +278,42 @@ mod tests {
         assert_ne!(of(&request, &notebook, &other), first);
         request.given = Given { values: [("n".to_owned(), json!(1))].into(), ..Given::default() };
         assert_ne!(of(&request, &notebook, &environment), first);
+    }
+
+    #[test]
+    fn a_large_input_is_not_taken_into_memory() {
+        let peak = || {
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large");
+        File::create(&large).unwrap().set_len(400_000_000).unwrap();
+        let before = peak();
+        add(&mut BTreeMap::new(), &large).unwrap();
+        assert!(peak() - before < 200_000, "{} kB more", peak() - before);
+    }
+
+    #[test]
+    fn what_holds_nothing_is_passed_over_in_a_folder_and_told_by_its_name_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("data/sub/__pycache__")).unwrap();
+        fs::write(at("data/sub/a.csv"), "1").unwrap();
+        fs::write(at("data/sub/__pycache__/a.pyc"), "1").unwrap();
+        let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, at(name)).unwrap();
+        link("me@host.1234:5678", "data/.#a.csv");
+        link("..", "data/sub/circle");
+        link("itself", "data/itself");
+        link("sub/a.csv", "data/b.csv");
+        let _socket = std::os::unix::net::UnixListener::bind(at("data/socket")).unwrap();
+        let mut files = BTreeMap::new();
+        add(&mut files, &at("data")).unwrap();
+        let names: Vec<String> =
+            ["data/b.csv", "data/sub/a.csv"].iter().map(|name| at(name).display().to_string()).collect();
+        assert_eq!(files.into_keys().collect::<Vec<_>>(), names);
+        let error = add(&mut BTreeMap::new(), &at("data/.#a.csv")).unwrap_err();
+        assert!(error.to_string().contains(".#a.csv"), "{error}");
     }
 }
