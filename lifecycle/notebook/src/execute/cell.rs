@@ -324,7 +324,7 @@ pub async fn run(
                 return stop.map_or(CellEnd::Died(exit), |(why, _)| CellEnd::Stopped(why));
             }
             () = sleep(LOOK) => {
-                deaf = if kernel.is_listening() { 0 } else { deaf + 1 };
+                deaf = if kernel.is_listening().await { 0 } else { deaf + 1 };
                 if deaf == 2 {
                     let reason = "its process lives and has closed its sockets".to_owned();
                     return CellEnd::Unreachable(Error::Channel { channel: "shell", reason });

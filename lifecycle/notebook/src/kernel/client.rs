@@ -261,8 +261,8 @@ impl Kernel {
     }
 
     /// Whether somebody still listens on its channel for requests.
-    pub fn is_listening(&self) -> bool {
-        self.connection.is_open(Channel::Shell)
+    pub async fn is_listening(&self) -> bool {
+        self.connection.is_open(Channel::Shell).await
     }
 
     /// Sends a request to run code; its id, to which the answers refer.
@@ -359,7 +359,7 @@ fn environment(launch: &Launch<'_>, place: &Connection) -> BTreeMap<String, Stri
 /// Waits until somebody listens on the channels that are used.
 async fn opened(place: &Connection) {
     for channel in [Channel::Shell, Channel::Control, Channel::Iopub] {
-        while !place.is_open(channel) {
+        while !place.is_open(channel).await {
             sleep(LOOK).await;
         }
     }

@@ -10,10 +10,15 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::kernel::folder::PrivateFolder;
 use serde_json::json;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
+/// How long a connection on the loopback address may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest path of a Unix socket that all systems take, in bytes.
 const LONGEST: usize = 100;
 
@@ -145,12 +150,18 @@ impl Connection {
         }
     }
 
-    /// Whether somebody listens on a channel.
-    pub fn is_open(&self, channel: Channel) -> bool {
-        match self.transport {
-            Transport::Ipc => std::os::unix::net::UnixStream::connect(self.socket(channel)).is_ok(),
-            Transport::Tcp => std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port(channel))).is_ok(),
-        }
+    /// Whether somebody listens on a channel, also somebody who takes no connection at the moment: a process that
+    /// is stopped has only so much room for those that wait.
+    pub async fn is_open(&self, channel: Channel) -> bool {
+        let connected = match self.transport {
+            Transport::Ipc => UnixStream::connect(self.socket(channel)).await.map(drop),
+            Transport::Tcp => {
+                let connect = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port(channel)));
+                // Where nobody listens, that is said at once.
+                timeout(PATIENCE, connect).await.map_or(Ok(()), |stream| stream.map(drop))
+            }
+        };
+        connected.map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true)
     }
 
     fn port(&self, channel: Channel) -> u16 {
@@ -190,6 +201,7 @@ fn new_key() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -203,6 +215,35 @@ mod tests {
         assert_eq!(mode(&connection.file()), 0o600);
         drop(connection);
         assert!(!folder.exists());
+    }
+
+    /// Leaves the least room for connections that nobody has taken.
+    fn narrow(listener: &impl AsRawFd) {
+        // SAFETY: `listen` takes two integers and touches no memory of ours; the descriptor is open.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    }
+
+    async fn stays_open(connection: &Connection) {
+        let asked = async {
+            for _ in 0..5 {
+                assert!(connection.is_open(Channel::Shell).await);
+            }
+        };
+        assert!(timeout(Duration::from_secs(60), asked).await.is_ok(), "it waits until somebody answers");
+    }
+
+    #[tokio::test]
+    async fn who_listens_and_answers_nobody_is_not_waited_for() {
+        let connection = Connection::ipc().unwrap();
+        assert!(!connection.is_open(Channel::Shell).await);
+        let listener = UnixListener::bind(connection.socket(Channel::Shell)).unwrap();
+        narrow(&listener);
+        stays_open(&connection).await;
+        drop(listener);
+        assert!(!connection.is_open(Channel::Shell).await);
+        let connection = Connection::tcp().unwrap();
+        narrow(&connection.held[Channel::Shell as usize]);
+        stays_open(&connection).await;
     }
 
     #[test]
