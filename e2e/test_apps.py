@@ -218,6 +218,24 @@ def test_an_app_that_dies_comes_back_and_one_that_cannot_live_is_given_up(plain)
         assert up.rondo.json("app", "start", "broken", code=8)["error"]["code"] == "app-unavailable"
 
 
+def test_an_app_whose_program_is_not_there_is_started_once(tmp_path):
+    (tmp_path / "rondo.yaml").write_text("""
+project: p
+apps:
+  board: { run: "exec no-such-program --port {port}" }
+  local: { run: "exec ./board.sh {port}" }
+""")
+    (tmp_path / "board.sh").write_text("#!/bin/sh\nexit 1\n")
+    with Up(tmp_path) as up:
+        for name, why in [("board", "`no-such-program` is not on this machine's PATH (hint: install it"),
+                          ("local", "`./board.sh` cannot be executed (hint: chmod +x ./board.sh)")]:
+            failed = until(lambda: (app := up.app(name))["state"] == "failed" and app, "it is given up")
+            assert failed["restarts"] == 0 and failed["error"].startswith(why), failed
+        (tmp_path / "board.sh").chmod(0o755)
+        up.rondo("app", "start", "local", "--no-wait")
+        until(lambda: up.app("local")["restarts"] > 0, "what is there and dies is started again")
+
+
 def test_a_secret_that_an_app_says_is_not_in_its_log(tmp_path, monkeypatch):
     package = tmp_path / "packages/tell/package.yaml"
     package.parent.mkdir(parents=True)

@@ -2,7 +2,7 @@
 //!
 //! An app gets its artifacts as a step does, is started in its environment, and is ready when its health
 //! route answers. When it dies it is started again, less and less often, and given up after a stated number
-//! of times; when what goes in changes (an alias moves, a step makes another output) a new process is
+//! of times, at once where its program is not there; when what goes in changes (an alias moves, a step makes another output) a new process is
 //! started beside the old one, which finishes what is open. Nothing here speaks to browsers: the proxy
 //! (`http/apps`) asks for the process that answers now.
 //!
@@ -12,6 +12,7 @@
 //! | `inputs` | what goes in, as of now |
 //! | `bench` | the folder, variables and command of one process |
 //! | `instance` | one process from its start to its end |
+//! | `lacking` | why one never began |
 //! | `health` | whether a process answers, and the way to it |
 //! | `supervise` | what is started, replaced and given up when |
 //! | `status` | what is told of an app, here and to other processes |
@@ -23,6 +24,7 @@ pub mod control;
 pub mod health;
 mod inputs;
 pub mod instance;
+mod lacking;
 pub mod log;
 pub mod spec;
 pub mod status;

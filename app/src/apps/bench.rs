@@ -59,6 +59,10 @@ pub(super) struct Bench {
 pub(super) struct Prepared {
     /// What is started; nothing where files are shown as they are.
     pub command: Option<Command>,
+    /// Its text for the shell.
+    pub text: String,
+    /// The environment that it is started in, by name.
+    pub environment: Option<String>,
     pub target: Target,
     pub token: String,
     /// What goes with the process.
@@ -163,7 +167,8 @@ impl Bench {
             What::Files(text) => {
                 let text = substitute::text(text, &values).map_err(wrong)?;
                 let target = Target::files(self.platform.root(), &folder, Path::new(&text))?;
-                return Ok(Prepared { command: None, target, token, folder, lent, mask: Mask::default() });
+                let (text, environment, mask) = (String::new(), None, Mask::default());
+                return Ok(Prepared { command: None, text, environment, target, token, folder, lent, mask });
             }
             What::Command(command) => command,
         };
@@ -210,12 +215,13 @@ impl Bench {
         }
         let command = Command {
             program: find_program("sh", search_path(&variables)).unwrap_or_else(|| "/bin/sh".into()),
-            arguments: vec!["-c".into(), text.into()],
+            arguments: vec!["-c".into(), text.clone().into()],
             folder: self.place(declared, &folder)?,
             mark: Some(format!("RONDO_STEP_FILE={}", file.display())),
             variables,
         };
-        Ok(Prepared { command: Some(command), target, token, folder, lent, mask })
+        let (command, environment) = (Some(command), declared.environment.clone());
+        Ok(Prepared { command, text, environment, target, token, folder, lent, mask })
     }
 
     /// Where the command runs: the project, or a copy of the package that it is from.

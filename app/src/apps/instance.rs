@@ -16,11 +16,15 @@ use tokio::time::{Instant, sleep};
 
 use super::bench::Prepared;
 use super::health::{Owner, Target};
+use super::lacking;
 use super::log::AppLog;
 use super::spec::Spec;
 
 /// How often it is looked whether a process is ready.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// The cause of an end that somebody wanted.
+const STOPPED: &str = "it was stopped";
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,15 @@ pub struct Ending {
     pub cause: String,
     /// The last lines that it said.
     pub tail: Vec<String>,
+    /// Whether its shell did not find a program, or could not execute it.
+    pub lacking: bool,
+}
+
+impl Ending {
+    /// One of which no more is known than why.
+    pub fn of(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), tail: Vec::new(), lacking: false }
+    }
 }
 
 /// A process of an app; files that are shown as they are have none, and never end.
@@ -80,30 +93,35 @@ impl Instance {
             value.set_sensitive(true);
             Some(value)
         });
-        let Prepared { command, target, folder, lent, mut mask, .. } = prepared;
+        let Prepared { command, text, environment, target, folder, lent, mut mask, .. } = prepared;
         let (log, objects, socket) = (log.clone(), objects.clone(), target.clone());
         tokio::spawn(async move {
-            let cause = match &command {
+            let mut ending = match &command {
                 Some(command) => {
                     let mut take = |bytes: &[u8]| log.take(&mask.pass(bytes));
                     let ended = process::run(command, None, &mut stopped, &mut take).await;
                     log.take(&mask.rest());
                     match ended {
-                        Ok(ended) if ended.stopped.is_some() => "it was stopped".to_owned(),
+                        Ok(ended) if ended.stopped.is_some() => Ending::of(STOPPED),
                         Ok(ended) => {
                             let exit = cause::exit(&ended, None, || None);
-                            exit.cause.unwrap_or_else(|| "it exited by itself with code 0".to_owned())
+                            let lacking = lacking::says_so(ended.code);
+                            let named =
+                                lacking.then(|| lacking::told(command, &text, environment.as_deref()));
+                            let cause = named.flatten().or(exit.cause);
+                            let cause = cause.unwrap_or_else(|| "it exited by itself with code 0".to_owned());
+                            Ending { lacking, ..Ending::of(cause) }
                         }
-                        Err(error) => format!("it cannot be started: {error}"),
+                        Err(error) => Ending::of(format!("it cannot be started: {error}")),
                     }
                 }
                 None => {
                     // An error means that nobody can stop it any more.
                     let _ = stopped.wait_for(|stopped| *stopped).await;
-                    "it was stopped".to_owned()
+                    Ending::of(STOPPED)
                 }
             };
-            log.say(&cause);
+            log.say(&ending.cause);
             for lent in &lent {
                 // What the app changed of the store's is thrown out there; who needs it makes it again.
                 let _ = objects.take_back(lent);
@@ -113,8 +131,8 @@ impl Instance {
             if let Target::Unix(path) = socket {
                 let _ = fs::remove_file(path);
             }
-            let tail = log.take_tail();
-            end.send_replace(Some(Ending { cause, tail }));
+            ending.tail = log.take_tail();
+            end.send_replace(Some(ending));
         });
         let (open, _) = watch::channel(0);
         let (identity, inputs) = (given.identity(), given.told());
@@ -142,7 +160,7 @@ impl Instance {
         instance.stop = stop;
         tokio::spawn(async move {
             let _ = stopped.wait_for(|stopped| *stopped).await;
-            end.send_replace(Some(Ending { cause: "it was stopped".to_owned(), tail: Vec::new() }));
+            end.send_replace(Some(Ending::of(STOPPED)));
         });
         Arc::new(instance)
     }
@@ -172,7 +190,7 @@ impl Instance {
     pub async fn ended(&self) -> Ending {
         let mut ended = self.ended.clone();
         let ending = ended.wait_for(Option::is_some).await.ok().and_then(|ending| ending.clone());
-        ending.unwrap_or_else(|| Ending { cause: "it was dropped".to_owned(), tail: Vec::new() })
+        ending.unwrap_or_else(|| Ending::of("it was dropped"))
     }
 
     /// Waits until it is ready.
@@ -203,7 +221,7 @@ impl Instance {
             if Instant::now() >= until {
                 let cause = format!("it was not ready at `{path}` within {:?}: {last}", spec.start);
                 let tail = self.stop().await.tail;
-                return Err(Ending { cause, tail });
+                return Err(Ending { tail, ..Ending::of(cause) });
             }
             sleep(LOOK).await;
         }

@@ -2,8 +2,9 @@
 //!
 //! A process that dies is started again after a second, then two, four, and so on up to a minute; one that
 //! has run for a minute counts as well again. After the stated number of times in a row it is given up until
-//! somebody says `start` or what goes in has changed. A new process beside an old one takes its place when
-//! it is ready; where it does not get ready, the old one goes on and the trouble is told.
+//! somebody says `start` or what goes in has changed; at once where its program is not there. A new process
+//! beside an old one takes its place when it is ready; where it does not get ready, the old one goes on and
+//! the trouble is told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,7 +201,10 @@ impl Keeper {
             Ok(instance) => self.live(instance),
             Err(ending) => {
                 self.refused = Some(given.identity());
-                self.died(ending).await;
+                match ending.lacking {
+                    true => self.given_up(ending, "not started again").await,
+                    false => self.died(ending).await,
+                }
             }
         }
     }
@@ -244,12 +248,12 @@ impl Keeper {
 
     /// A process that is ready. Where it does not get ready, it has ended.
     async fn started(&mut self, given: &Given, alone: bool) -> Result<Arc<Instance>, Ending> {
-        let plain = |error: Error| Ending { cause: told(&error), tail: Vec::new() };
+        let plain = |error: Error| Ending::of(told(&error));
         let app = self.app.clone();
         let platform = self.bench.platform.clone();
         let declared = platform.project().apps.get(&app.spec.name);
         let Some(declared) = declared else {
-            return Err(Ending { cause: "it is not declared any more".to_owned(), tail: Vec::new() });
+            return Err(Ending::of("it is not declared any more"));
         };
         let environment = match (&declared.environment, &app.spec.what) {
             (Some(name), What::Command(_)) => {
@@ -288,35 +292,39 @@ impl Keeper {
             self.deaths = 0;
         }
         self.deaths += 1;
-        let gives_up = self.deaths > app.spec.restarts;
+        if self.deaths > app.spec.restarts {
+            let after = format!("given up after {} starts", self.deaths);
+            return self.given_up(ending, &after).await;
+        }
         let pause = PAUSE.saturating_mul(2_u32.saturating_pow(self.deaths - 1)).min(LONGEST);
-        let message = if gives_up {
-            format!(
-                "{}; given up after {} starts (rondo app start {})",
-                ending.cause, self.deaths, app.spec.name
-            )
-        } else {
-            format!("{}; started again in {pause:?}", ending.cause)
-        };
+        let message = format!("{}; started again in {pause:?}", ending.cause);
         app.note(&platform, with_tail(&message, &ending.tail));
         app.change(|status| {
             status.error = Some(ending.cause);
             status.tail = ending.tail;
-            status.restarts += u32::from(!gives_up);
+            status.restarts += 1;
         });
-        if gives_up {
-            self.state(State::Failed);
-            if self.refused.is_none() {
-                // What it ran with to its end: it is started again when that changes.
-                self.refused = self.gathered().await.ok().map(|given| given.identity());
-            }
-            return;
-        }
         self.state(State::Restarting);
         let mut told = app.told.subscribe();
         tokio::select! {
             () = sleep(pause) => {}
             _ = told.changed() => {}
+        }
+    }
+
+    /// Leaves it alone until somebody starts it or something else goes in.
+    async fn given_up(&mut self, ending: Ending, how: &str) {
+        let app = &self.app;
+        let message = format!("{}; {how} (rondo app start {})", ending.cause, app.spec.name);
+        app.note(&self.bench.platform, with_tail(&message, &ending.tail));
+        app.change(|status| {
+            status.error = Some(ending.cause);
+            status.tail = ending.tail;
+        });
+        self.state(State::Failed);
+        if self.refused.is_none() {
+            // What it ran with to its end: it is started again when that changes.
+            self.refused = self.gathered().await.ok().map(|given| given.identity());
         }
     }
 

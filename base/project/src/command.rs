@@ -25,6 +25,21 @@ pub enum Started {
     },
 }
 
+/// What a shell does by itself.
+const SHELLS_OWN: [&str; 62] = [
+    "!", ".", ":", "[", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "declare",
+    "do", "done", "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fc", "fg",
+    "fi", "for", "function", "getopts", "hash", "if", "jobs", "kill", "let", "local", "printf", "pwd",
+    "read", "readonly", "return", "select", "set", "shift", "source", "test", "then", "time", "times",
+    "trap", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset", "until", "wait", "while", "{",
+    "}",
+];
+
+/// Whether a shell does by itself what a word names.
+pub fn is_shells_own(word: &str) -> bool {
+    SHELLS_OWN.contains(&word)
+}
+
 /// A program that takes a script.
 struct Interpreter {
     name: &'static str,
@@ -111,6 +126,32 @@ pub fn started(command: &str) -> Vec<Started> {
             if !found.contains(&started) {
                 found.push(started);
             }
+        }
+    }
+    found
+}
+
+/// The programs that a shell's command names, each once, in the order of the text: by name, or by their path
+/// from the folder that the command is given in.
+pub fn programs(command: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for simple in commands(command) {
+        let is_before = |word: &&Option<String>| {
+            word.as_deref().is_some_and(|word| word == "exec" || words::is_assignment(word))
+        };
+        let first = simple.words.iter().find(|word| !is_before(word));
+        let named = [first, wrapper::unwrapped(&simple.words).first()];
+        for word in named.into_iter().flatten().flatten() {
+            let program = match &simple.folder {
+                _ if !word.contains('/') => (!is_shells_own(word)).then(|| word.to_owned()),
+                Some(folder) if !folder.is_empty() && !word.starts_with('/') => {
+                    below(folder, word).map(|path| format!("./{path}"))
+                }
+                None if !word.starts_with('/') => None,
+                _ => Some(word.to_owned()),
+            };
+            let is_new = |program: &String| !words::is_assignment(program) && !found.contains(program);
+            found.extend(program.filter(is_new));
         }
     }
     found
@@ -290,10 +331,23 @@ mod tests {
         assert_eq!(shown("python ../t.py; cd a; python ../../t.py"), ["../t.py"]);
     }
 
+    #[test]
+    fn programs_are_named_once_and_from_where_the_command_is_given() {
+        assert_eq!(
+            programs(
+                "A=1 exec nice -n 5 streamlit run x.py | tee log; ./board; cd a && ../b; c/d; /bin/e; tee x"
+            ),
+            ["nice", "streamlit", "tee", "./board", "./b", "./a/c/d", "/bin/e"]
+        );
+        let not_sure = "if [ -f x ]; then exit 3; fi; while true; do :; done; $X y; cd $X; ./a";
+        assert_eq!(programs(not_sure), Vec::<String>::new());
+    }
+
     proptest! {
         #[test]
         fn any_command_can_be_read(command in "(python|-m|-u|env|timeout|uv run|A=1|x\\.py|cd|\\.\\./|;|\"|\\$|\n| ){0,30}") {
             started(&command);
+            programs(&command);
         }
     }
 }

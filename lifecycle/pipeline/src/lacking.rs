@@ -7,6 +7,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use rondo_project::command::is_shells_own;
 use rondo_project::project::{Environment, Isolation, Step, Work};
 use rondo_project::substitute::{Piece, pieces};
 use serde_json::Value;
@@ -22,15 +23,6 @@ use crate::plan::{Planner, Role};
 use crate::request::{Forecast, PlannedStep};
 use crate::runner::Runner;
 use crate::{Error, RunRequest, why};
-
-/// What a shell does by itself.
-const SHELLS_OWN: [&str; 55] = [
-    ".", ":", "[", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "declare", "do",
-    "echo", "eval", "exec", "exit", "export", "false", "fc", "fg", "for", "function", "getopts", "hash",
-    "if", "jobs", "kill", "let", "local", "printf", "pwd", "read", "readonly", "return", "select", "set",
-    "shift", "source", "test", "then", "time", "times", "trap", "true", "type", "typeset", "ulimit", "umask",
-    "unalias", "unset", "until", "wait", "while", "{",
-];
 
 /// Looks at the steps of a run, by a planner that locks nothing.
 ///
@@ -230,7 +222,7 @@ fn program(command: &str) -> Option<&str> {
     let word = command.split_whitespace().next()?;
     let is_name = word.chars().all(|c| c.is_ascii_alphanumeric() || "._+-[{:".contains(c));
     let is_plain = |text: &str| !text.contains(['|', '&', ';', '(', ')', '`', '\n', '$', '\\']);
-    let surely = is_name && !SHELLS_OWN.contains(&word) && unquoted(command).as_deref().is_some_and(is_plain);
+    let surely = is_name && !is_shells_own(word) && unquoted(command).as_deref().is_some_and(is_plain);
     surely.then_some(word)
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-pub use rondo_process::program::{find_program, search_path};
+pub use rondo_process::program::{find_program, is_program, search_path};
 
 /// Variables of the caller that reach a step as they are: where things are, and how the network is
 /// reached. Everything else is left behind, so that a result does not depend on it.

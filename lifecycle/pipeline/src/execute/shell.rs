@@ -27,7 +27,7 @@ pub fn command(text: &str, values: &Values<'_>) -> Result<String, SubstituteErro
                     Value::String(text) => text,
                     other => other.to_string(),
                 };
-                result.push_str(&quoted(&value, quote));
+                result.push_str(&quote.quoted(&value));
             }
         }
     }
@@ -57,19 +57,6 @@ pub fn with(
         Ok((key.clone(), value))
     };
     with.iter().map(filled).collect()
-}
-
-fn quoted(value: &str, quote: Quote) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
-    match quote {
-        Quote::None if !value.is_empty() && value.chars().all(plain) => value.to_owned(),
-        Quote::None => format!("'{}'", value.replace('\'', r"'\''")),
-        Quote::Single => value.replace('\'', r"'\''"),
-        Quote::Double => {
-            let escape = |c: char| if "\\\"$`".contains(c) { vec!['\\', c] } else { vec![c] };
-            value.chars().flat_map(escape).collect()
-        }
-    }
 }
 
 /// Puts values into SQL. Texts come without quotes of their own and with theirs doubled: they stand between

@@ -220,7 +220,7 @@ async fn a_socket_does_not_outlive_its_process_for_long() {
     let mut client = stage.connect().await;
     client.write_all(UPGRADE.as_bytes()).await.unwrap();
     head(&mut client).await;
-    stage.end.send_replace(Some(Ending { cause: "it was killed".into(), tail: Vec::new() }));
+    stage.end.send_replace(Some(Ending::of("it was killed")));
     let mut rest = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(30), client.read_to_end(&mut rest)).await;
     drop(read.expect("the socket is closed"));
