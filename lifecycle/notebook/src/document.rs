@@ -43,6 +43,7 @@ impl Notebook {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::invalid(path, "there is no such file"),
+            std::io::ErrorKind::IsADirectory => Error::invalid(path, "it is a folder"),
             _ => Error::io("read", path, error),
         })?;
         Self::of_bytes(path, &bytes)
@@ -437,6 +438,7 @@ fn short_digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rondo_core::Explain;
 
     use super::*;
 
@@ -459,6 +461,14 @@ mod tests {
 
     fn parse(text: &str) -> Result<Notebook, Error> {
         Notebook::parse(Path::new("n.ipynb"), text.as_bytes())
+    }
+
+    #[test]
+    fn a_folder_is_no_notebook() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Notebook::read(folder.path()).unwrap_err();
+        assert_eq!(error.code(), rondo_core::Code::NotebookInvalid);
+        assert!(error.to_string().ends_with("`: it is a folder"), "{error}");
     }
 
     #[test]
@@ -508,7 +518,6 @@ mod tests {
     fn format_1_is_refused_with_the_command_that_converts_it() {
         let error = parse(r#"{"nbformat": 1, "cells": []}"#).unwrap_err();
         assert!(matches!(error, Error::Version { found: 1, .. }));
-        use rondo_core::Explain;
         assert!(error.hints()[0].contains("nbconvert"));
     }
 
