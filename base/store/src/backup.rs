@@ -9,7 +9,8 @@
 //! The database is copied as of one moment while others go on writing; objects never change, so that
 //! those which it names can be copied after it. A snapshot's file is written last: until it is there, the
 //! snapshot is not. The next backup into the same folder copies what is new, and what is damaged there.
-//! Everything is verified by its digest while it is copied, either way.
+//! Everything is verified by its digest while it is copied, either way. What is not finished lies in folders
+//! that are locked (`scratch`): those of a killed process go with the next backup or restore.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -25,10 +26,14 @@ use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::lock::Lock;
 use crate::meta::marks::marks;
+use crate::scratch::{self, Scratch};
 use crate::{Error, Objects, Store};
 
 const FORMAT: u32 = 2;
 const METADATA: &str = "metadata.db";
+
+/// How the folder of a store begins that is being restored, beside the place that it is for.
+const UNFINISHED: &str = ".rondo-restore-";
 
 /// A store at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,7 +209,7 @@ impl Backup {
         progress: &dyn Progress,
     ) -> Result<Saved, Error> {
         let _alone = Lock::take(store.root())?;
-        let scratch = tempfile::tempdir_in(&self.root).map_err(Error::io("write in", &self.root))?;
+        let scratch = self.objects.scratch()?;
         let copy = scratch.path().join(METADATA);
         store.meta().copy_to(&copy).await?;
         let mut named = marks(&mut read_only(&copy).await?).await?;
@@ -276,7 +281,7 @@ impl Backup {
         let folder = self.root.join("snapshots");
         let path = folder.join(format!("{name}.json"));
         let text = crate::meta::encode("snapshot", name, snapshot)?;
-        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(Error::io("write in", &folder))?;
+        let mut file = self.objects.incoming()?;
         io::Write::write_all(&mut file, text.as_bytes()).map_err(Error::io("write", &path))?;
         file.as_file().sync_all().map_err(Error::io("sync", &path))?;
         file.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
@@ -363,7 +368,8 @@ impl Backup {
         }
         let above = data.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(above).map_err(Error::io("make", above))?;
-        let fresh = tempfile::tempdir_in(above).map_err(Error::io("write in", above))?;
+        scratch::sweep(above, UNFINISHED)?;
+        let fresh = Scratch::within(above, UNFINISHED)?;
         self.fill(snapshot, fresh.path(), progress).await.map_err(|error| match error {
             Error::Corrupt { digest, .. } => {
                 self.objects.forget(digest);
@@ -377,8 +383,7 @@ impl Backup {
         if data.is_dir() {
             fs::remove_dir(data).map_err(Error::io("replace", data))?;
         }
-        let fresh = fresh.keep();
-        fs::rename(&fresh, data).map_err(Error::io("make", data))?;
+        fs::rename(fresh.path(), data).map_err(Error::io("make", data))?;
         File::open(above).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", above))
     }
 

@@ -5,15 +5,15 @@
 //! left away, and never what another process is writing just now. Nothing in here has a name yet that
 //! anybody may use.
 
-use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::Error;
+use crate::scratch::{self, Scratch};
 
 /// After this long a loose file is nobody's: earlier versions wrote without a folder and without a lock.
 const LOOSE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,10 +30,9 @@ pub(crate) struct Incoming {
 
 /// The folder of this process. It goes with its last owner.
 struct Own {
-    path: PathBuf,
+    scratch: Scratch,
     /// How many names have been given.
     given: AtomicU64,
-    _lock: File,
 }
 
 impl Incoming {
@@ -48,56 +47,24 @@ impl Incoming {
             return Ok(own);
         }
         // Of two that are made at once one goes again.
-        let own = Own::make(&self.all)?;
+        let own = Own { scratch: Scratch::within(&self.all, "process-")?, given: AtomicU64::new(0) };
         Ok(self.own.get_or_init(|| own))
     }
 
     /// The folder of this process.
     pub(crate) fn path(&self) -> Result<&Path, Error> {
-        Ok(&self.own()?.path)
+        Ok(self.own()?.scratch.path())
     }
 
     /// A name in it that nothing has.
     pub(crate) fn name(&self) -> Result<PathBuf, Error> {
         let own = self.own()?;
-        Ok(own.path.join(format!("new-{}", own.given.fetch_add(1, Ordering::Relaxed))))
+        Ok(own.scratch.path().join(format!("new-{}", own.given.fetch_add(1, Ordering::Relaxed))))
     }
 
     /// A new file of a name that nobody can guess.
     pub(crate) fn file(&self) -> Result<tempfile::NamedTempFile, Error> {
         file_in(self.path()?)
-    }
-}
-
-impl Own {
-    fn make(all: &Path) -> Result<Self, Error> {
-        loop {
-            let made = tempfile::Builder::new()
-                .prefix("process-")
-                .permissions(fs::Permissions::from_mode(0o700))
-                .tempdir_in(all)
-                .map_err(Error::io("write in", all))?;
-            // Who sweeps at this very moment may have taken the new folder for one that was left.
-            let lock = match File::open(made.path()) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                opened => opened.map_err(Error::io("open", made.path()))?,
-            };
-            match lock.try_lock() {
-                Err(TryLockError::WouldBlock) => {}
-                // A file system without locks: then nobody can sweep either.
-                Ok(()) | Err(TryLockError::Error(_)) if is_at(&lock, made.path()) => {
-                    return Ok(Self { path: made.keep(), given: AtomicU64::new(0), _lock: lock });
-                }
-                Ok(()) | Err(TryLockError::Error(_)) => {}
-            }
-        }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        // What stays is taken away by who opens the store next.
-        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -115,27 +82,12 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(Error::io("make", path))
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
-        (_, _) => false,
-    }
-}
-
 /// Takes away what processes have left that are no more.
 fn sweep(all: &Path) -> Result<(), Error> {
+    scratch::sweep(all, "")?;
     for entry in fs::read_dir(all).map_err(Error::io("read", all))?.flatten() {
-        let path = entry.path();
-        let Ok(metadata) = entry.metadata() else { continue };
-        // What another one sweeps at the same time is gone either way.
-        if metadata.is_dir() {
-            if let Ok(folder) = File::open(&path)
-                && folder.try_lock().is_ok()
-            {
-                let _ = fs::remove_dir_all(&path);
-            }
-        } else if older(&metadata, LOOSE) {
-            let _ = fs::remove_file(&path);
+        if entry.metadata().is_ok_and(|found| !found.is_dir() && older(&found, LOOSE)) {
+            let _ = fs::remove_file(entry.path());
         }
     }
     Ok(())
@@ -149,6 +101,8 @@ pub(crate) fn older(metadata: &fs::Metadata, than: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -24,6 +24,7 @@ pub mod scan;
 
 mod incoming;
 mod lock;
+mod scratch;
 
 pub mod backup;
 pub mod foreign;

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rondo_core::Digest;
 use rondo_core::tree::{Entry, Listing, Mode, Part, Tree};
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 
 use crate::Error;
 use crate::incoming::{Incoming, make_folder};
@@ -440,8 +440,7 @@ impl Objects {
     /// When nothing can be written there.
     pub fn probe_links(&self) -> Result<Linked, Error> {
         let stored = self.put_bytes(b"rondo")?;
-        let incoming = self.incoming.path()?;
-        let folder = tempfile::tempdir_in(incoming).map_err(Error::io("write in", incoming))?;
+        let folder = self.scratch()?;
         self.check_out_file(stored.digest, Mode::File, &folder.path().join("probe"))
     }
 
@@ -463,8 +462,15 @@ impl Objects {
         Ok(())
     }
 
-    fn incoming(&self) -> Result<NamedTempFile, Error> {
+    /// A new file for what is on its way to its name.
+    pub(crate) fn incoming(&self) -> Result<NamedTempFile, Error> {
         self.incoming.file()
+    }
+
+    /// An empty folder for it.
+    pub(crate) fn scratch(&self) -> Result<TempDir, Error> {
+        let incoming = self.incoming.path()?;
+        tempfile::tempdir_in(incoming).map_err(Error::io("write in", incoming))
     }
 
     fn keep(&self, incoming: NamedTempFile, digest: Digest) -> Result<(), Error> {

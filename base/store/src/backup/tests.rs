@@ -48,6 +48,55 @@ async fn what_was_saved_comes_back_and_only_what_is_new_is_copied_again() {
     }
 }
 
+/// Looks at what lies in a folder while something goes on.
+struct Onlooker {
+    folder: PathBuf,
+    seen: std::sync::Mutex<HashSet<String>>,
+}
+
+impl Onlooker {
+    fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), seen: Default::default() }
+    }
+
+    /// The names that were seen.
+    fn seen(self) -> Vec<String> {
+        let mut seen: Vec<String> = self.seen.into_inner().unwrap().into_iter().collect();
+        seen.sort_unstable();
+        seen
+    }
+}
+
+impl Progress for Onlooker {
+    fn report(&self, _: Event) {
+        let names = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().file_name());
+        self.seen.lock().unwrap().extend(names.map(|name| name.into_string().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_backup_or_restore_left_goes_with_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = filled(folder.path()).await;
+    let root = folder.path().join("backup");
+    let backup = Backup::create(&root).unwrap();
+    let onlooker = Onlooker::of(&root);
+    let saved = backup.save(&store, &[], Timestamp(1_000), &onlooker).await.unwrap();
+    assert_eq!(onlooker.seen(), ["objects", "snapshots"], "all else lies where it is swept");
+
+    let beside = folder.path().join("beside");
+    fs::create_dir(&beside).unwrap();
+    let onlooker = Onlooker::of(&beside);
+    backup.restore(&saved.snapshot, &beside.join("a"), &onlooker).await.unwrap();
+    let [unfinished] = onlooker.seen().try_into().unwrap();
+    let dead = beside.join(&unfinished);
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join(METADATA), "half").unwrap();
+    let living = Scratch::within(&beside, UNFINISHED).unwrap();
+    backup.restore(&saved.snapshot, &beside.join("b"), &Unwatched).await.unwrap();
+    assert!(!dead.exists() && living.path().exists());
+}
+
 #[tokio::test]
 async fn a_store_in_use_is_not_overwritten_and_a_damaged_backup_is_refused() {
     let folder = tempfile::tempdir().unwrap();

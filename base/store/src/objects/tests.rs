@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn objects() -> (tempfile::TempDir, Objects) {
+fn objects() -> (TempDir, Objects) {
     let folder = tempfile::tempdir().unwrap();
     let objects = Objects::open(&folder.path().join("objects")).unwrap();
     (folder, objects)
