@@ -1,5 +1,6 @@
 """Input that is not as it should be: the error names the file and the place, and the earlier version stays."""
 
+import fcntl
 import json
 import os
 import resource
@@ -135,3 +136,16 @@ def test_an_answer_that_the_disk_does_not_take_is_an_error(project, args):
     with open("/dev/full", "w") as full:
         done = subprocess.run([RONDO, *args], cwd=project.folder, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 8 and "write to standard output" in done.stderr, done
+
+
+def test_a_reader_that_made_its_pipe_non_blocking_is_waited_for():
+    """As Node.js does with the pipes of a child: what does not fit at once is written when there is room."""
+    whole = subprocess.run([RONDO, "completions", "bash"], capture_output=True, check=True).stdout
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(theirs, False)
+    process = subprocess.Popen([RONDO, "completions", "bash"], stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        assert pipe.read() == whole and len(whole) > 4096
+    assert process.wait(timeout=120) == 0, process.stderr.read()

@@ -3,12 +3,19 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rondo_core::ports::{Event, Progress};
 use serde_json::Value;
+
+mod patient;
+
+pub use patient::Patient;
 
 /// Where a command's words go.
 #[derive(Clone)]
@@ -68,9 +75,8 @@ impl Printer {
 
     /// Text on standard output, as it is: what programs read, and what steps and apps have said themselves.
     pub fn out(&self, text: &str) {
-        let write = || {
-            let mut out = anstream::stdout().lock();
-            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let say = || {
+            let written = write(std::io::stdout().lock(), text);
             // A reader that has gone away is no error of ours.
             if let Some(error) = written.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
                 // The first one says enough.
@@ -78,8 +84,8 @@ impl Printer {
             }
         };
         match &self.bars {
-            Some(bars) => bars.suspend(write),
-            None => write(),
+            Some(bars) => bars.suspend(say),
+            None => say(),
         }
     }
 
@@ -96,14 +102,13 @@ impl Printer {
     }
 
     fn err_as_is(&self, text: &str) {
-        let write = || {
-            let mut err = anstream::stderr().lock();
+        let say = || {
             // There is nowhere left to say that standard error is gone.
-            let _ = err.write_all(text.as_bytes());
+            let _ = write(std::io::stderr().lock(), text);
         };
         match &self.bars {
-            Some(bars) => bars.suspend(write),
-            None => write(),
+            Some(bars) => bars.suspend(say),
+            None => say(),
         }
     }
 
@@ -195,6 +200,17 @@ impl Progress for Watch {
             Event::Note { subject, message } => self.printer.note(&format!("{subject:<12} {message}")),
         }
     }
+}
+
+/// Writes all of a text, without its colours where the stream shows none.
+fn write(stream: impl RawStream + AsFd, text: &str) -> std::io::Result<()> {
+    let text = match AutoStream::choice(&stream) {
+        ColorChoice::Never => Cow::Owned(anstream::adapter::strip_str(text).to_string()),
+        ColorChoice::Auto | ColorChoice::Always | ColorChoice::AlwaysAnsi => Cow::Borrowed(text),
+    };
+    let mut stream = Patient(stream);
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
 }
 
 /// A text on one line, such as a file's name: what a terminal would obey is escaped.

@@ -4,7 +4,7 @@
 //! from clients and steps, so each is looked at part by part before anything is written.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use serde_json::json;
 use super::kept::{self, Kept};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::output::Patient;
 
 /// Get a file or folder that is kept of a run: an artifact, or an output of a step
 #[derive(clap::Args)]
@@ -69,7 +70,9 @@ pub async fn run(args: &Args, session: &Session) -> Outcome {
             ));
         };
         let mut file = open(&objects, one.digest)?;
-        io::copy(&mut file, &mut io::stdout().lock())
+        let mut out = Patient(io::stdout().lock());
+        io::copy(&mut file, &mut out)
+            .and_then(|_| out.flush())
             .map_err(|error| Failure::new(Code::Io, format!("write to standard output: {error}")))?;
         return Ok(());
     }
