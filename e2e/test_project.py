@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 
+import pytest
 from conftest import PATIENCE, RONDO, Rondo, git, up
 
 
@@ -164,3 +165,42 @@ def test_all_faults_of_a_project_file_are_shown_at_once_and_nothing_runs(tmp_pat
     assert not (rondo.folder / ".rondo").exists()
     faults = rondo.json("run", code=2)["error"]["data"]
     assert len(faults["faults"] if isinstance(faults, dict) else faults) >= 6
+
+
+def frozen(folder, *args):
+    """Rondo, where the project is on a read-only mount."""
+    script = 'mount --bind -o ro "$0" "$0" || exit 99; cd "$0" && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", script, str(folder), RONDO, *args]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except FileNotFoundError:
+        pytest.skip("there is no `unshare` here")
+    if done.returncode == 99 or "unshare" in done.stderr:
+        pytest.skip(f"nothing can be mounted here: {done.stderr}")
+    return done
+
+
+def test_a_store_on_a_read_only_mount_can_be_read(tmp_path):
+    folder = tmp_path / "a project?"
+    folder.mkdir()
+    (folder / "t.csv").write_text("a,b\n1,2\n")
+    (folder / "rondo.yaml").write_text("""
+project: p
+data: { t: { source: t.csv } }
+steps: { s: { run: "echo 1 > ${{ outputs.o }}", outputs: { o: o.txt }, inputs: [data.t] } }
+""")
+    rondo = Rondo(folder)
+    rondo("run")
+    run = rondo.json("runs", "list")["runs"][0]["id"]
+    for args in [("runs", "list", "--json"), ("runs", "show", run, "--json"), ("why", "s"), ("data", "status"),
+                 ("data", "log", "t"), ("status",), ("pipeline", "show"), ("data", "verify")]:
+        done = frozen(folder, *args)
+        assert (done.returncode, done.stdout) == (0, rondo(*args).stdout), done.stderr
+    (folder / "t.csv").write_text("a,b\n1,2\n3,4\n")
+    for args in [("data", "add", "t"), ("run",), ("server", "--listen", "127.0.0.1:0")]:
+        done = frozen(folder, *args)
+        assert done.returncode != 0 and ".rondo" in done.stderr, done
+    # Where there is a log somebody may be writing to it.
+    (folder / ".rondo/metadata.db-wal").touch()
+    done = frozen(folder, "runs", "list")
+    assert done.returncode == 1 and "look whether the store can be written to" in done.stderr, done

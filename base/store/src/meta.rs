@@ -4,7 +4,8 @@
 //! writer (see [`writer`]), which commits what has gathered in one transaction and only then answers, so
 //! that many small writes share one sync of the disk. Writers of several processes wait for each other.
 //! Searches of runs have connections of their own (see [`search`]), so that a long one delays nobody.
-//! Each connection is opened for the first who needs it: it costs more than many a question.
+//! Each connection is opened for the first who needs it: it costs more than many a question. What cannot be
+//! written is read all the same, where that is safe (see [`frozen`]).
 
 pub mod access;
 pub mod artifacts;
@@ -17,6 +18,7 @@ pub mod dataset_inputs;
 pub mod datasets;
 pub mod experiments;
 pub mod facts;
+mod frozen;
 pub mod import;
 pub mod journal;
 pub mod kin;
@@ -98,7 +100,8 @@ impl Meta {
     /// Opens the database in a store's folder, making or upgrading it as needed.
     ///
     /// # Errors
-    /// When the file cannot be written, or a newer version of Rondo wrote it.
+    /// When the file cannot be read, has to be made or upgraded and cannot be written, or a newer version of
+    /// Rondo wrote it.
     pub async fn open(root: &Path) -> Result<Self, Error> {
         let options = SqliteConnectOptions::new()
             .filename(root.join("metadata.db"))
@@ -111,7 +114,8 @@ impl Meta {
             .pragma("wal_autocheckpoint", CHECKPOINT)
             .disable_statement_logging();
         let path = root.join("metadata.db");
-        let finder = Arc::new(Finder::new(path.clone(), WAIT));
+        let frozen = frozen::is_frozen(root);
+        let finder = Arc::new(Finder::new(path.clone(), frozen, WAIT));
         // Who only reads, or sends scripts, needs no other connection.
         let connection = match finder.format() {
             Some(format) if format == MIGRATIONS.len() as i64 => None,
@@ -123,12 +127,16 @@ impl Meta {
         };
         let turn = Arc::new(Mutex::new(()));
         let writer = Writer::start(connection, options.clone().create_if_missing(false), Arc::clone(&turn));
+        let reading = match frozen {
+            true => SqliteConnectOptions::new().filename(&path).read_only(true).immutable(true),
+            false => options,
+        };
         let readers = SqlitePoolOptions::new()
             .min_connections(0)
             .max_connections(4)
             // A file does not hang up: to ask before each use would cost a trip to the driver's thread.
             .test_before_acquire(false)
-            .connect_lazy_with(options.with_regexp().pragma("query_only", "ON"));
+            .connect_lazy_with(reading.with_regexp().pragma("query_only", "ON"));
         let scribe =
             Scribe::new(Desk { path, wait: WAIT, checkpoint: CHECKPOINT, turn, seat: Default::default() });
         Ok(Self { readers, finder, writer, scribe, bell: Arc::default() })

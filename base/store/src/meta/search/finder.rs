@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::Scalar;
 use crate::Error;
+use crate::meta::frozen;
 
 /// How many searches run at once; more wait.
 const AT_ONCE: usize = 6;
@@ -30,6 +31,7 @@ const TICK: i32 = 200;
 /// Connections for searches.
 pub(crate) struct Finder {
     path: PathBuf,
+    frozen: bool,
     wait: Duration,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
@@ -40,10 +42,12 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
-    pub(crate) fn new(path: PathBuf, wait: Duration) -> Self {
+    /// Of the database at a path, which is taken for one that does not change where it is `frozen`.
+    pub(crate) fn new(path: PathBuf, frozen: bool, wait: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
         Self {
             path,
+            frozen,
             wait,
             idle: Mutex::default(),
             permits,
@@ -97,7 +101,7 @@ impl Finder {
             Ok((word("journal_mode")?, word("user_version")?))
         });
         match found {
-            Ok((Value::Text(mode), Value::Integer(format))) if mode == "wal" => Some(format),
+            Ok((Value::Text(mode), Value::Integer(format))) if self.frozen || mode == "wal" => Some(format),
             Ok(_) | Err(_) => None,
         }
     }
@@ -132,8 +136,14 @@ impl Finder {
     }
 
     fn connect(&self) -> Result<Connection, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
+        let connection = if self.frozen {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            let address = frozen::address(&self.path);
+            Connection::open_with_flags(address, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?
+        } else {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(&self.path, flags)?
+        };
         connection.busy_timeout(self.wait)?;
         connection.pragma_update(None, "query_only", "ON")?;
         connection.pragma_update(None, "cache_size", CACHE)?;
