@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::id::is_name;
 use rondo_core::{Code, Explain};
+use rondo_project::quote;
 use serde_json::json;
 
 use super::Session;
@@ -55,11 +56,7 @@ pub fn run(args: &Args, session: &Session) -> Outcome {
     let last = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = if occupied { nearest_name(&last) } else { last };
     if !is_name(&name) {
-        return Err(Failure::hinted(
-            Code::Usage,
-            format!("name a project `{name}`: expected a letter, then letters, digits, `_` or `-`"),
-            "rondo new my-project",
-        ));
+        return Err(no_name(&args.folder, &name));
     }
     let (template, next): (&[(&str, &str)], _) =
         if occupied { (&BARE, "rondo data add FILE") } else { (&TABULAR, "rondo run") };
@@ -78,10 +75,21 @@ pub fn run(args: &Args, session: &Session) -> Outcome {
         text.push_str(&format!("  {file}\n"));
     }
     let elsewhere = args.folder.as_os_str() != ".";
-    let go = if elsewhere { format!("  cd {}\n", args.folder.display()) } else { String::new() };
+    let go = if elsewhere {
+        format!("  cd {}\n", quote::word(&args.folder.to_string_lossy()))
+    } else {
+        String::new()
+    };
     text.push_str(&format!("\nnext:\n{go}  {next}\n"));
     session.printer().result(&value, &text);
     Ok(())
+}
+
+/// That a folder's name is none for a project, with one that is.
+fn no_name(folder: &Path, name: &str) -> Failure {
+    let message = format!("name a project `{name}`: expected a letter, then letters, digits, `_` or `-`");
+    let near = folder.with_file_name(nearest_name(name));
+    Failure::hinted(Code::Usage, message, format!("rondo new {}", quote::word(&near.to_string_lossy())))
 }
 
 /// A project's name out of a folder's: what a name may not have becomes `-`.
@@ -113,6 +121,17 @@ fn write(path: &Path, text: &str) -> Result<(), Unwritable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_none_is_told_with_one_that_is() {
+        let told =
+            |folder: &str, name| no_name(Path::new(folder), name).text().lines().nth(1).map(str::to_owned);
+        assert_eq!(told("a b", "a b").as_deref(), Some("hint: rondo new a-b"));
+        assert_eq!(
+            told("my work/2024 sales", "2024 sales").as_deref(),
+            Some("hint: rondo new 'my work/project-2024-sales'")
+        );
+    }
 
     #[test]
     fn any_folder_gives_a_project_its_name() {
