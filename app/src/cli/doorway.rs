@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 use rondo_core::Code;
+use rondo_project::quote;
 use rondo_store::Store;
 
 use super::Session;
@@ -49,7 +50,10 @@ impl Doorway {
             return Err(Failure::hinted(
                 Code::Denied,
                 message,
-                format!("rondo admin user add NAME --role admin --data {}", store.root().display()),
+                format!(
+                    "rondo admin user add NAME --role admin --data {}",
+                    quote::word(&store.root().to_string_lossy())
+                ),
             ));
         }
         if asks && beyond {

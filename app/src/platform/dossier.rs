@@ -11,6 +11,7 @@ use rondo_core::handoff::{Deployment, ModelVersion};
 use rondo_core::objective::Verdict;
 use rondo_core::run::RunRow;
 use rondo_core::{Code, Digest, RunId, Timestamp, reference, suggest};
+use rondo_project::quote;
 use rondo_project::yaml;
 use rondo_registry::approval::{self, Approval};
 use rondo_registry::protect;
@@ -207,7 +208,7 @@ pub async fn find(store: &Store, model: &str, wanted: Option<&str>) -> Result<Ve
         kind: "alias",
         name: format!("{model}@{wanted}"),
         code: Code::AliasNotFound,
-        hint: Some(format!("rondo models show {model}")),
+        hint: Some(format!("rondo models show {}", quote::word(model))),
     })
 }
 

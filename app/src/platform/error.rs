@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::ports::PortError;
 use rondo_core::{Code, Explain, Objection};
+use rondo_project::quote;
 
 /// An error of the platform.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,7 @@ impl Explain for Error {
             Self::NotFound { hint, .. } => hint.clone().into_iter().collect(),
             Self::SeveralEndpoints { id, endpoints } => {
                 let endpoint = endpoints.first().map_or("ENDPOINT", String::as_str);
-                vec![format!("say which: rondo trace {id} --endpoint {endpoint}")]
+                vec![format!("say which: rondo trace {} --endpoint {endpoint}", quote::word(id))]
             }
             Self::Io { .. } | Self::Invalid { .. } => Vec::new(),
         }
@@ -159,4 +160,16 @@ impl Explain for Error {
 
 fn listed(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_in_a_hint_is_one_word_of_a_shell() {
+        let (id, endpoints) = ("it's; $(x)".to_owned(), vec!["one".to_owned(), "two".to_owned()]);
+        let error = Error::SeveralEndpoints { id, endpoints };
+        assert_eq!(error.hints(), [r"say which: rondo trace 'it'\''s; $(x)' --endpoint one"]);
+    }
 }

@@ -15,6 +15,7 @@ use rondo_core::{Code, Digest, Timestamp, suggest};
 use rondo_monitoring::reference::{Predictions, Reference};
 use rondo_pipeline::RunReport;
 use rondo_project::project::{Gate, Model, Reference as Output, Work};
+use rondo_project::quote;
 use rondo_registry::approval::{self, Approval, Decision};
 use rondo_registry::evaluate::{Spec, evaluate};
 use rondo_registry::gate;
@@ -374,7 +375,7 @@ impl Platform {
         let names: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
         let known = names.contains(&model);
         let hint = if known {
-            format!("rondo models show {model}")
+            format!("rondo models show {}", quote::word(model))
         } else {
             suggest::nearest(model, names)
                 .map_or_else(|| "rondo models list".to_owned(), |near| format!("did you mean `{near}`?"))

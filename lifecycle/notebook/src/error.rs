@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rondo_core::{Code, Explain, RunId};
 use rondo_project::notebook::parameters::ParameterFault;
+use rondo_project::quote::word;
 
 use crate::kernel::memory::MemoryCause;
 use crate::kernel::process::Exit;
@@ -183,7 +184,7 @@ impl Explain for Error {
             Self::Parameters { notebook, faults } => {
                 let mut hints: Vec<String> = faults.iter().filter_map(|fault| fault.hint.clone()).collect();
                 hints.dedup();
-                hints.push(format!("rondo notebook inspect {}", quoted(&notebook.to_string_lossy())));
+                hints.push(format!("rondo notebook inspect {}", word(&notebook.to_string_lossy())));
                 hints
             }
             Self::KernelUnknown { known, .. } if known.is_empty() => {
@@ -205,7 +206,7 @@ impl Explain for Error {
                     Some(_) => vec![
                         format!(
                             "{} -m pip install ipykernel",
-                            quoted(command.split(" -m ").next().unwrap_or("python3"))
+                            word(command.split(" -m ").next().unwrap_or("python3"))
                         ),
                         "for a step: `ipykernel` among the requirements of its `environment:`".to_owned(),
                     ],
@@ -283,7 +284,7 @@ impl CellPlace {
         match &self.partial {
             Kept::File(path) => format!("the notebook with its outputs up to there is `{}`", path.display()),
             Kept::Artifact(run, path) => {
-                let path = quoted(path);
+                let path = word(path);
                 format!(
                     "get the notebook with its outputs up to there: rondo runs get {} {path}",
                     run.short()
@@ -291,12 +292,6 @@ impl CellPlace {
             }
         }
     }
-}
-
-/// A path as one word of a shell.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '=' | ',' | '+');
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 impl fmt::Display for CellPlace {

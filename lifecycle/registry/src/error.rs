@@ -2,6 +2,7 @@
 
 use rondo_core::ports::PortError;
 use rondo_core::{Code, Explain};
+use rondo_project::quote::word;
 
 /// An error of the registry.
 #[derive(Debug, thiserror::Error)]
@@ -148,24 +149,24 @@ impl Explain for Error {
             Self::Store(error) => error.hints(),
             Self::Table(error) => error.hints(),
             Self::Score(error) => error.hints(),
-            Self::NoVersion { model, .. } => vec![format!("rondo models show {model}")],
+            Self::NoVersion { model, .. } => vec![format!("rondo models show {}", word(model))],
             Self::Refused { model, version, .. } => {
-                vec![format!("rondo models promote {model} {version} --force --why \"…\"")]
+                vec![format!("rondo models promote {} {version} --force --why \"…\"", word(model))]
             }
             Self::Unworthy { model, version, .. } => {
-                vec![format!("rondo models approve {model}/{version} --force --why \"…\"")]
+                vec![format!("rondo models approve {}/{version} --force --why \"…\"", word(model))]
             }
             Self::Unapproved { model, version } => {
-                vec![format!("rondo models approve {model}/{version} --why \"…\"")]
+                vec![format!("rondo models approve {}/{version} --why \"…\"", word(model))]
             }
             Self::Protected { model, version: Some(version), .. } => {
-                vec![format!("rondo models approve {model}/{version} --why \"…\"")]
+                vec![format!("rondo models approve {}/{version} --why \"…\"", word(model))]
             }
             Self::Protected { model, alias, version: None, .. } => {
-                vec![format!("rondo models protect {model} --alias {alias} --off")]
+                vec![format!("rondo models protect {} --alias {} --off", word(model), word(alias))]
             }
             Self::InUse { model, .. } => {
-                vec![format!("rondo models promote {model} VERSION puts another in its place")]
+                vec![format!("rondo models promote {} VERSION puts another in its place", word(model))]
             }
             Self::WebhookUrl(_) => {
                 vec!["a private receiver has to be let in: rondo server --webhook-allow HOST".to_owned()]
@@ -179,5 +180,16 @@ impl Explain for Error {
             | Self::WebhookEvent { .. }
             | Self::WebhookClient(_) => Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_in_a_hint_is_one_word_of_a_shell() {
+        let error = Error::Unapproved { model: "my model".to_owned(), version: 3 };
+        assert_eq!(error.hints(), ["rondo models approve 'my model'/3 --why \"…\""]);
     }
 }

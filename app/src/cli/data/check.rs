@@ -18,6 +18,7 @@ use rondo_data::ingest::Intake;
 use rondo_data::profile::commas::commas_of_path;
 use rondo_data::profile::profile_path;
 use rondo_project::fault::{self, Fault};
+use rondo_project::quote;
 use rondo_table::checks::{RuleResult, Severity};
 use rondo_table::read::ReadOptions;
 use serde_json::{Value, json};
@@ -251,7 +252,7 @@ fn no_suite(given: &str) -> Failure {
     Failure::hinted(
         Code::Usage,
         format!("check `{given}`: it is no source of a dataset with checks, so they have to be named"),
-        format!("rondo data check {given} --suite checks.yaml"),
+        format!("rondo data check {} --suite checks.yaml", quote::word(given)),
     )
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rondo_core::Code;
 use rondo_data::diff::{self, Compared, FileChanges, SchemaChange};
 use rondo_data::place::size;
+use rondo_project::quote;
 use rondo_table::drift::{ColumnDrift, DriftReport};
 use rondo_table::profile::Profile;
 use rondo_table::read::{self, ReadOptions};
@@ -154,7 +155,7 @@ async fn told(args: &Args, session: &Session) -> Outcome<Told> {
             return Err(Failure::hinted(
                 Code::Usage,
                 format!("compare `{}` with one other", args.what),
-                format!("rondo data diff {} other.parquet", args.what),
+                format!("rondo data diff {} other.parquet", quote::word(&args.what)),
             ));
         }
     };

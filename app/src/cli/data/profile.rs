@@ -8,6 +8,7 @@ use rondo_core::id::is_name;
 use rondo_core::{Code, suggest};
 use rondo_data::profile::files::FolderProfile;
 use rondo_data::profile::{is_no_table, lines, number, profile_folder, profile_path};
+use rondo_project::quote;
 use rondo_table::profile::alerts::{Alert, Gravity};
 use rondo_table::profile::summary::ColumnSummary;
 use rondo_table::profile::{Profile, RowSample};
@@ -313,7 +314,7 @@ pub(super) async fn find(session: &Session, what: &str, version: Option<&str>) -
         None => Ok(file()),
         Some(called) => {
             let message = format!("find version `{called}` of `{what}`: a file has no versions");
-            Err(Failure::hinted(Code::Usage, message, format!("rondo data add {what}")))
+            Err(Failure::hinted(Code::Usage, message, format!("rondo data add {}", quote::word(what))))
         }
     }
 }

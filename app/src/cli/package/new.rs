@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::Code;
 use rondo_core::id::is_name;
+use rondo_project::quote;
 use serde_json::json;
 
 use crate::cli::Session;
@@ -104,7 +105,7 @@ pub fn run(args: &Args, session: &Session) -> Outcome {
     let verb = if args.dry_run { "would make" } else { "made" };
     let mut text = format!("{verb} package `{name}` in {}\n", folder.display());
     names.iter().for_each(|file| text.push_str(&format!("  {file}\n")));
-    text.push_str(&format!("\nnext:\n  rondo package test {shown}\n"));
+    text.push_str(&format!("\nnext:\n  rondo package test {}\n", quote::word(&shown)));
     session.printer().result(&value, &text);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use rondo_core::Code;
 use rondo_project::edit;
+use rondo_project::quote;
 use rondo_table::checks::infer::{Proposal, propose, yaml};
 use rondo_table::profile::Profile;
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ pub async fn run(
         return Err(Failure::hinted(
             Code::Usage,
             format!("write checks of `{what}`: it is no dataset of a project"),
-            format!("rondo data check {what} --infer > checks.yaml"),
+            format!("rondo data check {} --infer > checks.yaml", quote::word(what)),
         ));
     };
     let Some(root) = session.project_root() else {
