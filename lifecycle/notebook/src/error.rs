@@ -254,8 +254,11 @@ impl Explain for Error {
 pub struct CellPlace {
     /// The notebook.
     pub notebook: PathBuf,
-    /// The cell, counted from 1 among those that are run.
-    pub cell: usize,
+    /// The cell, counted from 1 among the notebook's own that are run: what Jupyter numbers it with. None where
+    /// it is the one that was put in for the parameters.
+    pub cell: Option<usize>,
+    /// What the executed notebook numbers it with, where it was begun.
+    pub count: Option<u64>,
     /// The executed notebook as far as it got.
     pub partial: Kept,
 }
@@ -296,7 +299,14 @@ impl CellPlace {
 
 impl fmt::Display for CellPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cell {} of `{}`", self.cell, self.notebook.display())
+        match self.cell {
+            Some(cell) => write!(f, "cell {cell} of `{}`", self.notebook.display())?,
+            None => write!(f, "the parameters of `{}`", self.notebook.display())?,
+        }
+        match self.count.filter(|count| self.cell.is_none_or(|cell| cell as u64 != *count)) {
+            Some(count) => write!(f, " (In [{count}] of the executed copy)"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -410,7 +420,8 @@ mod tests {
         let died = Error::KernelDied {
             at: Box::new(CellPlace {
                 notebook: "train.ipynb".into(),
-                cell: 3,
+                cell: Some(3),
+                count: Some(3),
                 partial: Kept::File("out.ipynb".into()),
             }),
             exit: Exit { code: None, signal: Some(9) },
@@ -427,9 +438,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_is_named_as_in_the_notebook_and_where_it_differs_as_in_the_copy() {
+        let shown = |cell, count| {
+            let partial = Kept::File("o.ipynb".into());
+            CellPlace { notebook: "n.ipynb".into(), cell, count, partial }.to_string()
+        };
+        assert_eq!(shown(Some(2), Some(2)), "cell 2 of `n.ipynb`");
+        assert_eq!(shown(Some(2), Some(3)), "cell 2 of `n.ipynb` (In [3] of the executed copy)");
+        assert_eq!(shown(None, Some(1)), "the parameters of `n.ipynb` (In [1] of the executed copy)");
+        assert_eq!(shown(None, None), "the parameters of `n.ipynb`");
+    }
+
+    #[test]
     fn a_cell_of_a_shell_says_its_exit_status() {
         let failed = |ename: &str, evalue: &str| {
-            let at = CellPlace { notebook: "b.sh".into(), cell: 3, partial: Kept::File("o.ipynb".into()) };
+            let at = CellPlace {
+                notebook: "b.sh".into(),
+                cell: Some(3),
+                count: None,
+                partial: Kept::File("o.ipynb".into()),
+            };
             let (ename, evalue) = (ename.to_owned(), evalue.to_owned());
             Error::CellFailed { at: Box::new(at), ename, evalue, traceback: None }.to_string()
         };
@@ -448,7 +476,7 @@ mod tests {
     #[test]
     fn hints_are_in_the_words_of_who_asked() {
         let died = |partial: Kept| Error::KernelDied {
-            at: Box::new(CellPlace { notebook: "train.ipynb".into(), cell: 3, partial }),
+            at: Box::new(CellPlace { notebook: "train.ipynb".into(), cell: Some(3), count: None, partial }),
             exit: Exit { code: None, signal: Some(9) },
             memory: Some(MemoryCause::Limit(300_000_000)),
             peak_memory: None,

@@ -171,8 +171,8 @@ pub struct Executed {
     pub halt: Option<Halt>,
 }
 
-/// Where a notebook stopped before its last cell, without a failure. Cells are counted from 1 among those that are
-/// run.
+/// Where a notebook stopped before its last cell, without a failure. Cells are counted from 1 among the notebook's
+/// own that are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Halt {
@@ -365,23 +365,20 @@ async fn run_cells(
     saver: &mut Saver,
     whole: Option<Instant>,
 ) -> Result<(usize, Option<Halt>), Error> {
-    let skipped = |cell: &document::Cell| SKIP_TAGS.iter().any(|tag| cell.has_tag(tag));
     let cells = &session.notebook.cells;
-    let all: Vec<usize> = cells
-        .iter()
-        .enumerate()
-        .filter(|(_, cell)| cell.is_code() && !cell.source().trim().is_empty() && !skipped(cell))
-        .map(|(index, _)| index)
-        .collect();
+    let turns = turns(cells);
     let stop = cells.iter().position(|cell| cell.has_tag(STOP_TAG)).unwrap_or(cells.len());
-    let to_run: Vec<usize> = all.iter().copied().take_while(|index| *index < stop).collect();
-    let all = all.len();
+    let to_run: Vec<Turn> = turns.iter().copied().take_while(|turn| turn.index < stop).collect();
+    let (all, own) = (turns.len(), turns.iter().filter(|turn| turn.number.is_some()).count());
     if to_run.is_empty() {
         let message = "the notebook has no cell to run".to_owned();
         request.progress.report(Event::Note { subject: request.subject.clone(), message });
     }
-    for (done, index) in to_run.iter().copied().enumerate() {
-        report_cell(request, session, index, done, all);
+    let mut number = 0;
+    for (done, turn) in to_run.iter().copied().enumerate() {
+        let index = turn.index;
+        number = turn.number.unwrap_or(number);
+        report_cell(request, session, turn, (done, all), own);
         let times = Times::start(request.timestamps);
         let limits =
             Limits { cell: request.cell_timeout.and_then(|limit| Instant::now().checked_add(limit)), whole };
@@ -391,22 +388,47 @@ async fn run_cells(
         let failed = !forgiven && !matches!(end, CellEnd::Done | CellEnd::Left);
         record::cell(cell, &times, if failed { Status::Failed } else { Status::Completed });
         if failed {
-            let error = failure(request, kernel, &session.mask, done + 1, end).await;
             session.settle();
+            let count = session.notebook.cells.get(index).and_then(document::Cell::execution_count);
+            let error = failure(request, kernel, &session.mask, (turn.number, count), end).await;
             record::banner(&mut session.notebook, index);
             return Err(error);
         }
         saver.save(session, false).await?;
-        gather(request, session, index, done + 1);
+        gather(request, session, index, number);
         if matches!(end, CellEnd::Left) && !forgiven {
-            let halt = (done + 1 < all).then_some(Halt::Exit(done + 1, all));
+            let halt = (done + 1 < all).then_some(Halt::Exit(number, own));
             report_end(request, done + 1, all, halt);
             return Ok((done + 1, halt));
         }
     }
-    let halt = (to_run.len() < all).then_some(Halt::Tag(to_run.len() + 1, all));
+    let halt = (to_run.len() < all).then_some(Halt::Tag(number + 1, own));
     report_end(request, to_run.len(), all, halt);
     Ok((to_run.len(), halt))
+}
+
+/// A cell that is run in its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Turn {
+    /// Its place in the notebook.
+    index: usize,
+    /// Its number, from 1, among the notebook's own cells that are run; none of one that was put in.
+    number: Option<usize>,
+}
+
+/// The cells that are run.
+fn turns(cells: &[document::Cell]) -> Vec<Turn> {
+    let skipped = |cell: &document::Cell| SKIP_TAGS.iter().any(|tag| cell.has_tag(tag));
+    let mut own = 0;
+    let mut turn = |(index, cell): (usize, &document::Cell)| {
+        let number = (!cell.has_tag(parameters::INJECTED)).then(|| {
+            own += 1;
+            own
+        });
+        Turn { index, number }
+    };
+    let runs = |cell: &document::Cell| cell.is_code() && !cell.source().trim().is_empty() && !skipped(cell);
+    cells.iter().enumerate().filter(|(_, cell)| runs(cell)).map(&mut turn).collect()
 }
 
 fn report_end(request: &ExecuteRequest, done: usize, all: usize, halt: Option<Halt>) {
@@ -432,16 +454,22 @@ fn gather(request: &ExecuteRequest, session: &mut Session, index: usize, number:
     session.values.extend(values);
 }
 
-fn report_cell(request: &ExecuteRequest, session: &Session, index: usize, done: usize, total: usize) {
-    let source = session.notebook.cells.get(index).map(document::Cell::source).unwrap_or_default();
+fn report_cell(
+    request: &ExecuteRequest,
+    session: &Session,
+    turn: Turn,
+    (done, total): (usize, usize),
+    own: usize,
+) {
+    let source = session.notebook.cells.get(turn.index).map(document::Cell::source).unwrap_or_default();
     let first = source.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let first: String = first.chars().take(60).collect();
-    request.progress.report(Event::Advanced {
-        subject: request.subject.clone(),
-        done: done as u64,
-        total: Some(total as u64),
-        message: format!("cell {} of {total}: {first}", done + 1),
-    });
+    let message = match turn.number {
+        Some(number) => format!("cell {number} of {own}: {first}"),
+        None => "the parameters".to_owned(),
+    };
+    let (done, total) = (done as u64, Some(total as u64));
+    request.progress.report(Event::Advanced { subject: request.subject.clone(), done, total, message });
 }
 
 /// The error that a cell's end means.
@@ -449,12 +477,12 @@ async fn failure(
     request: &ExecuteRequest,
     kernel: &mut Kernel,
     mask: &Mask,
-    cell: usize,
+    (cell, count): (Option<usize>, Option<u64>),
     end: CellEnd,
 ) -> Error {
     let notebook = request.input.clone();
     let partial = request.kept.clone().unwrap_or_else(|| Kept::File(request.output.clone()));
-    let at = Box::new(CellPlace { notebook: notebook.clone(), cell, partial });
+    let at = Box::new(CellPlace { notebook: notebook.clone(), cell, count, partial });
     match end {
         CellEnd::Failed(failure) => Error::CellFailed {
             at,

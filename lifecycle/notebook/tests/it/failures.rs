@@ -49,7 +49,24 @@ async fn an_error_keeps_the_partial_notebook_with_a_banner_and_names_the_cause()
         output: work.path("again.ipynb"),
         ..work.request(&[])
     };
-    assert!(matches!(execute(again).await, Err(Error::CellFailed { at, .. }) if at.cell == 2));
+    assert!(matches!(execute(again).await, Err(Error::CellFailed { at, .. }) if at.cell == Some(2)));
+}
+
+#[tokio::test]
+async fn a_cell_is_named_as_in_the_notebook_that_was_given() {
+    let Some(work) = Work::new() else { return };
+    let watcher = Watcher::default();
+    let progress = Arc::new(watcher.clone());
+    let request = work.request(&[("n = 1", &["parameters"]), ("1 / 0", &[])]);
+    let given = Given { values: BTreeMap::from([("n".to_owned(), json!(3))]), ..Given::default() };
+    let error = execute(ExecuteRequest { given, progress, ..request }).await.unwrap_err();
+    let place =
+        format!("run cell 2 of `{}` (In [3] of the executed copy): ", work.path("in.ipynb").display());
+    assert!(error.to_string().starts_with(&place), "{error}");
+    assert!(work.executed().cells[0].source().contains("In [3]"));
+    let said = watcher.advances();
+    assert!(said.iter().any(|message| message == "cell 2 of 2: 1 / 0"), "{said:?}");
+    assert!(said.iter().any(|message| message == "the parameters"), "{said:?}");
 }
 
 #[tokio::test]
@@ -90,7 +107,7 @@ async fn a_cell_that_takes_too_long_is_interrupted_where_it_is() {
         ..work.request(&[("x = 1", &[]), (FOR_EVER, &[])])
     };
     let error = execute(request).await.unwrap_err();
-    assert!(matches!(&error, Error::Timeout { at, whole: false, .. } if at.cell == 2), "{error}");
+    assert!(matches!(&error, Error::Timeout { at, whole: false, .. } if at.cell == Some(2)), "{error}");
     let notebook = work.executed();
     let last = notebook.cells.last().unwrap();
     assert!(text(last).contains("begun") && text(last).contains("KeyboardInterrupt"), "{}", text(last));

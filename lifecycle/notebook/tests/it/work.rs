@@ -96,6 +96,17 @@ impl Watcher {
             .collect()
     }
 
+    pub fn advances(&self) -> Vec<String> {
+        let events = self.0.lock().unwrap();
+        events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Advanced { message, .. } => Some(message.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
     pub fn steps(&self) -> Vec<(u64, Option<u64>)> {
         let events = self.0.lock().unwrap();
         events
