@@ -30,6 +30,7 @@ pub mod condition;
 pub mod imports;
 pub mod notebook;
 pub mod quote;
+mod specifier;
 pub mod substitute;
 pub mod suite;
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::builtins::{Builtins, Package};
 use crate::package;
 use crate::shape::{Form, ROOT, Rule, Shape};
+use crate::specifier;
 
 /// What a name looks like.
 const NAME: &str = "^[A-Za-z][A-Za-z0-9_-]{0,99}$";
@@ -91,6 +92,7 @@ fn form(form: &Form) -> Value {
     match form {
         Form::Text | Form::Path => json!({ "type": "string", "minLength": 1 }),
         Form::Version => json!({ "type": ["string", "number"] }),
+        Form::Python => json!({ "type": ["string", "number"], "pattern": *specifier::PATTERN }),
         Form::Name => json!({ "type": "string", "pattern": NAME }),
         Form::Span => json!({ "type": "string", "pattern": SPAN }),
         Form::Bytes => {

@@ -53,6 +53,8 @@ pub enum Form {
     Text,
     /// A version: text, or a number taken as it is written (`3.10`).
     Version,
+    /// A version of Python, or a set of specifiers (PEP 440).
+    Python,
     /// The name of something declared elsewhere in the file.
     Name,
     /// A path relative to the project, staying inside it.
@@ -117,6 +119,7 @@ impl Form {
         match self {
             Self::Text => "text".into(),
             Self::Version => "a version, such as `3.11` or `\">=3.10\"`".into(),
+            Self::Python => "a version of Python, such as `3.11` or `\">=3.10,<3.14\"`".into(),
             Self::Name => "a name".into(),
             Self::Path => "a path relative to the project".into(),
             Self::Span => "a length of time, such as `30s`, `15m`, `2h`, `7d`".into(),

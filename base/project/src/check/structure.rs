@@ -7,6 +7,7 @@ use super::{files, read};
 use crate::fault::Fault;
 use crate::place::Place;
 use crate::shape::{Form, Rule, Shape, any_of, owner};
+use crate::specifier;
 use crate::yaml::{Node, Value, join};
 
 /// Checks the whole file. Of a partial tree nothing is said to be missing.
@@ -125,6 +126,8 @@ impl Pass {
             fault = fault.hint(format!("add the unit: `{}s` are seconds", node.raw));
         } else if node.text().is_some_and(|text| text.contains("${{")) {
             fault = fault.hint("expressions stand in `run`, `sql` and `with` only");
+        } else if let Some(hint) = specifier::hint(&node.raw).filter(|_| expected == Form::Python.noun()) {
+            fault = fault.hint(hint);
         }
         self.faults.push(fault);
     }
@@ -135,6 +138,7 @@ impl Pass {
             Form::Any => true,
             Form::Text => node.text().is_some_and(|text| !text.trim().is_empty()),
             Form::Version => node.is_scalar() && node.bool().is_none() && !node.raw.trim().is_empty(),
+            Form::Python => node.is_scalar() && specifier::is_valid(&node.raw),
             Form::Scalar => node.is_scalar() && node.number().is_none_or(f64::is_finite),
             Form::Bool => node.bool().is_some(),
             Form::Int(low, high) => node.int().is_some_and(|number| (*low..=*high).contains(&number)),

@@ -161,6 +161,15 @@ fn objectives_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_version_of_python_that_none_can_have_is_refused_where_it_stands() {
+    let of = |python: &str| shown(&format!("project: p\nenvironments:\n  py: {{ python: {python} }}\n"));
+    for right in ["3.11", "3.10", "3", "\">=3.10,<3.13\"", "==3.11.*", "~=3.10"] {
+        assert_eq!(of(right), "", "{right}");
+    }
+    insta::assert_snapshot!([of("abc"), of("\">==3.1o\""), of("3.11.*"), of("[3.11]")].join("\n"));
+}
+
+#[test]
 fn an_empty_file_says_how_to_begin() {
     insta::assert_snapshot!(shown("# nothing yet\n"));
     assert_eq!(messages("- a\n"), ["the file cannot be a list"]);

@@ -5,7 +5,7 @@ use super::{COUNT, DESCRIPTION, Form, INPUTS, Key, NUMBER, OPEN, Rule, SHARE, Sh
 pub(crate) static ENVIRONMENT: Shape = Shape {
     noun: "an environment",
     keys: &[
-        key("python", Form::Version, "The Python version wanted, such as `\">=3.10\"`."),
+        key("python", Form::Python, "The Python version wanted, such as `\">=3.10\"`."),
         key(
             "requirements",
             Form::Either(&[Form::Path, Form::List(&Form::Text)]),
