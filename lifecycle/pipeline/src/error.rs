@@ -123,13 +123,17 @@ pub enum Error {
         /// From where.
         from: Vec<String>,
     },
-    /// Something that the project file may say and that this version cannot run.
-    #[error("step `{step}` uses {what}, which this version cannot run")]
-    Unsupported {
-        /// The step.
+    /// The matrix of a step has values that the step whose output it takes has not.
+    #[error("step `{step}` takes `{input}` from `{need}`, of which no combination has `{values}`")]
+    NoCombination {
+        /// The step, with its combination.
         step: String,
-        /// What it uses.
-        what: String,
+        /// Its input.
+        input: String,
+        /// The other step.
+        need: String,
+        /// The values, as in the names of steps.
+        values: String,
     },
     /// A package that is not there.
     #[error("step `{step}` uses the package `{package}`, which is not built in")]
@@ -365,7 +369,8 @@ impl Error {
             Self::CodeMissing { step, .. } => at(step, "code"),
             Self::OutputIsCode { step, .. } => at(step, "outputs"),
             Self::Expression { step, .. } | Self::ProgramMissing { step, .. } => at(step, "run"),
-            Self::Unsupported { step, .. } | Self::PackageNotFound { step, .. } => at(step, "uses"),
+            Self::NoCombination { step, .. } => at(step, "matrix"),
+            Self::PackageNotFound { step, .. } => at(step, "uses"),
             Self::Condition { step, .. } => at(step, "when"),
             Self::SecretMissing { step, .. } => at(step, "with"),
             Self::ToolMissing { environment, at, .. } => format!("environments.{environment}.{at}"),
@@ -467,8 +472,9 @@ impl Explain for Error {
             Self::CodeMissing { .. }
             | Self::OutputIsCode { .. }
             | Self::Expression { .. }
-            | Self::Condition { .. } => Code::ProjectInvalid,
-            Self::Unsupported { .. } | Self::EnvironmentNotFound { .. } => Code::ProjectInvalid,
+            | Self::Condition { .. }
+            | Self::NoCombination { .. }
+            | Self::EnvironmentNotFound { .. } => Code::ProjectInvalid,
             Self::PackageNotFound { .. } | Self::PackageRefused { .. } => Code::PackageInvalid,
             Self::PythonMissing { .. }
             | Self::UvMissing { .. }
@@ -503,6 +509,9 @@ impl Explain for Error {
             }
             Self::PackageRefused { faults, .. } => {
                 faults.iter().filter_map(|fault| fault.hint.clone()).collect()
+            }
+            Self::NoCombination { .. } => {
+                vec!["give that key the same values in both matrices, or another name in one".to_owned()]
             }
             Self::NeverMade { need, .. } => vec![format!("rondo run {need}")],
             Self::DatasetMissing { dataset } => vec![format!("rondo data add {dataset}")],
@@ -553,7 +562,6 @@ impl Explain for Error {
             | Self::CodeMissing { .. }
             | Self::Expression { .. }
             | Self::Condition { .. }
-            | Self::Unsupported { .. }
             | Self::EnvironmentFailed { .. }
             | Self::EnvironmentNotFound { .. }
             | Self::LockFile { .. }

@@ -17,9 +17,6 @@ use serde_json::Value;
 use crate::Error;
 use crate::sweep::trial::AsTrial;
 
-/// The most combinations of one step.
-const MOST: usize = 100_000;
-
 /// All steps of a project, each combination by itself, each after what it needs.
 #[derive(Debug, Default)]
 pub struct Graph {
@@ -73,7 +70,7 @@ impl Graph {
     /// The graph of a project.
     ///
     /// # Errors
-    /// When a matrix has too many combinations.
+    /// When a combination takes an output of which none fits.
     pub fn new(project: &Project) -> Result<Self, Error> {
         let mut graph = Self::default();
         let mut of_step: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -82,7 +79,7 @@ impl Graph {
                 continue;
             };
             let mut made = Vec::new();
-            for matrix in combinations(name, &step.matrix)? {
+            for matrix in combinations(&step.matrix) {
                 let own =
                     if matrix.is_empty() { name.to_owned() } else { format!("{name}[{}]", label(&matrix)) };
                 let mut node = Node {
@@ -97,8 +94,7 @@ impl Graph {
                 };
                 for (local, reference) in step.inputs.iter() {
                     let Some(source) = graph.source(&of_step, &node.matrix, reference) else {
-                        let what = format!("no combination of `{reference}` that fits its input `{local}`");
-                        return Err(Error::Unsupported { step: own, what });
+                        return Err(graph.misfit(&of_step, &node, local, reference));
                     };
                     match &source {
                         Source::Data(_) => {}
@@ -160,6 +156,31 @@ impl Graph {
         let entries =
             agreeing.into_iter().filter_map(|place| Some((slug(&label(&node(&place)?.matrix)), place)));
         Some(Source::Each { entries: entries.collect(), output })
+    }
+
+    /// What a node's combination has and none of those has whose output it takes.
+    fn misfit(
+        &self,
+        of_step: &HashMap<&str, Vec<usize>>,
+        node: &Node,
+        input: &str,
+        reference: &Reference,
+    ) -> Error {
+        let need = reference.step().unwrap_or_default();
+        let theirs = || {
+            let places = of_step.get(need).into_iter().flatten();
+            places.filter_map(|place| self.nodes.get(*place)).flat_map(|node| &node.matrix)
+        };
+        let strange = |own: &&(String, Value)| {
+            theirs().any(|(key, _)| *key == own.0) && theirs().all(|one| one != *own)
+        };
+        let values: Vec<_> = node.matrix.iter().filter(strange).cloned().collect();
+        Error::NoCombination {
+            step: node.name.clone(),
+            input: input.to_owned(),
+            need: need.to_owned(),
+            values: label(&values),
+        }
     }
 
     /// The nodes, each after what it needs.
@@ -283,22 +304,15 @@ impl Node {
 }
 
 /// All combinations of a matrix, the last key moving quickest; of an empty one the empty one.
-fn combinations(step: &str, matrix: &Ordered<Vec<Value>>) -> Result<Vec<Vec<(String, Value)>>, Error> {
+fn combinations(matrix: &Ordered<Vec<Value>>) -> Vec<Vec<(String, Value)>> {
     let mut all: Vec<Vec<(String, Value)>> = vec![Vec::new()];
     for (key, values) in matrix.iter() {
-        let count = all.len().saturating_mul(values.len());
-        if count > MOST {
-            return Err(Error::Unsupported {
-                step: step.to_owned(),
-                what: format!("a `matrix:` of more than {MOST} combinations"),
-            });
-        }
         let longer = |row: &Vec<(String, Value)>, value: &Value| {
             row.iter().cloned().chain([(key.to_owned(), value.clone())]).collect::<Vec<_>>()
         };
         all = all.iter().flat_map(|row| values.iter().map(move |value| longer(row, value))).collect();
     }
-    Ok(all)
+    all
 }
 
 /// A combination for people: `depth=3,seed=1`. Values that would be taken for something else stand quoted.
@@ -387,6 +401,25 @@ mod tests {
         assert_eq!(node("train[seed=1,kind=a]").folder(), "train@seed=1,kind=a");
         assert_eq!(node("train[seed=1,kind=a]").path("out/m.onnx"), "out/seed=1,kind=a/m.onnx");
         assert!(node("train[seed=1,kind=\"b c\"]").path("raw/").starts_with("seed=1,kind=_b_c_-"));
+    }
+
+    #[test]
+    fn a_combination_that_nothing_fits_is_named_with_the_value_that_is_to_blame() {
+        let mut project = project(STEPS);
+        // As a workflow has it, whose steps the checker sees by themselves.
+        let strange = [("kind".to_owned(), vec![json!("a")]), ("seed".to_owned(), vec![json!(3)])];
+        if let Some(check) = project.steps.get_mut("check") {
+            check.matrix = strange.into_iter().collect();
+        }
+        let error = Graph::new(&project).unwrap_err();
+        assert_eq!(
+            rondo_core::Explain::hints(&error),
+            ["give that key the same values in both matrices, or another name in one"]
+        );
+        assert_eq!(
+            error.to_string(),
+            "step `check[kind=a,seed=3]` takes `m` from `train`, of which no combination has `seed=3`"
+        );
     }
 
     #[test]

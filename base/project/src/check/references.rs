@@ -201,7 +201,8 @@ pub(super) fn joins(context: &mut Context<'_>) {
                     continue;
                 };
                 let path = format!("steps.{}.matrix.{key}", entry.key);
-                let message = format!("step `{need}`, which it needs, has no `{key}` of `{}`", strange.raw);
+                let value = super::values::shown(&strange.json());
+                let message = format!("step `{need}`, which it needs, has no `{key}` of {value}");
                 let values: Vec<&str> =
                     values.list().unwrap_or_default().iter().map(|value| value.raw.as_str()).collect();
                 let fault = Fault::new(path, strange.place, message).expected(one_of(&values));

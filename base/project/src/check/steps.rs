@@ -18,6 +18,9 @@ use crate::project::{Backoff, Reproducible, Resources, SqlSource, Step, Work};
 use crate::substitute;
 use crate::yaml::{Entry, Node, join};
 
+/// The most combinations of one matrix.
+const MOST: usize = 100_000;
+
 /// A step, and where it says what it waits for.
 pub(crate) struct Located {
     pub step: Step,
@@ -303,6 +306,14 @@ fn matrix(context: &mut Context<'_>, node: &Node, path: &str) -> Ordered<Vec<Val
             }
         }
         matrix.insert(entry.key.clone(), values);
+    }
+    let count = matrix.values().map(Vec::len).fold(1, usize::saturating_mul);
+    if let Some(entry) = node.entry("matrix").filter(|_| count > MOST) {
+        let message = format!("the matrix has {count} combinations, each a step of its own");
+        let fault = Fault::new(join(path, "matrix"), entry.place, message);
+        let fault = fault.expected(format!("{MOST} or less"));
+        context.fault(fault.hint("search among the values: `sweep: { strategy: random, … }`"));
+        return Ordered::new();
     }
     matrix
 }

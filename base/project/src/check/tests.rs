@@ -170,6 +170,33 @@ fn a_version_of_python_that_none_can_have_is_refused_where_it_stands() {
 }
 
 #[test]
+fn a_value_that_the_matrix_of_a_needed_step_lacks_is_told_from_one_that_looks_alike() {
+    let of = |mine: &str| {
+        messages(&format!(
+            "project: p\nsteps:\n  a: {{ run: x, matrix: {{ k: [1, b] }}, outputs: {{ o: o }} }}\n  \
+             s: {{ run: x, matrix: {{ k: [{mine}] }}, inputs: [a.o] }}\n"
+        ))
+    };
+    assert_eq!(of("1, b"), Vec::<String>::new());
+    assert_eq!(of("1, 2"), ["step `a`, which it needs, has no `k` of `2`"]);
+    assert_eq!(of("'1'"), ["step `a`, which it needs, has no `k` of the text `1`"]);
+}
+
+#[test]
+fn a_matrix_of_too_many_combinations_is_refused() {
+    let of = |last: usize| {
+        let values = |last: usize| (1..=last).map(|value| value.to_string()).collect::<Vec<_>>().join(", ");
+        let (long, keys) =
+            (values(100), ["a", "b"].map(|key| format!("{key}: [{}]", values(100))).join(", "));
+        let matrix = format!("{{ {keys}, c: [{}] }}", values(last));
+        let said = shown(&format!("project: p\nsteps:\n  s:\n    run: x\n    matrix: {matrix}\n"));
+        said.replace(&long, "…")
+    };
+    assert_eq!(of(10), "");
+    insta::assert_snapshot!(of(11));
+}
+
+#[test]
 fn an_empty_file_says_how_to_begin() {
     insta::assert_snapshot!(shown("# nothing yet\n"));
     assert_eq!(messages("- a\n"), ["the file cannot be a list"]);
