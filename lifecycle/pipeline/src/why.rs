@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rondo_core::Digest;
 use rondo_core::run::{Link, RunKind, RunRow, RunState};
+use rondo_project::project::Range;
 use rondo_store::Store;
 use rondo_store::meta::cache::Cached;
 
@@ -461,6 +462,10 @@ fn lines(
 /// A change in words.
 fn told(change: &Change, since: &str) -> Option<String> {
     let part = described(&change.part);
+    let shown = |value: &String| match change.part.strip_prefix(forecast::SEARCHED) {
+        Some(_) => searched(value).unwrap_or_else(|| shown(value)),
+        None => shown(value),
+    };
     Some(match (&change.old, &change.new) {
         (Some(old), Some(new)) => format!("{part} changed{since}: {} → {}", shown(old), shown(new)),
         (None, Some(new)) => format!("{part} is new{since}: {}", shown(new)),
@@ -475,7 +480,10 @@ pub fn described(part: &str) -> String {
         Some(("param", name)) => format!("parameter `{name}`"),
         Some(("matrix", name)) => format!("`{name}` of its matrix"),
         Some(("input", name)) => format!("input `{name}`"),
-        Some(("sweep", what)) => format!("`{what}` of its sweep"),
+        Some(("sweep", what)) => match what.strip_prefix("over.") {
+            Some(name) => format!("the range of `{name}` in its sweep"),
+            None => format!("`{what}` of its sweep"),
+        },
         Some(("code", path)) => format!("code `{path}`"),
         Some(("definition", what)) => match what.split_once('.') {
             Some(("output", name)) => format!("the file name of output `{name}`"),
@@ -484,6 +492,12 @@ pub fn described(part: &str) -> String {
         },
         _ => format!("its {part}"),
     }
+}
+
+/// A range that is searched, as the project file has it.
+fn searched(value: &str) -> Option<String> {
+    let range: Range = serde_json::from_str(value).ok()?;
+    Some(format!("`{range}`"))
 }
 
 fn shown(value: &str) -> String {

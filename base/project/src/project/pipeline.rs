@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rondo_core::Span;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::ordered::Ordered;
@@ -370,7 +370,7 @@ pub enum Strategy {
 }
 
 /// The values a swept parameter may take.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Range {
     /// Whole numbers, both ends included.
@@ -398,4 +398,40 @@ pub enum Range {
     },
     /// One of these.
     Choice(Vec<Value>),
+}
+
+impl fmt::Display for Range {
+    /// As the project file has it: `{ int: [1, 12] }`, `{ float: [0.001, 1], log: true }`, `["a", "b"]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let log = |log: &bool| if *log { ", log: true" } else { "" };
+        match self {
+            Self::Int { low, high, step: 1, log: scale } => {
+                write!(f, "{{ int: [{low}, {high}]{} }}", log(scale))
+            }
+            Self::Int { low, high, step, log: scale } => {
+                write!(f, "{{ int: [{low}, {high}], step: {step}{} }}", log(scale))
+            }
+            Self::Float { low, high, step, log: scale } => {
+                write!(f, "{{ float: [{}, {}]", Short(*low), Short(*high))?;
+                if let Some(step) = step {
+                    write!(f, ", step: {}", Short(*step))?;
+                }
+                write!(f, "{} }}", log(scale))
+            }
+            Self::Choice(values) => {
+                let values: Vec<String> = values.iter().map(Value::to_string).collect();
+                write!(f, "[{}]", values.join(", "))
+            }
+        }
+    }
+}
+
+/// A number as people write it: `1`, `0.001`, `1e-7`.
+struct Short(f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{:?}", self.0);
+        f.write_str(text.strip_suffix(".0").unwrap_or(&text))
+    }
 }

@@ -51,6 +51,9 @@ fn plan(study: &Study, wanted: &Sweep) -> String {
     )
 }
 
+/// Begins the name of a key's part that is a range.
+pub const SEARCHED: &str = "sweep.over.";
+
 /// The parts that a sweep adds to its step's key.
 pub fn parts(sweep: &Sweep, parts: &mut KeyParts) {
     let goal = if sweep.maximize { "maximize" } else { "minimize" };
@@ -64,6 +67,6 @@ pub fn parts(sweep: &Sweep, parts: &mut KeyParts) {
         parts.text("sweep.prune", &format!("from step {} by {}", rule.min_steps, rule.factor));
     }
     for (name, range) in sweep.over.iter() {
-        parts.value(format!("sweep.over.{name}"), &serde_json::to_value(range).unwrap_or_default());
+        parts.value(format!("{SEARCHED}{name}"), &serde_json::to_value(range).unwrap_or_default());
     }
 }

@@ -120,6 +120,27 @@ async fn a_forecast_and_why_say_what_would_be_searched() {
 }
 
 #[tokio::test]
+async fn why_shows_ranges_as_the_project_file_has_them() {
+    let lab = lab("over: { x: [1, 2] }, maximize: score").await;
+    lab.run().await;
+    for range in [
+        "[1, 3]",
+        "{ int: [1, 9] }",
+        "{ int: [1, 64], step: 7 }",
+        "{ float: [0.001, 1], log: true }",
+        "{ float: [-0.5, 1], step: 0.25 }",
+        "{ float: [1e-7, 1e30] }",
+    ] {
+        let strategy = if range.contains("float") { "strategy: random, trials: 2, " } else { "" };
+        lab.write("rondo.yaml", &project(&format!("{strategy}over: {{ x: {range} }}, maximize: score")));
+        let why = lab.runner().why("train").await.unwrap().remove(0);
+        let line = why.lines.join("\n");
+        assert!(line.contains("the range of `x` in its sweep changed"), "{line}");
+        assert!(line.contains(&format!(": `[1, 2]` → `{range}`")), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn failed_trials_are_tolerated_up_to_the_limit() {
     let failing = |most: &str| {
         project(&format!("over: {{ x: [1, 5, 6, 7] }}, maximize: score, max_failed: {most}"))
