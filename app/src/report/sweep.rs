@@ -6,9 +6,9 @@ pub mod page;
 
 use std::collections::BTreeMap;
 
-use rondo_core::RunId;
 use rondo_core::run::RunState;
 use rondo_core::sweep::{Dimension, Domain, Sweep, Trial, TrialState};
+use rondo_core::{RunId, number};
 use rondo_pipeline::sweep::trial::brief;
 use serde::Serialize;
 use serde_json::Value;
@@ -91,6 +91,7 @@ pub struct Line {
     /// What it tried.
     pub values: BTreeMap<String, Value>,
     /// The metric.
+    #[serde(serialize_with = "number::optional::serialize")]
     pub value: Option<f64>,
     /// The best value of all trials up to it that ended well.
     pub best: Option<f64>,
@@ -216,7 +217,7 @@ pub fn text(step: &str, sweep: &Sweep, most: usize) -> String {
             if sweep.best == Some(trial.number) { "*" } else { "" }.to_owned(),
             trial.number.to_string(),
             trial.state.text().to_owned(),
-            trial.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.6}")),
+            trial.value.map_or_else(|| "–".to_owned(), figure),
         ];
         row.extend(sweep.space.iter().map(|dimension| value(trial.values.get(&dimension.name))));
         row.push(format!("{:.1}", trial.seconds));
@@ -232,6 +233,14 @@ pub fn text(step: &str, sweep: &Sweep, most: usize) -> String {
     text
 }
 
+/// A metric's value, with six digits behind the point where these say it.
+pub(super) fn figure(value: f64) -> String {
+    if value == 0.0 || (1e-4..1e9).contains(&value.abs()) {
+        return format!("{value:.6}");
+    }
+    brief(&number::json(value))
+}
+
 /// What a sweep comes to, in one line.
 pub fn summary(step: &str, sweep: &Sweep) -> String {
     let counts = STATES.map(|state| (sweep.count(state), state.text()));
@@ -242,7 +251,7 @@ pub fn summary(step: &str, sweep: &Sweep) -> String {
         .collect();
     let best = match sweep.best().map(|best| (best, best.value)) {
         Some((best, Some(value))) => {
-            format!("; best {} {value:.6} by trial {}", sweep.metric, best.number)
+            format!("; best {} {} by trial {}", sweep.metric, figure(value), best.number)
         }
         _ => "; no best yet".to_owned(),
     };
@@ -302,6 +311,27 @@ pub(super) mod tests {
         assert_eq!(view.counted(), "1 finished, 1 cached, 1 pruned, 1 failed, 1 running");
         let one = Axis { range: Some([3.0, 3.0]), ..view.dimensions[1].clone() };
         assert_eq!(one.place(&json!(3)), Some(0.5));
+    }
+
+    #[test]
+    fn values_beyond_the_usual_are_short_and_those_that_are_no_numbers_are_texts_in_json() {
+        let mut sweep = example();
+        for (number, value) in [(1, f64::MAX), (2, 3e-9), (3, f64::NAN)] {
+            let trial = sweep.trial(number).unwrap().clone();
+            sweep.put(Trial { value: Some(value), ..trial });
+        }
+        let view = View::new(RunId::random(), "train", RunState::Finished, &sweep);
+        let trials = serde_json::to_value(&view.trials).unwrap();
+        assert_eq!(trials[2]["value"], "NaN");
+        assert_eq!((&trials[3]["value"], &trials[4]["value"]), (&json!(0.9), &json!(null)));
+        let shown = text("train", &sweep, 9);
+        assert!(
+            shown.contains(" 1.798e308 ") && shown.contains(" 3.000e-9 ") && shown.contains(" NaN "),
+            "{shown}"
+        );
+        assert!(shown.contains(" 0.900000 ") && shown.contains("best auc 1.798e308 by trial 1"), "{shown}");
+        let again: Sweep = serde_json::from_value(serde_json::to_value(&sweep).unwrap()).unwrap();
+        assert!(again.trial(3).unwrap().value.unwrap().is_nan());
     }
 
     #[test]

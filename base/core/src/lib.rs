@@ -17,6 +17,7 @@ pub mod id;
 pub mod journal;
 pub mod label;
 pub mod metric;
+pub mod number;
 pub mod objective;
 pub mod ports;
 pub mod reference;

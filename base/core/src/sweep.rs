@@ -96,7 +96,7 @@ pub struct Trial {
     /// Where it is.
     pub state: TrialState,
     /// The metric, as it was last reported.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none", default, with = "crate::number::optional")]
     pub value: Option<f64>,
     /// The step at which that was reported.
     #[serde(skip_serializing_if = "Option::is_none", default)]

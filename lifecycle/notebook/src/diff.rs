@@ -107,7 +107,7 @@ pub fn compare(one: &Notebook, two: &Notebook) -> Diff {
     };
     let numbers = |notebook: &Notebook| -> BTreeMap<String, Value> {
         let found = metrics::numbers(&metrics::of(notebook));
-        found.into_iter().map(|(name, number)| (name, metrics::value(number))).collect()
+        found.into_iter().map(|(name, number)| (name, rondo_core::number::json(number))).collect()
     };
     Diff {
         parameters: changes(shown(one), shown(two)),

@@ -93,18 +93,8 @@ fn displayed(data: &Value, cell: &Cell, language: Option<Language>) -> BTreeMap<
 /// A number, also as NumPy shows it: `np.float64(0.7)`.
 fn number(text: &str) -> Option<Value> {
     match text.parse() {
-        Ok(number) => Some(value(number)),
+        Ok(number) => Some(rondo_core::number::json(number)),
         Err(_) => shown::read(text).filter(|value| figure(value).is_some()),
-    }
-}
-
-/// A number as JSON; one that is none becomes the text that the tracking server takes for it.
-pub fn value(number: f64) -> Value {
-    match serde_json::Number::from_f64(number) {
-        Some(number) => Value::Number(number),
-        None if number.is_nan() => "NaN".into(),
-        None if number < 0.0 => "-Infinity".into(),
-        None => "Infinity".into(),
     }
 }
 
@@ -119,7 +109,9 @@ fn figure(value: &Value) -> Option<f64> {
 
 /// Numbers by name as JSON.
 pub fn json(numbers: &BTreeMap<String, f64>) -> Value {
-    Value::Object(numbers.iter().map(|(name, number)| (name.clone(), value(*number))).collect())
+    Value::Object(
+        numbers.iter().map(|(name, number)| (name.clone(), rondo_core::number::json(*number))).collect(),
+    )
 }
 
 /// Numbers by name, written and read as JSON that loses none of them.

@@ -8,7 +8,7 @@ use rondo_core::sweep::TrialState;
 use rondo_pipeline::sweep::trial::brief;
 use serde_json::Value;
 
-use super::{Axis, Line, View};
+use super::{Axis, Line, View, figure};
 use crate::report::chart::{Chart, Series, escape};
 use crate::report::html;
 
@@ -152,7 +152,7 @@ fn class(view: &View, line: &Line) -> String {
 
 /// A trial in words.
 fn told(view: &View, line: &Line) -> String {
-    let value = line.value.map(|value| format!(", {} {value:.6}", view.metric)).unwrap_or_default();
+    let value = line.value.map(|value| format!(", {} {}", view.metric, figure(value))).unwrap_or_default();
     let tried = view.dimensions.iter().filter_map(|axis| {
         let value = line.values.get(&axis.name).filter(|_| axis.kind != "metric")?;
         Some(format!("\n{} = {}", axis.name, brief(value)))
@@ -202,7 +202,7 @@ fn table(view: &View) -> String {
             html,
             "<tr><th scope=\"row\">{}</th><td><span class=\"state{class}\">{state}</span></td><td class=\"n\">{}</td>",
             line.number,
-            line.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.6}")),
+            line.value.map_or_else(|| "–".to_owned(), figure),
         );
         for axis in tried() {
             let value = line.values.get(&axis.name).map_or_else(|| "–".to_owned(), brief);

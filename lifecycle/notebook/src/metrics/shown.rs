@@ -38,7 +38,7 @@ fn at_depth(text: &str, depth: usize) -> Option<Value> {
         _ => {}
     }
     if let Some(number) = not_finite(text) {
-        return Some(super::value(number));
+        return Some(rondo_core::number::json(number));
     }
     match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some(entries) => Some(Value::Object(map(entries, depth))),

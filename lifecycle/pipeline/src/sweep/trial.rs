@@ -175,14 +175,13 @@ impl Around<'_> {
         let Answer::Hit { run, outputs } = answer else { return Ok(None) };
         let Some((at, value)) = last(store, run, &self.wanted.metric).await? else { return Ok(None) };
         self.measure(trial.number, run).await?;
-        let trial = Trial { run: Some(run), ..trial.clone() };
+        let trial = Trial { run: Some(run), value: Some(value), step: Some(at), ..trial.clone() };
         if value.is_nan() {
             let cause = Some(no_number(&self.wanted.metric));
             let trial = Trial { state: TrialState::Failed, cause, ..trial };
             return Ok(Some(Ended { trial, outputs, failing: Failing::default() }));
         }
-        let (value, at) = (Some(value), Some(at));
-        let trial = Trial { state: TrialState::Cached, value, step: at, ..trial };
+        let trial = Trial { state: TrialState::Cached, ..trial };
         Ok(Some(Ended { trial, outputs, failing: Failing::default() }))
     }
 
@@ -258,7 +257,10 @@ impl Around<'_> {
                 return Ok(Some(Ended { trial, outputs: Vec::new(), failing: Failing::default() }));
             }
             if attempt.damaged.is_some() || number > step.retries {
-                let trial = Trial { state: TrialState::Failed, cause: attempt.cause, ..trial };
+                let reported = last(&session.store, run, &self.wanted.metric).await?;
+                let (step, value) = reported.filter(|(_, value)| value.is_nan()).unzip();
+                let (state, cause) = (TrialState::Failed, attempt.cause);
+                let trial = Trial { state, cause, value, step, ..trial };
                 let damaged = attempt.damaged.is_some();
                 let failing = Failing { tail: attempt.tail, hints: attempt.hints, damaged };
                 return Ok(Some(Ended { trial, outputs: Vec::new(), failing }));

@@ -194,6 +194,7 @@ async fn a_trial_whose_metric_is_no_number_fails_and_so_does_its_run() {
     let report = lab.run().await;
     let trial = sweep(&report).trial(2).unwrap();
     assert_eq!(trial.cause.as_deref(), Some("its `score` is not a number"));
+    assert_eq!(serde_json::to_value(trial).unwrap()["value"], "NaN");
     let row = lab.store.meta().require_run(trial.run.unwrap()).await.unwrap();
     assert_eq!((trial.state, row.state), (TrialState::Failed, RunState::Failed));
 }
@@ -377,6 +378,6 @@ async fn a_cached_run_whose_metric_is_no_number_is_a_failed_trial() {
     let next = lab.run().await;
     assert_eq!(states(sweep(&next)), "cfcf");
     let trial = sweep(&next).trial(2).unwrap();
-    assert_eq!((trial.state, trial.value), (TrialState::Failed, None));
+    assert!(trial.state == TrialState::Failed && trial.value.is_some_and(f64::is_nan), "{trial:?}");
     assert_eq!(trial.cause.as_deref(), Some("its `score` is not a number"));
 }
