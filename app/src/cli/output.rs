@@ -1,5 +1,7 @@
 //! The only place that prints. Data goes to standard output, all else to standard error.
 
+mod terminal;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -36,7 +38,7 @@ pub fn last_words(line: &str) {
 impl Printer {
     /// A printer as the flags say.
     pub fn new(json: bool, quiet: bool) -> Self {
-        let bars = (!json && !quiet && std::io::stderr().is_terminal()).then(MultiProgress::new);
+        let bars = (!json && !quiet && std::io::stderr().is_terminal()).then(terminal::bars);
         Self { json, quiet, bars, lost: Arc::default() }
     }
 
