@@ -1,14 +1,17 @@
 """Pipelines as a user meets them: what runs and why, what misbehaves, what is killed."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -368,6 +371,50 @@ def test_cancelled_from_elsewhere_or_by_ctrl_c_a_run_ends_at_once_and_cleanly(tm
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     assert recovered(rondo, tmp_path, pids).count("killed") == 18
+
+
+def on_terminal(rondo, *args, hangup=signal.SIG_DFL):
+    """A command that has a terminal of its own, and that terminal's other end."""
+    ours, theirs = pty.openpty()
+
+    def controlled():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, hangup)
+
+    process = subprocess.Popen([RONDO, *args], cwd=rondo.folder, stdin=theirs, stdout=theirs, stderr=theirs,
+                               start_new_session=True, preexec_fn=controlled)
+    os.close(theirs)
+    return process, ours
+
+
+def test_when_its_terminal_is_closed_a_run_ends_as_by_ctrl_c(tmp_path):
+    rondo = made(tmp_path / "p", """
+steps:
+  long: { run: 'echo $$ > ../pid; while :; do sleep 0.2; done' }
+""")
+    process, terminal = on_terminal(rondo, "run")
+    pid = until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+    os.close(terminal)
+    # As a shell does that goes with its terminal: what it says comes beside what the system says.
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=120) == 130
+    assert not alive(pid)
+    assert [row["state"] for row in rondo.json("runs", "list", "--all")["runs"]] == ["killed", "killed"]
+
+
+def test_a_run_that_is_to_outlive_its_terminal_does(tmp_path):
+    rondo = made(tmp_path / "p", """
+steps:
+  long: { run: 'echo $$ > ../pid; while test ! -e ../go; do sleep 0.1; done' }
+  after: { run: 'echo 1 > $RONDO_OUTPUT_O', outputs: { o: o.txt } }
+""")
+    process, terminal = on_terminal(rondo, "run", "--jobs", "1", hangup=signal.SIG_IGN)
+    until(lambda: (tmp_path / "pid").exists())
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)
+    (tmp_path / "go").touch()
+    process.wait(timeout=120)
+    assert [row["state"] for row in rondo.json("runs", "list", "--all")["runs"]] == ["finished"] * 3
 
 
 def test_jobs_and_resources_hold_back_what_does_not_fit(tmp_path):

@@ -29,6 +29,7 @@ mod doorway;
 pub mod failure;
 pub mod output;
 mod session;
+mod signals;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -90,7 +90,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let worker = Worker::start(platform.clone(), deployments.clone());
     let client = Client::new(&server.url(), &endpoint)?;
     let mut replay = Replay { platform: &platform, plan, client, traffic: Traffic::default() };
-    let stopped = super::up::stopped();
+    let stopped = super::signals::stopped();
     tokio::pin!(stopped);
     let ended = tokio::select! {
         ended = Box::pin(replay.all(&args)) => Some(ended),

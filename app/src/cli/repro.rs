@@ -54,7 +54,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     }
     vary.sort_unstable();
     vary.dedup();
-    let found = Box::pin(platform.reproduce(&run, &vary, super::run::cancelled())).await?;
+    let found = Box::pin(platform.reproduce(&run, &vary, super::signals::cancelled())).await?;
     let (value, text) = (json!(found), text(&found));
     let (code, message) = match found.verdict {
         Verdict::Identical | Verdict::WithinTolerance => {

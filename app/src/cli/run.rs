@@ -6,10 +6,10 @@ use rondo_core::journal::Because;
 use rondo_core::{Code, Digest, Explain, suggest};
 use rondo_pipeline::{Outcome as StepOutcome, RunReport, RunRequest, StepReport};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::Session;
 use super::failure::{Failure, Outcome};
+use super::signals::cancelled;
 use crate::platform::Platform;
 use crate::platform::models::{PromotionRule, Registered};
 use crate::report::sweep;
@@ -137,27 +137,6 @@ async fn tell_edited(platform: &Platform, pins: &BTreeMap<String, Digest>, sessi
         );
         session.printer().note(&line);
     }
-}
-
-/// Becomes true at Ctrl-C or SIGTERM.
-pub fn cancelled() -> watch::Receiver<bool> {
-    let (cancel, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        super::up::stopped().await;
-        // Nobody listening any more is as good.
-        let _ = cancel.send(true);
-        tokio::select! {
-            () = cancel.closed() => {}
-            // Whoever asks twice does not want to wait for steps that do not listen: their guard ends them,
-            // and the next command that looks at runs closes what this one leaves open.
-            () = super::up::stopped() => {
-                super::output::last_words("stopped at once: what did not listen is killed, and where runs are \
-                                           left open, the next `rondo runs` or `rondo run` closes them");
-                std::process::exit(i32::from(Code::Interrupted.kind().exit_code()))
-            }
-        }
-    });
-    receiver
 }
 
 /// Refuses steps that do not exist.

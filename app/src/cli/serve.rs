@@ -66,7 +66,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let server = Server::start(&args.listen, router).await?;
     let url = server.url();
     let inputs: Vec<String> = live.signature().inputs.iter().map(|column| column.name.clone()).collect();
-    let stop = super::up::stopped();
+    let stop = super::signals::stopped();
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "engine": live.engine.name(), "inputs": inputs }),
         &format!("listening on {url}\n  POST {url}/predict\n  inputs: {}\n", inputs.join(", ")),

@@ -98,7 +98,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     let server = Server::start(&args.listen, router).await?;
     let courier = Courier::start(webhooks, clock, session.printer().progress());
     let url = format!("{}{prefix}", server.url());
-    let stop = super::up::stopped();
+    let stop = super::signals::stopped();
     session.printer().result(
         &json!({ "schema": 1, "listen": url, "data": store.root() }),
         &format!("listening on {url}\n  serves the store in {}\n", store.root().display()),
@@ -107,7 +107,7 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     tokio::select! {
         () = server.stop() => {}
         // Told twice, it waits for nobody.
-        () = super::up::stopped() => {}
+        () = super::signals::insisted() => {}
     }
     if let Some(upkeep) = upkeep {
         // It may be stopped anywhere.

@@ -10,11 +10,11 @@ use rondo_registry::webhooks::Webhooks;
 use rondo_registry::webhooks::courier::Courier;
 use rondo_registry::webhooks::target::{Allow, Entry};
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Session;
 use super::doorway::Doorway;
 use super::failure::Outcome;
+use super::signals::stopped;
 use crate::apps::Apps;
 use crate::http::server::Server;
 use crate::http::{AppState, router};
@@ -121,23 +121,4 @@ pub async fn run(args: Args, session: &Session) -> Outcome {
     deployments.log().sync()?;
     platform.store().close().await;
     Ok(())
-}
-
-/// Waits for Ctrl-C or SIGTERM, which are heard from the call on.
-pub fn stopped() -> impl Future<Output = ()> {
-    let (interrupted, terminated) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    async {
-        tokio::select! {
-            () = heard(interrupted) => {}
-            () = heard(terminated) => {}
-        }
-    }
-}
-
-/// Waits for a signal; where it has no handler the other one has to do.
-async fn heard(signal: std::io::Result<Signal>) {
-    match signal {
-        Ok(mut signal) => drop(signal.recv().await),
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::apps::{log, log_file};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::up::stopped;
+use crate::cli::signals::stopped;
 
 /// How often it is looked for more.
 const LOOK: Duration = Duration::from_millis(200);

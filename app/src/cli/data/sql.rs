@@ -16,7 +16,7 @@ use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::notebook::kernel::memory;
 use crate::cli::output::{Printer, plain, table};
-use crate::cli::run::cancelled;
+use crate::cli::signals::cancelled;
 use crate::platform::{Error, sql};
 
 /// So many rows are shown on a terminal.

@@ -22,7 +22,7 @@ use super::target::Target;
 use super::{given, html, kernel, sweep};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Outcome};
-use crate::cli::run::cancelled;
+use crate::cli::signals::cancelled;
 
 /// Run a notebook with parameters and keep an executed copy; a folder as OUT makes it a sweep
 #[derive(clap::Args)]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::Session;
 use crate::cli::failure::Outcome;
-use crate::cli::up::stopped;
+use crate::cli::signals::stopped;
 
 /// Show what a run says, also while another process has it under way
 #[derive(clap::Args)]
