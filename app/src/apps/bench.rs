@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rondo_core::mask::{Mask, Stream};
 use rondo_core::{Code, Digest};
 use rondo_pipeline::environment::host::{base_variables, find_program, search_path};
 use rondo_pipeline::environment::provision::Provisioned;
-use rondo_pipeline::execute::mask::Mask;
 use rondo_pipeline::execute::outputs::variable;
 use rondo_pipeline::execute::process::Command;
 use rondo_pipeline::execute::shell;
@@ -69,7 +69,7 @@ pub(super) struct Prepared {
     pub folder: PathBuf,
     pub lent: Vec<Lent>,
     /// Keeps its secrets out of what it says.
-    pub mask: Mask,
+    pub mask: Stream,
 }
 
 /// The folder of sockets: nobody else may look into it.
@@ -167,7 +167,7 @@ impl Bench {
             What::Files(text) => {
                 let text = substitute::text(text, &values).map_err(wrong)?;
                 let target = Target::files(self.platform.root(), &folder, Path::new(&text))?;
-                let (text, environment, mask) = (String::new(), None, Mask::default());
+                let (text, environment, mask) = (String::new(), None, Stream::default());
                 return Ok(Prepared { command: None, text, environment, target, token, folder, lent, mask });
             }
             What::Command(command) => command,
@@ -200,7 +200,7 @@ impl Bench {
         let missing =
             |why| Error::Invalid { code: Code::ValueInvalid, message: format!("app `{}`: {why}", spec.name) };
         let secrets = secrets.map_err(missing)?;
-        let mask = Mask::of(&secrets);
+        let mask = Stream::from(Mask::new(&secrets));
         variables.extend(secrets.into_iter().map(|(name, value)| (params::variable(&name), value)));
         let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
         set("RONDO_STEP_FILE", file.to_string_lossy().into_owned());

@@ -16,6 +16,7 @@ pub mod evaluation;
 pub mod id;
 pub mod journal;
 pub mod label;
+pub mod mask;
 pub mod metric;
 pub mod number;
 pub mod objective;

@@ -11,12 +11,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rondo_core::mask::Mask;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::mask::Mask;
 use crate::{fenced, percent, upgrade};
 use rondo_project::notebook::language::Language;
 

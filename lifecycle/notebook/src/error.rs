@@ -5,13 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rondo_core::mask::Mask;
 use rondo_core::{Code, Explain, RunId};
 use rondo_project::notebook::parameters::ParameterFault;
 use rondo_project::quote::word;
 
 use crate::kernel::memory::MemoryCause;
 use crate::kernel::process::Exit;
-use crate::mask::Mask;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]

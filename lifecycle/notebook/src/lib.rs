@@ -15,8 +15,6 @@ mod upgrade;
 
 pub mod parameters;
 
-pub mod mask;
-
 pub mod wire;
 
 pub mod kernel;

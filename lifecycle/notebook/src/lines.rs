@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::mask::Mask;
 use crate::outputs::{overwrite, plain};
+use rondo_core::mask::Mask;
 
 /// A longer line is handed on in parts, in bytes. No secret is longer.
 const LONGEST: usize = 32 * 1024;

@@ -15,7 +15,6 @@ pub mod guard;
 pub mod image;
 mod keep;
 pub mod log;
-pub mod mask;
 pub mod outputs;
 pub mod process;
 pub mod shell;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rondo_core::mask::Mask;
 use rondo_core::ports::{Event, Progress};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -22,7 +23,6 @@ use crate::kernel::client::{Incoming, cancelled};
 use crate::kernel::connection::Channel;
 use crate::kernel::process::Exit;
 use crate::lines::Lines;
-use crate::mask::Mask;
 use crate::metrics;
 use crate::outputs::{Failure, OutputArea, plain};
 use crate::wire::Message;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rondo_core::mask::Mask;
 use rondo_core::ports::{Confinement, Event, Progress, Unwatched};
 use rondo_process::leftovers;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,6 @@ use crate::kernel::fork::ForkServer;
 use crate::kernel::output::LineSink;
 use crate::kernel::spec::KernelSpec;
 use crate::kernel::{Kernel, KernelChoice, spec};
-use crate::mask::Mask;
 use crate::metrics;
 use crate::parameters::{self, Given};
 
@@ -337,7 +337,7 @@ fn prepare(mut request: ExecuteRequest) -> Result<(ExecuteRequest, Notebook, Ker
 
 /// A secret of a few letters stands everywhere by chance: it could not be kept out of the outputs.
 fn refuse_short_secrets(request: &ExecuteRequest) -> Result<(), Error> {
-    let short = |value: &str| value.chars().count() < crate::mask::SHORTEST;
+    let short = |value: &str| value.chars().count() < rondo_core::mask::SHORTEST;
     let faults: Vec<parameters::ParameterFault> = request
         .given
         .secrets
@@ -347,7 +347,7 @@ fn refuse_short_secrets(request: &ExecuteRequest) -> Result<(), Error> {
             name: name.clone(),
             message: format!(
                 "the secret `{name}` is shorter than {} characters and could not be kept out of the outputs",
-                crate::mask::SHORTEST
+                rondo_core::mask::SHORTEST
             ),
             hint: None,
         })

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use rondo_core::mask::Mask;
+
 use crate::error::Error;
 use crate::lines::part;
-use crate::mask::Mask;
 
 /// The files, where there are any.
 #[derive(Debug, Default)]

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::lines::part;
-use crate::mask::Mask;
 use crate::outputs::plain;
+use rondo_core::mask::Mask;
 
 /// So many lines are kept for an error message.
 const KEPT_LINES: usize = 200;

@@ -336,7 +336,7 @@ fn memory_peak(pid: i32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::Mask;
+    use rondo_core::mask::Mask;
 
     fn silent() -> LineSink {
         LineSink { mask: Mask::default(), take: Arc::new(|_| {}) }

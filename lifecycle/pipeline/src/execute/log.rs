@@ -11,9 +11,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use rondo_core::mask::{Mask, Stream};
 use rondo_core::ports::{Event, Progress};
 
-use super::mask::Mask;
 use crate::worktree::lock;
 
 /// How much of the beginning is kept.
@@ -43,7 +43,7 @@ struct Inner {
     tail: VecDeque<String>,
     subject: String,
     progress: Arc<dyn Progress>,
-    mask: Mask,
+    mask: Stream,
     broken: Option<io::Error>,
 }
 
@@ -93,14 +93,14 @@ impl Log {
             tail: VecDeque::new(),
             subject: subject.to_owned(),
             progress,
-            mask: Mask::default(),
+            mask: Stream::default(),
             broken: None,
         })))
     }
 
     /// Keeps texts out of what is said from now on, by the names of the secrets that they are.
     pub fn hide(&self, secrets: &BTreeMap<String, String>) {
-        lock(&self.0).mask = Mask::of(secrets);
+        lock(&self.0).mask = Mask::new(secrets).into();
     }
 
     /// Takes bytes as they come.
@@ -323,10 +323,12 @@ mod tests {
         let log = Log::new(&folder.path().join("log"), "s", Arc::new(rondo_core::ports::Unwatched));
         log.hide(&[("token".to_owned(), "hunter22".to_owned())].into());
         log.take(b"it is hun");
-        log.take(b"ter22\nhunt");
+        log.take(b"ter22\nAuthorization: Basic aHVud");
+        log.take(b"GVyMjI\nhunt");
         let written = log.finish();
-        assert_eq!(written.tail, ["it is [secret token]", "hunt"]);
-        assert_eq!(std::fs::read(written.path.unwrap()).unwrap(), b"it is [secret token]\nhunt");
+        assert_eq!(written.tail, ["it is [secret token]", "Authorization: Basic [secret token]", "hunt"]);
+        let file = std::fs::read_to_string(written.path.unwrap()).unwrap();
+        assert_eq!(file, written.tail.join("\n"));
     }
 
     #[test]
