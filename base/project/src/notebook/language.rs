@@ -2,6 +2,8 @@
 //!
 //! They are those that papermill knows. What a language's values look like is [`super::literal`]'s business.
 
+use unicode_ident::{is_xid_continue, is_xid_start};
+
 /// A language that parameters can be read from and injected into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -165,7 +167,7 @@ impl Language {
             | Self::FSharp
             | Self::PowerShell => first == '_',
         };
-        let begins = begins || (first.is_alphabetic() && self.is_in_name(first));
+        let begins = begins || (is_xid_start(first) && self.is_in_name(first));
         begins && name.chars().all(|c| self.is_in_name(c)) && !self.words().contains(&name)
     }
 
@@ -173,9 +175,12 @@ impl Language {
     pub fn is_in_name(self, c: char) -> bool {
         match self {
             Self::Bash | Self::Matlab => c.is_ascii_alphanumeric() || c == '_',
-            Self::R => c.is_alphanumeric() || matches!(c, '_' | '.'),
-            Self::Python | Self::Julia | Self::Scala | Self::CSharp | Self::FSharp | Self::PowerShell => {
-                c.is_alphanumeric() || c == '_'
+            Self::Python => is_xid_continue(c),
+            // `x²` is a name.
+            Self::Julia => c.is_alphanumeric() || c == '_',
+            Self::R if c == '.' => true,
+            Self::R | Self::Scala | Self::CSharp | Self::FSharp | Self::PowerShell => {
+                (c.is_alphanumeric() && is_xid_continue(c)) || c == '_'
             }
         }
     }
@@ -437,7 +442,13 @@ mod tests {
             assert!(Language::Python.is_name(name) && Language::R.is_name(name), "{name}");
             assert!(!Language::Bash.is_name(name) && !Language::Matlab.is_name(name), "{name}");
         }
-        assert!(!Language::Python.is_name("²x"));
+        for language in Language::ALL {
+            assert!(!language.is_name("²x") && !language.is_name("Ⓐ"));
+            // A power and a fraction are digits to Unicode, and to Julia alone a part of a name.
+            assert_eq!(language.is_name("x²") && language.is_name("x½"), language == Language::Julia);
+        }
+        // Letters with their accents behind them, and digits of any script.
+        assert!(Language::Python.is_name("cafe\u{301}") && Language::Python.is_name("x٣"));
     }
 
     #[test]
