@@ -20,6 +20,16 @@ def test_the_first_run_makes_a_champion(project):
     assert version["lineage"]["code"]["commit"]
 
 
+def test_before_the_first_run_it_is_said_what_it_would_do(tmp_path):
+    Rondo(tmp_path)("new", "flowers")
+    flowers = Rondo(tmp_path / "flowers")
+    said = "it reads `data.iris`, which has no version yet: a run adds it first"
+    for words in (["run", "-n"], ["why"], ["pipeline", "show"]):
+        assert said in flowers(*words).stdout, words
+    steps = {step["name"]: step["forecast"]["state"] for step in flowers.json("run", "-n")["plan"]["steps"]}
+    assert steps == {"prepare": "waits", "train": "waits", "evaluate": "waits"}
+
+
 def test_nothing_changed_runs_nothing_and_costs_nothing(project):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     report = project.json("run")

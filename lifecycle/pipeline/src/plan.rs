@@ -56,6 +56,8 @@ pub struct Planner {
     pub params: BTreeMap<String, Value>,
     /// The dataset versions that the steps read.
     pub datasets: BTreeMap<String, DatasetVersion>,
+    /// The datasets that they read and that have no version yet.
+    pub unversioned: Vec<String>,
     /// The environments.
     pub environments: Environments,
     /// What `rondo.lock` pins.
@@ -82,7 +84,7 @@ impl Planner {
     /// Plans a request.
     ///
     /// # Errors
-    /// When it names what does not exist, or a dataset that is read has no version.
+    /// When it names what does not exist, or a version of a dataset that is pinned is not there.
     pub async fn new(
         project: Arc<Project>,
         root: &Path,
@@ -110,7 +112,7 @@ impl Planner {
         // What only earlier runs have read is no input of this one.
         let is_read = |place: &usize| roles.get(*place) != Some(&Role::Kept);
         let read: Vec<usize> = order.iter().copied().filter(is_read).collect();
-        let datasets = datasets(store, &graph, &read, &pins).await?;
+        let (datasets, unversioned) = datasets(store, &graph, &read, &pins).await?;
         Ok(Self {
             graph,
             order,
@@ -118,6 +120,7 @@ impl Planner {
             targets: request.targets.iter().chain(&request.from).cloned().collect(),
             params,
             datasets,
+            unversioned,
             environments,
             locked,
             locks: false,
@@ -296,13 +299,13 @@ const fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The versions of the datasets that these nodes read: pinned, else the newest.
+/// The versions of the datasets that these nodes read: pinned, else the newest; and those that have none.
 async fn datasets(
     store: &Store,
     graph: &Graph,
     order: &[usize],
     pins: &BTreeMap<String, Digest>,
-) -> Result<BTreeMap<String, DatasetVersion>, Error> {
+) -> Result<(BTreeMap<String, DatasetVersion>, Vec<String>), Error> {
     let sources = order.iter().filter_map(|place| graph.node(*place)).flat_map(|node| &node.inputs);
     let names: BTreeSet<&String> = sources
         .filter_map(|(_, source)| match source {
@@ -310,20 +313,21 @@ async fn datasets(
             Source::Output { .. } | Source::Each { .. } => None,
         })
         .collect();
-    let mut datasets = BTreeMap::new();
+    let (mut datasets, mut unversioned) = (BTreeMap::new(), Vec::new());
     for name in names {
         let digest = match pins.get(name) {
-            Some(digest) => *digest,
-            None => {
-                let missing = || Error::DatasetMissing { dataset: name.clone() };
-                store.meta().target(&reference::dataset(name)).await?.ok_or_else(missing)?
-            }
+            Some(digest) => Some(*digest),
+            None => store.meta().target(&reference::dataset(name)).await?,
+        };
+        let Some(digest) = digest else {
+            unversioned.push(name.clone());
+            continue;
         };
         let version = store.meta().dataset_version(name, digest).await?;
         let version = version.ok_or_else(|| Error::VersionMissing { dataset: name.clone(), digest })?;
         datasets.insert(name.clone(), version);
     }
-    Ok(datasets)
+    Ok((datasets, unversioned))
 }
 
 #[cfg(test)]

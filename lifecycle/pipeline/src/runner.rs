@@ -69,6 +69,7 @@ impl Runner {
         let began = Instant::now();
         session::clean(self).await?;
         let mut planner = Box::pin(self.draft(&request, cancel.clone())).await?;
+        versioned(&planner)?;
         lacking::check(self, &planner, &request).await?;
         planner.locks = true;
         if request.locked {
@@ -220,6 +221,7 @@ impl Runner {
         cancel: watch::Receiver<bool>,
     ) -> Result<Planner, Error> {
         let mut planner = self.draft(request, cancel).await?;
+        versioned(&planner)?;
         Error::all(planner.faults())?;
         planner.locks = true;
         Ok(planner)
@@ -248,6 +250,13 @@ impl Runner {
             cancel,
         }
     }
+}
+
+/// Nothing is read that has no version.
+fn versioned(planner: &Planner) -> Result<(), Error> {
+    let missing =
+        planner.unversioned.iter().map(|dataset| Error::DatasetMissing { dataset: dataset.clone() });
+    Error::all(missing.collect())
 }
 
 /// What steps may use at once.

@@ -215,6 +215,9 @@ impl<'a> Foresight<'a> {
                 (Forecast::Waits, format!("its condition asks for `{name}`, which is not known yet"))
             }
             _ if forced => (Forecast::Runs, "it is forced".to_owned()),
+            (_, Some((_, of))) if of.starts_with("data.") => {
+                (Forecast::Waits, format!("it reads `{of}`, which has no version yet: a run adds it first"))
+            }
             (_, Some((_, of))) => {
                 (Forecast::Waits, format!("it depends on `{of}`, which would be made anew"))
             }

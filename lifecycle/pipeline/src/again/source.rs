@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use rondo_core::{Digest, RunId};
@@ -31,21 +30,11 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Files of the work tree that are greater than this are linked and not copied.
 const COPIED: u64 = 64 << 20;
 
-/// Puts a step's code and, once a run, the project file into the store, as it was when it was checked.
+/// Puts a step's code into the store.
 ///
 /// # Errors
 /// When a file cannot be read or the disk refuses.
-pub(crate) fn keep(
-    objects: &Objects,
-    root: &Path,
-    code: &BTreeMap<String, Digest>,
-    project: &str,
-    kept: &OnceLock<Digest>,
-) -> Result<(), Error> {
-    if kept.get().is_none() {
-        // Another step may have been first; the text is the same.
-        let _ = kept.set(objects.put_bytes(project.as_bytes())?.digest);
-    }
+pub(crate) fn keep(objects: &Objects, root: &Path, code: &BTreeMap<String, Digest>) -> Result<(), Error> {
     for path in code.keys() {
         // The files of a package lie elsewhere, under their own path.
         if let Some(place) = inside(root, path).filter(|place| place.is_file()) {

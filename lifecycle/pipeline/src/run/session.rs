@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rondo_core::ports::{Clock, Event, Progress, TrackingAccess};
 use rondo_core::run::{Code, RunDetail, RunState, StepOutcome};
 use rondo_core::{Digest, RunId};
+use rondo_project::project::Project;
 use rondo_store::Store;
 use rondo_store::meta::cache::Cached;
 use rondo_store::meta::runs::RunChange;
@@ -90,8 +91,8 @@ pub struct Session {
     nothing: OnceLock<Stored>,
     heartbeat: tokio::task::JoinHandle<()>,
     commit: OnceCell<Commit>,
-    /// The project file in the store.
-    source: OnceLock<Digest>,
+    /// The project file in the store, by its name.
+    source: BTreeMap<String, Digest>,
     host_tools: OnceCell<Option<Digest>>,
     /// The shell of the search path that steps have mostly.
     shell: OnceLock<(String, PathBuf)>,
@@ -125,6 +126,7 @@ impl Session {
         let store = runner.store.clone();
         let experiment = store.meta().ensure_experiment(&planner.project.name, now).await?;
         let known = cache::load(&store, &planner).await?;
+        let source = kept(&store, &planner.project);
         let run = RunId::random();
         let folder = WorkFolder::make(&store, run)?;
         let listener = control::listen(folder.path(), cancel)?;
@@ -155,7 +157,7 @@ impl Session {
             folders: Folders::default(),
             heartbeat,
             commit: OnceCell::new(),
-            source: OnceLock::new(),
+            source,
             host_tools: OnceCell::new(),
             shell: OnceLock::new(),
             isolation: OnceLock::new(),
@@ -175,7 +177,7 @@ impl Session {
         RunDetail {
             attempt: 1,
             inputs: self.planner.datasets.values().map(dataset_link).collect(),
-            code: Code { commit: commit.id, dirty: commit.dirty, files: self.project_file() },
+            code: Code { commit: commit.id, dirty: commit.dirty, files: self.source.clone() },
             platform: crate::platform::platform(),
             params: self.planner.params.clone(),
             steps: lock(&self.outcomes).steps.clone(),
@@ -201,24 +203,14 @@ impl Session {
             .await
     }
 
-    /// Puts a step's code and the project file into the store, so that a run can be made again when they
-    /// have changed and were not committed. What is there already costs a look.
+    /// Puts a step's code into the store, so that a run can be made again when it has changed and was not
+    /// committed. What is there already costs a look.
     pub async fn keep_code(&self, code: &BTreeMap<String, Digest>) {
-        let (objects, planner) = (self.store.objects(), &self.planner);
-        let kept = again::source::keep(objects, &planner.root, code, &planner.project.text, &self.source);
+        let kept = again::source::keep(self.store.objects(), &self.planner.root, code);
         // What cannot be kept fails no step: the run may then not be made again, which is said then.
         if let Err(error) = kept {
             tracing::warn!("keep the code of run {}: {}", self.run, chain(&error));
         }
-    }
-
-    /// The project file as an object, once a step has run.
-    fn project_file(&self) -> BTreeMap<String, Digest> {
-        self.source
-            .get()
-            .map(|digest| (again::source::PROJECT_FILE.to_owned(), *digest))
-            .into_iter()
-            .collect()
     }
 
     /// What the host's tools are, as an object: recorded for steps that declare no environment.
@@ -402,6 +394,14 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.heartbeat.abort();
     }
+}
+
+/// Puts the project file, as it was when it was checked, into the store. What cannot be kept fails no run: that may
+/// then not be made again, which is said then.
+fn kept(store: &Store, project: &Project) -> BTreeMap<String, Digest> {
+    let kept = store.objects().put_bytes(project.text.as_bytes());
+    let kept = kept.inspect_err(|error| tracing::warn!("keep the project file: {}", chain(error)));
+    kept.map(|kept| (again::source::PROJECT_FILE.to_owned(), kept.digest)).into_iter().collect()
 }
 
 /// The kernel's count.

@@ -256,4 +256,10 @@ async fn a_run_keeps_the_project_file_that_it_was_checked_with() {
     let row = lab.store.meta().run(report.run).await.unwrap().unwrap();
     let kept = lab.store.objects().read(row.detail.code.files["rondo.yaml"]).unwrap();
     assert_eq!(String::from_utf8(kept).unwrap(), before);
+    // So does one in which all was cached.
+    lab.write("rondo.yaml", before);
+    let again = lab.run().await;
+    assert_eq!(outcomes(&again), "a:cached");
+    let again = lab.store.meta().run(again.run).await.unwrap().unwrap();
+    assert_eq!(again.detail.code.files, row.detail.code.files);
 }
