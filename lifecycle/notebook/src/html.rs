@@ -3,12 +3,14 @@
 //! Parameters, Markdown, marked code, tables, pictures and errors with their colours are shown, light or dark
 //! as the reader's system is. Tables of data frames are written anew ([`table`]); other HTML that a cell made
 //! is shown in a frame of its own that can neither run scripts nor reach the page or the network, so that a
-//! notebook of somebody else is safe to look at. LaTeX is drawn as MathML ([`math`]). Interactive plots show their picture or text.
+//! notebook of somebody else is safe to look at. LaTeX is drawn as MathML ([`math`]). Interactive plots show their picture or text,
+//! widgets the outputs that they hold.
 
 mod environments;
 mod math;
 mod table;
 mod text;
+mod widgets;
 
 use std::fmt::Write as _;
 
@@ -19,6 +21,7 @@ use serde_json::Value;
 use crate::document::{Cell, Notebook, joined};
 use crate::parameters;
 use text::{code, colored, escaped};
+use widgets::Widgets;
 
 const STYLE: &str = include_str!("html/page.css");
 
@@ -35,13 +38,14 @@ pub fn export(notebook: &Notebook, title: &str) -> String {
     );
     head(&mut page, notebook);
     let language = parameters::language(notebook);
+    let widgets = Widgets::of(notebook);
     for cell in notebook.cells.iter().filter(|cell| !hides(cell, "cell")) {
         match cell.kind() {
             "markdown" if is_banner(cell) => page.push_str(&banner(cell)),
             "markdown" => {
                 let _ = writeln!(page, "<section class=\"prose\">{}</section>", markdown(&cell.source()));
             }
-            "code" => code_cell(&mut page, cell, language),
+            "code" => code_cell(&mut page, cell, language, &widgets),
             _ => pre(&mut page, "raw", &escaped(&cell.source())),
         }
     }
@@ -103,7 +107,7 @@ fn banner(cell: &Cell) -> String {
     }
 }
 
-fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>) {
+fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>, widgets: &Widgets<'_>) {
     let count = cell.execution_count().map_or_else(|| " ".to_owned(), |count| count.to_string());
     page.push_str("<section class=\"cell\">\n");
     if !hides(cell, "input") && !cell.source().is_empty() {
@@ -114,7 +118,7 @@ fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>) {
         pre(page, class, &code(&cell.source(), language));
     }
     if !hides(cell, "output") {
-        for value in cell.outputs() {
+        for value in cell.outputs().iter().flat_map(|output| widgets.shown(output)) {
             output(page, value);
         }
     }

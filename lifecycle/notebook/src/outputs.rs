@@ -30,6 +30,23 @@ impl OutputArea {
         &self.outputs
     }
 
+    /// About how many bytes they take.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// From now on about so many bytes fit.
+    pub fn allow(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Puts other outputs, which are valid, in the place of all.
+    pub fn replace(&mut self, outputs: Vec<Value>) {
+        self.clear(false);
+        self.size = outputs.iter().map(weight).sum();
+        self.outputs = outputs;
+    }
+
     /// Whether an error is among them.
     pub fn has_error(&self) -> bool {
         self.outputs.iter().any(|output| output.get("output_type").is_some_and(|kind| kind == "error"))
@@ -224,7 +241,8 @@ fn object(value: Option<&Value>) -> Value {
     value.filter(|value| value.is_object()).cloned().unwrap_or_else(|| Value::Object(Map::new()))
 }
 
-fn weight(data: &Value) -> usize {
+/// About how many bytes a value takes.
+pub(crate) fn weight(data: &Value) -> usize {
     match data {
         Value::String(text) => text.len(),
         Value::Object(map) => map.iter().map(|(key, value)| key.len() + weight(value)).sum(),

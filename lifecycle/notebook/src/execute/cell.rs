@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rondo_core::mask::Mask;
 use rondo_core::ports::{Event, Progress};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -18,6 +18,7 @@ use crate::error::{Error, raised};
 use crate::execute::ExecuteRequest;
 use crate::execute::saver::Saver;
 use crate::execute::tee::Tee;
+use crate::execute::widgets::Widgets;
 use crate::kernel::Kernel;
 use crate::kernel::client::{Incoming, cancelled};
 use crate::kernel::connection::Channel;
@@ -77,6 +78,15 @@ pub struct Limits {
     pub whole: Option<Instant>,
 }
 
+/// Where an output stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// Below a cell.
+    Cell(usize),
+    /// In the widget of this id.
+    Widget(String),
+}
+
 /// A notebook while it runs.
 pub struct Session {
     /// The notebook; outputs reach it with [`Session::settle`].
@@ -93,8 +103,9 @@ pub struct Session {
     unsettled: HashSet<usize>,
     /// The cell of each request: a late output of an earlier cell belongs to that cell.
     requests: HashMap<String, usize>,
-    /// Where each display id is shown, as cell and place.
-    displays: HashMap<String, Vec<(usize, usize)>>,
+    /// Where each display id is shown, and as which output there.
+    displays: HashMap<String, Vec<(Place, usize)>>,
+    widgets: Widgets,
     lines: Lines,
     limit: usize,
     progress: Arc<dyn Progress>,
@@ -114,6 +125,7 @@ impl Session {
             unsettled: HashSet::new(),
             requests: HashMap::new(),
             displays: HashMap::new(),
+            widgets: Widgets::new(request.output_limit),
             lines: Lines::default(),
             limit: request.output_limit,
             progress: request.progress.clone(),
@@ -127,6 +139,30 @@ impl Session {
             if let (Some(area), Some(cell)) = (self.areas.get(&index), self.notebook.cells.get_mut(index)) {
                 cell.set_outputs(area.outputs().to_vec());
             }
+        }
+        if let Some(widgets) = self.widgets.metadata() {
+            self.notebook.metadata_mut().insert("widgets".to_owned(), widgets);
+        }
+    }
+
+    /// Keeps and tells what is to be said although the cells go well.
+    pub fn note(&mut self, message: String) {
+        self.progress.report(Event::Note { subject: self.subject.clone(), message: message.clone() });
+        self.notes.push(message);
+    }
+
+    /// Notes that widgets are missing from the notebook, where some are.
+    pub fn note_forgotten(&mut self) {
+        if self.widgets.has_forgotten() {
+            self.note(format!("widgets beyond {} bytes in all are not kept in the notebook", self.limit));
+        }
+    }
+
+    /// Lets the cell or the widget at a place take something.
+    fn give<T>(&mut self, place: &Place, give: impl FnOnce(&mut OutputArea) -> T) -> Option<T> {
+        match place {
+            Place::Cell(cell) => Some(give(self.area(*cell))),
+            Place::Widget(id) => self.widgets.give(id, give),
         }
     }
 
@@ -145,18 +181,21 @@ impl Session {
     /// Takes one message from iopub; whether it says that the kernel is idle after the request.
     fn take(&mut self, message: &Message, request: &str) -> bool {
         let Some(&cell) = self.requests.get(message.parent_id()) else { return false };
+        let taker = self.widgets.taker(message.parent_id());
+        let place = taker.map_or(Place::Cell(cell), |id| Place::Widget(id.to_owned()));
         let content = &message.content;
         match message.kind() {
             "status" => {
                 return message.parent_id() == request
                     && content.get("execution_state").is_some_and(|state| state == "idle");
             }
-            "stream" => self.stream(cell, content),
-            "display_data" => self.display(cell, content, false),
-            "execute_result" => self.display(cell, content, true),
+            "stream" => self.stream(&place, content),
+            "display_data" => self.display(place, content, false),
+            "execute_result" => self.display(place, content, true),
             "update_display_data" => self.update(content),
+            "comm_open" | "comm_msg" | "comm_close" => self.widgets.take(message),
             "error" => {
-                self.area(cell).error(content);
+                self.give(&place, |area| area.error(content));
                 let failure = Failure::read(content);
                 let lines = self.lines.flush();
                 self.tell(lines);
@@ -164,9 +203,9 @@ impl Session {
             }
             "clear_output" => {
                 let wait = content.get("wait").and_then(Value::as_bool).unwrap_or(false);
-                self.area(cell).clear(wait);
+                self.give(&place, |area| area.clear(wait));
                 for places in self.displays.values_mut() {
-                    places.retain(|(shown, _)| *shown != cell);
+                    places.retain(|(shown, _)| *shown != place);
                 }
             }
             "execute_input" => {
@@ -179,19 +218,19 @@ impl Session {
         false
     }
 
-    fn stream(&mut self, cell: usize, content: &Value) {
+    fn stream(&mut self, place: &Place, content: &Value) {
         let name = match content.get("name").and_then(Value::as_str) {
             Some("stderr") => "stderr",
             Some(_) | None => "stdout",
         };
         let text = content.get("text").and_then(Value::as_str).unwrap_or_default();
-        self.area(cell).stream(name, text);
+        self.give(place, |area| area.stream(name, text));
         self.tee.push(name, text, &self.mask);
         let lines = self.lines.push(name, text, &self.mask);
         self.tell(lines);
     }
 
-    fn display(&mut self, cell: usize, content: &Value, result: bool) {
+    fn display(&mut self, place: Place, content: &Value, result: bool) {
         match metrics::scrap(content) {
             Some((name, value)) => {
                 self.values.insert(name, value);
@@ -202,14 +241,14 @@ impl Session {
                 self.tell(lines);
             }
         }
-        let area = self.area(cell);
-        let place = if result { area.result(content) } else { area.display(content) };
+        let add = if result { OutputArea::result } else { OutputArea::display };
+        let output = self.give(&place, |area| add(area, content)).flatten();
         let id = content
             .get("transient")
             .and_then(|transient| transient.get("display_id"))
             .and_then(Value::as_str);
-        if let (Some(place), Some(id)) = (place, id) {
-            self.displays.entry(id.to_owned()).or_default().push((cell, place));
+        if let (Some(output), Some(id)) = (output, id) {
+            self.displays.entry(id.to_owned()).or_default().push((place, output));
         }
     }
 
@@ -219,8 +258,8 @@ impl Session {
             .and_then(|transient| transient.get("display_id"))
             .and_then(Value::as_str);
         let places = id.and_then(|id| self.displays.get(id)).cloned().unwrap_or_default();
-        for (cell, place) in places {
-            self.area(cell).update(place, content);
+        for (place, output) in places {
+            self.give(&place, |area| area.update(output, content));
         }
     }
 
@@ -297,6 +336,9 @@ pub async fn run(
     loop {
         if let (Some(reply), true) = (&reply, idle) {
             let end = session.close(index, reply);
+            for (widget, outputs) in session.widgets.untold() {
+                kernel.tell_widget(&widget, json!({ "outputs": outputs })).await;
+            }
             return stop.map_or(end, |(why, _)| CellEnd::Stopped(why));
         }
         let waiting = reply.is_some().then(|| heard + IDLE_PATIENCE);

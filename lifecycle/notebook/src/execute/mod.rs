@@ -10,6 +10,7 @@ pub mod place;
 pub mod record;
 pub mod saver;
 pub mod tee;
+pub mod widgets;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -234,6 +235,7 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     let ran = Box::pin(run_cells(&request, &mut session, &mut kernel, &mut saver, whole)).await;
     let peak_memory = kernel.process.peak_memory();
     record::end(&mut session.notebook, &times, ran.is_err());
+    session.note_forgotten();
     let teed = session.tee.finish(&session.mask);
     saver.move_to(place.last.clone());
     match ran {
@@ -322,6 +324,7 @@ fn prepare(mut request: ExecuteRequest) -> Result<(ExecuteRequest, Notebook, Ker
     request.given.part_secrets(&parameters::inspect(&notebook));
     refuse_short_secrets(&request)?;
     parameters::inject(&mut notebook, &request.input, &request.given, request.allow_unknown)?;
+    notebook.metadata_mut().remove("widgets");
     for cell in notebook.cells.iter_mut().filter(|cell| cell.is_code()) {
         cell.set_outputs(Vec::new());
         cell.set_execution_count(None);
@@ -395,7 +398,7 @@ async fn run_cells(
             return Err(error);
         }
         saver.save(session, false).await?;
-        gather(request, session, index, number);
+        gather(session, index, number);
         if matches!(end, CellEnd::Left) && !forgiven {
             let halt = (done + 1 < all).then_some(Halt::Exit(number, own));
             report_end(request, done + 1, all, halt);
@@ -438,7 +441,7 @@ fn report_end(request: &ExecuteRequest, done: usize, all: usize, halt: Option<Ha
 }
 
 /// Takes what a cell gives by its tag; where that is nothing, it is said.
-fn gather(request: &ExecuteRequest, session: &mut Session, index: usize, number: usize) {
+fn gather(session: &mut Session, index: usize, number: usize) {
     if !session.notebook.cells.get(index).is_some_and(metrics::is_tagged) {
         return;
     }
@@ -447,9 +450,7 @@ fn gather(request: &ExecuteRequest, session: &mut Session, index: usize, number:
     let Some(cell) = session.notebook.cells.get(index) else { return };
     let values = metrics::shown(cell, language);
     if let Some(lacking) = metrics::lacking(cell, &values) {
-        let message = format!("cell {number} {lacking}");
-        session.notes.push(message.clone());
-        request.progress.report(Event::Note { subject: request.subject.clone(), message });
+        session.note(format!("cell {number} {lacking}"));
     }
     session.values.extend(values);
 }

@@ -287,6 +287,14 @@ impl Kernel {
         Ok(id)
     }
 
+    /// Sets a part of a widget's state, before what is sent next runs. A kernel that cannot be reached is found out
+    /// by that.
+    pub async fn tell_widget(&mut self, id: &str, state: Value) {
+        let data = json!({ "method": "update", "state": state, "buffer_paths": [] });
+        let message = Message::request("comm_msg", &self.session, json!({ "comm_id": id, "data": data }));
+        let _ = send(&mut self.shell, &message, self.connection.key()).await;
+    }
+
     /// Interrupts the code that runs.
     pub async fn interrupt(&mut self) {
         match self.interrupt {

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
 
-const REQUIREMENTS: [&str; 3] = ["ipykernel==7.4.0", "nbformat==5.11.1", "bash_kernel==0.10.0"];
+const REQUIREMENTS: [&str; 4] =
+    ["ipykernel==7.4.0", "nbformat==5.11.1", "bash_kernel==0.10.0", "ipywidgets==8.1.9"];
 
 /// The environment's interpreter; `None`, said on stderr, where Python or its package index cannot be had.
 pub fn python() -> Option<PathBuf> {

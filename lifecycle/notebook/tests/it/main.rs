@@ -10,4 +10,5 @@ mod failures;
 mod forks;
 mod limits;
 mod runs;
+mod widgets;
 mod work;
