@@ -12,6 +12,9 @@ use crate::execute::cell::Session;
 /// The shortest time between two copies that nobody asked for.
 const REST: Duration = Duration::from_secs(1);
 
+/// How many times as long as a copy took none is made after it.
+const RESTS: u32 = 10;
+
 /// Where the copy goes, and when it last went.
 pub struct Saver {
     path: PathBuf,
@@ -19,18 +22,21 @@ pub struct Saver {
     every: Option<Duration>,
     /// When it was last written, and how long that took.
     last: Option<(Instant, Duration)>,
+    /// Whether a cell has ended that it does not have yet.
+    behind: bool,
 }
 
 impl Saver {
     /// A saver that has written nothing yet.
     pub fn new(path: PathBuf, every: Option<Duration>) -> Self {
-        Self { path, every: every.map(|every| every.max(REST)), last: None }
+        Self { path, every: every.map(|every| every.max(REST)), last: None, behind: false }
     }
 
-    /// When a cell that runs for long should be written the next time.
+    /// When it should be written while a cell runs: as soon as it may where it is behind.
     pub fn due(&self) -> Option<Instant> {
         let (when, took) = self.last?;
-        when.checked_add(self.every?.max(took * 10))
+        let rest = took * RESTS;
+        when.checked_add(if self.behind { rest } else { self.every?.max(rest) })
     }
 
     /// From now on the copy goes elsewhere.
@@ -39,17 +45,20 @@ impl Saver {
     }
 
     /// Writes the notebook; unless `surely`, not when the last time was a moment ago in proportion to what it
-    /// took, so that a notebook with large outputs is not written over and over.
+    /// took, so that a notebook with large outputs is not written over and over. That is then made up for when it
+    /// is [due](Self::due).
     ///
     /// # Errors
     /// When the file cannot be written.
     pub async fn save(&mut self, session: &mut Session, surely: bool) -> Result<(), Error> {
         if let Some((when, took)) = self.last
             && !surely
-            && when.elapsed() < took * 10
+            && when.elapsed() < took * RESTS
         {
+            self.behind = true;
             return Ok(());
         }
+        self.behind = false;
         session.settle();
         let start = Instant::now();
         let (path, bytes) = (self.path.clone(), session.notebook.to_bytes_without(&session.mask));
@@ -58,6 +67,35 @@ impl Saver {
         match written {
             Ok(result) => result,
             Err(error) => Err(Error::io("write", &self.path, std::io::Error::other(error))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Notebook;
+    use crate::execute::ExecuteRequest;
+    use crate::execute::tee::Tee;
+    use crate::mask::Mask;
+
+    #[tokio::test]
+    async fn a_copy_that_was_left_out_is_made_up_for_as_soon_as_it_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.ipynb");
+        let request = ExecuteRequest::new("in.ipynb", &path, Default::default());
+        let notebook = Notebook::new("python3", "python");
+        let mut session = Session::new(notebook, &request, Mask::default(), Tee::open(None, None).unwrap());
+        let (when, took) = (Instant::now(), Duration::from_secs(3600));
+        for every in [None, Some(took * 1000)] {
+            let mut saver = Saver { last: Some((when, took)), ..Saver::new(path.clone(), every) };
+            assert_eq!(saver.due(), every.map(|every| when + every));
+            saver.save(&mut session, false).await.unwrap();
+            assert!(!path.exists());
+            assert_eq!(saver.due(), Some(when + took * RESTS));
+            saver.save(&mut session, true).await.unwrap();
+            assert!(std::fs::remove_file(&path).is_ok());
+            assert_eq!(saver.due().is_some(), every.is_some());
         }
     }
 }

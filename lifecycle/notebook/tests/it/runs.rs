@@ -137,6 +137,18 @@ async fn files_left_open_are_written_at_the_end() {
 }
 
 #[tokio::test]
+async fn the_copy_has_each_cell_that_has_ended_also_quick_ones() {
+    let Some(work) = Work::new() else { return };
+    let wait = "import time\nwhile 'the ' + 'last' not in open('out.ipynb').read(): time.sleep(0.01)";
+    let request = ExecuteRequest {
+        autosave: None,
+        cell_timeout: Some(std::time::Duration::from_secs(60)),
+        ..work.request(&[("0", &[]), ("1", &[]), ("2", &[]), ("print('the', 'last')", &[]), (wait, &[])])
+    };
+    assert_eq!(execute(request).await.unwrap().cells_run, 5);
+}
+
+#[tokio::test]
 async fn processes_that_cells_started_end_with_the_kernel() {
     let Some(work) = Work::new() else { return };
     // Told from those of another test run by its length.
