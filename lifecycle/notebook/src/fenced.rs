@@ -13,8 +13,8 @@
 //! ````
 //!
 //! A fence with its language in braces is a cell that runs; in `.md`, as jupytext writes it, also one without
-//! braces, with its tags behind the language. Cell options (`#| tags:`, `#| echo: false`, `#| eval: false`)
-//! become tags. Documents are read, never written.
+//! braces, with its tags behind the language. Options of a cell (`#| tags:`, `#| echo: false`, `#| eval: false`) and
+//! of the document (`execute:`) become tags. Documents are read, never written.
 
 use rondo_project::notebook::language::Language;
 use rondo_project::yaml;
@@ -27,6 +27,8 @@ pub fn parse(text: &str, bare: bool) -> Notebook {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines: Vec<&str> = text.lines().collect();
     let (front, body) = front_matter(&lines);
+    let front = yaml::parse(&front.join("\n")).root.map(|root| root.json()).unwrap_or(Value::Null);
+    let execute = front.get("execute").unwrap_or(&Value::Null);
     let mut cells = Vec::new();
     let mut language = None;
     let mut prose: Vec<&str> = Vec::new();
@@ -43,7 +45,7 @@ pub fn parse(text: &str, bare: bool) -> Notebook {
         match fence.language(bare).filter(|found| *language.get_or_insert(*found) == *found) {
             Some(found) => {
                 finish(&mut cells, &mut prose);
-                cells.push(cell(&fence, code, found));
+                cells.push(cell(&fence, code, found, execute));
             }
             // Code that is shown and not run, or of a second language.
             None => {
@@ -55,7 +57,7 @@ pub fn parse(text: &str, bare: bool) -> Notebook {
     }
     finish(&mut cells, &mut prose);
     let language = language.unwrap_or(Language::Python);
-    let kernel = kernel(front).unwrap_or_else(|| language.kernel().to_owned());
+    let kernel = kernel(&front).unwrap_or_else(|| language.kernel().to_owned());
     let mut notebook = Notebook::new(&kernel, language.name());
     notebook.cells = cells;
     notebook.complete_ids();
@@ -76,9 +78,8 @@ fn front_matter<'a, 'b>(lines: &'b [&'a str]) -> (&'b [&'a str], &'b [&'a str]) 
 }
 
 /// The kernel that the front matter names: `jupyter: python3`, or `kernelspec:` with its `name:`.
-fn kernel(front: &[&str]) -> Option<String> {
-    let root = yaml::parse(&front.join("\n")).root?.json();
-    let jupyter = root.get("jupyter");
+fn kernel(front: &Value) -> Option<String> {
+    let jupyter = front.get("jupyter");
     let named = |value: Option<&Value>| {
         value.and_then(|value| value.pointer("/kernelspec/name")).and_then(Value::as_str).map(str::to_owned)
     };
@@ -86,7 +87,7 @@ fn kernel(front: &[&str]) -> Option<String> {
         .and_then(Value::as_str)
         .map(str::to_owned)
         .or_else(|| named(jupyter))
-        .or_else(|| named(Some(&root)))
+        .or_else(|| named(Some(front)))
         .filter(|name| !name.is_empty())
 }
 
@@ -125,9 +126,17 @@ impl<'a> Fence<'a> {
         };
         Language::named(info.split([' ', ',']).next().unwrap_or_default())
     }
+
+    /// An option that stands on the fence, as R Markdown writes it: `{r, eval = FALSE}`.
+    fn flag(&self, key: &str) -> Option<bool> {
+        let joined = self.info.split('=').map(str::trim).collect::<Vec<_>>().join("=");
+        let options = joined.split([' ', ',', '{', '}']).filter_map(|option| option.split_once('='));
+        let said = options.filter(|(name, _)| *name == key).map(|(_, said)| Value::from(said)).last();
+        flag(said.as_ref())
+    }
 }
 
-fn cell(fence: &Fence<'_>, code: &[&str], language: Language) -> Cell {
+fn cell(fence: &Fence<'_>, code: &[&str], language: Language, document: &Value) -> Cell {
     let option = |line: &&&str| line.trim_start().starts_with(&format!("{}|", language.comment()));
     let options: Vec<&str> = code
         .iter()
@@ -138,18 +147,35 @@ fn cell(fence: &Fence<'_>, code: &[&str], language: Language) -> Cell {
         .collect();
     let options = yaml::parse(&options.join("\n")).root.map(|root| root.json()).unwrap_or(Value::Null);
     let mut tags = tags(fence, &options);
-    let off = |key: &str| options.get(key) == Some(&Value::Bool(false)) || written(fence, key, "false");
-    if off("eval") {
-        tags.push("skip".to_owned());
-    }
-    if off("echo") || options.get("include") == Some(&Value::Bool(false)) {
-        tags.push("remove-input".to_owned());
-    }
-    if options.get("error") == Some(&Value::Bool(true)) {
-        tags.push("raises-exception".to_owned());
-    }
+    let says = |key: &str, wanted: bool| {
+        let said = flag(options.get(key)).or_else(|| fence.flag(key)).or_else(|| flag(document.get(key)));
+        said == Some(wanted)
+    };
+    let is_never_run = flag(document.get("enabled")) == Some(false);
+    let meant = [
+        ("skip", is_never_run || says("eval", false)),
+        ("remove-cell", says("include", false)),
+        ("remove-input", says("echo", false)),
+        ("remove-output", says("output", false)),
+        ("remove-stderr", says("warning", false)),
+        ("raises-exception", says("error", true)),
+    ];
+    tags.extend(meant.into_iter().filter(|(_, is_meant)| *is_meant).map(|(tag, _)| tag.to_owned()));
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     Cell::code(code.join("\n").trim_matches('\n'), &tags)
+}
+
+/// A yes or no, as YAML or R writes it.
+fn flag(value: Option<&Value>) -> Option<bool> {
+    match value? {
+        Value::Bool(is) => Some(*is),
+        Value::String(text) => match text.as_str() {
+            "true" | "TRUE" | "T" => Some(true),
+            "false" | "FALSE" | "F" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The tags of the options, and those that stand on the fence: `tags=["parameters"]`.
@@ -165,12 +191,6 @@ fn tags(fence: &Fence<'_>, options: &Value) -> Vec<String> {
     });
     tags.extend(listed.unwrap_or_default());
     tags
-}
-
-/// Whether an option stands on the fence as R Markdown writes it: `{r, eval=FALSE}`.
-fn written(fence: &Fence<'_>, key: &str, value: &str) -> bool {
-    let squeezed: String = fence.info.chars().filter(|c| !c.is_whitespace()).collect();
-    squeezed.to_lowercase().contains(&format!("{key}={value}"))
 }
 
 fn finish(cells: &mut Vec<Cell>, prose: &mut Vec<&str>) {
@@ -234,6 +254,23 @@ print(depth)
         assert_eq!((notebook.cells.len(), notebook.cells[0].tags()), (1, vec!["parameters"]));
         let r = parse("```{r, eval=FALSE}\nx <- 1\n```\n", false);
         assert_eq!((r.kernel_name(), r.cells[0].tags()), (Some("ir"), vec!["skip"]));
+    }
+
+    #[test]
+    fn options_hold_for_the_document_and_a_cell_goes_before_it() {
+        let tags = |front: &str, options: &str| {
+            let text = format!("---\n{front}\n---\n\n```{{python}}\n{options}\nprint(1)\n```\n");
+            parse(&text, false).cells[0].tags().join(" ")
+        };
+        assert_eq!(tags("execute: {eval: false, echo: false}", ""), "skip remove-input");
+        assert_eq!(tags("execute: {eval: false, echo: false}", "#| eval: true\n#| echo: true"), "");
+        assert_eq!(tags("execute:\n  enabled: false", "#| eval: true"), "skip");
+        assert_eq!(tags("title: x", "#| include: false"), "remove-cell");
+        assert_eq!(tags("title: x", "#| output: false\n#| warning: false"), "remove-output remove-stderr");
+        assert_eq!(tags("execute: {error: true}", "#| output: asis"), "raises-exception");
+        assert_eq!(tags("execute: 5", "#| eval: FALSE"), "skip");
+        let rmd = parse("```{r setup, include = FALSE, echo=F, tags.eval=FALSE}\nx <- 1\n```\n", false);
+        assert_eq!(rmd.cells[0].tags(), ["remove-cell", "remove-input"]);
     }
 
     proptest! {

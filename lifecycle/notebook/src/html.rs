@@ -83,7 +83,7 @@ fn head(page: &mut String, notebook: &Notebook) {
     let _ = writeln!(page, "<p>{}</p></header>", escaped(&facts.join(" · ")));
 }
 
-/// Whether a cell's metadata or tags take a part of it away: `cell`, `input` or `output`.
+/// Whether a cell's metadata or tags take a part of it away: `cell`, `input`, `output` or `stderr`.
 fn hides(cell: &Cell, part: &str) -> bool {
     let tagged =
         ["remove", "hide"].iter().flat_map(|verb| [format!("{verb}-{part}"), format!("{verb}_{part}")]);
@@ -118,11 +118,16 @@ fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>, widgets
         pre(page, class, &code(&cell.source(), language));
     }
     if !hides(cell, "output") {
-        for value in cell.outputs().iter().flat_map(|output| widgets.shown(output)) {
+        let shown = cell.outputs().iter().flat_map(|output| widgets.shown(output));
+        for value in shown.filter(|output| !is_stderr(output) || !hides(cell, "stderr")) {
             output(page, value);
         }
     }
     page.push_str("</section>\n");
+}
+
+fn is_stderr(output: &Value) -> bool {
+    output.get("name").is_some_and(|name| name == "stderr")
 }
 
 fn output(page: &mut String, output: &Value) {
@@ -315,6 +320,23 @@ mod tests {
         let page = export(&notebook, "n");
         assert!(!page.contains("secret_sauce") && !page.contains("gone()") && page.contains("stays()"));
         assert!(page.contains("<th scope=\"row\">depth</th><td>6</td>") && page.contains("1.2 s · failed"));
+    }
+
+    #[test]
+    fn what_quartos_options_hide_is_not_on_the_page() {
+        let text = "---\nexecute: {echo: false}\n---\n```{python}\n#| include: false\nwhole()\n```\n\
+            ```{python}\n#| output: false\n#| echo: true\nsource()\n```\n\
+            ```{python}\n#| warning: false\nresult()\n```\n";
+        let mut notebook = crate::fenced::parse(text, false);
+        for cell in &mut notebook.cells {
+            let said = |name: &str| json!({"output_type": "stream", "name": name, "text": format!("{name} of {}", cell.source())});
+            cell.set_outputs(vec![said("stdout"), said("stderr")]);
+        }
+        let page = export(&notebook, "n");
+        assert!(!page.contains("whole()"), "{page}");
+        assert!(page.contains("source()") && !page.contains("stdout of #| output"), "{page}");
+        assert!(page.contains("stdout of #| warning") && !page.contains("stderr of #| warning"), "{page}");
+        assert_eq!(page.matches("In [").count(), 1);
     }
 
     #[test]
