@@ -8,8 +8,11 @@
 //! ```
 //!
 //! Understood: code, `[markdown]` (or `[md]`) and `[raw]` cells, a title after `%%`, `tags=[…]`, Markdown as
-//! comments or, in Python, as one triple-quoted text, and the comment header that jupytext writes, of which
-//! only the kernel's name is kept. Scripts are read, never written.
+//! comments or, in Python, as one triple-quoted text, magics as comments ([`magics`]), cells of another language
+//! (`language="bash"`) as comments, and the comment header that jupytext writes, of which only the kernel's name is
+//! kept. Scripts are read, never written.
+
+mod magics;
 
 use serde_json::Value;
 
@@ -22,91 +25,119 @@ enum Kind {
     Raw,
 }
 
+/// What a marker says of its cell.
+struct Options {
+    kind: Kind,
+    tags: Vec<String>,
+    /// The magic of a cell whose code is of another language: `%%bash`.
+    magic: Option<String>,
+}
+
 /// Reads a script. Any text is one: without a `# %%` line it is a notebook of one cell.
 pub fn parse(text: &str, language: Language) -> Notebook {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines: Vec<&str> = text.lines().collect();
-    let (kernel, body) = header(&lines);
-    let mut notebook = Notebook::new(kernel.unwrap_or(language.kernel()), language.name());
-    let mut kind = Kind::Code;
-    let mut tags = Vec::new();
+    let (header, body) = header(&lines);
+    let mut notebook = Notebook::new(kernel(header).unwrap_or(language.kernel()), language.name());
+    let by_jupytext = header.iter().any(|line| line.contains("jupytext:"));
+    let mut options = None;
     let mut block: Vec<&str> = Vec::new();
-    let mut marked = false;
+    let mut finish = |options: Option<Options>, block: &[&str]| {
+        notebook.cells.extend(cell(options, block, language, by_jupytext));
+    };
     for line in body {
         match marker(line) {
-            Some(options) => {
-                finish(&mut notebook, &kind, &tags, &block, marked);
+            Some(next) => {
+                finish(options.replace(Options::read(next, language)), &block);
                 block.clear();
-                (kind, tags) = read_options(options);
-                marked = true;
             }
             None => block.push(line),
         }
     }
-    finish(&mut notebook, &kind, &tags, &block, marked);
+    finish(options, &block);
     notebook.complete_ids();
     notebook
 }
 
-/// What follows `# %%`, where the line is a marker. `# %%time` is code that was commented out.
+/// What follows `# %%`, where the line is a marker. `# %%time` is a magic.
 fn marker(line: &str) -> Option<&str> {
     let rest = line.strip_prefix('#')?.trim_start().strip_prefix("%%")?;
     (rest.is_empty() || rest.starts_with([' ', '\t', '%'])).then(|| rest.trim_start_matches('%').trim())
 }
 
-/// Splits off the comment header between `# ---` lines; the kernel's name that stands in it.
-fn header<'a, 'b>(lines: &'b [&'a str]) -> (Option<&'a str>, &'b [&'a str]) {
+/// Splits off the comment header between `# ---` lines.
+fn header<'a, 'b>(lines: &'b [&'a str]) -> (&'b [&'a str], &'b [&'a str]) {
     let start = lines.iter().position(|line| !line.trim().is_empty() && !line.starts_with("#!")).unwrap_or(0);
     let is_rule = |line: &&str| line.trim_end() == "# ---";
     if !lines.get(start).is_some_and(is_rule) {
-        return (None, lines);
+        return (&[], lines);
     }
     let Some(length) = lines.iter().skip(start + 1).position(is_rule) else {
-        return (None, lines);
+        return (&[], lines);
     };
     let inside = lines.get(start + 1..start + 1 + length).unwrap_or_default();
-    let kernel = inside
+    (inside, lines.get(start + length + 2..).unwrap_or_default())
+}
+
+/// The kernel's name that stands in a header.
+fn kernel<'a>(header: &[&'a str]) -> Option<&'a str> {
+    header
         .iter()
         .skip_while(|line| !line.contains("kernelspec:"))
         .find_map(|line| line.trim_start_matches('#').trim().strip_prefix("name:"))
         .map(str::trim)
-        .filter(|name| !name.is_empty());
-    (kernel, lines.get(start + length + 2..).unwrap_or_default())
+        .filter(|name| !name.is_empty())
 }
 
-fn read_options(options: &str) -> (Kind, Vec<String>) {
-    let kind = if options.contains("[markdown]") || options.contains("[md]") {
-        Kind::Markdown
-    } else if options.contains("[raw]") {
-        Kind::Raw
-    } else {
-        Kind::Code
-    };
-    let tags = options
-        .find("tags=")
-        .and_then(|at| options.get(at + "tags=".len()..))
-        .and_then(|list| list.find(']').and_then(|end| list.get(..=end)))
-        .and_then(|list| serde_json::from_str::<Vec<Value>>(list).ok())
-        .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-        .unwrap_or_default();
-    (kind, tags)
+impl Options {
+    /// Reads what follows `# %%` in a script of a language.
+    fn read(text: &str, language: Language) -> Self {
+        let kind = if text.contains("[markdown]") || text.contains("[md]") {
+            Kind::Markdown
+        } else if text.contains("[raw]") {
+            Kind::Raw
+        } else {
+            Kind::Code
+        };
+        let tags = text
+            .find("tags=")
+            .and_then(|at| text.get(at + "tags=".len()..))
+            .and_then(|list| list.find(']').and_then(|end| list.get(..=end)))
+            .and_then(|list| serde_json::from_str::<Vec<Value>>(list).ok())
+            .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            .unwrap_or_default();
+        let quoted = |key: &str| {
+            let (_, value) = text.split_once(&format!("{key}=\""))?;
+            value.split_once('"').map(|(value, _)| value)
+        };
+        let other = quoted("language").filter(|name| Language::named(name) != Some(language));
+        let magic = other.map(|name| format!("%%{name} {}", quoted("magic_args").unwrap_or_default()));
+        Self { kind, tags, magic: magic.map(|magic| magic.trim_end().to_owned()) }
+    }
 }
 
-fn finish(notebook: &mut Notebook, kind: &Kind, tags: &[String], block: &[&str], marked: bool) {
+/// The cell of a block of lines; none before the first marker where nothing stands there.
+fn cell(options: Option<Options>, block: &[&str], language: Language, by_jupytext: bool) -> Option<Cell> {
     let first = block.iter().position(|line| !line.trim().is_empty());
     let last = block.iter().rposition(|line| !line.trim().is_empty());
     let lines = match (first, last) {
         (Some(first), Some(last)) => block.get(first..=last).unwrap_or_default(),
-        // Nothing stands before the first marker: that is no cell.
-        _ if !marked => return,
+        _ if options.is_none() => return None,
         _ => &[],
     };
-    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-    notebook.cells.push(match kind {
-        Kind::Code => Cell::code(&lines.join("\n"), &tags),
-        Kind::Markdown => Cell::markdown(&prose(lines), &tags),
-        Kind::Raw => Cell::raw(&prose(lines)),
-    });
+    let options = options.unwrap_or(Options { kind: Kind::Code, tags: Vec::new(), magic: None });
+    let tags: Vec<&str> = options.tags.iter().map(String::as_str).collect();
+    Some(match (options.kind, options.magic) {
+        (Kind::Code, Some(magic)) => {
+            let code = lines.iter().map(|line| magics::bare(line));
+            Cell::code(&std::iter::once(magic).chain(code).collect::<Vec<_>>().join("\n"), &tags)
+        }
+        (Kind::Code, None) => {
+            Cell::code(&magics::uncommented(lines, language, by_jupytext).join("\n"), &tags)
+        }
+        (Kind::Markdown, _) => Cell::markdown(&prose(lines), &tags),
+        (Kind::Raw, _) => Cell::raw(&prose(lines)),
+    })
 }
 
 /// The text of a Markdown cell: a triple-quoted text, or comments without their `# `.
@@ -162,7 +193,7 @@ print(depth)
             [
                 ("markdown", "# A title\n\nand words".to_owned()),
                 ("code", "depth = 6  # how deep".to_owned()),
-                ("code", "# %%time\nprint(depth)".to_owned()),
+                ("code", "%%time\nprint(depth)".to_owned()),
             ]
         );
         assert_eq!(notebook.cells[1].tags(), ["parameters", "x"]);
@@ -180,6 +211,23 @@ print(depth)
     fn markdown_may_be_a_quoted_text() {
         let notebook = parse("# %% [md]\n\"\"\"\nHello\n\"\"\"\n", Language::Python);
         assert_eq!(notebook.cells[0].source(), "Hello");
+    }
+
+    #[test]
+    fn cells_of_another_language_are_magics() {
+        let script = "# %% language=\"bash\" magic_args=\"--out x\"\n# ls -l\n# # words\n\n\
+            # %% language=\"python\"\n# words\n";
+        let sources: Vec<String> = parse(script, Language::Python).cells.iter().map(Cell::source).collect();
+        assert_eq!(sources, ["%%bash --out x\nls -l\n# words", "# words"]);
+    }
+
+    #[test]
+    fn commands_without_a_sign_are_read_where_the_header_is_jupytexts() {
+        let header = "# ---\n# jupyter:\n#   jupytext:\n#     formats: ipynb,py:percent\n# ---\n";
+        let script = "# %%\n# %load_ext x\n# ls\n";
+        let source = |script: &str| parse(script, Language::Python).cells[0].source();
+        assert_eq!(source(script), "%load_ext x\n# ls");
+        assert_eq!(source(&format!("{header}{script}")), "%load_ext x\nls");
     }
 
     proptest! {
