@@ -344,8 +344,8 @@ fn of(notebook: &Path, path: &str, message: &str, hint: Option<String>) -> Objec
 
 fn there_are(kernels: &[String]) -> String {
     match kernels {
-        [] => "install it: `rondo doctor` says which kernels there are".to_owned(),
-        names => format!("there are the kernels `{}`", names.join("`, `")),
+        [] => "no kernels were found; install it, or give the step an `environment:` that has it".to_owned(),
+        names => format!("kernels found: {}", names.join(", ")),
     }
 }
 
@@ -510,6 +510,8 @@ mod tests {
             lacks(julia.clone(), &Surroundings::Host),
             ["kernel: the notebook `n.py`: no kernel `julia-1.11` is installed"]
         );
+        let hint = package.lacks(folder.path(), &with(julia.clone()), &Surroundings::Host).remove(0).hint;
+        assert_eq!(hint.as_deref(), Some("kernels found: python3"));
         // An environment may bring a kernel along: that is known once it is made.
         assert_eq!(lacks(julia.clone(), &python(&[])), Vec::<String>::new());
         assert!(package.asks_made(folder.path(), &with(julia.clone())));

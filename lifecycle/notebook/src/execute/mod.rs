@@ -212,6 +212,10 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     record::begin(&mut session.notebook, &request, &times);
     saver.save(&mut session, true).await?;
     report_in_place(&request, &place);
+    if let Some(name) = spec::lacking(&request.kernel, &session.notebook, &spec) {
+        let python = spec.argv.first().map(String::as_str).unwrap_or_default();
+        session.note(format!("the notebook's kernel `{name}` is not installed: it runs on `{python}`"));
+    }
     let lines = {
         let (progress, subject) = (request.progress.clone(), request.subject.clone());
         let take = move |line| progress.report(Event::Output { subject: subject.clone(), line });

@@ -19,6 +19,9 @@ use rondo_project::notebook::language::Language;
 /// The program that IPython's kernel is started with in place of its own launcher.
 const PROGRAM: &str = concat!(include_str!("start.py"), include_str!("alone.py"));
 
+/// The name of the kernel of a Python interpreter.
+const PYTHON: &str = "python3";
+
 /// Which kernel to use, and where to look for it.
 #[derive(Debug, Clone, Default)]
 pub struct KernelChoice {
@@ -80,7 +83,7 @@ impl KernelSpec {
             "--HistoryManager.hist_file=:memory:",
         ];
         Self {
-            name: "python3".to_owned(),
+            name: PYTHON.to_owned(),
             argv: argv.map(str::to_owned).to_vec(),
             env: BTreeMap::new(),
             language: Some("python".to_owned()),
@@ -113,8 +116,8 @@ impl KernelSpec {
 /// [`Error::KernelUnknown`] where no kernel has the name, [`Error::NoInterpreter`] where a Python notebook
 /// has no interpreter to run on.
 pub fn resolve(choice: &KernelChoice, notebook: &Notebook, path: &Path) -> Result<KernelSpec, Error> {
-    let wanted = choice.name.as_deref().or_else(|| notebook.kernel_name()).unwrap_or("python3");
-    let generic = matches!(wanted, "python" | "python3" | "ipython" | "ipykernel");
+    let wanted = wanted(choice, notebook);
+    let generic = is_generic(wanted);
     if !generic && let Some(spec) = find(choice, wanted) {
         return Ok(spec);
     }
@@ -132,20 +135,37 @@ pub fn resolve(choice: &KernelChoice, notebook: &Notebook, path: &Path) -> Resul
     }
 }
 
+/// The name of the kernel that a notebook asks for, where it is not installed and another stands for it.
+pub fn lacking<'a>(choice: &'a KernelChoice, notebook: &'a Notebook, found: &KernelSpec) -> Option<&'a str> {
+    let wanted = wanted(choice, notebook);
+    (!is_generic(wanted) && found.name != wanted).then_some(wanted)
+}
+
+fn wanted<'a>(choice: &'a KernelChoice, notebook: &'a Notebook) -> &'a str {
+    choice.name.as_deref().or_else(|| notebook.kernel_name()).unwrap_or(PYTHON)
+}
+
+/// Whether a name stands for whichever Python there is.
+fn is_generic(name: &str) -> bool {
+    matches!(name, PYTHON | "python" | "ipython" | "ipykernel")
+}
+
 fn folders(choice: &KernelChoice) -> impl Iterator<Item = PathBuf> + '_ {
     let prefix = choice.python.as_deref().and_then(Path::parent).and_then(Path::parent);
     let own = prefix.map(|prefix| prefix.join("share/jupyter"));
     own.into_iter().chain(choice.data_dirs.iter().cloned()).map(|folder| folder.join("kernels"))
 }
 
-/// The names of all kernels in the data folders, sorted.
+/// The names of all kernels in the data folders and of that of the interpreter, sorted.
 pub fn names(choice: &KernelChoice) -> Vec<String> {
+    let interpreter = choice.python.as_ref().or(choice.host.as_ref()).map(|_| PYTHON.to_owned());
     let mut names: Vec<String> = folders(choice)
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flatten()
         .filter_map(Result::ok)
         .filter(|entry| entry.path().join("kernel.json").is_file())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .chain(interpreter)
         .collect();
     names.sort();
     names.dedup();
@@ -234,6 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_that_another_stands_for_is_told() {
+        let folder = kernels();
+        let lacking = |name: &str| {
+            let choice = KernelChoice {
+                data_dirs: vec![folder.path().to_owned()],
+                ..KernelChoice::python("/env/bin/python")
+            };
+            let notebook = Notebook::new(name, "python");
+            let found = resolve(&choice, &notebook, Path::new("n")).unwrap();
+            super::lacking(&choice, &notebook, &found).map(str::to_owned)
+        };
+        assert_eq!(lacking("my-thesis").as_deref(), Some("my-thesis"));
+        assert_eq!((lacking("python3"), lacking("ipykernel"), lacking("bash")), (None, None, None));
+    }
+
+    #[test]
     fn an_unknown_kernel_names_those_that_are_there() {
         let folder = kernels();
         let choice = KernelChoice {
@@ -244,6 +280,8 @@ mod tests {
         let error = resolve(&choice, &Notebook::new("x", "y"), Path::new("n")).unwrap_err();
         use rondo_core::Explain;
         assert_eq!(error.hints().first().map(String::as_str), Some("did you mean `bash`?"));
+        let hosted = KernelChoice { host: Some("/usr/bin/python3".into()), ..choice.clone() };
+        assert_eq!(names(&hosted), ["bash", "python3"]);
         let outside = KernelChoice { name: Some("../bash".to_owned()), ..choice };
         assert!(matches!(
             resolve(&outside, &Notebook::new("x", "y"), Path::new("n")),

@@ -137,6 +137,20 @@ async fn files_left_open_are_written_at_the_end() {
 }
 
 #[tokio::test]
+async fn a_kernel_that_is_not_installed_is_told_once_where_python_stands_for_it() {
+    let Some(work) = Work::new() else { return };
+    let watcher = Watcher::default();
+    let mut notebook = Notebook::new("my-thesis", "python");
+    notebook.cells = vec![Cell::code("1", &[])];
+    let request =
+        ExecuteRequest { notebook: Some(notebook), progress: Arc::new(watcher.clone()), ..work.request(&[]) };
+    let executed = execute(request).await.unwrap();
+    let python = work.python.display();
+    let told = format!("the notebook's kernel `my-thesis` is not installed: it runs on `{python}`");
+    assert_eq!((executed.notes, watcher.notes()), (vec![told.clone()], vec![told]));
+}
+
+#[tokio::test]
 async fn the_copy_has_each_cell_that_has_ended_also_quick_ones() {
     let Some(work) = Work::new() else { return };
     let wait = "import time\nwhile 'the ' + 'last' not in open('out.ipynb').read(): time.sleep(0.01)";
