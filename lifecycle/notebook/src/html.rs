@@ -10,7 +10,6 @@ mod environments;
 mod math;
 mod table;
 mod text;
-mod widgets;
 
 use std::fmt::Write as _;
 
@@ -20,8 +19,8 @@ use serde_json::Value;
 
 use crate::document::{Cell, Notebook, joined};
 use crate::parameters;
+use crate::views::Views;
 use text::{code, colored, escaped};
-use widgets::Widgets;
 
 const STYLE: &str = include_str!("html/page.css");
 
@@ -38,14 +37,14 @@ pub fn export(notebook: &Notebook, title: &str) -> String {
     );
     head(&mut page, notebook);
     let language = parameters::language(notebook);
-    let widgets = Widgets::of(notebook);
+    let views = Views::of(notebook);
     for cell in notebook.cells.iter().filter(|cell| !hides(cell, "cell")) {
         match cell.kind() {
             "markdown" if is_banner(cell) => page.push_str(&banner(cell)),
             "markdown" => {
                 let _ = writeln!(page, "<section class=\"prose\">{}</section>", markdown(&cell.source()));
             }
-            "code" => code_cell(&mut page, cell, language, &widgets),
+            "code" => code_cell(&mut page, cell, language, &views),
             _ => pre(&mut page, "raw", &escaped(&cell.source())),
         }
     }
@@ -107,7 +106,7 @@ fn banner(cell: &Cell) -> String {
     }
 }
 
-fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>, widgets: &Widgets<'_>) {
+fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>, views: &Views<'_>) {
     let count = cell.execution_count().map_or_else(|| " ".to_owned(), |count| count.to_string());
     page.push_str("<section class=\"cell\">\n");
     if !hides(cell, "input") && !cell.source().is_empty() {
@@ -118,7 +117,7 @@ fn code_cell(page: &mut String, cell: &Cell, language: Option<Language>, widgets
         pre(page, class, &code(&cell.source(), language));
     }
     if !hides(cell, "output") {
-        let shown = cell.outputs().iter().flat_map(|output| widgets.shown(output));
+        let shown = cell.outputs().iter().flat_map(|output| views.shown(output));
         for value in shown.filter(|output| !is_stderr(output) || !hides(cell, "stderr")) {
             output(page, value);
         }

@@ -33,6 +33,8 @@ pub mod cache;
 
 pub mod diff;
 
+pub mod views;
+
 pub mod html;
 
 pub mod builtin;

@@ -16,10 +16,11 @@ use axum::response::{IntoResponse, Response, Sse};
 use futures::StreamExt;
 use rondo_core::{Code, Digest, RunId};
 use rondo_notebook::document::Notebook;
+use rondo_notebook::views::Views;
 use rondo_pipeline::logs::{Executed, executed};
 use rondo_tracking::Tracking;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stream::{END, end, last_event};
 use crate::http::access::Caller;
@@ -155,8 +156,9 @@ impl Looking {
         let Some(bytes) = read(found.path.clone()).await else { return };
         let Ok(notebook) = Notebook::of_bytes(std::path::Path::new("notebook.ipynb"), &bytes) else { return };
         self.seen = Some(stamp);
+        let views = Views::of(&notebook);
         for (index, cell) in notebook.cells.iter().enumerate().filter(|(_, cell)| cell.is_code()) {
-            let outputs = cell.outputs();
+            let outputs: Vec<&Value> = cell.outputs().iter().flat_map(|output| views.shown(output)).collect();
             let count = cell.execution_count();
             if outputs.is_empty() && count.is_none() {
                 continue;

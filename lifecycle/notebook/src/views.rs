@@ -1,4 +1,4 @@
-//! What widgets show on a page that runs no scripts: the outputs that they hold.
+//! What widgets show where no script runs: the outputs that they hold.
 
 use serde_json::{Map, Value};
 
@@ -9,9 +9,9 @@ use crate::execute::widgets::MEDIA;
 const REFERENCE: &str = "IPY_MODEL_";
 
 /// The widgets of a notebook, by their ids.
-pub struct Widgets<'a>(Option<&'a Map<String, Value>>);
+pub struct Views<'a>(Option<&'a Map<String, Value>>);
 
-impl<'a> Widgets<'a> {
+impl<'a> Views<'a> {
     /// Those that the notebook's metadata hold.
     pub fn of(notebook: &'a Notebook) -> Self {
         let widgets = notebook.metadata().and_then(|metadata| metadata.get("widgets")?.get(MEDIA));
@@ -69,12 +69,12 @@ mod tests {
                 "two": holds("second"),
             }}}),
         );
-        let widgets = Widgets::of(&notebook);
+        let views = Views::of(&notebook);
         let view = |id: &str| json!({"data": {"application/vnd.jupyter.widget-view+json": {"model_id": id}}});
-        assert_eq!(widgets.shown(&view("box")), ["first", "second"]);
+        assert_eq!(views.shown(&view("box")), ["first", "second"]);
         let plain = view("slider");
-        assert_eq!(widgets.shown(&plain), [&plain]);
+        assert_eq!(views.shown(&plain), [&plain]);
         let other = json!({"output_type": "stream"});
-        assert_eq!(widgets.shown(&other), [&other]);
+        assert_eq!(views.shown(&other), [&other]);
     }
 }
