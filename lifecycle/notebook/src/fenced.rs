@@ -130,8 +130,8 @@ impl<'a> Fence<'a> {
     /// An option that stands on the fence, as R Markdown writes it: `{r, eval = FALSE}`.
     fn flag(&self, key: &str) -> Option<bool> {
         let joined = self.info.split('=').map(str::trim).collect::<Vec<_>>().join("=");
-        let options = joined.split([' ', ',', '{', '}']).filter_map(|option| option.split_once('='));
-        let said = options.filter(|(name, _)| *name == key).map(|(_, said)| Value::from(said)).last();
+        let mut options = joined.split([' ', ',', '{', '}']).filter_map(|option| option.split_once('='));
+        let said = options.find(|(name, _)| *name == key).map(|(_, said)| Value::from(said));
         flag(said.as_ref())
     }
 }

@@ -214,7 +214,7 @@ pub async fn execute(request: ExecuteRequest) -> Result<Executed, Error> {
     report_in_place(&request, &place);
     if let Some(name) = spec::lacking(&request.kernel, &session.notebook, &spec) {
         let python = spec.argv.first().map(String::as_str).unwrap_or_default();
-        session.note(format!("the notebook's kernel `{name}` is not installed: it runs on `{python}`"));
+        session.note(format!("the kernel `{name}` is not installed: the notebook runs on `{python}`"));
     }
     let lines = {
         let (progress, subject) = (request.progress.clone(), request.subject.clone());

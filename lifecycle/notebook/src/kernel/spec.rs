@@ -256,17 +256,17 @@ mod tests {
     #[test]
     fn a_kernel_that_another_stands_for_is_told() {
         let folder = kernels();
-        let lacking = |name: &str| {
+        let told = |name: &str| {
             let choice = KernelChoice {
                 data_dirs: vec![folder.path().to_owned()],
                 ..KernelChoice::python("/env/bin/python")
             };
             let notebook = Notebook::new(name, "python");
             let found = resolve(&choice, &notebook, Path::new("n")).unwrap();
-            super::lacking(&choice, &notebook, &found).map(str::to_owned)
+            lacking(&choice, &notebook, &found).map(str::to_owned)
         };
-        assert_eq!(lacking("my-thesis").as_deref(), Some("my-thesis"));
-        assert_eq!((lacking("python3"), lacking("ipykernel"), lacking("bash")), (None, None, None));
+        assert_eq!(told("my-thesis").as_deref(), Some("my-thesis"));
+        assert_eq!((told("python3"), told("ipykernel"), told("bash")), (None, None, None));
     }
 
     #[test]

@@ -146,7 +146,7 @@ async fn a_kernel_that_is_not_installed_is_told_once_where_python_stands_for_it(
         ExecuteRequest { notebook: Some(notebook), progress: Arc::new(watcher.clone()), ..work.request(&[]) };
     let executed = execute(request).await.unwrap();
     let python = work.python.display();
-    let told = format!("the notebook's kernel `my-thesis` is not installed: it runs on `{python}`");
+    let told = format!("the kernel `my-thesis` is not installed: the notebook runs on `{python}`");
     assert_eq!((executed.notes, watcher.notes()), (vec![told.clone()], vec![told]));
 }
 
