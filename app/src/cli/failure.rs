@@ -104,7 +104,7 @@ impl Failure {
         let shown = self.shown.as_deref();
         let mut text = shown.map_or_else(|| self.heading(), |shown| shown.text.clone());
         for cause in self.causes() {
-            text.push_str(&format!("  caused by: {cause}\n"));
+            text.push_str(&format!("  caused by: {}\n", cause.replace('\n', "\n    ")));
         }
         for hint in self.error.hints() {
             if shown.is_some_and(|shown| shown.told.contains(&hint)) {
@@ -206,6 +206,20 @@ mod tests {
         let failure = Failure::hinted(Code::DatasetNotFound, "find dataset `flihgts`", "rondo data status");
         assert_eq!(failure.text(), "error: find dataset `flihgts`\nhint: rondo data status\n");
         assert_eq!(failure.json()["error"]["code"], "dataset-not-found");
+    }
+
+    #[test]
+    fn a_cause_of_several_lines_stands_below_its_error() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("run the cell")]
+        struct Cell(#[source] std::io::Error);
+        impl Explain for Cell {
+            fn code(&self) -> Code {
+                Code::NotebookFailed
+            }
+        }
+        let failure = Failure::from(Cell(std::io::Error::other("one\ntwo")));
+        assert_eq!(failure.text(), "error: run the cell\n  caused by: one\n    two\n");
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! It runs in the step's environment and in the project's folder. The executed notebook is an artifact of
 //! the step's run, and also an output where the step declares one whose path ends in `.ipynb`.
 
+mod failed;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -291,7 +293,8 @@ impl Builtin for Papermill {
     }
 
     async fn run(&self, call: BuiltinCall) -> Result<BuiltinResult, PortError> {
-        run(self, call).await.map_err(|error| Box::new(error) as PortError)
+        let (progress, subject) = (call.progress.clone(), call.step.step.clone());
+        run(self, call).await.map_err(|error| failed::told(error, progress.as_ref(), &subject))
     }
 }
 

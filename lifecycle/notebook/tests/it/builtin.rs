@@ -13,7 +13,7 @@ use rondo_notebook::kernel::KernelChoice;
 use rondo_notebook::parameters::Given;
 use serde_json::{Value, json};
 
-use crate::work::{Work, text};
+use crate::work::{Watcher, Work, text};
 
 fn call(work: &Work, with: Value) -> BuiltinCall {
     let step = StepInputs {
@@ -80,6 +80,24 @@ async fn a_step_that_is_to_stop_interrupts_its_cell() {
     assert!(work.path("tidied").exists());
     let copy = std::fs::read_to_string(work.path("scratch/kept/notebook/in.ipynb")).unwrap();
     assert!(copy.contains("KeyboardInterrupt"), "{copy}");
+}
+
+#[tokio::test]
+async fn a_step_that_fails_says_why_in_one_sentence_and_its_log_has_the_traceback() {
+    let Some(work) = Work::new() else { return };
+    work.notebook(&[("def train():\n    raise ValueError('kaputt\\nin two lines')\ntrain()", &[])]);
+    let watcher = Watcher::default();
+    let mut call =
+        BuiltinCall { progress: Arc::new(watcher.clone()), ..call(&work, json!({"notebook": "in.ipynb"})) };
+    call.step.outputs.clear();
+    let error = Papermill::default().run(call).await.unwrap_err();
+    let notebook = work.path("in.ipynb");
+    assert_eq!(error.to_string(), format!("run cell 1 of `{}`: ValueError: kaputt", notebook.display()));
+    assert!(rondo_core::error::causes(error.as_ref()).is_empty());
+    assert_eq!((error.code(), error.hints().len()), (rondo_core::Code::NotebookFailed, 1));
+    let lines = watcher.lines();
+    assert_eq!(lines.iter().filter(|line| line.starts_with("ValueError  ")).count(), 1, "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("----> 3 train()")), "{lines:?}");
 }
 
 #[tokio::test]
