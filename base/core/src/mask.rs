@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// Shorter texts stand everywhere by chance, in characters.
@@ -166,26 +168,10 @@ fn forms(text: &str) -> Vec<String> {
             _ => format!("%{byte:02X}"),
         })
         .collect();
-    let base64 = base64(text.as_bytes());
-    let url = base64.replace('+', "-").replace('/', "_");
+    // Without padding, so that it is also found where it goes on.
+    let (base64, url) = (BASE64_STANDARD_NO_PAD.encode(text), BASE64_URL_SAFE_NO_PAD.encode(text));
     let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     vec![text.to_owned(), json, single, percent, base64, url, html]
-}
-
-/// Base64 without its padding, so that it is also found where it goes on.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().chain(&[0, 0]).take(3).fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
-        for place in 0..=chunk.len() {
-            let index = (word >> (18 - 6 * place)) & 63;
-            // The index has six bits, the table 64 letters.
-            out.push(char::from(LETTERS[index as usize]));
-        }
-    }
-    out
 }
 
 #[cfg(test)]

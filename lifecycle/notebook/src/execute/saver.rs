@@ -77,7 +77,7 @@ mod tests {
     use crate::document::Notebook;
     use crate::execute::ExecuteRequest;
     use crate::execute::tee::Tee;
-    use crate::mask::Mask;
+    use rondo_core::mask::Mask;
 
     #[tokio::test]
     async fn a_copy_that_was_left_out_is_made_up_for_as_soon_as_it_may_be() {
