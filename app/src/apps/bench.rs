@@ -152,7 +152,7 @@ impl Bench {
         let (mut inputs, mut lent) = (BTreeMap::new(), Vec::new());
         for (link, ending) in &given.links {
             let place = into.join(format!("{}{ending}", link.name));
-            lent.push(self.platform.store().objects().lend(link.digest, link.folder, &place)?);
+            lent.push(self.platform.store().objects().lend(link.digest, link.mode(), &place)?);
             inputs.insert(link.name.clone(), place);
         }
         let values = self.params(declared);

@@ -85,7 +85,8 @@ pub async fn gather(platform: &Platform, app: &App) -> Result<Result<Given, Miss
         if !platform.store().objects().holds(digest, folder) {
             return Ok(Err(Missing(format!("`{name}` is not in the store: rondo run"))));
         }
-        let link = Link { name: local.to_owned(), reference: name, digest, size: 0, folder };
+        let link =
+            Link { name: local.to_owned(), reference: name, digest, size: 0, folder, executable: false };
         given.links.push((link, path_of(platform, wanted).map(|path| ending(&path)).unwrap_or_default()));
     }
     for (local, alias) in app.models.iter() {
@@ -100,6 +101,7 @@ pub async fn gather(platform: &Platform, app: &App) -> Result<Result<Given, Miss
             digest: version.file,
             size: 0,
             folder: from.as_deref().is_some_and(|path| path.ends_with('/')),
+            executable: false,
         };
         given.versions.insert(local.to_owned(), u64::from(version.version));
         given.links.push((link, from.map(|path| ending(&path)).unwrap_or_default()));

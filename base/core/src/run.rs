@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::sweep::{Sweep, Trial};
+use crate::tree::Mode;
 use crate::{Digest, RunId, Timestamp};
 
 /// What a run is a run of.
@@ -99,6 +100,20 @@ pub struct Link {
     pub size: u64,
     /// Whether it is a folder.
     pub folder: bool,
+    /// Whether it is a file with the owner's execute bit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
+}
+
+impl Link {
+    /// What it is as one name of a folder.
+    pub const fn mode(&self) -> Mode {
+        match (self.folder, self.executable) {
+            (true, _) => Mode::Folder,
+            (false, true) => Mode::Executable,
+            (false, false) => Mode::File,
+        }
+    }
 }
 
 /// How an ended process ended, and what it took.

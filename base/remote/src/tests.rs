@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rondo_core::Digest;
 use rondo_core::ports::{Event, Progress};
+use rondo_core::tree::Mode;
 use rondo_store::objects::{Objects, Stored, Take};
 
 use crate::chunk::{Recipe, cut};
@@ -95,7 +96,7 @@ async fn what_was_pushed_is_pulled_elsewhere_and_nothing_goes_twice() {
     assert_eq!(pulled.objects, pushed.objects);
     assert!(there.holds(stored.digest, true));
     let place = house.folder.path().join("out");
-    there.check_out(stored.digest, true, &place).unwrap();
+    there.check_out(stored.digest, Mode::Folder, &place).unwrap();
     assert_eq!(Objects::digest_path(&place).unwrap().digest, stored.digest);
     let again = house.remote("b").pull(&there, &[need(stored)], &Quiet).await.unwrap();
     assert_eq!((again.objects, again.received), (0, 0));

@@ -357,12 +357,12 @@ impl Objects {
     ///
     /// # Errors
     /// When the object is not in the store or is damaged, or the place cannot be written.
-    pub fn check_out(&self, digest: Digest, folder: bool, place: &Path) -> Result<Linked, Error> {
+    pub fn check_out(&self, digest: Digest, mode: Mode, place: &Path) -> Result<Linked, Error> {
         if let Some(parent) = place.parent().filter(|parent| !parent.is_dir()) {
             fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
         }
-        if !folder {
-            return self.check_out_file(digest, Mode::File, place);
+        if mode != Mode::Folder {
+            return self.check_out_file(digest, mode, place);
         }
         let tree = self.tree(digest)?;
         let fresh = half::sibling(place);
@@ -371,10 +371,7 @@ impl Objects {
         let mut linked = Linked::Reflink;
         for entry in tree.entries() {
             let inner = fresh.join(&entry.name);
-            linked = match entry.mode {
-                Mode::Folder => self.check_out(entry.digest, true, &inner)?,
-                Mode::File | Mode::Executable => self.check_out_file(entry.digest, entry.mode, &inner)?,
-            };
+            linked = self.check_out(entry.digest, entry.mode, &inner)?;
         }
         remove(place)?;
         fs::rename(&fresh, place).map_err(Error::io("make", place))?;

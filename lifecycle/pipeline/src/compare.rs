@@ -298,6 +298,7 @@ fn folders(
         digest: entry.digest,
         size: entry.size,
         folder: entry.mode == Mode::Folder,
+        executable: entry.mode == Mode::Executable,
     };
     let mut come: BTreeMap<&str, &Entry> = b.entries().iter().map(|entry| (&*entry.name, entry)).collect();
     for entry in a.entries() {

@@ -483,6 +483,7 @@ pub fn described(part: &str) -> String {
         Some(("param", name)) => format!("parameter `{name}`"),
         Some(("matrix", name)) => format!("`{name}` of its matrix"),
         Some(("input", name)) => format!("input `{name}`"),
+        Some(("mode", name)) => format!("the mode of input `{name}`"),
         Some(("sweep", what)) => match what.strip_prefix("over.") {
             Some(name) => format!("the range of `{name}` in its sweep"),
             None => format!("`{what}` of its sweep"),

@@ -90,21 +90,23 @@ impl WorkTree {
         let fingerprint = fingerprint(&place);
         let mut placed = Placed::Put;
         if let Some((now, newest)) = fingerprint {
-            if self.is_known(path, output.digest, now) {
+            let runs = !output.executable || is_executable(&place);
+            if runs && self.is_known(path, output.digest, now) {
                 return Ok(Placed::There);
             }
             if let Ok(there) = Objects::digest_path(&place) {
-                if there.digest == output.digest {
+                let same = there.digest == output.digest;
+                if same && runs {
                     self.remember(path, output.digest, now, newest);
                     return Ok(Placed::There);
                 }
-                if !self.has_placed(path) || !self.objects.holds(there.digest, there.folder) {
+                if !same && (!self.has_placed(path) || !self.objects.holds(there.digest, there.folder)) {
                     placed = Placed::Instead(self.set_aside(&place, path)?);
                 }
             }
         }
         self.sweep(&place);
-        self.objects.check_out(output.digest, output.folder, &place)?;
+        self.objects.check_out(output.digest, output.mode(), &place)?;
         if let Some((now, newest)) = self::fingerprint(&place) {
             self.remember(path, output.digest, now, newest);
         }
@@ -178,6 +180,11 @@ impl WorkTree {
 /// A lock whose holder panicked still guards a whole value here: each change is one assignment.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Whether there is a file with the owner's execute bit.
+pub(crate) fn is_executable(place: &Path) -> bool {
+    fs::metadata(place).is_ok_and(|there| there.is_file() && there.permissions().mode() & 0o100 != 0)
 }
 
 /// Sizes, times and inodes of all files below a path, and the newest of the times; nothing where it cannot
@@ -270,6 +277,7 @@ mod tests {
             digest: stored.digest,
             size: stored.size,
             folder: true,
+            executable: false,
         };
         (root, objects, link)
     }
@@ -300,6 +308,20 @@ mod tests {
         assert_eq!(fs::read_to_string(aside.join("a")).unwrap(), "b");
         assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 2);
         assert!(again.place(&link, "../raw/").is_err());
+    }
+
+    #[test]
+    fn what_is_executable_is_so_in_the_work_tree_also_where_its_bytes_lie_there() {
+        let (root, objects, link) = tree();
+        let stored = objects.put_bytes(b"#!/bin/sh\n").unwrap();
+        let link = Link { digest: stored.digest, folder: false, ..link };
+        let tree = WorkTree::open(root.path(), root.path(), objects);
+        assert_eq!(tree.place(&link, "bin/tool").unwrap(), Placed::Put);
+        assert!(!is_executable(&root.path().join("bin/tool")));
+        let link = Link { executable: true, ..link };
+        assert_eq!(tree.place(&link, "bin/tool").unwrap(), Placed::Put);
+        assert!(is_executable(&root.path().join("bin/tool")));
+        assert_eq!(tree.place(&link, "bin/tool").unwrap(), Placed::There);
     }
 
     #[test]

@@ -95,6 +95,7 @@ async fn with_artifacts(store: &Store, mut run: RunRow) -> Result<RunRow, Error>
             digest: artifact.digest,
             size: artifact.size,
             folder: false,
+            executable: false,
         });
     }
     let params = store.meta().run_params(run.id).await?;

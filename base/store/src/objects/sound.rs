@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rondo_core::Digest;
+#[cfg(test)]
+use rondo_core::tree::Mode;
 
 use super::bulk::hash_open;
 use super::{Objects, Stamp, WHOLE, give_bits, open, read_through};
@@ -207,15 +209,15 @@ mod tests {
             let entry = FileEntry { executable: false, size, digest: stored.digest };
             let place = folder.path().join("place");
             objects.check_out_entry(&entry, &place).unwrap();
-            objects.lend(stored.digest, false, &place).unwrap();
+            objects.lend(stored.digest, Mode::File, &place).unwrap();
             assert_eq!(fs::read(objects.sound(stored.digest).unwrap()).unwrap(), bytes);
             write_through(&objects, stored.digest);
             let corrupt = |result: Result<(), Error>| matches!(result, Err(Error::Corrupt { .. }));
             let fresh = folder.path().join("fresh");
             assert!(corrupt(objects.sound(stored.digest).map(drop)), "{size}");
             assert!(corrupt(objects.check_out_entry(&entry, &fresh).map(drop)), "{size}");
-            assert!(corrupt(objects.check_out(stored.digest, false, &fresh).map(drop)), "{size}");
-            assert!(corrupt(objects.lend(stored.digest, false, &fresh).map(drop)), "{size}");
+            assert!(corrupt(objects.check_out(stored.digest, Mode::File, &fresh).map(drop)), "{size}");
+            assert!(corrupt(objects.lend(stored.digest, Mode::File, &fresh).map(drop)), "{size}");
             assert!(corrupt(objects.expose(stored.digest, false, &fresh)), "{size}");
             let names: Vec<_> =
                 fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -33,7 +33,7 @@ fn a_folder_comes_back_as_it_was() {
     assert_eq!((stored.files, stored.size, stored.folder), (2, 11, true));
     assert!(objects.holds(stored.digest, true));
     let back = folder.path().join("back");
-    objects.check_out(stored.digest, true, &back).unwrap();
+    objects.check_out(stored.digest, Mode::Folder, &back).unwrap();
     assert_eq!(Objects::digest_path(&back).unwrap(), stored);
     let seen = folder.path().join("seen");
     objects.expose(stored.digest, true, &seen).unwrap();

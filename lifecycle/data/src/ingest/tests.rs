@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rondo_core::ports::{Clock, Unwatched};
+use rondo_core::tree::Mode;
 use rondo_core::{Code, Explain};
 use rondo_remote::Remote;
 use rondo_store::Store;
@@ -170,7 +171,7 @@ async fn a_dataset_grows_month_by_month_until_a_bad_one() {
     assert_eq!((latest.rows, latest.files, latest.folder), (Some(63), 3, true));
 
     let place = house.folder.path().join("out");
-    house.datasets.store().objects().check_out(latest.digest, true, &place).unwrap();
+    house.datasets.store().objects().check_out(latest.digest, Mode::Folder, &place).unwrap();
     assert_eq!(
         fs::read_to_string(place.join("2013-01.csv")).unwrap(),
         format!("{HEADER}{}", month(1, 20, "AA"))

@@ -203,7 +203,7 @@ async fn more_differences_than_are_told_are_judged_all_the_same() {
         fs::write(folder.join("zz.txt"), last).unwrap();
         let stored = store.objects().put_path(&folder, rondo_store::objects::Take::Keep).unwrap();
         let (name, reference) = (name.to_owned(), String::new());
-        Link { name, reference, digest: stored.digest, size: stored.size, folder: true }
+        Link { name, reference, digest: stored.digest, size: stored.size, folder: true, executable: false }
     };
     let base = folder("a", 0.0, "same");
     let near = links(store.objects(), &base, &folder("b", 1e-12, "same"), &Marks::default()).unwrap();
@@ -230,7 +230,7 @@ async fn folders_of_many_files_are_compared_by_name() {
         files.iter().for_each(|file| fs::write(folder.join(file), "x").unwrap());
         let stored = store.objects().put_path(&folder, rondo_store::objects::Take::Keep).unwrap();
         let (name, reference) = (name.to_owned(), String::new());
-        Link { name, reference, digest: stored.digest, size: stored.size, folder: true }
+        Link { name, reference, digest: stored.digest, size: stored.size, folder: true, executable: false }
     };
     let (old, new) = (folder("a", &["a", "b", "d"]), folder("b", &["b", "c", "d", "e"]));
     let found = links(store.objects(), &old, &new, &Marks::default()).unwrap();
@@ -272,7 +272,7 @@ fn folders_are_compared_file_by_file_and_bytes_by_their_place() {
         }
         let stored = objects.put_path(&folder, rondo_store::objects::Take::Keep).unwrap();
         let (name, reference) = ("out".to_owned(), "step.out".to_owned());
-        Link { name, reference, digest: stored.digest, size: stored.size, folder: true }
+        Link { name, reference, digest: stored.digest, size: stored.size, folder: true, executable: false }
     };
     let old = keep("a", &[("same", b"1"), ("in/x.bin", b"\x00\x01\x02"), ("gone", b"1")]);
     let new = keep("b", &[("same", b"1"), ("in/x.bin", b"\x00\x01\x03"), ("come", b"1")]);

@@ -94,7 +94,7 @@ pub(super) fn make(
     for link in &keyed.inputs {
         let extension = if link.folder { String::new() } else { extension(session, step, &link.name) };
         let place = into.join(format!("{}{extension}", link.name));
-        let held = session.store.objects().lend(link.digest, link.folder, &place);
+        let held = session.store.objects().lend(link.digest, link.mode(), &place);
         lent.push((link.name.clone(), held.map_err(|error| unlent(&link.name, error))?));
         inputs.insert(link.name.clone(), place);
     }

@@ -11,6 +11,8 @@ use rondo_store::Objects;
 use rondo_store::objects::Take;
 use serde_json::Value;
 
+use crate::worktree::is_executable;
+
 /// So large a file, and so many of them, are hashed and copied sooner than another thread is woken for it.
 const SMALL: u64 = 256 * 1024;
 /// See [`SMALL`].
@@ -67,6 +69,7 @@ pub fn collect(
     let mut links = Vec::with_capacity(outputs.len());
     for (name, _) in outputs.iter() {
         let Some(place) = places.get(name) else { continue };
+        let executable = is_executable(place);
         let take = if may_move(place) { Take::Move } else { Take::Keep };
         let stored = objects
             .put_path(place, take)
@@ -77,6 +80,7 @@ pub fn collect(
             digest: stored.digest,
             size: stored.size,
             folder: stored.folder,
+            executable,
         });
     }
     Ok(links)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rondo_core::handoff::DatasetVersion;
 use rondo_core::run::Link;
-use rondo_core::tree::{Entry, Mode, Tree};
+use rondo_core::tree::{Entry, Tree};
 use rondo_project::condition::{Condition, ConditionError, Fact, Name};
 use serde_json::{Map, Value};
 
@@ -129,8 +129,7 @@ impl Planner {
         for (name, place) in nodes {
             let link = made(*place, output)?;
             let name = self.gathered_name(name, self.graph.node(*place)?, output)?;
-            let mode = if link.folder { Mode::Folder } else { Mode::File };
-            entries.push(Entry { mode, size: link.size, digest: link.digest, name });
+            entries.push(Entry { mode: link.mode(), size: link.size, digest: link.digest, name });
         }
         let tree = Tree::new(entries).ok()?;
         let (_, first) = nodes.first()?;
@@ -141,6 +140,7 @@ impl Planner {
             digest: tree.digest(),
             size: tree.size(),
             folder: true,
+            executable: false,
         };
         Some((link, tree))
     }
@@ -174,6 +174,7 @@ pub(crate) fn dataset_link(version: &DatasetVersion) -> Link {
         digest: version.digest,
         size: version.size,
         folder: version.folder,
+        executable: false,
     }
 }
 

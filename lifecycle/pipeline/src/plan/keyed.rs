@@ -73,6 +73,9 @@ impl Planner {
         }
         for link in &inputs {
             parts.digest(format!("input.{}", link.name), link.digest);
+            if link.executable {
+                parts.value(format!("mode.{}", link.name), &Value::from("executable"));
+            }
         }
         for (local, read) in self.readings(node) {
             parts.value(format!("read.{local}"), &Value::Object(read));

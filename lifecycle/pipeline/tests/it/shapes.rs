@@ -161,3 +161,28 @@ async fn a_wide_pipeline_runs_each_step_once_and_counts_them() {
     assert_eq!(lab.store.meta().children(report.run).await.unwrap().len(), 60);
     assert_eq!(lab.run().await.count(rondo_pipeline::Outcome::Cached), 60);
 }
+
+#[tokio::test]
+async fn what_a_step_made_executable_the_next_one_executes() {
+    let lab = Lab::new().await;
+    let text = r#"
+project: p
+steps:
+  build:
+    run: |
+      printf '#!/bin/sh\necho %s\n' ran > ${{ outputs.x }}
+      chmod 755 ${{ outputs.x }}
+      mkdir -p ${{ outputs.d }}
+      cp -p ${{ outputs.x }} ${{ outputs.d }}/t
+    outputs: { x: bin/tool, d: bin/d/ }
+  use: { run: '${{ inputs.x }} > ${{ outputs.o }}', inputs: [build.x], outputs: { o: x.txt } }
+  used: { run: '${{ inputs.d }}/t > ${{ outputs.o }}', inputs: [build.d], outputs: { o: d.txt } }
+"#;
+    lab.write("rondo.yaml", text);
+    assert_eq!(outcomes(&lab.run().await), "build:ran use:ran used:ran");
+    assert_eq!((lab.read("x.txt"), lab.read("d.txt")), ("ran\n".to_owned(), "ran\n".to_owned()));
+    // Out of the cache into the work tree.
+    std::fs::remove_file(lab.root.join("bin/tool")).unwrap();
+    assert_eq!(outcomes(&lab.run().await), "build:cached use:cached used:cached");
+    assert!(std::process::Command::new(lab.root.join("bin/tool")).status().unwrap().success());
+}

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rondo_core::Digest;
 use rondo_core::run::{Link, RunKind, RunRow, RunState};
+use rondo_core::tree::Mode;
 use rondo_store::Objects;
 use serde_json::{Map, Value, json};
 
@@ -86,7 +87,7 @@ impl Crate<'_> {
             let is_project = path == PROJECT_FILE;
             if !is_project && !path.starts_with("package/") && self.objects.path(digest).is_some() {
                 let place = format!("code/{path}");
-                self.file(&place, digest, false, json!({ "name": path }))?;
+                self.file(&place, digest, Mode::File, json!({ "name": path }))?;
             }
         }
         let mut actions = Vec::new();
@@ -134,8 +135,9 @@ impl Crate<'_> {
     }
 
     /// Puts a file or folder into the crate.
-    fn file(&mut self, path: &str, digest: Digest, folder: bool, rest: Value) -> Result<String, Error> {
+    fn file(&mut self, path: &str, digest: Digest, mode: Mode, rest: Value) -> Result<String, Error> {
         let identifier = Value::from(format!("blake3:{digest}"));
+        let folder = mode == Mode::Folder;
         let name = |path: &str| if folder { format!("{}/", escaped(path)) } else { escaped(path) };
         let of = |id: &str| self.entities.get(id).map(|entity| entity.get("identifier") == Some(&identifier));
         // Two steps may have been given different versions of what has one name.
@@ -147,7 +149,7 @@ impl Crate<'_> {
         if self.entities.contains_key(&id) {
             return Ok(id);
         }
-        self.objects.check_out(digest, folder, &self.folder.join(&path))?;
+        self.objects.check_out(digest, mode, &self.folder.join(&path))?;
         self.files += 1;
         let mut known = json!({ "identifier": identifier });
         if let (Value::Object(known), Value::Object(rest)) = (&mut known, rest) {
@@ -169,7 +171,7 @@ impl Crate<'_> {
             return Ok(None);
         };
         let place = self.folder.join(PROJECT_FILE);
-        self.objects.check_out(digest, false, &place)?;
+        self.objects.check_out(digest, Mode::File, &place)?;
         self.files += 1;
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (name, value) in &row.detail.params {
@@ -256,7 +258,7 @@ impl Crate<'_> {
             "exampleOfWork": of, "isBasedOn": dataset.map(|version| version.source.clone()),
         });
         let path = format!("{folder}/{}", place(link));
-        let id = self.file(&path, link.digest, link.folder, rest)?;
+        let id = self.file(&path, link.digest, link.mode(), rest)?;
         if let Some(Value::Object(formal)) = self.entities.get_mut(&formal) {
             formal.insert("workExample".to_owned(), reference(&id));
         }

@@ -26,6 +26,7 @@ async fn bench() -> Bench {
             digest: stored.digest,
             size: stored.size,
             folder: false,
+            executable: false,
         }
     };
     let row = |kind: RunKind, step: Option<&str>, started: i64, detail: RunDetail| RunRow {
@@ -186,7 +187,7 @@ async fn artifacts_keep_their_paths_and_what_differs_lies_apart() {
     let link = |name: &str, reference: &str, text: &str| {
         let stored = bench.store.objects().put_bytes(text.as_bytes()).unwrap();
         let (name, reference) = (name.to_owned(), reference.to_owned());
-        Link { name, reference, digest: stored.digest, size: stored.size, folder: false }
+        Link { name, reference, digest: stored.digest, size: stored.size, folder: false, executable: false }
     };
     step.detail.inputs = vec![link("a", "data.a", "one"), link("b", "data.a", "two")];
     step.detail.outputs = vec![

@@ -173,6 +173,7 @@ mod tests {
             digest: Digest::of(name.as_bytes()),
             size: 1,
             folder: false,
+            executable: false,
         }
     }
 
