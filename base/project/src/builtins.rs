@@ -27,11 +27,20 @@ pub type Arguments = Arc<dyn Fn(&str, &BTreeMap<String, Value>) -> Vec<String> +
 
 /// Gets packages that lie elsewhere.
 pub trait Remote: Send + Sync {
-    /// The folder on disk that a Git address at a revision stands for.
+    /// What a Git address at a revision stands for.
     ///
     /// # Errors
-    /// Why there is none, and what to do about it.
-    fn folder(&self, address: &str) -> Result<PathBuf, Refusal>;
+    /// Why there is nothing, and what to do about it.
+    fn fetch(&self, address: &str) -> Result<Checkout, Refusal>;
+}
+
+/// A commit's files on disk, and the folder in them that an address names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// The folder of the repository's files.
+    pub root: PathBuf,
+    /// The folder that is named, relative to it; empty for the root.
+    pub path: String,
 }
 
 /// Why something cannot be had.

@@ -44,7 +44,7 @@ use crate::yaml;
 pub(crate) use context::{Context, View};
 pub(crate) use environments::environment;
 pub(crate) use expressions::below as expressions_below;
-pub(crate) use files::normal;
+pub(crate) use files::{normal, parts};
 pub(crate) use live::care;
 pub(crate) use ports::kind_of;
 pub(crate) use steps::{resources, sql, variables};

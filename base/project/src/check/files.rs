@@ -10,6 +10,19 @@ use crate::yaml::Node;
 /// # Errors
 /// Why it cannot be one, to be read after the path itself.
 pub(crate) fn normal(path: &str) -> Result<String, &'static str> {
+    let parts = parts(path)?;
+    if parts.is_empty() {
+        return Err("names the project itself");
+    }
+    let slash = if path.ends_with('/') { "/" } else { "" };
+    Ok(format!("{}{slash}", parts.join("/")))
+}
+
+/// The names along a path from the root that it must not leave; none for the root itself.
+///
+/// # Errors
+/// As [`normal`].
+pub(crate) fn parts(path: &str) -> Result<Vec<&str>, &'static str> {
     if path.contains("${{") {
         return Err("holds an expression; a path cannot");
     }
@@ -28,11 +41,7 @@ pub(crate) fn normal(path: &str) -> Result<String, &'static str> {
             part => parts.push(part),
         }
     }
-    if parts.is_empty() {
-        return Err("names the project itself");
-    }
-    let slash = if path.ends_with('/') { "/" } else { "" };
-    Ok(format!("{}{slash}", parts.join("/")))
+    Ok(parts)
 }
 
 impl Context<'_> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{PACKAGE_FILE, Package, read};
-use crate::builtins::{Builtins, Refusal};
-use crate::check::normal;
+use crate::builtins::{Builtins, Checkout, Refusal};
+use crate::check::{normal, parts};
 use crate::fault::Fault;
 use crate::files::{Files, Folder};
 
@@ -31,34 +31,46 @@ pub struct Home<'a> {
     pub files: &'a dyn Files,
     /// The folder within them, with a slash at the end; empty for their root.
     pub prefix: String,
-    /// Where they lie, where that is not the project, and the address that they come from.
-    pub root: Option<(PathBuf, String)>,
+    /// The commit that they are, where they are not the project's, and the address that it was found by.
+    pub commit: Option<(Checkout, String)>,
 }
 
 impl<'a> Home<'a> {
     /// The project's own folder.
     pub fn project(files: &'a dyn Files) -> Self {
-        Self { files, prefix: String::new(), root: None }
+        Self { files, prefix: String::new(), commit: None }
     }
 
-    fn below(&self, path: &str) -> Self {
-        let prefix = format!("{}/", path.trim_end_matches('/'));
-        Self { files: self.files, prefix, root: self.root.clone() }
+    /// The folder that a path from here leads to.
+    ///
+    /// # Errors
+    /// Why it leads nowhere, to be read after the path itself.
+    fn at(&self, path: &str) -> Result<Self, String> {
+        let joined = format!("{}{path}", self.prefix);
+        let prefix = match &self.commit {
+            None => normal(&joined)?,
+            // The root of a repository is a folder like any other.
+            Some(_) => parts(&joined).map_err(|why| why.replace("project", "repository"))?.join("/"),
+        };
+        Ok(Self { files: self.files, prefix: within(&prefix), commit: self.commit.clone() })
     }
 
     /// The folder, relative to the project or absolute.
     pub fn folder(&self) -> PathBuf {
-        let root = self.root.as_ref().map_or(Path::new(""), |(root, _)| root);
+        let root = self.commit.as_ref().map(|(commit, _)| commit.root.clone()).unwrap_or_default();
         root.join(self.prefix.trim_end_matches('/'))
     }
 
     /// What a package here is pinned under.
     pub fn origin(&self) -> String {
         let prefix = self.prefix.trim_end_matches('/');
-        match &self.root {
+        match &self.commit {
             None => format!("./{prefix}"),
-            Some((_, address)) if prefix.is_empty() => address.clone(),
-            Some((_, address)) => format!("{address}/{prefix}"),
+            Some((commit, address)) if commit.path == prefix => address.clone(),
+            Some((_, address)) => {
+                let repository = address.split('#').next().unwrap_or(address);
+                if prefix.is_empty() { repository.to_owned() } else { format!("{repository}#{prefix}") }
+            }
         }
     }
 
@@ -80,6 +92,12 @@ impl Files for Home<'_> {
         let near = self.files.siblings(&format!("{}{path}", self.prefix));
         near.into_iter().filter_map(|path| path.strip_prefix(&self.prefix).map(str::to_owned)).collect()
     }
+}
+
+/// A folder as what stands before the paths within it.
+fn within(folder: &str) -> String {
+    let folder = folder.trim_end_matches('/');
+    if folder.is_empty() { String::new() } else { format!("{folder}/") }
 }
 
 /// Why there is no package to go on with.
@@ -128,10 +146,10 @@ impl<'a> Loader<'a> {
         let Some(remote) = self.builtins.remote.as_ref().filter(|_| is_address(uses)) else {
             return Err(Miss::of(format!("no package is called `{uses}`"), None));
         };
-        let place = remote.folder(uses).map_err(Miss::Refused)?;
-        let files = Folder::new(&place);
-        let inside =
-            Home { files: &files, prefix: String::new(), root: Some((place.clone(), uses.to_owned())) };
+        let commit = remote.fetch(uses).map_err(Miss::Refused)?;
+        let files = Folder::new(&commit.root);
+        let prefix = within(&commit.path);
+        let inside = Home { files: &files, prefix, commit: Some((commit, uses.to_owned())) };
         if !inside.exists(PACKAGE_FILE) {
             return Err(Miss::of(
                 format!("`{uses}` holds no `{PACKAGE_FILE}`"),
@@ -142,19 +160,21 @@ impl<'a> Loader<'a> {
     }
 
     fn in_folder(&self, home: &Home<'_>, uses: &str) -> Result<Arc<Package>, Miss> {
-        let joined = format!("{}{uses}", home.prefix);
-        let path = normal(&joined).map_err(|why| Miss::of(format!("`{uses}` {why}"), None))?;
-        let inside = home.below(&path);
+        let inside = home.at(uses).map_err(|why| Miss::of(format!("`{uses}` {why}"), None))?;
         if !inside.exists(PACKAGE_FILE) {
-            let siblings = home.files.siblings(path.trim_end_matches('/'));
-            let near =
-                rondo_core::suggest::nearest(path.trim_end_matches('/'), siblings.iter().map(String::as_str));
-            let hint = near.map_or_else(
-                || format!("make one: `rondo package new {uses}`"),
-                |near| format!("did you mean `./{}`?", near.strip_prefix(&home.prefix).unwrap_or(near)),
-            );
-            let file = format!("{}/{PACKAGE_FILE}", path.trim_end_matches('/'));
-            return Err(Miss::of(format!("no package at `{uses}`: there is no file `{file}`"), Some(hint)));
+            let path = inside.prefix.trim_end_matches('/');
+            let siblings = home.files.siblings(path);
+            let near = rondo_core::suggest::nearest(path, siblings.iter().map(String::as_str));
+            let near = near.map(|near| {
+                let (before, _) = uses.trim_end_matches('/').rsplit_once('/').unwrap_or((".", ""));
+                format!("did you mean `{before}/{}`?", near.rsplit('/').next().unwrap_or(near))
+            });
+            let make = || home.commit.is_none().then(|| format!("make one: `rondo package new {uses}`"));
+            let file = format!("{}{PACKAGE_FILE}", inside.prefix);
+            return Err(Miss::of(
+                format!("no package at `{uses}`: there is no file `{file}`"),
+                near.or_else(make),
+            ));
         }
         self.once(&inside)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
-use crate::builtins::Builtins;
+use crate::builtins::{Builtins, Checkout, Refusal, Remote};
 use crate::check::check;
 use crate::fault;
 use crate::files::Folder;
@@ -197,4 +197,50 @@ fn amounts_are_read_as_people_write_them() {
     assert_eq!(memory("64M"), Some(67_108_864));
     assert_eq!(memory("5000000"), Some(5_000_000));
     assert!(["much", "3", "-2GB", "nan", "inf", ""].iter().all(|text| memory(text).is_none()));
+}
+
+/// A repository that was fetched already.
+struct Fetched(std::path::PathBuf);
+
+impl Remote for Fetched {
+    fn fetch(&self, address: &str) -> Result<Checkout, Refusal> {
+        let path = address.split_once('#').map_or("", |(_, path)| path).to_owned();
+        Ok(Checkout { root: self.0.clone(), path })
+    }
+}
+
+#[test]
+fn a_package_from_elsewhere_uses_its_neighbours_in_the_same_commit_and_nothing_beyond() {
+    let flow = |uses: &str| FLOW.replace("../clean", uses);
+    let repository = folder(&[
+        ("package.yaml", CLEAN),
+        ("clean.sh", "true"),
+        ("packages/root/train.sh", "true"),
+        ("packages/root/package.yaml", &flow("../..")),
+        ("packages/out/package.yaml", &flow("../../../clean")),
+        ("packages/near/package.yaml", &flow("../clear")),
+    ]);
+    let found = |name: &str| {
+        let builtins = Builtins {
+            remote: Some(std::sync::Arc::new(Fetched(repository.path().to_owned()))),
+            ..Builtins::default()
+        };
+        let project = tempfile::tempdir().unwrap();
+        std::fs::write(project.path().join("raw.csv"), "a\n").unwrap();
+        let text = format!(
+            "{HEAD}steps:\n  fit:\n    uses: 'https://h/s.git@v1#packages/{name}'\n    inputs: [data.raw]\n    outputs: {{ model: m }}\n"
+        );
+        check(&text, "rondo.yaml", &Folder::new(project.path()), &builtins)
+            .map(|project| project.packages.names().map(str::to_owned).collect::<Vec<_>>())
+            .map_err(|faults| fault::render("rondo.yaml", &text, &faults))
+    };
+    let own = |name: &str| format!("https://h/s.git@v1#packages/{name}");
+    let mut flow = found("flow").unwrap();
+    flow.sort();
+    assert_eq!(flow, [own("clean"), own("flow")]);
+    assert_eq!(found("root").unwrap().iter().filter(|name| *name == "https://h/s.git@v1").count(), 1);
+    let out = found("out").unwrap_err();
+    assert!(out.contains("`../../../clean` leaves the repository"), "{out}");
+    let near = found("near").unwrap_err();
+    assert!(near.contains("did you mean `../clean`?"), "{near}");
 }

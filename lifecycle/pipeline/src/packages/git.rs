@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rondo_core::Digest;
-use rondo_project::builtins::{Refusal, Remote};
+use rondo_project::builtins::{Checkout, Refusal, Remote};
 
 use crate::environment::host::{find_program, search_path};
 use crate::lock;
@@ -81,7 +81,7 @@ impl Address {
         Ok(Self {
             url: format!("{scheme}://{before}{place}"),
             revision: revision.to_owned(),
-            path: path.trim_matches('/').to_owned(),
+            path: path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/"),
         })
     }
 }
@@ -97,7 +97,7 @@ fn is_commit(text: &str) -> bool {
 }
 
 impl Remote for GitPackages {
-    fn folder(&self, address: &str) -> Result<PathBuf, Refusal> {
+    fn fetch(&self, address: &str) -> Result<Checkout, Refusal> {
         let parsed = Address::parse(address)?;
         let home = self.cache.join("packages").join(Digest::of(parsed.url.as_bytes()).short());
         let locked =
@@ -110,15 +110,14 @@ impl Remote for GitPackages {
         };
         let place = home.join(&commit);
         if !place.is_dir() {
-            self.fetch(&parsed, &commit, &home)?;
+            self.fetch_commit(&parsed, &commit, &home)?;
         }
-        let folder = place.join(&parsed.path);
-        if !folder.is_dir() {
+        if !place.join(&parsed.path).is_dir() {
             let message =
                 format!("`{}` has no folder `{}` at `{}`", parsed.url, parsed.path, parsed.revision);
             return Err(Refusal { message, hint: None });
         }
-        Ok(folder)
+        Ok(Checkout { root: place, path: parsed.path })
     }
 }
 
@@ -163,7 +162,7 @@ impl GitPackages {
     }
 
     /// Fetches a commit into the cache. It appears there whole or not at all.
-    fn fetch(&self, address: &Address, commit: &str, home: &Path) -> Result<(), Refusal> {
+    fn fetch_commit(&self, address: &Address, commit: &str, home: &Path) -> Result<(), Refusal> {
         let disk = |error: std::io::Error| Refusal {
             message: format!("keep `{}` in `{}`: {error}", address.url, home.display()),
             hint: None,
