@@ -56,6 +56,7 @@ static PACKAGES: LazyLock<Packages> = LazyLock::new(|| Packages::of_texts(TEXTS)
 pub fn known() -> Builtins {
     Builtins {
         packages: PACKAGES.clone(),
+        environments: rondo_pipeline::packages::ALL.iter().map(|package| package.environment).collect(),
         checks: rondo_table::checks::keys(),
         data_check: Some(rondo_data::check::judge),
         live_check: Some(rondo_monitoring::quality::judge),

@@ -57,6 +57,8 @@ pub struct Refusal {
 pub struct Builtins {
     /// The packages.
     pub packages: Packages,
+    /// The names of environments that packages in Rust bring along: no other may have them.
+    pub environments: Vec<&'static str>,
     /// The keys that a check may have, for editors: what they mean is known to the judges alone.
     pub checks: Vec<&'static str>,
     /// The judge of data checks; absent: they are taken as they are.

@@ -82,7 +82,7 @@ pub fn check(
     faults.extend(loader.into_faults());
     fault::sort(&mut faults);
     match project {
-        Some(project) if faults.is_empty() => Ok(expand::project(project)),
+        Some(project) if faults.is_empty() => Ok(expand::project(project, &builtins.environments)),
         _ => Err(faults),
     }
 }

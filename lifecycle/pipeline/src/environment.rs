@@ -117,9 +117,9 @@ impl Environments {
     /// # Errors
     /// As [`Environments::lock`].
     pub async fn package_lock(&self, package: &FilePackage) -> Result<Arc<EnvironmentLock>, Error> {
-        let room = self.room(&package_name(package)).await;
+        let room = self.room(package.environment).await;
         let lock = room.lock.get_or_try_init(|| async {
-            let wanted = Wanted::python(&package_name(package), package.python, package.requirements);
+            let wanted = Wanted::python(package.environment, package.python, package.requirements);
             self.locked(&wanted).await.map(Arc::new)
         });
         lock.await.cloned()
@@ -135,7 +135,7 @@ impl Environments {
 
     /// The lock of the environment that a package brings along, where it is pinned or remembered.
     pub fn known_package_lock(&self, package: &FilePackage) -> Option<Arc<EnvironmentLock>> {
-        let wanted = Wanted::python(&package_name(package), package.python, package.requirements);
+        let wanted = Wanted::python(package.environment, package.python, package.requirements);
         self.known(&wanted).map(Arc::new)
     }
 
@@ -255,8 +255,4 @@ impl Environments {
 
 fn is_pyproject(path: &str) -> bool {
     Path::new(path).file_name().is_some_and(|name| name == "pyproject.toml")
-}
-
-fn package_name(package: &FilePackage) -> String {
-    format!("{}-package", package.name)
 }

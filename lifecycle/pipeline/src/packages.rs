@@ -24,6 +24,8 @@ pub struct FilePackage {
     pub python: &'static str,
     /// The Python packages that the program needs, in pip's form.
     pub requirements: &'static str,
+    /// The name of its environment, which no other may have.
+    pub environment: &'static str,
 }
 
 impl FilePackage {
@@ -40,6 +42,7 @@ pub const SQL: FilePackage = FilePackage {
     program: include_str!("../../../packages/sql/run.py"),
     python: ">=3.10",
     requirements: include_str!("../../../packages/sql/requirements.txt"),
+    environment: "sql-package",
 };
 
 /// Pictures made alike, by Pillow.
@@ -49,6 +52,7 @@ pub const IMAGES: FilePackage = FilePackage {
     program: include_str!("../../../packages/images/run.py"),
     python: ">=3.10",
     requirements: include_str!("../../../packages/images/requirements.txt"),
+    environment: "images-package",
 };
 
 /// All of them.

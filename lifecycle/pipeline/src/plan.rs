@@ -268,7 +268,7 @@ pub(crate) fn sql_threads(step: &Step) -> u32 {
 
 /// Whether an environment's name is that of a built-in package.
 pub(crate) fn is_package_environment(name: &str) -> bool {
-    packages::ALL.iter().any(|package| name == format!("{}-package", package.name))
+    packages::ALL.iter().any(|package| name == package.environment)
 }
 
 fn params(project: &Project, overrides: &BTreeMap<String, Value>) -> Result<BTreeMap<String, Value>, Error> {

@@ -10,6 +10,14 @@ use crate::yaml::{Entry, Node, join};
 pub(super) fn environments(context: &mut Context<'_>) -> Ordered<Environment> {
     let entries = context.section("environments");
     let path = |entry: &Entry| join("environments", &entry.key);
+    for entry in entries.iter().filter(|entry| context.builtins.environments.contains(&&*entry.key)) {
+        let fault = Fault::new(
+            path(entry),
+            entry.place,
+            format!("`{}` is the environment of a built-in package", entry.key),
+        );
+        context.fault(fault.hint("give it another name"));
+    }
     entries
         .iter()
         .filter_map(|entry| Some((entry.key.clone(), environment(context, &entry.value, &path(entry))?)))

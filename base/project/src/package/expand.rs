@@ -21,13 +21,14 @@ use crate::substitute::{self, Scope};
 /// store, and never checked out.
 pub const INNER: &str = ".rondo/steps";
 
-/// The project in which no step uses a package of files or a workflow any more.
-pub fn project(project: Project) -> Project {
+/// The project in which no step uses a package of files or a workflow any more. No environment gets a name that
+/// is taken.
+pub fn project(project: Project, taken: &[&str]) -> Project {
     let plain = project.steps.values().all(|step| step.used.is_none());
     if plain && project.apps.values().all(|app| app.used.is_none()) {
         return project;
     }
-    let mut expansion = Expansion { environments: project.environments, ..Expansion::default() };
+    let mut expansion = Expansion { environments: project.environments, taken, ..Expansion::default() };
     for (name, step) in project.steps {
         expansion.lower(name, step);
     }
@@ -35,7 +36,7 @@ pub fn project(project: Project) -> Project {
     for (name, app) in project.apps {
         apps.insert(name, expansion.app(app));
     }
-    let Expansion { steps, environments, packages, made } = expansion;
+    let Expansion { steps, environments, packages, made, taken: _ } = expansion;
     let resolve = |reference: Reference| resolved(&made, reference);
     let inputs = |inputs: Ordered<Reference>| -> Ordered<Reference> {
         inputs.into_iter().map(|(name, reference)| (name, resolve(reference))).collect()
@@ -89,15 +90,17 @@ fn evaluation(steps: &Ordered<Step>, name: String) -> String {
 }
 
 #[derive(Default)]
-struct Expansion {
+struct Expansion<'a> {
     steps: Ordered<Step>,
     environments: Ordered<Environment>,
     packages: Ordered<PathBuf>,
     /// For each output of a workflow's step, which output of which step it is.
     made: BTreeMap<(String, String), (String, String)>,
+    /// The names that no environment may get.
+    taken: &'a [&'a str],
 }
 
-impl Expansion {
+impl Expansion<'_> {
     fn lower(&mut self, name: String, mut step: Step) {
         let Some(package) = step.used.take() else {
             self.steps.insert(name, step);
@@ -185,7 +188,9 @@ impl Expansion {
     fn environment(&mut self, package: &str, environment: Environment) -> String {
         let mut name = format!("{package}-package");
         let mut number = 1;
-        while self.environments.get(&name).is_some_and(|known| *known != environment) {
+        while self.taken.contains(&name.as_str())
+            || self.environments.get(&name).is_some_and(|known| *known != environment)
+        {
             number += 1;
             name = format!("{package}-package-{number}");
         }

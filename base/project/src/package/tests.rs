@@ -200,7 +200,7 @@ fn amounts_are_read_as_people_write_them() {
 }
 
 /// A repository that was fetched already.
-struct Fetched(std::path::PathBuf);
+struct Fetched(PathBuf);
 
 impl Remote for Fetched {
     fn fetch(&self, address: &str) -> Result<Checkout, Refusal> {
@@ -243,4 +243,21 @@ fn a_package_from_elsewhere_uses_its_neighbours_in_the_same_commit_and_nothing_b
     assert!(out.contains("`../../../clean` leaves the repository"), "{out}");
     let near = found("near").unwrap_err();
     assert!(near.contains("did you mean `../clean`?"), "{near}");
+}
+
+#[test]
+fn no_environment_has_the_name_of_a_built_in_packages_own() {
+    let folder = folder(&[
+        (
+            "packages/sql/package.yaml",
+            "name: sql\nversion: 1\nsummary: s\nenvironment: { python: '3.12', requirements: [duckdb] }\nrun: python x.py\n",
+        ),
+        ("packages/sql/x.py", ""),
+    ]);
+    let builtins = Builtins { environments: vec!["sql-package"], ..Builtins::default() };
+    let checked = |text: &str| check(text, "rondo.yaml", &Folder::new(folder.path()), &builtins);
+    let project = checked("project: p\nsteps: { own: { uses: ./packages/sql } }\n").unwrap();
+    assert_eq!(project.environments.names().collect::<Vec<_>>(), ["sql-package-2"]);
+    let faults = checked("project: p\nenvironments: { sql-package: { host: [sh] } }\n").unwrap_err();
+    assert!(faults[0].message.contains("the environment of a built-in package"), "{faults:?}");
 }
