@@ -32,8 +32,8 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
-    Int(i64),
+    /// A whole number, of those that [`scalar::EXACT`] has.
+    Int(i128),
     /// Another number.
     Float(f64),
     /// Text, to be found in [`Node::raw`].
@@ -97,10 +97,10 @@ impl Node {
         }
     }
 
-    /// The whole number, where it is one.
+    /// The whole number, where it is one of 64 bits with a sign.
     pub fn int(&self) -> Option<i64> {
         match self.value {
-            Value::Int(number) => Some(number),
+            Value::Int(number) => i64::try_from(number).ok(),
             _ => None,
         }
     }
@@ -141,7 +141,8 @@ impl Node {
         match &self.value {
             Value::Null => Json::Null,
             Value::Bool(bool) => Json::from(*bool),
-            Value::Int(number) => Json::from(*number),
+            Value::Int(number) => serde_json::Number::from_i128(*number)
+                .map_or_else(|| Json::from(self.raw.as_str()), Json::Number),
             Value::Float(number) => serde_json::Number::from_f64(*number)
                 .map_or_else(|| Json::from(self.raw.as_str()), Json::Number),
             Value::Text => Json::from(self.raw.as_str()),

@@ -320,7 +320,14 @@ impl<'a> Builder<'a> {
     fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, marks: Marks) -> Node {
         let place = self.place(marks);
         let value = match tag {
-            None if style == ScalarStyle::Plain => scalar::resolve(text),
+            None if style == ScalarStyle::Plain => {
+                if scalar::is_beyond(text) {
+                    let fault = Fault::new(self.path(), place, "the number is too long to be kept exactly");
+                    let hint = format!("put quotes around it: `\"{text}\"`");
+                    self.faults.push(fault.expected("at most 64 bits").hint(hint));
+                }
+                scalar::resolve(text)
+            }
             None => Value::Text,
             Some(tag) if tag.handle == "!" && tag.suffix.is_empty() => Value::Text,
             Some(tag) if tag.is_yaml_core_schema() => self.tagged(text, tag, place),
@@ -483,6 +490,14 @@ mod tests {
     #[test]
     fn expressions_in_brackets_ask_for_quotes() {
         insta::assert_snapshot!(faults("with: { seed: ${{ params.seed }} }\n"));
+    }
+
+    #[test]
+    fn a_whole_number_is_kept_to_the_last_digit_or_refused() {
+        let kept = "a: 12345678901234567890\nb: -9223372036854775808\n";
+        let kept = parse(kept).root.unwrap().json();
+        assert_eq!(kept.to_string(), r#"{"a":12345678901234567890,"b":-9223372036854775808}"#);
+        insta::assert_snapshot!(faults("params: { id: 123456789012345678901 }\n"));
     }
 
     #[test]
