@@ -210,7 +210,7 @@ impl Graph {
         let missing =
             |near: Option<&str>| Error::StepNotFound { name: word.to_owned(), near: near.map(str::to_owned) };
         let (name, wanted) = match word.strip_suffix(']').and_then(|word| word.split_once('[')) {
-            Some((name, wanted)) => (name, wanted.split(',').collect()),
+            Some((name, wanted)) => (name, entries(wanted)),
             None => (word, Vec::new()),
         };
         // The step of that name, or all steps of the workflow.
@@ -225,11 +225,8 @@ impl Graph {
             return Err(missing(suggest::nearest(name, project.steps.names())));
         }
         let of_step = || self.nodes.iter().enumerate().filter(|(_, node)| steps.contains(&node.step));
-        let agrees = |node: &Node| {
-            wanted
-                .iter()
-                .all(|wanted| node.matrix.iter().any(|entry| label(std::slice::from_ref(entry)) == *wanted))
-        };
+        let agrees =
+            |node: &Node| wanted.iter().all(|wanted| node.matrix.iter().any(|entry| is_meant(entry, wanted)));
         let found: Vec<usize> = of_step().filter(|(_, node)| agrees(node)).map(|(place, _)| place).collect();
         if found.is_empty() {
             let first = of_step().map(|(_, node)| node.name.as_str()).next();
@@ -329,6 +326,37 @@ pub fn label(matrix: &[(String, Value)]) -> String {
         other => format!("{key}={other}"),
     };
     matrix.iter().map(entry).collect::<Vec<_>>().join(",")
+}
+
+/// The entries of a part of a combination, as [`label`] writes them: a comma within quotes separates nothing.
+fn entries(text: &str) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let ends = |c: char| {
+        match c {
+            _ if std::mem::take(&mut escaped) => {}
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        c == ',' && !quoted
+    };
+    text.split(ends).collect()
+}
+
+/// Whether an entry of a combination is the one that is written: a text with quotes or without, a number in any
+/// of its forms.
+fn is_meant(entry: &(String, Value), written: &str) -> bool {
+    if label(std::slice::from_ref(entry)) == written {
+        return true;
+    }
+    let value = written.strip_prefix(entry.0.as_str()).and_then(|rest| rest.strip_prefix('='));
+    let value = value.and_then(|value| serde_json::from_str::<Value>(value).ok());
+    match (&entry.1, &value) {
+        (Value::Number(own), Some(Value::Number(value))) if own.is_f64() != value.is_f64() => {
+            own.as_f64() == value.as_f64()
+        }
+        (own, value) => Some(own) == value.as_ref(),
+    }
 }
 
 /// A text as the name of a file or folder: with a mark of its own where something had to be left out.
@@ -435,6 +463,34 @@ mod tests {
         }
         assert_eq!(graph.with_needs(&[5]), [0, 1, 2, 5]);
         assert_eq!(graph.with_dependents(&[1]), [1, 5, 8]);
+    }
+
+    #[test]
+    fn a_part_of_a_combination_finds_its_values_as_they_are_named_and_as_they_are_written() {
+        let project = project(
+            "  grid:\n    matrix: { region: ['a,b=c', 'x\"]', a/b], f: [1.0, 2.5], k: [1, '1'] }\n    run: 'true'\n",
+        );
+        let graph = Graph::new(&project).unwrap();
+        let names = |word: &str| {
+            let found = graph.find(&project, word).unwrap();
+            found.into_iter().map(|place| graph.node(place).unwrap().name.clone()).collect::<Vec<_>>()
+        };
+        for (part, agree) in [
+            (r#"region="a,b=c""#, r#"region="a,b=c""#),
+            (r#"region="x\"]""#, r#"region="x\"]""#),
+            (r#"region="a/b""#, "region=a/b"),
+            ("region=a/b", "region=a/b"),
+            ("k=1", "k=1"),
+            (r#"k="1""#, r#"k="1""#),
+            ("f=1", "f=1.0"),
+            ("f=2.50", "f=2.5"),
+        ] {
+            let found = names(&format!("grid[{part}]"));
+            let all = graph.nodes().iter().map(|node| node.name.clone());
+            let wanted: Vec<String> = all.filter(|name| name.contains(agree)).collect();
+            assert!(!wanted.is_empty() && found == wanted, "{part}: {found:?}");
+        }
+        assert_eq!(names(r#"grid[k=1,region="a,b=c",f=1]"#), [r#"grid[region="a,b=c",f=1.0,k=1]"#]);
     }
 
     #[test]
