@@ -398,7 +398,7 @@ impl<'a> Builder<'a> {
         let line = self.lines.line(at.line);
         let info = error.info();
         let path = self.path();
-        if line.contains("${{") && self.frames.last().is_some_and(|frame| frame.flow.is_some()) {
+        if has_bare_expression(line) && self.frames.last().is_some_and(|frame| frame.flow.is_some()) {
             return Fault::new(path, at, "an expression inside brackets has to be quoted")
                 .expected("`\"${{ … }}\"`")
                 .hint("put quotes around `${{ … }}`: inside `[…]` and `{…}` its braces mean something else");
@@ -414,6 +414,25 @@ impl<'a> Builder<'a> {
         let fault = Fault::new(path, at, message);
         if hint.is_empty() { fault } else { fault.hint(hint) }
     }
+}
+
+/// Whether a `${{` stands in a line outside of quotes.
+fn has_bare_expression(line: &str) -> bool {
+    let (mut quote, mut before) = (None, ' ');
+    let mut chars = line.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (Some('"'), '\\') => drop(chars.next()),
+            (Some(open), _) if open == c => quote = None,
+            (Some(_), _) => {}
+            // Elsewhere it is an apostrophe.
+            (None, '"' | '\'') if before.is_whitespace() || "[{,:".contains(before) => quote = Some(c),
+            (None, '$') if line.get(at..).is_some_and(|rest| rest.starts_with("${{")) => return true,
+            (None, _) => {}
+        }
+        before = c;
+    }
+    false
 }
 
 /// The event parser's message in plain words, and what helps.
@@ -440,6 +459,8 @@ fn plain_words(info: &str, line: &str) -> (String, &'static str) {
         )
     } else if has("unknown anchor") {
         ("no anchor of this name stands before".into(), "")
+    } else if has("expected ',' or") {
+        ("a `,` or the closing bracket has to stand here".into(), "quote the text that has a bracket in it")
     } else if has("bracket") {
         ("a bracket closes what was not opened".into(), "remove it, or quote the text")
     } else if has("simple key") && !line.contains(':') {
@@ -490,6 +511,15 @@ mod tests {
     #[test]
     fn expressions_in_brackets_ask_for_quotes() {
         insta::assert_snapshot!(faults("with: { seed: ${{ params.seed }} }\n"));
+    }
+
+    #[test]
+    fn brackets_in_an_unquoted_text_are_no_expression() {
+        insta::assert_snapshot!(faults(
+            "use: { run: \"echo ${{ params.k }}\", it: don't, when: params.k in [1, 2] }\n"
+        ));
+        let told = faults("use: { run: 'a ${{ x }}', with: ${{ params.seed }} }\n");
+        assert!(told.contains("an expression inside brackets"), "{told}");
     }
 
     #[test]
