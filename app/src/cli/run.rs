@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rondo_core::journal::Because;
 use rondo_core::{Code, Digest, Explain, suggest};
 use rondo_pipeline::{Outcome as StepOutcome, RunReport, RunRequest, StepReport};
+use rondo_project::check::PROJECT_FILE;
 use serde_json::{Value, json};
 
 use super::Session;
@@ -146,20 +147,23 @@ async fn tell_edited(platform: &Platform, pins: &BTreeMap<String, Digest>, sessi
 pub fn known_steps(platform: &Platform, steps: &[String]) -> Outcome {
     for step in steps.iter().map(|step| step_of(step)) {
         if !platform.project().has_target(step) {
-            let near = suggest::nearest(step, platform.project().steps.names());
-            let hint = near.map_or_else(
-                || {
-                    format!(
-                        "the steps are {}",
-                        platform.project().steps.names().collect::<Vec<_>>().join(", ")
-                    )
-                },
-                |near| format!("did you mean `{near}`?"),
-            );
+            let names: Vec<&str> = platform.project().steps.names().collect();
+            let hint = offer(step, &names);
             return Err(Failure::hinted(Code::StepNotFound, format!("find step `{step}`"), hint));
         }
     }
     Ok(())
+}
+
+/// What is said to who names a step that there is not.
+fn offer(step: &str, names: &[&str]) -> String {
+    match suggest::nearest(step, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => {
+            format!("no step can be read from `{PROJECT_FILE}`: see `rondo status`")
+        }
+        None => format!("the steps are {}", names.join(", ")),
+    }
 }
 
 /// The step that a word means: `train` of `train[seed=1]`.
@@ -314,4 +318,16 @@ fn failed(report: &RunReport) -> String {
         }
     }
     text + &summary(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_names_a_step_that_there_is_not_is_offered_what_there_is() {
+        assert_eq!(offer("trian", &["prepare", "train"]), "did you mean `train`?");
+        assert_eq!(offer("zzz", &["prepare", "train"]), "the steps are prepare, train");
+        assert_eq!(offer("zzz", &[]), "no step can be read from `rondo.yaml`: see `rondo status`");
+    }
 }
