@@ -216,7 +216,7 @@ pub fn text(step: &str, sweep: &Sweep, most: usize) -> String {
         let mut row = vec![
             if sweep.best == Some(trial.number) { "*" } else { "" }.to_owned(),
             trial.number.to_string(),
-            trial.state.text().to_owned(),
+            state(trial),
             trial.value.map_or_else(|| "–".to_owned(), figure),
         ];
         row.extend(sweep.space.iter().map(|dimension| value(trial.values.get(&dimension.name))));
@@ -239,6 +239,14 @@ pub(super) fn figure(value: f64) -> String {
         return format!("{value:.6}");
     }
     brief(&number::json(value))
+}
+
+/// How a trial stands; one that was pruned with how far it came, by which those are ranked.
+fn state(trial: &Trial) -> String {
+    match trial.step.filter(|_| trial.state == TrialState::Pruned) {
+        Some(step) => format!("{} at {step}", trial.state.text()),
+        None => trial.state.text().to_owned(),
+    }
 }
 
 /// What a sweep comes to, in one line.
@@ -346,5 +354,13 @@ pub(super) mod tests {
             "sweep of train: 1 finished, 1 cached, 1 pruned, 1 failed, 1 running; best auc 0.900000 by trial 4"
         );
         assert!(text("train", &example(), 9).contains("it exited with code 3\n"));
+        let mut sweep = example();
+        for trial in &mut sweep.trials {
+            (trial.state, trial.step) =
+                (TrialState::Pruned, [None, Some(4), Some(16)][trial.number as usize % 3]);
+        }
+        let shown = text("train", &sweep, 9);
+        let at = |word: &str| shown.find(word).unwrap();
+        assert!(at("pruned at 16") < at("pruned at 4"), "{shown}");
     }
 }
