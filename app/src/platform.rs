@@ -30,7 +30,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rondo_core::Timestamp;
 use rondo_core::ports::{Clock, Progress};
-use rondo_project::check::check;
+use rondo_project::check::{check, decode};
 use rondo_project::fault::Fault;
 use rondo_project::files::Folder;
 use rondo_project::project::Project;
@@ -84,7 +84,12 @@ impl Platform {
         progress: Arc<dyn Progress>,
     ) -> Result<Opened, Error> {
         let file = root.join(PROJECT_FILE);
-        let source = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+        let source = match decode(std::fs::read(&file).map_err(Error::io("read", &file))?) {
+            Ok(source) => source,
+            Err((source, fault)) => {
+                return Ok(Opened::Faults { file: PROJECT_FILE.to_owned(), source, faults: vec![*fault] });
+            }
+        };
         let root = root.canonicalize().map_err(Error::io("open", root))?;
         // A package that has not been fetched yet is fetched here.
         let builtins = builtins::of_project(&root, &config);

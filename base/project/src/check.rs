@@ -37,6 +37,7 @@ use crate::files::Files;
 use crate::ordered::Ordered;
 use crate::package::expand;
 use crate::package::load::Loader;
+use crate::place::Lines;
 use crate::project::Project;
 use crate::shape::ROOT;
 use crate::yaml;
@@ -54,6 +55,20 @@ pub(crate) use values::judge as judge_value;
 /// The name of the project file.
 pub const PROJECT_FILE: &str = "rondo.yaml";
 
+/// The text of a project file.
+///
+/// # Errors
+/// The text as far as it is one, and the fault where it is none.
+pub fn decode(bytes: Vec<u8>) -> Result<String, (String, Box<Fault>)> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let place = Lines::new(&text).place(at, at + char::REPLACEMENT_CHARACTER.len_utf8());
+        let fault = Fault::new("", place, "the file is no UTF-8 text").hint("save the file as UTF-8");
+        (text, Box::new(fault))
+    })
+}
+
 /// Checks the text of a project file, whose name messages use.
 ///
 /// # Errors
@@ -68,7 +83,7 @@ pub fn check(
     let Some(root) = &parsed.root else {
         let mut faults = parsed.faults;
         if faults.is_empty() {
-            let place = crate::place::Lines::new(source).place(0, 0);
+            let place = Lines::new(source).place(0, 0);
             let fault = Fault::new("", place, "the file is empty").expected("at least the key `project`");
             faults.push(fault.hint("begin with `project: NAME`"));
         }

@@ -436,3 +436,12 @@ fn arguments_are_held_against_each_other_with_all_other_faults() {
         ]
     );
 }
+
+#[test]
+fn what_is_no_utf_8_is_located() {
+    assert_eq!(decode(b"project: p\n".to_vec()).unwrap(), "project: p\n");
+    let (text, fault) = decode(b"project: p\n# caf\xe9 \xfc\n".to_vec()).unwrap_err();
+    assert_eq!((fault.place.line, fault.place.column), (2, 6));
+    let told = fault::render("rondo.yaml", &text, &[*fault]);
+    assert!(told.contains("rondo.yaml:2:6") && told.contains("save the file as UTF-8"), "{told}");
+}
