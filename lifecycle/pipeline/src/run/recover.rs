@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl WorkFolder {
         // Another process's recovery may see the folder in the moment before its lock is held.
         for _ in 0..3 {
             match &made {
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                     made = Self::try_make(store, run);
                 }
                 Ok(_) | Err(_) => break,
@@ -175,7 +175,10 @@ impl WorkFolders {
                 Ok((Ok(()), lock)) => folders.dead.push(Folder { path, run, _lock: Some(lock) }),
                 Ok((Err(TryLockError::WouldBlock | TryLockError::Error(_)), _)) => folders.alive.extend(run),
                 // Being made this moment, or half made: the next start looks again, unless it is old.
-                Err(_) if is_old(&path) => folders.dead.push(Folder { path, run, _lock: None }),
+                Err(error) if error.kind() == ErrorKind::NotFound && is_old(&path) => {
+                    folders.dead.push(Folder { path, run, _lock: None })
+                }
+                // What cannot be looked at says nothing; the lease does.
                 Err(_) => {}
             }
         }
@@ -230,5 +233,23 @@ mod tests {
         fs::write(dead.join(OWNER), "").unwrap();
         assert!(recover(&store, &BTreeMap::new(), Timestamp(1)).await.unwrap().is_empty());
         assert!(alive.path().is_dir() && !dead.exists());
+    }
+
+    #[test]
+    fn a_folder_whose_lock_cannot_be_looked_at_is_not_taken_for_dead() {
+        let root = tempfile::tempdir().unwrap();
+        let [barred, bare] = [RunId::random(), RunId::random()].map(|run| root.path().join(run.hex()));
+        for folder in [&barred, &bare] {
+            fs::create_dir(folder).unwrap();
+        }
+        // Root may open what nobody may; nobody can open a link to itself.
+        std::os::unix::fs::symlink(OWNER, barred.join(OWNER)).unwrap();
+        for folder in [&barred, &bare] {
+            File::open(folder).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        let folders = WorkFolders::look(root.path());
+        let dead: Vec<&Path> = folders.dead.iter().map(|folder| folder.path.as_path()).collect();
+        assert_eq!(dead, [bare.as_path()]);
+        assert!(folders.alive.is_empty());
     }
 }
