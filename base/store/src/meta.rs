@@ -21,7 +21,7 @@ pub mod facts;
 mod frozen;
 pub mod import;
 pub mod journal;
-pub mod kin;
+mod kin;
 pub mod leases;
 pub mod listing;
 pub mod live;

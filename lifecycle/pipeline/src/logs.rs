@@ -19,7 +19,6 @@ use std::time::Duration;
 use rondo_core::RunId;
 use rondo_core::run::{RunKind, RunRow};
 use rondo_store::Store;
-use rondo_store::meta::kin::Kin;
 
 use crate::Error;
 use files::{Live, Whole};
@@ -104,8 +103,8 @@ pub struct Follower {
 /// A run that is read as the runs below it.
 struct Level {
     parent: RunId,
-    after: Option<Kin>,
-    waiting: VecDeque<Kin>,
+    after: Option<RunId>,
+    waiting: VecDeque<RunId>,
 }
 
 /// The log of one run.
@@ -134,8 +133,7 @@ impl Follower {
         follower.open = Some(Reading::new(row.id, from.at));
         while row.id != run.id {
             let parent = row.parent.filter(|_| follower.levels.len() < 8).ok_or_else(foreign)?;
-            let after = Some(Kin { started: row.started, run: row.id });
-            follower.levels.insert(0, Level { parent, after, waiting: VecDeque::new() });
+            follower.levels.insert(0, Level { parent, after: Some(row.id), waiting: VecDeque::new() });
             row = follower.store.meta().run(parent).await?.ok_or_else(foreign)?;
         }
         Ok(follower)
@@ -162,9 +160,9 @@ impl Follower {
                 }
             }
             let Some(level) = self.levels.last_mut() else { return Ok(Said::Ends) };
-            if let Some(kin) = level.waiting.pop_front() {
-                level.after = Some(kin);
-                if let Some(row) = self.store.meta().run(kin.run).await? {
+            if let Some(run) = level.waiting.pop_front() {
+                level.after = Some(run);
+                if let Some(row) = self.store.meta().run(run).await? {
                     self.enter(&row);
                     if self.open.is_some() {
                         return Ok(Said::Begins { run: row.id, name: row.name });

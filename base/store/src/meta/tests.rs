@@ -426,3 +426,20 @@ async fn what_an_older_format_knows_of_datasets_and_of_models_metrics_stays() {
         assert_eq!(meta.run_inputs(run, "dataset").await.unwrap()[0]["dataset"]["source"], source);
     }
 }
+
+#[tokio::test]
+async fn steps_are_paged_as_their_rows_came_whenever_they_began() {
+    let (_folder, store) = store().await;
+    let meta = store.meta();
+    let parent = RunId::random();
+    meta.create_run(&RunRow { kind: RunKind::Pipeline, ..run(parent) }).await.unwrap();
+    let step = |started| RunRow { parent: Some(parent), started: Timestamp(started), ..run(RunId::random()) };
+    let (late, early, last) = (step(20), step(15), step(20));
+    meta.create_run(&late).await.unwrap();
+    assert_eq!(meta.step_runs_after(parent, 0, None, 9).await.unwrap(), [late.id]);
+    for row in [&early, &last] {
+        meta.create_run(row).await.unwrap();
+    }
+    assert_eq!(meta.step_runs_after(parent, 0, Some(late.id), 9).await.unwrap(), [early.id, last.id]);
+    assert_eq!(meta.step_runs_after(parent, 0, None, 2).await.unwrap(), [late.id, early.id]);
+}
