@@ -17,7 +17,7 @@ use hyper::header::{EXPECT, HeaderMap};
 const MOST: u64 = 256 << 10;
 
 /// How long it is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request's body, whose rest is read when it is dropped.
 pub struct Heard {
