@@ -198,7 +198,7 @@ impl Builtin for Papermill {
     }
 
     fn version(&self) -> &'static str {
-        "1"
+        "2"
     }
 
     fn parameters(&self) -> &'static [&'static str] {
