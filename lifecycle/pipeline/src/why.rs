@@ -128,21 +128,22 @@ impl<'a> Foresight<'a> {
     async fn all(mut self) -> Result<Vec<Foreseen>, Error> {
         let mut found: BTreeMap<usize, Foreseen> = BTreeMap::new();
         for wave in self.waves() {
-            let mut asked = Vec::new();
+            let (mut asked, mut looked) = (Vec::new(), Vec::with_capacity(wave.len()));
             for (place, node) in wave {
                 let mut foreseen = self.look(place, node).await?;
                 if foreseen.step.forecast == Forecast::Runs && foreseen.step.reason.is_empty() {
                     asked.extend(foreseen.step.key.filter(|key| !self.loaded.contains_key(key)));
                 }
                 foreseen.step.needs = self.needs(node);
-                found.insert(place, foreseen);
+                looked.push((place, foreseen));
             }
             if !asked.is_empty() {
                 self.loaded.extend(self.store.meta().cached_of(&asked).await?);
             }
-            for foreseen in found.values_mut().filter(|foreseen| foreseen.step.reason.is_empty()) {
+            for (_, foreseen) in looked.iter_mut().filter(|(_, foreseen)| foreseen.step.reason.is_empty()) {
                 self.judge(foreseen).await?;
             }
+            found.extend(looked);
         }
         Ok(found.into_values().collect())
     }
