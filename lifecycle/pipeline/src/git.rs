@@ -94,7 +94,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let git = folder.path().join("git");
         let id = "3f2c9d6b1e0a4c5d8f7b6a5948372615f0e1d2c3";
-        let warning = "warning: unable to access '/root/.config/git/config': Permission denied";
+        let warning = "warning: unable to access '/home/ada/.config/git/config': Permission denied";
         let script = format!(
             "#!/bin/sh\necho \"{warning}\" >&2\n\
              case $1 in rev-parse) echo {id} ;; symbolic-ref) echo main ;; esac\n"

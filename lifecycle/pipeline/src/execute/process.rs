@@ -158,10 +158,14 @@ async fn watched(
                 break group.reap()?;
             }
             () = at(deadline) => {
-                let signal = if stopped.is_none() { libc::SIGTERM } else { libc::SIGKILL };
-                deadline = stopped.is_none().then(|| Instant::now() + GRACE);
-                stopped = stopped.or(Some(Stopped::TimedOut));
-                if signal == libc::SIGTERM { group.ask() } else { group.signal(signal) }
+                if stopped.is_some() {
+                    group.signal(libc::SIGKILL);
+                    deadline = None;
+                } else {
+                    stopped = Some(Stopped::TimedOut);
+                    deadline = Some(Instant::now() + GRACE);
+                    group.ask();
+                }
             },
             () = cancelled(cancel), if stopped.is_none() => {
                 stopped = Some(Stopped::Cancelled);

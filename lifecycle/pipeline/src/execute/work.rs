@@ -112,6 +112,7 @@ pub(super) async fn work(
         }
         Doer::Builtin(builtin, with) => {
             let filled = shell::with(&with, builtin.commands(), &values);
+            let (tell, told) = watch::channel(false);
             let call = BuiltinCall {
                 step: bench.contract.clone(),
                 with: filled.map_err(expression)?,
@@ -120,12 +121,12 @@ pub(super) async fn work(
                 python: environment.and_then(|environment| environment.python.clone()),
                 environment: variables,
                 confinement: confined.map(|confined| confined as Arc<dyn Confinement>),
-                stop: watch::channel(false).1,
+                stop: told,
                 progress: Arc::new(Logged { log: bench.log.clone(), progress: session.progress.clone() }),
             };
             let (kept, measured) = (call.kept(), call.measured());
             let inputs = named_inputs(step, &call);
-            let ended = in_process(stop(session, node), builtin, call, inputs, limit).await;
+            let ended = in_process(stop(session, node), tell, builtin, call, inputs, limit).await;
             let left = keep::left(session, bench, &kept).await;
             if ended.is_err() {
                 keep::measured(session, bench, &measured).await;
@@ -213,6 +214,7 @@ fn named_inputs(step: &Step, call: &BuiltinCall) -> Vec<(String, String)> {
 /// dropped at last; a package whose future is dropped ends what it has started.
 async fn in_process(
     mut cancel: watch::Receiver<bool>,
+    tell: watch::Sender<bool>,
     builtin: Arc<dyn Builtin>,
     call: BuiltinCall,
     inputs: Vec<(String, String)>,
@@ -220,9 +222,8 @@ async fn in_process(
 ) -> Result<Worked, Exit> {
     // In a task of its own: one that panics fails its step and nothing else.
     let mut task = JoinSet::new();
-    let (tell, stop) = watch::channel(false);
     let grace = if builtin.stops() { STOP } else { Duration::ZERO };
-    task.spawn(async move { builtin.run(BuiltinCall { stop, ..call }).await });
+    task.spawn(async move { builtin.run(call).await });
     let why = tokio::select! {
         ended = task.join_next() => return came(ended, &inputs),
         () = cancelled(&mut cancel) => failed("it was interrupted"),
